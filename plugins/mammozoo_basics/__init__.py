@@ -1,0 +1,54 @@
+"""The common ground: timm and torchvision backbones, heads, standard strategies, metrics and transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mammozoo import BackboneSpec, HeadSpec, Metric, Strategy, TransformSpec, hookimpl
+
+
+@hookimpl
+def register_backbones() -> Iterable[BackboneSpec]:
+    """Every convolutional network of timm, and torchvision's under `torchvision/`."""
+    from mammozoo_basics import timm_backbone, torchvision_backbone
+
+    return [*timm_backbone.specs(), *torchvision_backbone.specs()]
+
+
+@hookimpl
+def register_heads() -> Iterable[HeadSpec]:
+    """`gap`, `gap-fc`, `flatten-2fc`."""
+    from mammozoo_basics.heads import HEADS
+
+    return HEADS
+
+
+@hookimpl
+def register_strategies() -> Iterable[type[Strategy]]:
+    """`frozen`, `last-blocks`, `full`, `scratch`, `gamma`."""
+    from mammozoo_basics.strategies import STRATEGIES
+
+    return STRATEGIES
+
+
+@hookimpl
+def register_metrics() -> Iterable[Metric]:
+    """AUC, accuracy and their kin."""
+    from mammozoo_basics.metrics import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def register_transforms() -> Iterable[TransformSpec]:
+    """Preprocessing steps and augmentations, through albumentations."""
+    from mammozoo_basics.transforms import TRANSFORMS
+
+    return TRANSFORMS
+
+
+@hookimpl
+def register_recipes() -> Iterable[Path]:
+    """`default`: what `mammozoo train` does when it is told nothing."""
+    return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))

@@ -1,0 +1,76 @@
+"""The standard transfer strategies, against which every other is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mammozoo import Model, Strategy
+from mammozoo.errors import UsageError
+from mammozoo.models.backbone import By
+from torch import nn
+
+
+class Frozen(Strategy):
+    """Feature extraction: only the head learns."""
+
+    name = "frozen"
+
+    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
+        """Nothing of the backbone."""
+        return []
+
+
+class Full(Strategy):
+    """Fine-tuning of everything."""
+
+    name = "full"
+
+    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
+        """All of the backbone."""
+        return model.backbone.parameters()
+
+
+class Scratch(Full):
+    """Everything learns, from random weights."""
+
+    name = "scratch"
+    init = "random"
+
+
+class LastBlocks(Strategy):
+    """Fine-tuning of the last k blocks (or stages, or layers)."""
+
+    name = "last-blocks"
+
+    def __init__(self, k: int = 1, by: By = "block"):
+        if k < 1:
+            raise UsageError(f"last-blocks: k must be at least 1, not {k}; for none of them say 'frozen'.")
+        self.k, self.by = k, by
+
+    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
+        """The parameters of the last k groups."""
+        groups = model.backbone.groups(self.by)
+        if self.k > len(groups):
+            raise UsageError(
+                f"last-blocks: this backbone has {len(groups)} {self.by}s, fewer than {self.k}; for all say 'full'."
+            )
+        return [parameter for group in groups[-self.k :] for parameter in group.parameters]
+
+
+class Gamma(Strategy):
+    """Fine-tuning from layer γ on, counting layers with weights from 1 (Falconí 2020); those before γ are frozen."""
+
+    name = "gamma"
+
+    def __init__(self, layer: int):
+        self.layer = layer
+
+    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
+        """The parameters of layer γ and of all that follow."""
+        groups = model.backbone.groups("layer")
+        if not 1 <= self.layer <= len(groups):
+            raise UsageError(f"gamma: this backbone has layers 1 to {len(groups)}; {self.layer} is none of them.")
+        return [parameter for group in groups[self.layer - 1 :] for parameter in group.parameters]
+
+
+STRATEGIES = [Frozen, LastBlocks, Full, Scratch, Gamma]

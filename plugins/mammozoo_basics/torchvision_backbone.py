@@ -1,0 +1,79 @@
+"""torchvision's networks as backbones, for those that keep their feature extractor in one `features` module."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+
+import torch
+import torchvision
+from mammozoo.data.input import Input
+from mammozoo.models.backbone import (
+    Backbone,
+    BackboneSpec,
+    Followed,
+    Make,
+    load_exactly,
+    output_shapes,
+)
+from torch import nn
+
+#: Families with `features`; timm has all the others.
+_FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
+
+
+class TorchvisionBackbone(Backbone):
+    """`torchvision.models.<name>().features`: every child is a block, a drop in resolution starts a stage."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):  # a classifier that is thrown away must not move the seed
+            net = torchvision.models.get_model(name, weights=None)
+        self.features: nn.Sequential = net.features
+        self.input = Input(size=(224, 224))
+        self._densenet = name.startswith("densenet")
+        ((self.channels, _, _),) = output_shapes(self, [self], self.input)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) images → (N, channels, h, w) feature maps."""
+        x = self.features(x)
+        return torch.relu(x) if self._densenet else x  # torchvision's DenseNet has this ReLU outside `features`
+
+    def block_names(self) -> list[str]:
+        """One block for each child of `features`."""
+        return [".".join(name.split(".")[:2]) for name, _ in self.named_parameters()]
+
+    def stage_names(self) -> list[str]:
+        """Blocks whose outputs have one resolution are a stage."""
+        children = dict(self.features.named_children())
+        shapes = output_shapes(self, list(children.values()), self.input)
+        names: dict[str, str] = {}
+        stage, last = -1, None
+        for child, (_, height, width) in zip(children, shapes, strict=True):
+            if (height, width) != last:
+                stage, last = stage + 1, (height, width)
+            names[f"features.{child}"] = f"stage{stage}"
+        return [names[block] for block in self.block_names()]
+
+    def insert_before_final_activations(self, make: Make) -> list[nn.Module]:
+        """At the end of every child that is more than one layer: these blocks keep their activations inside."""
+        places = [name for name, child in self.features.named_children() if any(True for _ in child.children())]
+        shapes = output_shapes(self, [self.features.get_submodule(name) for name in places], self.input)
+        layers = [make(*shape) for shape in shapes]
+        for name, layer in zip(places, layers, strict=True):
+            self.features.add_module(name, Followed(self.features.get_submodule(name), layer))
+        return layers
+
+    def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Load torchvision's own weights of this network, with or without its classifier."""
+        load_exactly(self, {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")})
+
+
+def specs() -> Iterator[BackboneSpec]:
+    """One spec for each network of torchvision's that has `features`."""
+    for name in torchvision.models.list_models(module=torchvision.models):
+        if name.startswith(_FAMILIES):
+            # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
+            yield BackboneSpec(
+                f"torchvision/{name}", "torchvision", functools.partial(TorchvisionBackbone, name)
+            )

@@ -1,0 +1,22 @@
+"""Deep representation scaling (Byra 2021) as the strategy `drs`, with the paper's recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mammozoo import Strategy, hookimpl
+
+
+@hookimpl
+def register_strategies() -> Iterable[type[Strategy]]:
+    """`drs`."""
+    from mammozoo_drs.drs import Drs
+
+    return [Drs]
+
+
+@hookimpl
+def register_recipes() -> Iterable[Path]:
+    """`byra-busi` and its comparisons."""
+    return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))

@@ -1,0 +1,29 @@
+"""ResNet9 with changing optimizers: a small backbone that trains from scratch, and its recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mammozoo import BackboneSpec, hookimpl
+
+
+@hookimpl
+def register_backbones() -> Iterable[BackboneSpec]:
+    """`resnet9`."""
+    from mammozoo_resnet9.resnet9 import ResNet9
+
+    return [
+        BackboneSpec(
+            "resnet9",
+            "small residual network for 64×64 images, trained from scratch",
+            ResNet9,
+            default_weights="zoo:busi-resnet9",
+        )
+    ]
+
+
+@hookimpl
+def register_recipes() -> Iterable[Path]:
+    """`resnet9-busi` and its relatives."""
+    return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))

@@ -1,0 +1,52 @@
+"""mammozoo: transfer learning for breast imaging with guarded splits, honest scores and a model zoo.
+
+Research use only: not a medical device. The public names below load on first use, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: The version of the plugin contract (`hookspecs.py`). A plugin may state `mammozoo_api`; a higher one is refused.
+API = 1
+
+_PUBLIC = {
+    "hookimpl": "mammozoo.hookspecs",
+    "Dataset": "mammozoo.data.sample",
+    "DatasetInfo": "mammozoo.data.sample",
+    "Sample": "mammozoo.data.sample",
+    "TransformSpec": "mammozoo.data.transform",
+    "Backbone": "mammozoo.models.backbone",
+    "BackboneSpec": "mammozoo.models.backbone",
+    "Group": "mammozoo.models.backbone",
+    "HeadSpec": "mammozoo.models.head",
+    "Metric": "mammozoo.evaluation.metric",
+    "Model": "mammozoo.models.model",
+    "Recipe": "mammozoo.training.recipe",
+    "Strategy": "mammozoo.models.strategy",
+    "MammozooError": "mammozoo.errors",
+}
+
+__all__ = ["API", "__version__", *_PUBLIC]  # noqa: PLE0604  (names resolved by __getattr__)
+
+if TYPE_CHECKING:
+    from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+    from mammozoo.data.transform import TransformSpec
+    from mammozoo.errors import MammozooError
+    from mammozoo.evaluation.metric import Metric
+    from mammozoo.hookspecs import hookimpl
+    from mammozoo.models.backbone import Backbone, BackboneSpec, Group
+    from mammozoo.models.head import HeadSpec
+    from mammozoo.models.model import Model
+    from mammozoo.training.recipe import Recipe
+    from mammozoo.models.strategy import Strategy
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mammozoo' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,0 +1,1 @@
+"""Data: from a folder on disk to batches, without cutting a patient in two."""

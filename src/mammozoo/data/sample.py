@@ -1,0 +1,107 @@
+"""What a data set is: named samples with a label, perhaps a patient, perhaps a lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.data.reading import read_image, read_mask
+from mammozoo.errors import NotFoundError, UsageError
+
+Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image to classify.
+
+    Attributes:
+        image: path relative to the data set's root, with forward slashes (an id for generated images).
+        label: name of its class.
+        patient: identifier of the patient, None where the data set has none.
+        masks: paths of lesion masks, to be joined by OR; empty where there are none.
+        box: lesion box (left, top, right, bottom) in pixels, right and bottom exclusive.
+        meta: whatever else the data set knows (device, BI-RADS, official part …).
+    """
+
+    image: str
+    label: str
+    patient: str | None = None
+    masks: tuple[str, ...] = ()
+    box: tuple[int, int, int, int] | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What `mammozoo list datasets` and a model card say about a data set.
+
+    `classes` are in the order in which a model's outputs stand; in a data set of two classes the second is
+    the positive one. `images` and `patients` are the published counts, None where there is no such number.
+    """
+
+    name: str
+    title: str
+    modality: Modality
+    classes: tuple[str, ...]
+    images: int | None = None
+    patients: int | None = None
+    url: str = ""
+    license: str = ""
+    citation: str = ""
+    synthetic: bool = False
+
+
+class Dataset:
+    """Base of every data set. A subclass states `info` and answers `samples`; `read` has a default.
+
+    Args:
+        root: folder (or file) that holds the data; None for generated data.
+
+    Raises:
+        UsageError: the data set needs a root and got none.
+        NotFoundError: there is nothing at `root`.
+    """
+
+    info: ClassVar[DatasetInfo]
+    needs_root: ClassVar[bool] = True
+
+    def __init__(self, root: Path | None = None) -> None:
+        if self.needs_root:
+            if root is None:
+                raise UsageError(f"Data set '{self.info.name}' needs --root, the folder that holds it.")
+            if not root.exists():
+                raise NotFoundError(f"Data set '{self.info.name}': there is nothing at --root '{root}'.")
+        self.root = root
+        #: Things that the user should know (an incomplete copy, files left out); filled by `samples`.
+        self.notes: list[str] = []
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in output order; data sets that find them on disk override this."""
+        return self.info.classes
+
+    def samples(self) -> Sequence[Sample]:
+        """Every sample, in an order that is the same on every machine."""
+        raise NotImplementedError
+
+    def read(self, sample: Sample) -> npt.NDArray[Any]:
+        """The image as (H, W) grey or (H, W, 3) RGB; uint8, uint16 or float32, as stored."""
+        return read_image(self.path(sample.image))
+
+    def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
+        """The lesion as (H, W) booleans, or None where the sample has no mask."""
+        found = [read_mask(self.path(name)) for name in sample.masks]
+        return np.logical_or.reduce(found) if found else None
+
+    def path(self, relative: str) -> Path:
+        """Where a sample's file is on this machine."""
+        if self.root is None:
+            raise UsageError(f"Data set '{self.info.name}' has no files; '{relative}' is generated.")
+        base = self.root if self.root.is_dir() else self.root.parent
+        return base / relative

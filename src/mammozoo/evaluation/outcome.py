@@ -1,0 +1,53 @@
+"""What a model said about samples whose labels are known: all that scores are computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Labels, probabilities and decisions of N samples.
+
+    Attributes:
+        classes: K names in output order; of two, the second is the positive one.
+        labels: (N,) class numbers.
+        probabilities: (N, K), rows sum to 1.
+        decisions: (N,) class numbers that the model decided for, at whatever threshold was in force.
+        groups: (N,) group numbers; samples of one group are not independent.
+    """
+
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.intp]
+    probabilities: npt.NDArray[np.float64]
+    decisions: npt.NDArray[np.intp]
+    groups: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are two classes."""
+        return len(self.classes) == 2
+
+    def one_against_rest(self, number: int) -> Outcome:
+        """The two-class outcome of class `number` against all others."""
+        p = self.probabilities[:, number]
+        return Outcome(
+            ("rest", self.classes[number]),
+            (self.labels == number).astype(np.intp),
+            np.stack([1 - p, p], axis=1),
+            (self.decisions == number).astype(np.intp),
+            self.groups,
+        )
+
+
+def decide(probabilities: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
+    """(N, K) → (N,): of two classes the second from `threshold` on, of more the most probable (no threshold)."""
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.intp)
+    return probabilities.argmax(axis=1)

@@ -1,0 +1,70 @@
+"""Writing files so that nobody ever meets half of one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mammozoo.errors import AccessError, FailedError, MammozooError
+
+
+def disk_error(error: OSError, path: Path) -> MammozooError:
+    """The error of ours that says what `error` means for somebody who wanted to write `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return FailedError(f"No space left to write '{path}'. Free some, or choose another --out folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return AccessError(f"Cannot write '{path}': {error.strerror}. Choose another --out folder.")
+    return FailedError(f"Cannot write '{path}': {error.strerror or error}.")
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write `content` to `path` atomically: a reader sees the old file or the whole new one.
+
+    Raises:
+        AccessError: the folder is not writable.
+        FailedError: the disk is full. Neither leaves a temporary file behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, content: str) -> Path:
+    """`write_bytes` for UTF-8 text with Unix line ends."""
+    return write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """`write_bytes` for JSON, indented, keys in the order given."""
+    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,131 @@
+"""The contract with plugins: every hook there is. API 1.
+
+A plugin is a module that implements some of these functions, marked `@mammozoo.hookimpl`, and is found
+through the entry-point group `mammozoo`:
+
+    [project.entry-points.mammozoo]
+    yourthing = "mammozoo_yourthing"
+
+Each hook returns named things; nothing is registered by import, nothing is overridden. Two plugins that
+provide one name are an error that names both. The built-in plugins use exactly this door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from mammozoo.data.sample import Dataset
+    from mammozoo.data.transform import TransformSpec
+    from mammozoo.evaluation.metric import Metric
+    from mammozoo.models.backbone import BackboneSpec
+    from mammozoo.models.head import HeadSpec
+    from mammozoo.training.run import EpochRow, Run
+    from mammozoo.models.strategy import Strategy
+
+hookspec = pluggy.HookspecMarker("mammozoo")
+hookimpl = pluggy.HookimplMarker("mammozoo")
+
+
+@hookspec
+def register_datasets() -> Iterable[type[Dataset]]:  # type: ignore[empty-body]
+    """Data sets, by the name in their `info`.
+
+        @hookimpl
+        def register_datasets():
+            return [OurHospital]
+    """
+
+
+@hookspec
+def register_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
+    """Networks that turn an image into feature maps.
+
+        @hookimpl
+        def register_backbones():
+            return [BackboneSpec("tinynet", "three convolutions", build=TinyNet)]
+    """
+
+
+@hookspec
+def register_heads() -> Iterable[HeadSpec]:  # type: ignore[empty-body]
+    """Classifiers on top of feature maps; each owns its pooling.
+
+        @hookimpl
+        def register_heads():
+            return [HeadSpec("max", "global max pooling, one dense layer", build=MaxHead)]
+    """
+
+
+@hookspec
+def register_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
+    """Transfer strategies: what is changed in a pretrained network and what may learn.
+
+        @hookimpl
+        def register_strategies():
+            return [BiasOnly]
+    """
+
+
+@hookspec
+def register_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Scores, computed on every test part with a 95 % interval.
+
+        @hookimpl
+        def register_metrics():
+            return [Metric("gmean", "geometric mean of sensitivity and specificity", gmean)]
+    """
+
+
+@hookspec
+def register_transforms() -> Iterable[TransformSpec]:  # type: ignore[empty-body]
+    """Image transforms: preprocessing steps and training-time augmentations, named in recipes.
+
+        @hookimpl
+        def register_transforms():
+            return [TransformSpec("clahe", "contrast-limited histogram equalisation", build=clahe)]
+    """
+
+
+@hookspec
+def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Recipe files; a recipe is named by its file's stem.
+
+        @hookimpl
+        def register_recipes():
+            return sorted(Path(__file__).parent.glob("recipes/*.yaml"))
+    """
+
+
+@hookspec
+def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
+    """`zoo.yaml` files that list further models.
+
+        @hookimpl
+        def register_zoos():
+            return [Path(__file__).parent / "zoo.yaml"]
+    """
+
+
+@hookspec
+def epoch_end(run: Run, row: EpochRow) -> None:
+    """Called after every epoch; an error in it is logged, never fatal.
+
+        @hookimpl
+        def epoch_end(run, row):
+            print(run.path.name, row.epoch, row.val_loss)
+    """
+
+
+@hookspec
+def run_end(run: Run) -> None:
+    """Called once when a run is complete; an error in it is logged, never fatal.
+
+        @hookimpl
+        def run_end(run):
+            notify(run.path)
+    """

@@ -1,0 +1,179 @@
+"""The network under a head: image in, feature map out, its parameters in named groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from mammozoo.data.input import Input
+from mammozoo.errors import IncompatibleError, UsageError
+
+By = Literal["stage", "block", "layer"]
+#: Builds the module to insert before a final activation: (channels, height, width) → module.
+Make = Callable[[int, int, int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that belong together, in forward order: a stage, a block, or a layer with its norm."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers the group holds."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+
+class Backbone(nn.Module):
+    """Base of every backbone: (N, C, H, W) images → (N, `channels`, h, w) feature maps.
+
+    A subclass sets `channels` and `input`, and answers `forward`, `block_names` and, where its blocks end
+    in an activation that can be preceded by a layer, `insert_before_final_activations`.
+    """
+
+    channels: int
+    input: Input
+
+    def block_names(self) -> Sequence[str]:
+        """For every parameter, in `named_parameters` order, the name of the block that it belongs to."""
+        raise NotImplementedError
+
+    def stage_names(self) -> Sequence[str]:
+        """For every parameter, in `named_parameters` order, the name of the stage that it belongs to."""
+        raise NotImplementedError
+
+    def insert_before_final_activations(self, make: Make) -> list[nn.Module]:
+        """Put `make(channels, height, width)` in front of the last activation of every residual block.
+
+        A block without a final activation gets the module at its end. Returns the modules in forward order.
+
+        Raises:
+            IncompatibleError: this network has no such place.
+        """
+        raise IncompatibleError(f"{type(self).__name__} has no residual blocks to insert layers into.")
+
+    def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Load weights published under the network's own names; a classifier among them is left out.
+
+        Raises:
+            IncompatibleError: names or shapes differ.
+        """
+        load_exactly(self, state)
+
+    def groups(self, by: By = "block") -> list[Group]:
+        """All parameters, each exactly once, in groups in forward order.
+
+        `layer` counts convolutions and dense layers; a norm, bias or scale belongs to the layer before it.
+        """
+        if by == "layer":
+            names = self._layer_names()
+        elif by == "block":
+            names = self.block_names()
+        elif by == "stage":
+            names = self.stage_names()
+        else:
+            raise UsageError(f"Groups are by stage, block or layer, not by '{by}'.")
+        grouped: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in zip(names, self.parameters(), strict=True):
+            grouped.setdefault(name, []).append(parameter)
+        return [Group(name, tuple(parameters)) for name, parameters in grouped.items()]
+
+    def _layer_names(self) -> list[str]:
+        weighted = {
+            f"{name}.weight": name
+            for name, module in self.named_modules()
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+        }
+        names, current = [], "first"
+        for name, _ in self.named_parameters():
+            current = weighted.get(name, current)
+            names.append(current)
+        return names
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone by name.
+
+    `build(**options)` gives it with random weights and touches no network. `imagenet`, where there is one,
+    loads ImageNet weights into a built backbone. `default_weights` is what `weights: auto` means for it.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Backbone]
+    imagenet: Callable[[Backbone], None] | None = None
+    default_weights: str = "imagenet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Followed(nn.Module):
+    """A block, then a layer: how a layer gets to the end of a block that has no final activation."""
+
+    def __init__(self, block: nn.Module, layer: nn.Module):
+        super().__init__()
+        self.block, self.layer = block, layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Whatever the block gives, through the layer."""
+        return self.layer(self.block(x))
+
+
+@torch.no_grad()
+def output_shapes(
+    network: nn.Module, places: Sequence[nn.Module], input: Input
+) -> list[tuple[int, int, int]]:
+    """(channels, height, width) that each of `places` gives for one image of the input's size.
+
+    Raises:
+        IncompatibleError: a place gives something else than a map (N, C, H, W).
+    """
+    shapes: dict[nn.Module, torch.Size] = {}
+    handles = [
+        place.register_forward_hook(lambda module, _, output: shapes.__setitem__(module, output.shape))
+        for place in places
+    ]
+    was_training = network.training
+    try:
+        parameter = next(network.parameters())
+        network.eval()(
+            torch.zeros(1, input.channels, *input.size, device=parameter.device, dtype=parameter.dtype)
+        )
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    found = [shapes[place] for place in places]
+    if any(len(shape) != 4 for shape in found):
+        raise IncompatibleError(
+            f"{type(network).__name__} makes no feature maps (N, C, H, W); mammozoo works with convolutional networks."
+        )
+    return [(shape[1], shape[2], shape[3]) for shape in found]
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Load `state` into `module`; every name and shape must agree.
+
+    Raises:
+        IncompatibleError: with the first few differences.
+    """
+    own = module.state_dict()
+    # A counter that batch norm keeps and that some exports leave out; it plays no part in what we use.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in state if name not in own]
+    reshaped = [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = [f"missing {name}" for name in missing] + [f"unknown {name}" for name in unknown] + reshaped
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise IncompatibleError(f"The weights do not fit the network: {'; '.join(problems[:3])}{more}.")
+    module.load_state_dict(dict(state), strict=False)

@@ -1,0 +1,93 @@
+"""The model: a backbone and a head, and the rule that frozen batch norms stay as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mammozoo.errors import IncompatibleError
+from mammozoo.models.backbone import Backbone, output_shapes
+from mammozoo.models.head import HeadSpec
+from mammozoo.spec import Spec, call
+
+
+class Model(nn.Module):
+    """(N, C, H, W) normalised images → (N, outputs) logits.
+
+    Two classes share one logit, that of the second class (sigmoid); more classes have one each (softmax).
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, classes: tuple[str, ...]):
+        super().__init__()
+        self.backbone, self.head, self.classes = backbone, head, classes
+        self.freeze_batch_norm = False
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits in float32: the head is small, and bfloat16 logits would tie images that differ."""
+        maps = self.backbone(images)
+        with torch.autocast(maps.device.type, enabled=False):
+            return self.head(maps.float())
+
+    def train(self, mode: bool = True) -> Model:
+        """Training mode, except for batch norms whose own weights are frozen: their statistics are frozen too."""
+        super().train(mode)
+        if mode:
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm) and (
+                    self.freeze_batch_norm or not any(p.requires_grad for p in module.parameters())
+                ):
+                    module.eval()
+        return self
+
+    def parameter_counts(self) -> dict[str, int]:
+        """How many numbers there are: in all, those that train, and those of the head."""
+        return {
+            "total": sum(p.numel() for p in self.parameters()),
+            "trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
+            "head": sum(p.numel() for p in self.head.parameters()),
+        }
+
+
+def outputs_for(classes: tuple[str, ...]) -> int:
+    """How many logits tell these classes apart."""
+    return 1 if len(classes) == 2 else len(classes)
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """(N, 1) or (N, K) logits → (N, 2) or (N, K) probabilities in float32."""
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        positive = torch.sigmoid(logits)
+        return torch.cat([1 - positive, positive], dim=1)
+    return torch.softmax(logits, dim=1)
+
+
+def assemble(backbone: Backbone, head: HeadSpec, spec: Spec, classes: tuple[str, ...]) -> Model:
+    """A model with a fresh head of the right size on `backbone`.
+
+    Raises:
+        IncompatibleError: the network makes no feature maps.
+    """
+    ((channels, height, width),) = output_shapes(backbone, [backbone], backbone.input)
+    if channels != backbone.channels:
+        raise IncompatibleError(
+            f"{type(backbone).__name__} promises {backbone.channels} channels and gives {channels}."
+        )
+    return Model(backbone, call(head.build, spec, channels, height, width, outputs_for(classes)), classes)
+
+
+def has_folded_batch_norm(network: nn.Module) -> bool:
+    """Whether all batch norms are folded into the convolutions (weight 1, mean 0): then their statistics mean nothing.
+
+    Training with batch statistics would normalise away what was folded, so such a network keeps them frozen.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    return bool(norms) and all(
+        norm.running_mean is not None
+        and norm.weight is not None
+        and bool((norm.running_mean == 0).all())
+        and bool((norm.weight == 1).all())
+        and not torch.equal(norm.bias, torch.zeros_like(norm.bias))
+        for norm in norms
+    )

@@ -1,0 +1,94 @@
+"""The grammar by which things are named with their options: `name[:argument,key=value]`, joined by `+`.
+
+    drs                       last-blocks:2            last-blocks:k=1,by=stage
+    drs+last-blocks:1         gap-fc:width=512         phantom:n=400,seed=1
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from mammozoo.errors import UsageError, nearest
+
+_NAME = re.compile(r"[a-z0-9][\w./-]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parsed name with its options, as text."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        inside = ",".join([*self.arguments, *(f"{key}={value}" for key, value in self.options)])
+        return f"{self.name}:{inside}" if inside else self.name
+
+
+def parse(text: str) -> Spec:
+    """One `name[:arguments]`.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    name, colon, inside = text.strip().partition(":")
+    if not _NAME.fullmatch(name) or (colon and not inside):
+        raise UsageError(f"'{text}' is not of the form name[:argument,key=value].")
+    arguments, options = [], []
+    for part in inside.split(",") if inside else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not key or (equals and not value):
+            raise UsageError(f"'{text}': '{part}' is neither a value nor key=value.")
+        if equals:
+            options.append((key, value))
+        elif options:
+            raise UsageError(f"'{text}': the plain value '{key}' must stand before key=value.")
+        else:
+            arguments.append(key)
+    return Spec(name, tuple(arguments), tuple(options))
+
+
+def parse_sum(text: str) -> list[Spec]:
+    """`a+b:1` as its parts."""
+    return [parse(part) for part in text.split("+")]
+
+
+def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
+    """`make(*given, …)` with the spec's options, converted to the types that `make` states.
+
+    Raises:
+        UsageError: an option that `make` does not have, or a value of another type.
+    """
+    signature = inspect.signature(make, eval_str=True)
+    free = [p for p in list(signature.parameters.values())[len(given) :] if p.kind is not p.VAR_KEYWORD]
+    known = {parameter.name: parameter for parameter in free}
+    if len(spec.arguments) > len(free):
+        takes = f"takes {', '.join(known)}" if known else "takes no options"
+        raise UsageError(f"'{spec}': '{spec.name}' {takes}.")
+    texts = dict(zip(known, spec.arguments, strict=False))
+    for key, value in spec.options:
+        if key not in known:
+            takes = f" It takes {', '.join(known)}." if known else " It takes none."
+            raise UsageError(f"'{spec}': '{spec.name}' has no option '{key}'.{nearest(key, known)}{takes}")
+        if key in texts:
+            raise UsageError(f"'{spec}': '{key}' is given twice.")
+        texts[key] = value
+    values = {}
+    for key, value in texts.items():
+        kind = known[key].annotation
+        try:
+            values[key] = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind).validate_python(
+                value
+            )
+        except pydantic.ValidationError as error:
+            raise UsageError(
+                f"'{spec}': option '{key}' cannot be '{value}': {error.errors()[0]['msg']}."
+            ) from None
+    return make(*given, **values)

@@ -1,0 +1,1 @@
+"""Training: recipe, the loop, and the run directory."""

@@ -1,0 +1,223 @@
+"""The recipe: everything that decides a run, validated, and written down with it.
+
+Precedence: field default < recipe YAML < `--set a.b=c` < flag. A recipe names things from the registry and holds
+no code. Unknown keys are errors with the nearest name.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.evaluation.thresholds import RULES
+from mammozoo.plugins import registry
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitPlan(_Part):
+    """How samples are divided: always by group (patient or near-duplicate), classes in equal shares."""
+
+    folds: Annotated[int, Field(ge=1)] = 1
+    """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the test part; k-fold ignores it."""
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the validation part, on which every choice is made."""
+    seed: int = 0
+    by: Literal["group", "patient", "image"] = "group"
+    """`image` ignores patients and near-duplicates; it is leaky, and needs `allow_leakage`."""
+
+
+class Optimizer(_Part):
+    """An optimizer and its settings."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD and RMSProp."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Phase(Optimizer):
+    """A stretch of epochs with an optimizer of its own."""
+
+    epochs: Annotated[int, Field(ge=1)]
+
+
+class Schedule(_Part):
+    """What happens to the learning rate inside a phase."""
+
+    kind: Literal["constant", "plateau", "cosine", "exponential"] = "constant"
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Multiplies the rate: at each plateau, or after each epoch (`exponential`)."""
+    patience: Annotated[int, Field(ge=0)] = 4
+    """Epochs without a better `monitor` that make a plateau."""
+
+
+class Recipe(_Part):
+    """Everything that decides a run. `name` and `summary` describe; the rest acts."""
+
+    name: str = "custom"
+    summary: str = ""
+    paper: str | None = None
+    """Key of the paper whose method this is."""
+
+    dataset: str
+    """Data set with options: `busi`, `phantom:n=800`."""
+    root: Path | None = None
+    classes: tuple[str, ...] | None = None
+    """Which classes, in output order; None for all of the data set's."""
+    split: SplitPlan = SplitPlan()
+    allow_leakage: bool = False
+    """Go on with a leaky split; every output then carries the stamp."""
+
+    backbone: str
+    weights: str = "auto"
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`."""
+    strategy: str = "frozen"
+    head: str = "gap"
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Statistics of batch norms whose weights train; `auto` freezes them where they were folded into the weights."""
+
+    size: tuple[int, int] | None = None
+    """(height, width); one number stands for both; None for the backbone's own."""
+    color: Literal["grey", "rgb"] = "grey"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    preprocess: tuple[str, ...] = ()
+    augment: tuple[str, ...] = ()
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch: Annotated[int, Field(ge=2)] = 16
+    optimizer: Optimizer = Optimizer()
+    phases: tuple[Phase, ...] = ()
+    """Optimizers in turn; their epochs replace `epochs`, their settings `optimizer`."""
+    schedule: Schedule = Schedule()
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """`balanced` weights the loss inversely to class frequency in the training part."""
+    monitor: str = "loss"
+    """Validation `loss` or a metric; the best epoch's weights are kept."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many epochs without a better `monitor`; None trains to the end."""
+    threshold: str = "closest-to-corner"
+
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+
+    @pydantic.field_validator("size", mode="before")
+    @classmethod
+    def _square(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int | str) else value
+
+    @pydantic.field_validator("classes", "preprocess", "augment", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+
+    @pydantic.field_validator("threshold")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        if value not in RULES:
+            raise ValueError(f"there is no rule '{value}', only {', '.join(RULES)}")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.split.folds == 1 and self.split.test + self.split.val >= 1:
+            raise ValueError("split.test and split.val leave nothing to train on")
+        if self.split.by == "image" and not self.allow_leakage:
+            raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+        return self
+
+    def all_phases(self) -> tuple[Phase, ...]:
+        """The phases in turn; a recipe without any is one phase."""
+        return self.phases or (Phase(**self.optimizer.model_dump(), epochs=self.epochs),)
+
+    def to_yaml(self) -> str:
+        """As a recipe file: every key, so that later changes of defaults do not change an old run."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe `source` (a name, a file, None for `default`) with overrides by dotted key.
+
+    Raises:
+        NotFoundError: no such recipe or file.
+        UsageError: an unknown key, or a value of the wrong type; the message names the key.
+    """
+    source = source or "default"
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        path = registry().get("recipes", source)
+    fields = _read(path)
+    fields.setdefault("name", path.stem)
+    for key, value in (overrides or {}).items():
+        _assign(fields, key, value)
+    _refuse_unknown(fields, Recipe, "", str(path))
+    try:
+        return Recipe.model_validate(fields)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise UsageError(f"Recipe '{path.name}': {problems}.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no recipe file '{path}'.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the recipe '{path}': {error}.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"Recipe '{path}' is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(fields, dict):
+        raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
+    return fields
+
+
+def _assign(fields: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = fields.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
+        fields = inner
+    fields[last] = value
+
+
+def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:
+    """Name the first unknown key with the nearest known one; pydantic alone would not offer it."""
+    if not isinstance(fields, dict):
+        return
+    for key, value in fields.items():
+        if key not in model.model_fields:
+            close = nearest(str(key), model.model_fields)
+            raise UsageError(f"Recipe '{source}' has an unknown key '{prefix}{key}'.{close}")
+        for inner in _models_in(model.model_fields[key].annotation):
+            for part in value if isinstance(value, list | tuple) else [value]:
+                _refuse_unknown(part, inner, f"{prefix}{key}.", source)
+
+
+def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (tuple, list, typing.Union, types.UnionType):
+        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+    return []
