@@ -1,4 +1,4 @@
-"""Data sets that come with mammozoo, one file each: what is on disk, and what is known to be wrong with it."""
+"""Data sets that come with mammozoo, one file each: what is on disk and how it is read."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +82,9 @@ class Phantom(Dataset):
         if root is not None:
             raise UsageError(f"Data set 'phantom' is generated and takes no --root; got '{root}'.")
         if n < 1 or seed < 0:
-            raise UsageError(f"Data set 'phantom': n must be 1 or more and seed 0 or more; got n={n}, seed={seed}.")
+            raise UsageError(
+                f"Data set 'phantom': n must be 1 or more and seed 0 or more; got n={n}, seed={seed}."
+            )
         self.n = n
         self.seed = seed
 
@@ -124,7 +125,9 @@ def _address(sample: Sample) -> tuple[int, int]:
         _, seed, index = sample.image.split("-")
         return int(seed), int(index)
     except ValueError as error:
-        raise NotFoundError(f"'{sample.image}' is no phantom; they are named like 'phantom-0-00012'.") from error
+        raise NotFoundError(
+            f"'{sample.image}' is no phantom; they are named like 'phantom-0-00012'."
+        ) from error
 
 
 @lru_cache(maxsize=16)  # image and mask of a sample are asked for one after the other

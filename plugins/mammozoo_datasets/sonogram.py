@@ -33,7 +33,7 @@ _COLUMNS = _ROWS.T
 _FREQUENCIES = fft.fftfreq(_GRID).astype(np.float32)
 _DIRECTIONS = np.linspace(-np.pi, np.pi, 721, dtype=np.float32)
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 
 
 class Sonogram(NamedTuple):
@@ -48,7 +48,7 @@ class Mass:
     """Where the mass is, in pixels.
 
     Attributes:
-        distance: (rows, columns), from the outline along the ray from the centre: negative inside, positive outside.
+        distance: (rows, columns), from the outline along the ray from the centre; negative inside.
         angle: (rows, columns), direction of each pixel from the centre in radians.
         column, half_width, bottom: the centre's column, half the extent across, the lowest row.
     """
@@ -207,7 +207,9 @@ def _spicules(mass: Mass, rng: np.random.Generator) -> Array:
     for spoke in range(count):
         direction = (spoke + rng.uniform(-0.35, 0.35)) * 2 * np.pi / count
         beside = _turned(mass.angle - direction) * radius  # pixels off the line
-        spicules += _line(outward, rng.uniform(10, 20)) * (7 * _line(beside - 2.6, 1.5) - 18 * _line(beside, 1.4))
+        spicules += _line(outward, rng.uniform(10, 20)) * (
+            7 * _line(beside - 2.6, 1.5) - 18 * _line(beside, 1.4)
+        )
     return spicules * (mass.distance > -3)
 
 

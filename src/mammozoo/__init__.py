@@ -34,16 +34,16 @@ _PUBLIC = {
 __all__ = ["API", "__version__", *_PUBLIC]  # noqa: PLE0604  (names resolved by __getattr__)
 
 if TYPE_CHECKING:
-    from mammozoo.data.sample import Dataset, DatasetInfo, Sample
-    from mammozoo.data.transform import TransformSpec
-    from mammozoo.errors import MammozooError
-    from mammozoo.evaluation.metric import Metric
-    from mammozoo.hookspecs import hookimpl
-    from mammozoo.models.backbone import Backbone, BackboneSpec, Group
-    from mammozoo.models.head import HeadSpec
-    from mammozoo.models.model import Model
-    from mammozoo.training.recipe import Recipe
-    from mammozoo.models.strategy import Strategy
+    from mammozoo.data.sample import Dataset as Dataset, DatasetInfo as DatasetInfo, Sample as Sample
+    from mammozoo.data.transform import TransformSpec as TransformSpec
+    from mammozoo.errors import MammozooError as MammozooError
+    from mammozoo.evaluation.metric import Metric as Metric
+    from mammozoo.hookspecs import hookimpl as hookimpl
+    from mammozoo.models.backbone import Backbone as Backbone, BackboneSpec as BackboneSpec, Group as Group
+    from mammozoo.models.head import HeadSpec as HeadSpec
+    from mammozoo.models.model import Model as Model
+    from mammozoo.training.recipe import Recipe as Recipe
+    from mammozoo.models.strategy import Strategy as Strategy
 
 
 def __getattr__(name: str) -> Any:

@@ -14,16 +14,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mammozoo.errors import MammozooError, NotFoundError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
+IMAGE_SUFFIXES = (
+    frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
+)
 
 #: Largest image, in pixels. Asked of the header, before any memory is taken.
 MAX_PIXELS = 100_000_000
@@ -93,14 +95,14 @@ def to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.rint((values - low) * scale).astype(np.uint8)
 
 
-def to_channels(array: npt.NDArray[Any], channels: Literal[1, 3]) -> npt.NDArray[Any]:
-    """The image as (H, W) for one channel (ITU-R BT.601 luma) or (H, W, 3) for three; same dtype."""
-    if channels == 3:
-        return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
+def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) as (H, W, `channels`), same dtype; `channels` is 1 (BT.601 luma) or 3 (RGB)."""
     if array.ndim == 2:
+        return np.repeat(array[..., None], channels, axis=2)
+    if channels == array.shape[2]:
         return array
     luma = array.astype(np.float32) @ _LUMA
-    return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)
+    return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)[..., None]
 
 
 @contextmanager
@@ -116,7 +118,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no file '{path}'.") from error
     except OSError as error:
-        raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
+        raise UnreadableImageError(
+            f"Cannot open '{path}': {error.strerror}. Check its permissions."
+        ) from error
     with handle:
         yield handle
 
@@ -154,7 +158,7 @@ def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
                 return _pil_to_array(ImageOps.exif_transpose(image))
         except MammozooError:
             raise
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise UnreadableImageError(
                 f"'{path}' is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), "
                 "or its header is damaged."
@@ -212,13 +216,14 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
             raise
         except Exception as error:  # as for Pillow: damaged files raise nearly anything
             raise UnreadableImageError(
-                f"'{path}' is not a DICOM image, or is truncated or damaged ({error or type(error).__name__})."
+                f"'{path}' is no DICOM image, or is truncated or damaged ({error or type(error).__name__}). "
+                "Copy it again from its source."
             ) from error
 
 
 def _check_decoder(path: Path, dataset: Any) -> None:
     """Compressed pixels need plug-ins of pydicom; say which of our extras brings them."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import ImplicitVRLittleEndian
 
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -236,8 +241,9 @@ def _check_decoder(path: Path, dataset: Any) -> None:
 
 
 def _dicom_to_array(dataset: Any) -> npt.NDArray[Any]:
-    """Pixels as the file asks to be shown (PS3.3 C.7.6.3, C.11.1, C.11.2), over the full range of the dtype."""
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
+    """Pixels as the file asks to be shown (DICOM PS3.3 C.7.6.3, C.11.1, C.11.2), in `BitsStored` bits."""
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.utils import pixel_array
 
     pixels = pixel_array(dataset)  # YBR comes out as RGB
     photometric = dataset.PhotometricInterpretation

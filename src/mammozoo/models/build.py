@@ -98,6 +98,14 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
     raise UsageError(f"Unknown weights '{weights}': say imagenet, random, file:PATH or zoo:NAME.")
 
 
+@torch.no_grad()
+def round_weights(model: Model, dtype: torch.dtype) -> None:
+    """Round every weight to what `dtype` can hold, so that scores are those of the weights as they will be stored."""
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.to(dtype))
+
+
 def save_model(model: Model, config: ModelConfig, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write `model.safetensors` and `config.json`; floating-point tensors in `dtype`."""
     tensors = {

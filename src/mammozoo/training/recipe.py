@@ -112,6 +112,9 @@ class Recipe(_Part):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better `monitor`; None trains to the end."""
     threshold: str = "closest-to-corner"
+    """Rule that chooses the decision threshold on validation."""
+    store: Literal["fp32", "fp16"] = "fp32"
+    """Precision of the weights on disk; all scores are those of the stored weights."""
 
     seed: int = 0
     device: str = "auto"

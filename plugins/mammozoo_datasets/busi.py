@@ -1,0 +1,154 @@
+"""BUSI: 780 breast ultrasound images with masks, from 600 women.
+
+Al-Dhabyani et al., Data in Brief 28 (2020) 104863, https://doi.org/10.1016/j.dib.2019.104863
+
+Files say by themselves what they are, so every mirror is read alike, whatever its folders:
+
+    Dataset_BUSI_with_GT/
+      benign/benign (1).png      benign (1)_mask.png   [benign (1)_mask_1.png, several lesions]
+      malignant/malignant (1).png  …
+      normal/normal (1).png        …                   (masks all black)
+
+There are no patient ids and no official split, and many pictures are near-duplicates of others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.errors import NotFoundError, UsageError
+
+_FILE = re.compile(r"(benign|malignant|normal) \((\d+)\)(_mask(?:_\d+)?)?\.png", re.IGNORECASE)
+_PUBLISHED = {"benign": 437, "malignant": 210, "normal": 133}
+_DEPTH = 4  # <anything>/Dataset_BUSI_with_GT/benign/images/
+_LAYOUT = """\
+    Dataset_BUSI_with_GT/
+      benign/benign (1).png, benign (1)_mask.png, …
+      malignant/malignant (1).png, malignant (1)_mask.png, …
+      normal/normal (1).png, normal (1)_mask.png, …"""
+
+Key = tuple[str, int]
+
+
+class Busi(Dataset):
+    """BUSI in its original layout, or split into `images/` and `masks/` as some mirrors have it.
+
+    Args:
+        root: `Dataset_BUSI_with_GT`, or a folder that holds it.
+    """
+
+    info = DatasetInfo(
+        name="busi",
+        title="BUSI, breast ultrasound images",
+        modality="ultrasound",
+        classes=tuple(_PUBLISHED),
+        images=sum(_PUBLISHED.values()),
+        patients=600,
+        url="https://doi.org/10.1016/j.dib.2019.104863",
+        license="unclear: mirrors differ; research use with attribution",
+        citation="W. Al-Dhabyani, M. Gomaa, H. Khaled, A. Fahmy. Dataset of breast ultrasound images. "
+        "Data in Brief 28 (2020) 104863.",
+    )
+
+    def __init__(self, root: Path | None = None) -> None:
+        super().__init__(root)
+        # Samples are then named alike, whichever of the two folders the user pointed at.
+        while self.root and (inner := self.root / "Dataset_BUSI_with_GT").is_dir():
+            self.root = inner
+
+    def samples(self) -> list[Sample]:
+        """Every image, benign first, each class in the order of its numbers; `notes` says what is missing.
+
+        Raises:
+            NotFoundError: no file under the root is named like one of BUSI's.
+            UsageError: two files claim to be the same image, or a file stands in another class's folder.
+        """
+        assert self.root is not None
+        images: dict[Key, str] = {}
+        masks: defaultdict[Key, list[str]] = defaultdict(list)
+        strangers = []
+        for path in _pictures(self.root):
+            name = path.relative_to(self.root).as_posix()
+            match = _FILE.fullmatch(path.name)
+            if match is None:
+                strangers.append(name)
+                continue
+            key = _key(match, name)
+            if match[3] or path.parent.name.lower() in ("mask", "masks"):
+                masks[key].append(name)
+            elif key in images:
+                raise UsageError(
+                    f"Data set 'busi': both '{images[key]}' and '{name}' under '{self.root}' are {key[0]} "
+                    f"image {key[1]}. Point --root at one copy."
+                )
+            else:
+                images[key] = name
+        if not images:
+            raise NotFoundError(_no_busi(self.root))
+        self.notes = _notes(images, masks, strangers)
+        order = sorted(images, key=lambda key: (self.classes.index(key[0]), key[1]))
+        return [
+            Sample(images[key], label=key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]})
+            for key in order
+        ]
+
+
+def _pictures(root: Path) -> Iterator[Path]:
+    """PNG files up to `_DEPTH` folders down, in the same order on every machine."""
+    for depth in range(_DEPTH + 1):
+        for path in sorted(root.glob("*/" * depth + "*")):
+            # macOS archives carry a hidden twin of every file.
+            if path.suffix.lower() == ".png" and not path.name.startswith("."):
+                yield path
+
+
+def _key(match: re.Match[str], name: str) -> Key:
+    label = match[1].lower()
+    folders = {part.lower() for part in name.split("/")[:-1]} & _PUBLISHED.keys()
+    if folders - {label}:
+        raise UsageError(
+            f"Data set 'busi': '{name}' is {label} by its name and stands in a folder of another class. "
+            "One of them is wrong; move the file or restore the original archive."
+        )
+    return label, int(match[2])
+
+
+def _notes(images: dict[Key, str], masks: dict[Key, list[str]], strangers: list[str]) -> list[str]:
+    notes = []
+    found = Counter(label for label, _ in images)
+    if found != _PUBLISHED:
+        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
+        notes.append(
+            f"{len(images)} images, published are {sum(_PUBLISHED.values())}: {counts}. "
+            "Scores are not comparable with those on the whole set."
+        )
+    bare = [name for key, name in images.items() if key not in masks]
+    if bare:
+        notes.append(f"{len(bare)} images have no mask: {_some(bare)}.")
+    orphans = [name for key, names in masks.items() if key not in images for name in names]
+    if orphans:
+        notes.append(f"{len(orphans)} masks have no image: {_some(orphans)}.")
+    if strangers:
+        notes.append(
+            f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {_some(strangers)}."
+        )
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _no_busi(root: Path) -> str:
+    entries = sorted(root.glob("*")) if root.is_dir() else [root]
+    found = "\n".join(f"      {entry.name}{'/' if entry.is_dir() else ''}" for entry in entries[:10])
+    more = f"\n      … {len(entries) - 10} more" if len(entries) > 10 else ""
+    return (
+        f"Data set 'busi': no file under --root '{root}' is named like one of BUSI's. Expected\n{_LAYOUT}\n"
+        f"  and found in '{root}'\n{found or '      nothing'}{more}\n"
+        "  Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class."
+    )

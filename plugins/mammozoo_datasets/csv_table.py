@@ -1,0 +1,157 @@
+"""Your own images in a table: one row an image, paths relative to the table.
+
+    path,label,patient,mask
+    images/001.png,benign,P01,masks/001.png
+    images/002.dcm,malignant,P02,masks/002a.png;masks/002b.png
+
+`path` and `label` are needed; `patient`, `mask` (several, separated by `;`) and a box in pixels (`left`,
+`top`, `right`, `bottom`) are known; every other column goes into `Sample.meta`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.errors import NotFoundError, UsageError, nearest
+
+_NEEDED = ("path", "label")
+_BOX = ("left", "top", "right", "bottom")
+_KNOWN = {*_NEEDED, "patient", "mask", *_BOX}
+
+Row = dict[str, str]
+
+
+class Csv(Dataset):
+    """Images listed in a table: comma, semicolon or tab between cells, UTF-8 with or without a mark.
+
+    Args:
+        root: the table itself.
+
+    Raises:
+        UsageError: the root is no text file.
+    """
+
+    info = DatasetInfo(
+        name="csv",
+        title="Your images, listed in a CSV table",
+        modality="any",
+        classes=(),
+        license="yours",
+    )
+
+    def __init__(self, root: Path | None = None) -> None:
+        super().__init__(root)
+        if root is None or not root.is_file():
+            raise UsageError(f"Data set 'csv' needs the table itself as --root; '{root}' is a folder.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels in the table, sorted; the second of two is the positive class. Raises as `samples`."""
+        return tuple(sorted({sample.label for _, sample in self._table}))
+
+    def samples(self) -> list[Sample]:
+        """Every row, in the order of the table.
+
+        Raises:
+            UsageError: a column or a label is missing, a path is listed twice, a box makes no sense; with
+                the line.
+            NotFoundError: some of the files do not exist.
+        """
+        missing = [
+            f"'{name}' (line {line})"
+            for line, sample in self._table
+            for name in (sample.image, *sample.masks)
+            if not self.path(name).is_file()
+        ]
+        if missing:
+            raise NotFoundError(
+                f"Table '{self.root}' lists {len(missing)} files that do not exist: {', '.join(missing[:5])}"
+                f"{' …' if len(missing) > 5 else ''}. Paths are relative to the table's folder."
+            )
+        return [sample for _, sample in self._table]
+
+    @cached_property
+    def _table(self) -> list[tuple[int, Sample]]:
+        """(line, sample) of each row."""
+        assert self.root is not None
+        table: list[tuple[int, Sample]] = []
+        lines: dict[str, int] = {}
+        for line, row in _rows(self.root):
+            sample = _sample(row, f"Table '{self.root}', line {line}")
+            if sample.image in lines:
+                raise UsageError(
+                    f"Table '{self.root}' lists '{sample.image}' twice, in lines {lines[sample.image]} and "
+                    f"{line}. Remove one."
+                )
+            lines[sample.image] = line
+            table.append((line, sample))
+        if len({sample.label for _, sample in table}) < 2:
+            raise UsageError(f"Table '{self.root}' has fewer than two different labels in {len(table)} rows.")
+        return table
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """(line, column → cell) of each row that is not empty; names in lower case, cells stripped."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"Table '{path}' is not UTF-8 text ({error}). Save it as CSV in UTF-8.") from error
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header = [cell.strip().lower() for cell in next(reader, [])]
+    for column in _NEEDED:
+        if column not in header:
+            raise UsageError(
+                f"Table '{path}', line 1: there is no column '{column}'.{nearest(column, header)} "
+                f"Columns found: {', '.join(header) or 'none'}. Needed: path, label."
+            )
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise UsageError(
+                f"Table '{path}', line {reader.line_num}: {len(cells)} cells under {len(header)} columns. "
+                f"Put cells that hold '{delimiter}' in double quotes."
+            )
+        yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+
+
+def _sample(row: Row, where: str) -> Sample:
+    for column in _NEEDED:
+        if not row[column]:
+            raise UsageError(f"{where}: the {column} is empty. Fill it in or remove the row.")
+    masks = [name.strip() for name in row.get("mask", "").split(";")]
+    return Sample(
+        image=_slashes(row["path"]),
+        label=row["label"],
+        patient=row.get("patient") or None,
+        masks=tuple(_slashes(name) for name in masks if name),
+        box=_box(row, where),
+        meta={column: cell for column, cell in row.items() if column not in _KNOWN and cell},
+    )
+
+
+def _slashes(name: str) -> str:
+    """Tables written on Windows are read everywhere."""
+    return name.replace("\\", "/")
+
+
+def _box(row: Row, where: str) -> tuple[int, int, int, int] | None:
+    cells = [row.get(side, "") for side in _BOX]
+    if not any(cells):
+        return None
+    try:
+        left, top, right, bottom = (int(cell) for cell in cells)
+    except ValueError as error:
+        raise UsageError(
+            f"{where}: the box ({', '.join(cells)}) needs four whole numbers, {_BOX}."
+        ) from error
+    if not (0 <= left < right and 0 <= top < bottom):
+        raise UsageError(f"{where}: the box {left, top, right, bottom} is empty or negative; it is {_BOX}.")
+    return left, top, right, bottom

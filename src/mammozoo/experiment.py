@@ -1,0 +1,416 @@
+"""From a recipe to a run, and from a model to its scores on a data set: what `train` and `evaluate` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mammozoo.data import splits
+from mammozoo.data.grouping import group, near_pairs
+from mammozoo.data.input import Input
+from mammozoo.data.loading import Images, batches, decode
+from mammozoo.data.sample import Dataset, Sample
+from mammozoo.data.splits import LeakageError, Split
+from mammozoo.errors import MammozooError, UsageError, nearest
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.evaluation.thresholds import RULES, choose_threshold
+from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
+from mammozoo.models.build import (
+    Lineage, build_backbone, build_model, default_weights, load_model, load_starting_weights,
+    round_weights, save_model,
+)
+from mammozoo.models.config import ModelConfig, Threshold, Training
+from mammozoo.models.engine import Engine, choose_engine
+from mammozoo.models.model import Model, probabilities
+from mammozoo.models.strategy import Composite, strategy
+from mammozoo.plugins import registry
+from mammozoo.spec import call, parse
+from mammozoo.training.fit import EpochRow, Material, fit, predict
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.run import Run, plugins_of, write_table
+from mammozoo.zoo.card import write_card
+from mammozoo.zoo.registry import find_model
+
+log = logging.getLogger(__name__)
+
+LEAKY = "leaky split: not comparable"
+SYNTHETIC = "synthetic data: says nothing about patients"
+
+
+class Progress:
+    """What happens while a run goes on; the command line overrides it to draw bars. Silent as it is."""
+
+    def start(self, what: str, total: int) -> None:
+        """A stretch of work of `total` images begins."""
+
+    def advance(self, images: int = 1) -> None:
+        """So many more are done."""
+
+    def epoch(self, row: EpochRow) -> None:
+        """An epoch is complete."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped."""
+
+    dataset: Dataset
+    samples: list[Sample]
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.intp]
+    groups: npt.NDArray[np.intp]
+    images: Images
+
+    @property
+    def names(self) -> list[str]:
+        """The samples' names."""
+        return [sample.image for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out."""
+
+    recipe: Recipe
+    engine: Engine
+    input: Input
+    data: Data
+    splits: list[Split]
+    stamps: tuple[str, ...]
+    lineage: Lineage
+    starting_state: dict[str, torch.Tensor]
+
+    def build(self) -> tuple[Model, Composite]:
+        """A fresh model with the starting weights; its head is drawn from the recipe's seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.recipe.seed)
+            backbone = build_backbone(self.recipe.backbone)
+            backbone.load_state_dict(self.starting_state)
+            return build_model(backbone, self.recipe.strategy, self.recipe.head, self.data.classes, self.input)
+
+    def split_counts(self) -> list[dict[str, Any]]:
+        """For every split the number of samples of each class in each part."""
+        return [
+            {
+                "name": split.name,
+                **{
+                    part: {
+                        name: int((self.data.labels[split.part(part)] == number).sum())
+                        for number, name in enumerate(self.data.classes)
+                    }
+                    for part in splits.PARTS
+                },
+            }
+            for split in self.splits
+        ]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on a data set."""
+
+    config: ModelConfig
+    dataset: str
+    n: int
+    scores: dict[str, Score]
+    rows: list[dict[str, Any]]
+    stamps: tuple[str, ...]
+
+
+def open_data(
+    name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: str, progress: Progress
+) -> Data:
+    """Read a data set: samples, labels, groups, pixels.
+
+    Raises:
+        NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
+    """
+    spec = parse(name)
+    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
+    found = list(dataset.samples())
+    chosen = classes or dataset.classes
+    for wanted in chosen:
+        if wanted not in dataset.classes:
+            raise UsageError(
+                f"Data set '{name}' has no class '{wanted}'.{nearest(wanted, dataset.classes)} It has "
+                f"{', '.join(dataset.classes)}."
+            )
+    samples = [sample for sample in found if sample.label in chosen]
+    labels = np.array([chosen.index(sample.label) for sample in samples], np.intp)
+    for number, wanted in enumerate(chosen):
+        if not (labels == number).any():
+            raise UsageError(f"Data set '{name}' has no image of class '{wanted}' at '{root}'.")
+    for note in dataset.notes:
+        progress.note(note)
+    progress.start("reading images", len(samples))
+    images = decode(dataset, samples, input, progress.advance)
+    patients = [sample.patient for sample in samples]
+    if by == "image":
+        groups = np.arange(len(samples))
+    else:
+        # Generated images are independent by construction, whatever their hashes say.
+        hashes = None if by == "patient" or dataset.info.synthetic else images.hashes
+        groups = group(patients, hashes)
+    return Data(dataset, samples, tuple(chosen), labels, groups, images)
+
+
+def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
+    """Look everything up, read the data, cut the splits and load the starting weights; train nothing.
+
+    Raises:
+        LeakageError: a group on both sides of a split, or a test image that the starting weights have seen.
+        MammozooError: whatever else the recipe asks for and cannot have.
+    """
+    progress = progress or Progress()
+    engine = choose_engine(recipe.device, recipe.precision)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        backbone = build_backbone(recipe.backbone)
+    insists = strategy(recipe.strategy).starting_weights
+    weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
+    lineage = load_starting_weights(backbone, recipe.backbone, insists or weights, find_model)
+    changes: dict[str, Any] = {
+        "color": recipe.color, "fit": recipe.fit, "preprocess": recipe.preprocess, "size": recipe.size or backbone.input.size,
+    }
+    input = backbone.input.model_copy(update=changes)
+    data = open_data(recipe.dataset, recipe.root, recipe.classes, input, recipe.split.by, progress)
+    made = make_splits(recipe, data)
+    stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
+    try:
+        check_leakage(made, data, lineage.seen)
+    except LeakageError:
+        if not recipe.allow_leakage:
+            raise
+        stamps.append(LEAKY)
+    return Plan(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
+
+
+def make_splits(recipe: Recipe, data: Data) -> list[Split]:
+    """The splits that the recipe's `split` describes."""
+    settings = recipe.split
+    if settings.folds == 1:
+        return splits.holdout(data.labels, data.groups, val=settings.val, test=settings.test, seed=settings.seed)
+    return splits.k_fold(data.labels, data.groups, folds=settings.folds, val=settings.val, seed=settings.seed)
+
+
+def check_leakage(made: list[Split], data: Data, seen: tuple[str, ...]) -> None:
+    """Raise LeakageError if a patient or a picture is on both sides, or if the starting weights have seen a test image."""
+    true_groups = group(
+        [sample.patient for sample in data.samples], None if data.dataset.info.synthetic else data.images.hashes
+    )
+    for split in made:
+        splits.check(split, true_groups, data.names)
+    known = seen_before(data, np.unique(np.concatenate([split.test for split in made])), seen)
+    if len(known):
+        raise LeakageError(
+            f"The starting weights have already seen {len(known)} of the test images (the first is "
+            f"'{data.names[known[0]]}'). Start from other weights, or set `allow_leakage: true` and have every output "
+            "stamped."
+        )
+
+
+def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Those of the samples `among` that are near-duplicates of an image in `seen`."""
+    if data.dataset.info.synthetic or not seen:
+        return np.empty(0, np.intp)
+    known = np.array([int(text, 16) for text in seen], np.uint64)
+    return among[np.unique(near_pairs(data.images.hashes[among], known)[:, 0])]
+
+
+def train(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
+    """Carry out a recipe; the result is its run directory.
+
+    A run that fails or is interrupted keeps its folder, and `run.json` says so.
+
+    Raises:
+        MammozooError: with the reason.
+        KeyboardInterrupt: after the run was marked.
+    """
+    progress = progress or Progress()
+    prepared = plan(recipe, progress)
+    run = Run.create(recipe, out)
+    try:
+        _carry_out(prepared, run, progress)
+    except KeyboardInterrupt:
+        run.close("interrupted")
+        raise
+    except (MammozooError, OSError) as error:
+        known = error if isinstance(error, MammozooError) else disk_error(error, run.path)
+        run.close("failed", str(known))
+        raise known from error
+    except BaseException as error:
+        run.close("failed", f"{type(error).__name__}: {error}")
+        raise
+    registry().notify("run_end", run=run)
+    return run
+
+
+def evaluate(
+    folder: Path, dataset: str, root: Path | None, *, device: str = "auto", precision: str = "auto", batch: int = 32,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score the model in `folder` on all samples of a data set that have one of its classes.
+
+    Images that the model has seen in training put the stamp on the result; they are counted in a note.
+    """
+    progress = progress or Progress()
+    model, config = load_model(folder)
+    engine = choose_engine(device, precision)
+    data = open_data(dataset, root, config.classes, config.input, "group", progress)
+    everything = np.arange(len(data.samples))
+    stamps = [SYNTHETIC] if data.dataset.info.synthetic or config.training.synthetic else []
+    known = seen_before(data, everything, config.training.seen)
+    if len(known):
+        stamps.append(LEAKY)
+        progress.note(f"{len(known)} of {len(everything)} images were seen in training, or nearly so: {LEAKY}.")
+    progress.start("predicting", len(everything))
+    engine.place(model)
+    logits, _ = engine.logits(model, batches(data.images.pixels, data.labels, everything, batch), config.input)
+    p = probabilities(logits).double().numpy()
+    progress.advance(len(everything))
+    outcome = Outcome(config.classes, data.labels, p, decide(p, config.cut()), data.groups)
+    rows = prediction_rows(data, "all", "test", everything, p, config.cut())
+    return Evaluation(config, dataset, len(everything), score_all(outcome), rows, tuple(stamps))
+
+
+def prediction_rows(
+    data: Data, fold: str, part: str, indices: npt.NDArray[np.intp], p: npt.NDArray[np.float64], cut: float
+) -> list[dict[str, Any]]:
+    """Lines of `predictions.csv`: from them every score can be computed again."""
+    decisions = decide(p, cut)
+    return [
+        {
+            "sample": data.samples[i].image,
+            "group": int(data.groups[i]),
+            "patient": data.samples[i].patient or "",
+            "fold": fold,
+            "part": part,
+            "label": data.classes[data.labels[i]],
+            "decision": data.classes[decisions[row]],
+            "threshold": cut if len(data.classes) == 2 else "",
+            **{f"p_{name}": float(p[row, k]) for k, name in enumerate(data.classes)},
+        }
+        for row, i in enumerate(indices)
+    ]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One trained fold."""
+
+    split: Split
+    config: ModelConfig
+    best: EpochRow
+    test: npt.NDArray[np.float64]
+    rows: list[dict[str, Any]]
+
+
+def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
+    recipe, data = prepared.recipe, prepared.data
+    torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
+    run.save(
+        device=str(prepared.engine.device), precision=prepared.engine.precision, threads=torch.get_num_threads(),
+        stamps=prepared.stamps, weights=prepared.lineage.weights, images=len(data.samples),
+        groups=len(np.unique(data.groups)), splits=prepared.split_counts(),
+    )
+    fits = [_fit_one(prepared, split, run, progress) for split in prepared.splits]
+    test = np.concatenate([f.split.test for f in fits])
+    p = np.concatenate([f.test for f in fits])
+    decisions = np.concatenate([decide(f.test, f.config.cut()) for f in fits])
+    outcome = Outcome(data.classes, data.labels[test], p, decisions, data.groups[test])
+    scores = as_json(score_all(outcome, seed=recipe.seed))
+    # Of several folds the one that was best on its own validation part stands for the run.
+    chosen = max(fits, key=lambda f: f.best.monitor * (-1 if recipe.monitor == "loss" else 1))
+    write_bytes(run.path / "model.safetensors", (run.path / chosen.split.name / "model.safetensors").read_bytes())
+    config = chosen.config.model_copy(update={"scores": scores})
+    write_json(run.path / "config.json", config.to_json())
+    write_table(run.path / "predictions.csv", [row for f in fits for row in f.rows])
+    write_json(run.path / "scores.json", scores)
+    run.save(scores=scores, model={"fold": chosen.split.name, "sha256": sha256(run.path / "model.safetensors")})
+    write_text(run.path / "README.md", write_card(config, run.facts))
+    run.close("done")
+
+
+def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit:
+    recipe, data, engine = prepared.recipe, prepared.data, prepared.engine
+    model, chosen = prepared.build()
+    material = Material(data.images.pixels, data.labels, data.names, split)
+    epochs = sum(phase.epochs for phase in recipe.all_phases())
+    progress.start(f"training {split.name}" if len(prepared.splits) > 1 else "training", epochs * len(split.train))
+
+    def on_epoch(row: EpochRow) -> None:
+        log.info(
+            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g", row.split, row.epoch, row.train_loss,
+            row.val_loss, recipe.monitor, row.monitor, " (best)" if row.best else "", row.lr,
+        )
+        progress.epoch(row)
+        registry().notify("epoch_end", run=run, row=row)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        rows = fit(model, chosen, recipe, material, engine, progress.advance, on_epoch)
+    run.write_history(split.name, rows)
+    stored = torch.float16 if recipe.store == "fp16" else torch.float32
+    round_weights(model, stored)
+    p_val = predict(model, material, split.val, recipe.batch, engine)
+    thresholds = {}
+    if len(data.classes) == 2:
+        thresholds = {
+            rule: Threshold(
+                value=choose_threshold(rule, data.labels[split.val], p_val[:, 1]),
+                chosen_on="nothing" if rule == "half" else "validation",
+            )
+            for rule in RULES
+        }
+    used = np.concatenate([split.train, split.val])
+    seen = {} if data.dataset.info.synthetic else {f"{h:016x}": None for h in data.images.hashes[used]}
+    config = ModelConfig(
+        name=recipe.name,
+        backbone=recipe.backbone,
+        strategy=recipe.strategy,
+        head=recipe.head,
+        classes=data.classes,
+        input=prepared.input,
+        thresholds=thresholds,
+        threshold=recipe.threshold if thresholds else "",
+        training=Training(
+            dataset=recipe.dataset,
+            synthetic=data.dataset.info.synthetic or prepared.lineage.synthetic,
+            images={part: len(split.part(part)) for part in splits.PARTS},
+            split_sha256=split.digest(data.names),
+            weights=prepared.lineage.weights,
+            seed=recipe.seed,
+            seen=tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
+        ),
+        stamps=prepared.stamps,
+        plugins=plugins_of(recipe),
+    )
+    save_model(model, config, run.path / split.name, stored)
+    write_table(
+        run.path / split.name / "split.csv",
+        [
+            {"sample": data.names[i], "group": int(data.groups[i]), "part": part}
+            for part in splits.PARTS
+            for i in split.part(part)
+        ],
+    )
+    p_test = predict(model, material, split.test, recipe.batch, engine)
+    table = [
+        row
+        for part, p in (("val", p_val), ("test", p_test))
+        for row in prediction_rows(data, split.name, part, split.part(part), p, config.cut())
+    ]
+    best = [row for row in rows if row.best][-1] if any(row.best for row in rows) else rows[-1]
+    return _Fit(split, config, best, p_test, table)

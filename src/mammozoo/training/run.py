@@ -1,0 +1,178 @@
+"""The run directory: created at the first second, written atomically, never overwritten.
+
+    runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
+    ├── recipe.yaml       resolved; `mammozoo train recipe.yaml` repeats the run
+    ├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
+    ├── log.txt
+    ├── predictions.csv   a row for each sample of a validation or test part
+    ├── scores.json       metric → value, 95 % interval, n
+    ├── fold-0/           split.csv · history.csv · model.safetensors · config.json
+    ├── model.safetensors ┐
+    ├── config.json       ├ the model that `--model RUN` means
+    └── README.md         ┘ its card
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import mammozoo
+from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
+from mammozoo.files import disk_error, write_json, write_text
+from mammozoo.plugins import Plugin, registry
+from mammozoo.spec import parse, parse_sum
+from mammozoo.training.fit import EpochRow
+from mammozoo.training.recipe import Recipe
+
+Status = Literal["running", "done", "failed", "interrupted"]
+_VERSIONED = (
+    "torch", "torchvision", "timm", "albumentations", "scikit-learn", "numpy", "pillow", "huggingface_hub", "safetensors",
+)
+
+
+class Run:
+    """One run's folder and what is known of it; `facts` is the content of `run.json`."""
+
+    def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
+        self.path, self.recipe, self.facts = path, recipe, facts
+        self._log: logging.Handler | None = None
+
+    @classmethod
+    def create(cls, recipe: Recipe, out: Path | None) -> Run:
+        """A new folder: `out`, which must be new or empty, or one named by time and content below `runs/`.
+
+        Raises:
+            ConflictError: `out` holds something.
+            AccessError, FailedError: it cannot be written.
+        """
+        path = out or _free_name(Path("runs"), recipe)
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
+        run = cls(path, recipe, {"schema": 1, "status": "running", **surroundings(recipe)})
+        write_text(path / "recipe.yaml", f"# {recipe.name}: {recipe.summary}\n{recipe.to_yaml()}")
+        run.save()
+        try:
+            run._log = logging.FileHandler(path / "log.txt", encoding="utf-8")
+        except OSError as error:
+            raise disk_error(error, path / "log.txt") from error
+        run._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger("mammozoo").addHandler(run._log)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """A run that exists.
+
+        Raises:
+            NotFoundError: there is none at `path`.
+        """
+        try:
+            facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
+        except (OSError, ValueError) as error:
+            raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
+        from mammozoo.training.recipe import load
+
+        return cls(path, load(str(path / "recipe.yaml")), facts)
+
+    def save(self, **facts: Any) -> None:
+        """Add facts and write `run.json`."""
+        self.facts |= facts
+        write_json(self.path / "run.json", self.facts)
+
+    def close(self, status: Status, reason: str = "") -> None:
+        """Mark how the run ended; the folder stays whatever happened."""
+        if self._log is not None:
+            logging.getLogger("mammozoo").removeHandler(self._log)
+            self._log.close()
+            self._log = None
+        self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+
+    def write_history(self, split: str, rows: Sequence[EpochRow]) -> None:
+        """`history.csv` of one fit."""
+        write_table(self.path / split / "history.csv", [vars_of(row) for row in rows])
+
+
+def surroundings(recipe: Recipe) -> dict[str, Any]:
+    """Versions, plugins, machine and code state that a result may depend on; no user, host or path."""
+    return {
+        "mammozoo": mammozoo.__version__,
+        "started": _now(),
+        "command": ["mammozoo", *sys.argv[1:]],
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: metadata.version(name) for name in _VERSIONED},
+        "plugins": plugins_of(recipe),
+        "git": _git(),
+        "seed": recipe.seed,
+    }
+
+
+def plugins_of(recipe: Recipe) -> dict[str, str]:
+    """Distribution → version of every plugin that the recipe's names come from."""
+    named = [
+        ("datasets", parse(recipe.dataset)),
+        ("backbones", parse(recipe.backbone)),
+        ("heads", parse(recipe.head)),
+        *(("strategies", spec) for spec in parse_sum(recipe.strategy)),
+    ]
+    providers: list[Plugin] = [registry().provider(kind, spec.name) for kind, spec in named]
+    return {plugin.distribution: plugin.version for plugin in providers}
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Rows with the same keys as CSV, atomically."""
+    rows = list(rows)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return write_text(path, text.getvalue())
+
+
+def vars_of(row: EpochRow) -> dict[str, Any]:
+    """An epoch as a table row: full precision where a repeat must match, rounded where it is a clock's."""
+    values = {name: getattr(row, name) for name in row.__dataclass_fields__}
+    return values | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)}
+
+
+def _free_name(parent: Path, recipe: Recipe) -> Path:
+    parts = [parse(recipe.dataset).name, recipe.backbone, recipe.strategy]
+    words = ["".join(c if c.isalnum() or c in "+.-" else "-" for c in part) for part in parts]
+    base = "_".join([datetime.datetime.now().strftime("%Y%m%d-%H%M"), *words])
+    path, number = parent / base, 2
+    while path.exists():
+        path, number = parent / f"{base}-{number}", number + 1
+    return path
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _git() -> str:
+    """Commit of the checkout that mammozoo runs from, with `+` when files differ from it; empty for an installed one."""
+    root = Path(mammozoo.__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        said = [
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said[0].strip() + ("+" if said[1].strip() else "")

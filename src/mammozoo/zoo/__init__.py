@@ -1,0 +1,1 @@
+"""The model zoo: what there is, where it is, whether it is what it says."""
