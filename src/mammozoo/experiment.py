@@ -61,6 +61,9 @@ class Progress:
     def note(self, text: str) -> None:
         """Something that the user should know."""
 
+    def stop(self) -> None:
+        """Nothing more will happen."""
+
 
 @dataclass(frozen=True)
 class Data:

@@ -1,0 +1,72 @@
+"""The command line. torch, timm, scikit-learn and albumentations are imported inside commands only, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from mammozoo.cli import doctor, evaluate, list_, plugins, predict, show, train
+from mammozoo.errors import MammozooError
+
+app = typer.Typer(
+    name="mammozoo",
+    help="Transfer learning for breast imaging: published strategies, guarded splits, honest scores, a model zoo.\n\n"
+    "Research only: not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("list")(list_.list_items)
+app.command("show")(show.show)
+app.add_typer(plugins.app, name="plugins")
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks and debug messages."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what is logged."),
+    plugin: list[str] = typer.Option([], "--plugin", metavar="FILE", help="Load a plugin from a Python file."),
+) -> None:
+    import logging
+
+    if version:
+        import mammozoo
+
+        typer.echo(f"mammozoo {mammozoo.__version__}")
+        raise typer.Exit
+    if debug:
+        os.environ["MAMMOZOO_DEBUG"] = "1"
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("mammozoo")
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.handlers = [handler]
+    if plugin:
+        os.environ["MAMMOZOO_PLUGIN_FILES"] = os.pathsep.join(plugin)
+
+
+def main() -> None:
+    """Run a command; every known error is one paragraph on stderr and the exit code of its kind."""
+    try:
+        app()
+    except MammozooError as error:
+        if os.environ.get("MAMMOZOO_DEBUG"):
+            raise
+        typer.echo(f"mammozoo: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("mammozoo: interrupted.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,59 @@
+"""`mammozoo doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from mammozoo.cli.output import print_json, print_table
+
+
+def doctor(
+    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+) -> None:
+    """Report versions, device, precision, caches, the Hub and plugins; made to be pasted into a bug report."""
+    facts = _facts()
+    if as_json:
+        print_json({"facts": facts})
+    else:
+        print_table("", ["what", "is"], facts.items())
+
+
+def _facts() -> dict[str, str]:
+    import os
+    import platform
+    import shutil
+    from importlib import metadata
+
+    import torch
+    from huggingface_hub import constants
+
+    import mammozoo
+    from mammozoo.errors import MammozooError
+    from mammozoo.models.engine import choose_engine
+    from mammozoo.plugins import registry
+    from mammozoo.zoo.hub import check_reachable, endpoint
+
+    engine = choose_engine()
+    gpu = f" ({torch.cuda.get_device_name()})" if engine.device.type == "cuda" else ""
+    try:
+        check_reachable()
+        hub = f"{endpoint()} answers"
+    except MammozooError as error:
+        hub = str(error)
+    # A bug report is public: the home folder is part of a user's name.
+    cache = str(constants.HF_HUB_CACHE).replace(os.path.expanduser("~"), "~")
+    facts = {
+        "mammozoo": mammozoo.__version__,
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: metadata.version(name) for name in ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")},
+        "device": f"{engine.device}{gpu}",
+        "precision": f"{engine.precision} (chosen by auto)",
+        "processor": f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}",
+        "disk free here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
+        "Hub cache": cache,
+        "Hub": hub,
+    }
+    for plugin in registry().plugins:
+        state = plugin.state + (f": {plugin.reason}" if plugin.reason else "")
+        facts[f"plugin {plugin.name}"] = f"{plugin.distribution} {plugin.version}, {state}"
+    return facts
