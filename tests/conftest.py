@@ -1,0 +1,52 @@
+"""Fixtures that many tests share: a run trained once, optional local data, the installed command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network by accident
+os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is not under test
+
+import torch  # noqa: E402
+from mammozoo.experiment import train  # noqa: E402
+from mammozoo.training.recipe import load  # noqa: E402
+from mammozoo.training.run import Run  # noqa: E402
+
+torch.set_num_threads(2)
+
+#: A recipe that trains in two seconds.
+TINY = {"dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 64, "epochs": 1, "augment": ["hflip"]}
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One small complete run; read it, never change it."""
+    return train(load(None, TINY), tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def local_data() -> Path:
+    """The folder of optional local data: real images and weights."""
+    folder = os.environ.get("MAMMOZOO_TEST_DATA")
+    if not folder or not (Path(folder) / "data" / "busi").is_dir():
+        pytest.skip("needs real images: set MAMMOZOO_TEST_DATA to a folder with data/busi and weights/")
+    return Path(folder)
+
+
+@pytest.fixture
+def mammozoo(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """The command line in a process of its own, in an empty folder."""
+
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mammozoo", *map(str, words)],
+            cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    yield run
