@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from mammozoo import HeadSpec
 from torch import nn
+
+from mammozoo import HeadSpec
 
 
 def _dense(inputs: int, outputs: int) -> nn.Linear:
@@ -28,9 +29,7 @@ def gap(channels: int, height: int, width: int, outputs: int, dropout: float = 0
     return nn.Sequential(GlobalAverage(), nn.Dropout(dropout), _dense(channels, outputs))
 
 
-def gap_fc(
-    channels: int, height: int, width: int, outputs: int, hidden: int = 4096, dropout: float = 0.2
-) -> nn.Module:
+def gap_fc(channels: int, height: int, width: int, outputs: int, hidden: int = 4096, dropout: float = 0.2) -> nn.Module:
     """Global average pooling, a wide dense layer with ReLU, dropout, a dense layer: Falconí 2020."""
     return nn.Sequential(
         GlobalAverage(),

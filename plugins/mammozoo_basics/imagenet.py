@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from mammozoo.errors import UnreachableError
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.hub import fetch

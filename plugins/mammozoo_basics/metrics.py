@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
+
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Values, confusion, weighted_auc
-from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
 
 def _both_classes(outcome: Outcome) -> bool:
@@ -20,12 +21,7 @@ def auc(outcome: Outcome) -> float:
     if outcome.binary:
         return float(roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
     return float(
-        np.mean(
-            [
-                roc_auc_score(outcome.labels == k, outcome.probabilities[:, k])
-                for k in range(len(outcome.classes))
-            ]
-        )
+        np.mean([roc_auc_score(outcome.labels == k, outcome.probabilities[:, k]) for k in range(len(outcome.classes))])
     )
 
 
@@ -33,8 +29,7 @@ def _auc_resampled(outcome: Outcome, weights: Values) -> Values:
     if outcome.binary:
         return weighted_auc(outcome.labels == 1, outcome.probabilities[:, 1], weights)
     each = [
-        weighted_auc(outcome.labels == k, outcome.probabilities[:, k], weights)
-        for k in range(len(outcome.classes))
+        weighted_auc(outcome.labels == k, outcome.probabilities[:, k], weights) for k in range(len(outcome.classes))
     ]
     return np.mean(each, axis=0)
 
@@ -93,9 +88,7 @@ def f1(outcome: Outcome) -> float:
 def macro_f1(outcome: Outcome) -> float:
     """Mean of the classes' F1."""
     labels = range(len(outcome.classes))
-    return float(
-        f1_score(outcome.labels, outcome.decisions, labels=labels, average="macro", zero_division=0.0)
-    )
+    return float(f1_score(outcome.labels, outcome.decisions, labels=labels, average="macro", zero_division=0.0))
 
 
 METRICS = [
@@ -108,7 +101,21 @@ METRICS = [
         lambda o, w: _recalls(o, w).mean(axis=1),
     ),
     Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda o, w: _f1s(o, w).mean(axis=1)),
-    Metric("sensitivity", "recall of the positive class", sensitivity, lambda o, w: _recalls(o, w)[:, 1], overall=False, per_class=True),
-    Metric("specificity", "recall of the negative class", specificity, lambda o, w: _recalls(o, w)[:, 0], overall=False, per_class=True),
+    Metric(
+        "sensitivity",
+        "recall of the positive class",
+        sensitivity,
+        lambda o, w: _recalls(o, w)[:, 1],
+        overall=False,
+        per_class=True,
+    ),
+    Metric(
+        "specificity",
+        "recall of the negative class",
+        specificity,
+        lambda o, w: _recalls(o, w)[:, 0],
+        overall=False,
+        per_class=True,
+    ),
     Metric("f1", "F1 of the positive class", f1, lambda o, w: _f1s(o, w)[:, 1], overall=False, per_class=True),
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torch import nn
+
 from mammozoo import Model, Strategy
 from mammozoo.errors import UsageError
 from mammozoo.models.backbone import By
-from torch import nn
 
 
 class Frozen(Strategy):

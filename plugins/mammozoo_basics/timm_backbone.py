@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import timm
 import torch
+from timm.layers import ClassifierHead, NormMlpClassifierHead
+from timm.models import resnet
+from timm.models._manipulate import group_parameters
+from torch import nn
+
 from mammozoo.data.input import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
@@ -18,15 +23,13 @@ from mammozoo.models.backbone import (
     load_exactly,
     output_shapes,
 )
-from timm.layers import ClassifierHead, NormMlpClassifierHead
-from timm.models import resnet, vgg
-from timm.models._manipulate import group_parameters
-from torch import nn
-
 from mammozoo_basics.imagenet import load_from_hub
+
 
 class TimmBackbone(Backbone):
     """`timm.create_model(name)` without its classifier."""
+
+    net: Any  # timm types its networks as plain modules
 
     def __init__(self, name: str):
         super().__init__()
@@ -44,13 +47,11 @@ class TimmBackbone(Backbone):
         return self.net.forward_features(x)
 
     def block_names(self) -> list[str]:
-        """timm's groups, each named by the prefix that its parameters share."""
+        """timm's groups, each named by the block it holds (what follows the last block belongs to it) or by its first layer."""
         groups = group_parameters(self.net, self.net.group_matcher(coarse=False))
-        owner = {}
-        for number, members in groups.items():
-            prefix = os.path.commonprefix(members)
-            label = prefix[: prefix.rindex(".")] if "." in prefix else ""
-            owner |= dict.fromkeys(members, label or ("stem" if number == 0 else members[0].split(".")[0]))
+        owner: dict[str, str] = {}
+        for members in groups.values():
+            owner |= dict.fromkeys(members, self._block_of(members[0]) or members[0].partition(".")[0])
         return [owner[name] for name, _ in self.net.named_parameters()]
 
     def stage_names(self) -> list[str]:
@@ -70,11 +71,7 @@ class TimmBackbone(Backbone):
 
     def insert_before_final_activations(self, make: Make) -> list[nn.Module]:
         """Before `act3` (or `act2`) of ResNet blocks; at the end of the blocks of other families."""
-        blocks = [
-            module
-            for module in self.net.modules()
-            if isinstance(module, resnet.Bottleneck | resnet.BasicBlock)
-        ]
+        blocks = [module for module in self.net.modules() if isinstance(module, resnet.Bottleneck | resnet.BasicBlock)]
         if blocks:
             shapes = output_shapes(self, blocks, self.input)
             layers = [make(*shape) for shape in shapes]
@@ -82,7 +79,8 @@ class TimmBackbone(Backbone):
                 last = "act3" if isinstance(block, resnet.Bottleneck) else "act2"
                 setattr(block, last, nn.Sequential(layer, getattr(block, last)))
             return layers
-        places = [name for name in dict.fromkeys(self.block_names()) if self._is_block(name)]
+        numbered = [name for name in dict.fromkeys(self.block_names()) if name.rpartition(".")[2].isdigit()]
+        places = [name for name in numbered if "downsample" not in name]  # ConvNeXt's steps between its stages
         if not places:
             raise IncompatibleError(f"mammozoo knows no residual blocks in {type(self.net).__name__}.")
         shapes = output_shapes(self, [self.net.get_submodule(name) for name in places], self.input)
@@ -98,15 +96,19 @@ class TimmBackbone(Backbone):
         head = self.net.pretrained_cfg.get("classifier") or ()
         heads = tuple(f"{name}." for name in ((head,) if isinstance(head, str) else head))
         own = self.net.state_dict()
-        dropped = {name: tensor for name, tensor in state.items() if name in own or not _unused(name, heads)}
-        load_exactly(self.net, dropped)
+        kept = {name: tensor for name, tensor in state.items() if name in own or not name.startswith(heads + _BEHIND)}
+        load_exactly(self.net, kept)
 
-    def _is_block(self, name: str) -> bool:
-        """Whether a group is one block inside a sequence of blocks, not the stem or what follows the blocks."""
-        parent, _, child = name.rpartition(".")
-        if not child.isdigit():
-            return False
-        return isinstance(self.net.get_submodule(parent), nn.Sequential | nn.ModuleList)
+    def _block_of(self, parameter: str) -> str | None:
+        """The innermost numbered module that holds a parameter: the block, in every family that timm writes as a sequence."""
+        parts = parameter.split(".")[:-1]
+        for end in range(len(parts), 0, -1):
+            name = ".".join(parts[:end])
+            if parts[end - 1].isdigit() and isinstance(
+                self.net.get_submodule(name.rpartition(".")[0]), nn.Sequential | nn.ModuleList
+            ):
+                return name
+        return None
 
 
 def specs() -> Iterator[BackboneSpec]:
@@ -125,14 +127,10 @@ def _imagenet(name: str, backbone: Backbone) -> None:
 _BEHIND = ("pre_logits.", "conv_head.", "norm_head.", "head.", "head_fc.")
 
 
-def _unused(name: str, heads: tuple[str, ...]) -> bool:
-    return name.startswith(heads + _BEHIND)
-
-
-def _drop_unused(net: nn.Module) -> None:
-    if isinstance(net, vgg.VGG):
+def _drop_unused(net: Any) -> None:
+    if type(net).__name__ == "VGG":
         net.pre_logits = nn.Identity()
-        net.num_features = net.features[-1].num_features if hasattr(net.features[-1], "num_features") else 512
+        net.num_features = net.feature_info[-1]["num_chs"]
     if type(net).__name__ == "MobileNetV3":
         net.num_features = net.feature_info[-1]["num_chs"]
         net.conv_head, net.norm_head = nn.Identity(), nn.Identity()

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 import torchvision
+from torch import nn
+
 from mammozoo.data.input import Input
+from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
     Backbone,
     BackboneSpec,
@@ -16,7 +19,6 @@ from mammozoo.models.backbone import (
     load_exactly,
     output_shapes,
 )
-from torch import nn
 
 #: Families with `features`; timm has all the others.
 _FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
@@ -58,6 +60,8 @@ class TorchvisionBackbone(Backbone):
     def insert_before_final_activations(self, make: Make) -> list[nn.Module]:
         """At the end of every child that is more than one layer: these blocks keep their activations inside."""
         places = [name for name, child in self.features.named_children() if any(True for _ in child.children())]
+        if not places:
+            raise IncompatibleError("This network has no blocks to insert layers into; timm's of the same name may.")
         shapes = output_shapes(self, [self.features.get_submodule(name) for name in places], self.input)
         layers = [make(*shape) for shape in shapes]
         for name, layer in zip(places, layers, strict=True):
@@ -74,6 +78,4 @@ def specs() -> Iterator[BackboneSpec]:
     for name in torchvision.models.list_models(module=torchvision.models):
         if name.startswith(_FAMILIES):
             # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
-            yield BackboneSpec(
-                f"torchvision/{name}", "torchvision", functools.partial(TorchvisionBackbone, name)
-            )
+            yield BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(TorchvisionBackbone, name))

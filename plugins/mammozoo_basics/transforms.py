@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from mammozoo import TransformSpec
 from mammozoo.data.transform import Transform
 
@@ -67,11 +68,7 @@ def brightness_contrast(brightness: float = 0.15, contrast: float = 0.15, p: flo
 
     return _random(
         albumentations.Compose(
-            [
-                albumentations.RandomBrightnessContrast(
-                    brightness_limit=brightness, contrast_limit=contrast, p=p
-                )
-            ]
+            [albumentations.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=p)]
         )
     )
 
@@ -93,8 +90,6 @@ TRANSFORMS = [
     TransformSpec("hflip", "horizontal flip", hflip, random=True),
     TransformSpec("vflip", "vertical flip", vflip, random=True),
     TransformSpec("affine", "rotation, shift, scale, shear", affine, random=True),
-    TransformSpec(
-        "brightness-contrast", "brightness and contrast within limits", brightness_contrast, random=True
-    ),
+    TransformSpec("brightness-contrast", "brightness and contrast within limits", brightness_contrast, random=True),
     TransformSpec("clahe", "contrast-limited adaptive histogram equalisation", clahe),
 ]

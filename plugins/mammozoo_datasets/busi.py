@@ -92,8 +92,7 @@ class Busi(Dataset):
         self.notes = _notes(images, masks, strangers)
         order = sorted(images, key=lambda key: (self.classes.index(key[0]), key[1]))
         return [
-            Sample(images[key], label=key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]})
-            for key in order
+            Sample(images[key], label=key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]}) for key in order
         ]
 
 
@@ -133,9 +132,7 @@ def _notes(images: dict[Key, str], masks: dict[Key, list[str]], strangers: list[
     if orphans:
         notes.append(f"{len(orphans)} masks have no image: {_some(orphans)}.")
     if strangers:
-        notes.append(
-            f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {_some(strangers)}."
-        )
+        notes.append(f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {_some(strangers)}.")
     return notes
 
 

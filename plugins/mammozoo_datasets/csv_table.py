@@ -149,9 +149,7 @@ def _box(row: Row, where: str) -> tuple[int, int, int, int] | None:
     try:
         left, top, right, bottom = (int(cell) for cell in cells)
     except ValueError as error:
-        raise UsageError(
-            f"{where}: the box ({', '.join(cells)}) needs four whole numbers, {_BOX}."
-        ) from error
+        raise UsageError(f"{where}: the box ({', '.join(cells)}) needs four whole numbers, {_BOX}.") from error
     if not (0 <= left < right and 0 <= top < bottom):
         raise UsageError(f"{where}: the box {left, top, right, bottom} is empty or negative; it is {_BOX}.")
     return left, top, right, bottom

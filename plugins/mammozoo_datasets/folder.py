@@ -89,8 +89,7 @@ def _images(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and all(_is_visible(part) for part in (path, *path.relative_to(folder).parents[:-1]))
+        if path.is_file() and all(_is_visible(part) for part in (path, *path.relative_to(folder).parents[:-1]))
     ]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     stems = {path.with_suffix("") for path in pictures}
@@ -102,6 +101,4 @@ def _images(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
             masks[path.with_name(match[1])].append(path)
         else:
             images[path] = []
-    return {image: masks[image.with_suffix("")] for image in images}, [
-        p for p in files if p not in set(pictures)
-    ]
+    return {image: masks[image.with_suffix("")] for image in images}, [p for p in files if p not in set(pictures)]

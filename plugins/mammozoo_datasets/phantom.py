@@ -82,9 +82,7 @@ class Phantom(Dataset):
         if root is not None:
             raise UsageError(f"Data set 'phantom' is generated and takes no --root; got '{root}'.")
         if n < 1 or seed < 0:
-            raise UsageError(
-                f"Data set 'phantom': n must be 1 or more and seed 0 or more; got n={n}, seed={seed}."
-            )
+            raise UsageError(f"Data set 'phantom': n must be 1 or more and seed 0 or more; got n={n}, seed={seed}.")
         self.n = n
         self.seed = seed
 
@@ -125,9 +123,7 @@ def _address(sample: Sample) -> tuple[int, int]:
         _, seed, index = sample.image.split("-")
         return int(seed), int(index)
     except ValueError as error:
-        raise NotFoundError(
-            f"'{sample.image}' is no phantom; they are named like 'phantom-0-00012'."
-        ) from error
+        raise NotFoundError(f"'{sample.image}' is no phantom; they are named like 'phantom-0-00012'.") from error
 
 
 @lru_cache(maxsize=16)  # image and mask of a sample are asked for one after the other

@@ -207,9 +207,7 @@ def _spicules(mass: Mass, rng: np.random.Generator) -> Array:
     for spoke in range(count):
         direction = (spoke + rng.uniform(-0.35, 0.35)) * 2 * np.pi / count
         beside = _turned(mass.angle - direction) * radius  # pixels off the line
-        spicules += _line(outward, rng.uniform(10, 20)) * (
-            7 * _line(beside - 2.6, 1.5) - 18 * _line(beside, 1.4)
-        )
+        spicules += _line(outward, rng.uniform(10, 20)) * (7 * _line(beside - 2.6, 1.5) - 18 * _line(beside, 1.4))
     return spicules * (mass.distance > -3)
 
 

@@ -22,9 +22,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
+from torch import nn
+
 from mammozoo import Model, Strategy
 from mammozoo.errors import IncompatibleError
-from torch import nn
 
 
 class DrsLayer(nn.Module):

@@ -16,10 +16,11 @@ the original, 32 has a quarter of the parameters.
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from mammozoo import Backbone
 from mammozoo.data.input import Input
 from mammozoo.models.backbone import Followed, Make, output_shapes
-from torch import nn
 
 
 class Conv(nn.Sequential):
@@ -29,7 +30,7 @@ class Conv(nn.Sequential):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        self.act = nn.ReLU(inplace=True)
+        self.act: nn.Module = nn.ReLU(inplace=True)
         if pool:
             self.pool = nn.MaxPool2d(2)
 

@@ -31,19 +31,23 @@ _PUBLIC = {
     "MammozooError": "mammozoo.errors",
 }
 
-__all__ = ["API", "__version__", *_PUBLIC]  # noqa: PLE0604  (names resolved by __getattr__)
+__all__ = ["API", "__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from mammozoo.data.sample import Dataset as Dataset, DatasetInfo as DatasetInfo, Sample as Sample
+    from mammozoo.data.sample import Dataset as Dataset
+    from mammozoo.data.sample import DatasetInfo as DatasetInfo
+    from mammozoo.data.sample import Sample as Sample
     from mammozoo.data.transform import TransformSpec as TransformSpec
     from mammozoo.errors import MammozooError as MammozooError
     from mammozoo.evaluation.metric import Metric as Metric
     from mammozoo.hookspecs import hookimpl as hookimpl
-    from mammozoo.models.backbone import Backbone as Backbone, BackboneSpec as BackboneSpec, Group as Group
+    from mammozoo.models.backbone import Backbone as Backbone
+    from mammozoo.models.backbone import BackboneSpec as BackboneSpec
+    from mammozoo.models.backbone import Group as Group
     from mammozoo.models.head import HeadSpec as HeadSpec
     from mammozoo.models.model import Model as Model
-    from mammozoo.training.recipe import Recipe as Recipe
     from mammozoo.models.strategy import Strategy as Strategy
+    from mammozoo.training.recipe import Recipe as Recipe
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,14 @@ from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
 from mammozoo.models.build import (
-    Lineage, build_backbone, build_model, default_weights, load_model, load_starting_weights,
-    round_weights, save_model,
+    Lineage,
+    build_backbone,
+    build_model,
+    default_weights,
+    load_model,
+    load_starting_weights,
+    round_weights,
+    save_model,
 )
 from mammozoo.models.config import ModelConfig, Threshold, Training
 from mammozoo.models.engine import Engine, choose_engine
@@ -185,7 +189,10 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
     weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
     lineage = load_starting_weights(backbone, recipe.backbone, insists or weights, find_model)
     changes: dict[str, Any] = {
-        "color": recipe.color, "fit": recipe.fit, "preprocess": recipe.preprocess, "size": recipe.size or backbone.input.size,
+        "color": recipe.color,
+        "fit": recipe.fit,
+        "preprocess": recipe.preprocess,
+        "size": recipe.size or backbone.input.size,
     }
     input = backbone.input.model_copy(update=changes)
     data = open_data(recipe.dataset, recipe.root, recipe.classes, input, recipe.split.by, progress)
@@ -261,7 +268,13 @@ def train(recipe: Recipe, out: Path | None = None, progress: Progress | None = N
 
 
 def evaluate(
-    folder: Path, dataset: str, root: Path | None, *, device: str = "auto", precision: str = "auto", batch: int = 32,
+    folder: Path,
+    dataset: str,
+    root: Path | None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    batch: int = 32,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score the model in `folder` on all samples of a data set that have one of its classes.
@@ -324,9 +337,14 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
     recipe, data = prepared.recipe, prepared.data
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
     run.save(
-        device=str(prepared.engine.device), precision=prepared.engine.precision, threads=torch.get_num_threads(),
-        stamps=prepared.stamps, weights=prepared.lineage.weights, images=len(data.samples),
-        groups=len(np.unique(data.groups)), splits=prepared.split_counts(),
+        device=str(prepared.engine.device),
+        precision=prepared.engine.precision,
+        threads=torch.get_num_threads(),
+        stamps=prepared.stamps,
+        weights=prepared.lineage.weights,
+        images=len(data.samples),
+        groups=len(np.unique(data.groups)),
+        splits=prepared.split_counts(),
     )
     fits = [_fit_one(prepared, split, run, progress) for split in prepared.splits]
     test = np.concatenate([f.split.test for f in fits])
@@ -355,8 +373,15 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
 
     def on_epoch(row: EpochRow) -> None:
         log.info(
-            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g", row.split, row.epoch, row.train_loss,
-            row.val_loss, recipe.monitor, row.monitor, " (best)" if row.best else "", row.lr,
+            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
+            row.split,
+            row.epoch,
+            row.train_loss,
+            row.val_loss,
+            recipe.monitor,
+            row.monitor,
+            " (best)" if row.best else "",
+            row.lr,
         )
         progress.epoch(row)
         registry().notify("epoch_end", run=run, row=row)
@@ -412,8 +437,8 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
     p_test = predict(model, material, split.test, recipe.batch, engine)
     table = [
         row
-        for part, p in (("val", p_val), ("test", p_test))
-        for row in prediction_rows(data, split.name, part, split.part(part), p, config.cut())
+        for part, indices, p in (("val", split.val, p_val), ("test", split.test, p_test))
+        for row in prediction_rows(data, split.name, part, indices, p, config.cut())
     ]
     best = [row for row in rows if row.best][-1] if any(row.best for row in rows) else rows[-1]
     return _Fit(split, config, best, p_test, table)

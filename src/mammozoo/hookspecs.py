@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mammozoo.evaluation.metric import Metric
     from mammozoo.models.backbone import BackboneSpec
     from mammozoo.models.head import HeadSpec
-    from mammozoo.training.run import EpochRow, Run
     from mammozoo.models.strategy import Strategy
+    from mammozoo.training.run import EpochRow, Run
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
@@ -35,9 +35,9 @@ hookimpl = pluggy.HookimplMarker("mammozoo")
 def register_datasets() -> Iterable[type[Dataset]]:  # type: ignore[empty-body]
     """Data sets, by the name in their `info`.
 
-        @hookimpl
-        def register_datasets():
-            return [OurHospital]
+    @hookimpl
+    def register_datasets():
+        return [OurHospital]
     """
 
 
@@ -45,9 +45,9 @@ def register_datasets() -> Iterable[type[Dataset]]:  # type: ignore[empty-body]
 def register_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
     """Networks that turn an image into feature maps.
 
-        @hookimpl
-        def register_backbones():
-            return [BackboneSpec("tinynet", "three convolutions", build=TinyNet)]
+    @hookimpl
+    def register_backbones():
+        return [BackboneSpec("tinynet", "three convolutions", build=TinyNet)]
     """
 
 
@@ -55,9 +55,9 @@ def register_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
 def register_heads() -> Iterable[HeadSpec]:  # type: ignore[empty-body]
     """Classifiers on top of feature maps; each owns its pooling.
 
-        @hookimpl
-        def register_heads():
-            return [HeadSpec("max", "global max pooling, one dense layer", build=MaxHead)]
+    @hookimpl
+    def register_heads():
+        return [HeadSpec("max", "global max pooling, one dense layer", build=MaxHead)]
     """
 
 
@@ -65,9 +65,9 @@ def register_heads() -> Iterable[HeadSpec]:  # type: ignore[empty-body]
 def register_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
     """Transfer strategies: what is changed in a pretrained network and what may learn.
 
-        @hookimpl
-        def register_strategies():
-            return [BiasOnly]
+    @hookimpl
+    def register_strategies():
+        return [BiasOnly]
     """
 
 
@@ -75,9 +75,9 @@ def register_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bod
 def register_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     """Scores, computed on every test part with a 95 % interval.
 
-        @hookimpl
-        def register_metrics():
-            return [Metric("gmean", "geometric mean of sensitivity and specificity", gmean)]
+    @hookimpl
+    def register_metrics():
+        return [Metric("gmean", "geometric mean of sensitivity and specificity", gmean)]
     """
 
 
@@ -85,9 +85,9 @@ def register_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
 def register_transforms() -> Iterable[TransformSpec]:  # type: ignore[empty-body]
     """Image transforms: preprocessing steps and training-time augmentations, named in recipes.
 
-        @hookimpl
-        def register_transforms():
-            return [TransformSpec("clahe", "contrast-limited histogram equalisation", build=clahe)]
+    @hookimpl
+    def register_transforms():
+        return [TransformSpec("clahe", "contrast-limited histogram equalisation", build=clahe)]
     """
 
 
@@ -95,9 +95,9 @@ def register_transforms() -> Iterable[TransformSpec]:  # type: ignore[empty-body
 def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
     """Recipe files; a recipe is named by its file's stem.
 
-        @hookimpl
-        def register_recipes():
-            return sorted(Path(__file__).parent.glob("recipes/*.yaml"))
+    @hookimpl
+    def register_recipes():
+        return sorted(Path(__file__).parent.glob("recipes/*.yaml"))
     """
 
 
@@ -105,9 +105,9 @@ def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
 def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
     """`zoo.yaml` files that list further models.
 
-        @hookimpl
-        def register_zoos():
-            return [Path(__file__).parent / "zoo.yaml"]
+    @hookimpl
+    def register_zoos():
+        return [Path(__file__).parent / "zoo.yaml"]
     """
 
 
@@ -115,9 +115,9 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 def epoch_end(run: Run, row: EpochRow) -> None:
     """Called after every epoch; an error in it is logged, never fatal.
 
-        @hookimpl
-        def epoch_end(run, row):
-            print(run.path.name, row.epoch, row.val_loss)
+    @hookimpl
+    def epoch_end(run, row):
+        print(run.path.name, row.epoch, row.val_loss)
     """
 
 
@@ -125,7 +125,7 @@ def epoch_end(run: Run, row: EpochRow) -> None:
 def run_end(run: Run) -> None:
     """Called once when a run is complete; an error in it is logged, never fatal.
 
-        @hookimpl
-        def run_end(run):
-            notify(run.path)
+    @hookimpl
+    def run_end(run):
+        notify(run.path)
     """

@@ -151,9 +151,7 @@ class Registry:
                 module = load()
             wanted = getattr(module, "mammozoo_api", mammozoo.API)
             if not isinstance(wanted, int) or wanted > mammozoo.API:
-                plugin.fail(
-                    f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}"
-                )
+                plugin.fail(f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}")
                 return
             self._register(plugin, module)
         except (Exception, SystemExit) as error:
@@ -185,7 +183,8 @@ class Registry:
         for plugin, implementation in self._implementations(KINDS[kind]):
             try:
                 with _quiet(plugin):
-                    values = list(implementation.function())
+                    given: Any = implementation.function()
+                    values = list(given)
                 named = [(_name(kind, value), value) for value in values]
             except (Exception, SystemExit) as error:
                 if plugin.builtin:

@@ -1,7 +1,7 @@
 """The grammar by which things are named with their options: `name[:argument,key=value]`, joined by `+`.
 
-    drs                       last-blocks:2            last-blocks:k=1,by=stage
-    drs+last-blocks:1         gap-fc:width=512         phantom:n=400,seed=1
+drs                       last-blocks:2            last-blocks:k=1,by=stage
+drs+last-blocks:1         gap-fc:width=512         phantom:n=400,seed=1
 """
 
 from __future__ import annotations
@@ -84,11 +84,7 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
     for key, value in texts.items():
         kind = known[key].annotation
         try:
-            values[key] = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind).validate_python(
-                value
-            )
+            values[key] = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind).validate_python(value)
         except pydantic.ValidationError as error:
-            raise UsageError(
-                f"'{spec}': option '{key}' cannot be '{value}': {error.errors()[0]['msg']}."
-            ) from None
+            raise UsageError(f"'{spec}': option '{key}' cannot be '{value}': {error.errors()[0]['msg']}.") from None
     return make(*given, **values)

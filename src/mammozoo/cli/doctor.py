@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from mammozoo.cli.output import print_json, print_table
@@ -41,11 +43,14 @@ def _facts() -> dict[str, str]:
     except MammozooError as error:
         hub = str(error)
     # A bug report is public: the home folder is part of a user's name.
-    cache = str(constants.HF_HUB_CACHE).replace(os.path.expanduser("~"), "~")
+    cache = str(constants.HF_HUB_CACHE).replace(str(Path.home()), "~")
     facts = {
         "mammozoo": mammozoo.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        **{name: metadata.version(name) for name in ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")},
+        **{
+            name: metadata.version(name)
+            for name in ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")
+        },
         "device": f"{engine.device}{gpu}",
         "precision": f"{engine.precision} (chosen by auto)",
         "processor": f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}",

@@ -8,9 +8,7 @@ from mammozoo.cli.output import note, print_json, print_table
 
 
 def list_items(
-    kind: str = typer.Argument(
-        ..., help="datasets, backbones, strategies, heads, metrics, transforms or recipes."
-    ),
+    kind: str = typer.Argument(..., help="datasets, backbones, strategies, heads, metrics, transforms or recipes."),
     match: str = typer.Option("", help="Only names that contain this."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:

@@ -55,7 +55,9 @@ def predict(
         write_table(csv, rows)
     if as_json:
         digest = sha256(folder / "model.safetensors")
-        print_json({"model": {"name": config.name, "sha256": digest}, "results": [dataclasses.asdict(r) for r in results]})
+        print_json(
+            {"model": {"name": config.name, "sha256": digest}, "results": [dataclasses.asdict(r) for r in results]}
+        )
     else:
         for stamp in config.stamps:
             note(f"! {stamp}")

@@ -115,7 +115,9 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
 
     typer.echo(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
     counts = content["parameters"]
-    typer.echo(f"{counts['trainable']:,} of {counts['total']:,} parameters train, {counts['head']:,} of them in the head.")
+    typer.echo(
+        f"{counts['trainable']:,} of {counts['total']:,} parameters train, {counts['head']:,} of them in the head."
+    )
     print_table(
         "Parameter groups",
         ["learning rate", "parameters", "tensors"],
@@ -125,7 +127,10 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         "Splits",
         ["split", "train", "val", "test"],
         [
-            (s["name"], *(", ".join(f"{n} {label}" for label, n in s[part].items()) for part in ("train", "val", "test")))
+            (
+                s["name"],
+                *(", ".join(f"{n} {label}" for label, n in s[part].items()) for part in ("train", "val", "test")),
+            )
             for s in content["splits"]
         ],
     )

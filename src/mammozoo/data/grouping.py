@@ -54,9 +54,7 @@ def group(patients: Sequence[str | None], hashes: npt.NDArray[np.uint64] | None)
     n = len(patients)
     pairs = [np.empty((0, 2), np.intp)] if hashes is None else [near_pairs(hashes)]
     first: dict[str, int] = {}
-    same = [
-        (first.setdefault(patient, index), index) for index, patient in enumerate(patients) if patient is not None
-    ]
+    same = [(first.setdefault(patient, index), index) for index, patient in enumerate(patients) if patient is not None]
     edges = np.concatenate([*pairs, np.array(same, np.intp).reshape(-1, 2)])
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n, n))
     _, labels = connected_components(graph, directed=False)

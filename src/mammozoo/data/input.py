@@ -76,5 +76,3 @@ def _resized(pixels: Pixels, input: Input) -> Pixels:
         image = ImageOps.fit(image, (width, height), how)
     array = np.asarray(image, dtype=np.uint8)
     return array[..., None] if array.ndim == 2 else array
-
-

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset as TorchDataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from mammozoo.data.grouping import perceptual_hash
 from mammozoo.data.input import Input, Pixels
@@ -57,7 +59,7 @@ def decode(
     return Images(pixels, np.array([r[1] for r in results], np.uint64))
 
 
-class _View(TorchDataset[tuple[torch.Tensor, int, int]]):
+class _View(TorchDataset[Any]):
     """Some of the images, augmented with a generator that depends on (seed, epoch, image) alone.
 
     So the result is the same whatever the order, and however many workers share the work.

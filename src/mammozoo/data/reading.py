@@ -23,9 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mammozoo.errors import MammozooError, NotFoundError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-IMAGE_SUFFIXES = (
-    frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
-)
+IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
 
 #: Largest image, in pixels. Asked of the header, before any memory is taken.
 MAX_PIXELS = 100_000_000
@@ -118,9 +116,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no file '{path}'.") from error
     except OSError as error:
-        raise UnreadableImageError(
-            f"Cannot open '{path}': {error.strerror}. Check its permissions."
-        ) from error
+        raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
     with handle:
         yield handle
 
@@ -170,8 +166,7 @@ def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
             ) from error
         except Exception as error:  # a decoder that meets a damaged file raises nearly anything
             raise UnreadableImageError(
-                f"'{path}' is truncated or damaged ({error or type(error).__name__}). "
-                "Copy it again from its source."
+                f"'{path}' is truncated or damaged ({error or type(error).__name__}). Copy it again from its source."
             ) from error
 
 

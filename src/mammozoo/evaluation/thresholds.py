@@ -11,9 +11,7 @@ from mammozoo.errors import UsageError, nearest
 RULES = ("closest-to-corner", "youden", "half")
 
 
-def choose_threshold(
-    rule: str, labels: npt.NDArray[np.intp], positive: npt.NDArray[np.float64]
-) -> float:
+def choose_threshold(rule: str, labels: npt.NDArray[np.intp], positive: npt.NDArray[np.float64]) -> float:
     """The threshold that `rule` takes from (N,) 0/1 labels and probabilities of the positive class.
 
     `closest-to-corner` minimises the distance to (FPR 0, TPR 1) as in Byra 2021, `youden` maximises TPR − FPR,

@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         `layer` counts convolutions and dense layers; a norm, bias or scale belongs to the layer before it.
         """
         if by == "layer":
-            names = self._layer_names()
+            names: Sequence[str] = self._layer_names()
         elif by == "block":
             names = self.block_names()
         elif by == "stage":
@@ -126,9 +126,7 @@ class Followed(nn.Module):
 
 
 @torch.no_grad()
-def output_shapes(
-    network: nn.Module, places: Sequence[nn.Module], input: Input
-) -> list[tuple[int, int, int]]:
+def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input) -> list[tuple[int, int, int]]:
     """(channels, height, width) that each of `places` gives for one image of the input's size.
 
     Raises:
@@ -142,9 +140,7 @@ def output_shapes(
     was_training = network.training
     try:
         parameter = next(network.parameters())
-        network.eval()(
-            torch.zeros(1, input.channels, *input.size, device=parameter.device, dtype=parameter.dtype)
-        )
+        network.eval()(torch.zeros(1, input.channels, *input.size, device=parameter.device, dtype=parameter.dtype))
     finally:
         network.train(was_training)
         for handle in handles:

@@ -12,7 +12,6 @@ from pydantic import Field
 from mammozoo.data.input import Input
 from mammozoo.errors import IncompatibleError, NotFoundError
 
-SCHEMA = 1
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis, screening or treatment decisions."
 
 
@@ -46,7 +45,7 @@ class Training(_Part):
 class ModelConfig(_Part):
     """A model on disk, without its weights."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1] = 1
     name: str
     backbone: str
     strategy: str

@@ -27,7 +27,7 @@ class Engine:
 
     def place(self, model: Model) -> Model:
         """The model on the device, channels last."""
-        return model.to(device=self.device, memory_format=torch.channels_last)
+        return model.to(self.device).to(memory_format=torch.channels_last)
 
     @property
     def precision(self) -> str:
@@ -74,4 +74,3 @@ def has_bf16(device: torch.device) -> bool:
     # torch offers these only under private names, and not in all versions.
     probes = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
     return any(probe() for probe in probes if probe)
-

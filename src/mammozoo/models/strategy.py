@@ -1,8 +1,8 @@
 """Transfer strategies: four questions about a pretrained network, and how strategies add up.
 
-    drs                insert scaling layers, train them and the head
-    last-blocks:2      train the last two blocks and the head
-    drs+last-blocks:1  both: `adapt` in order, the union of what trains, the product of the learning-rate factors
+drs                insert scaling layers, train them and the head
+last-blocks:2      train the last two blocks and the head
+drs+last-blocks:1  both: `adapt` in order, the union of what trains, the product of the learning-rate factors
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ class Composite(Strategy):
         self, groups: list[dict[str, object]], lr: float, weight_decay: float
     ) -> torch.optim.Optimizer | None:
         """That of the one part that has one."""
-        made = [
-            o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None
-        ]
+        made = [o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None]
         if len(made) > 1:
             raise UsageError("Two of the strategies choose the optimizer; at most one may.")
         return made[0] if made else None

@@ -180,16 +180,16 @@ def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> to
     own = strategy.optimizer(groups, settings.lr, settings.weight_decay)
     if own is not None:
         return own
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    lr, decay = settings.lr, settings.weight_decay
     match settings.name:
         case "adam":
-            return torch.optim.Adam(groups, betas=(settings.beta1, settings.beta2), **common)
+            return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
         case "adamw":
-            return torch.optim.AdamW(groups, betas=(settings.beta1, settings.beta2), **common)
+            return torch.optim.AdamW(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
         case "sgd":
-            return torch.optim.SGD(groups, momentum=settings.momentum, **common)
+            return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay)
         case "rmsprop":
-            return torch.optim.RMSprop(groups, momentum=settings.momentum, **common)
+            return torch.optim.RMSprop(groups, lr, momentum=settings.momentum, weight_decay=decay)
 
 
 def _step(
@@ -208,9 +208,9 @@ def _step(
         value = loss(logits, labels.to(engine.device))
         if torch.isfinite(value):
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        return float(value)
+        return value.item()
     except (torch.OutOfMemoryError, MemoryError) as error:
         smaller = max(2, len(labels) // 2)
         raise FailedError(f"Out of memory at batch {len(labels)}. Try --batch {smaller}.") from error

@@ -1,15 +1,15 @@
 """The run directory: created at the first second, written atomically, never overwritten.
 
-    runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
-    ├── recipe.yaml       resolved; `mammozoo train recipe.yaml` repeats the run
-    ├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
-    ├── log.txt
-    ├── predictions.csv   a row for each sample of a validation or test part
-    ├── scores.json       metric → value, 95 % interval, n
-    ├── fold-0/           split.csv · history.csv · model.safetensors · config.json
-    ├── model.safetensors ┐
-    ├── config.json       ├ the model that `--model RUN` means
-    └── README.md         ┘ its card
+runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
+├── recipe.yaml       resolved; `mammozoo train recipe.yaml` repeats the run
+├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
+├── log.txt
+├── predictions.csv   a row for each sample of a validation or test part
+├── scores.json       metric → value, 95 % interval, n
+├── fold-0/           split.csv · history.csv · model.safetensors · config.json
+├── model.safetensors ┐
+├── config.json       ├ the model that `--model RUN` means
+└── README.md         ┘ its card
 """
 
 from __future__ import annotations
@@ -37,7 +37,15 @@ from mammozoo.training.recipe import Recipe
 
 Status = Literal["running", "done", "failed", "interrupted"]
 _VERSIONED = (
-    "torch", "torchvision", "timm", "albumentations", "scikit-learn", "numpy", "pillow", "huggingface_hub", "safetensors",
+    "torch",
+    "torchvision",
+    "timm",
+    "albumentations",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "huggingface_hub",
+    "safetensors",
 )
 
 
@@ -170,7 +178,9 @@ def _git() -> str:
         return ""
     try:
         said = [
-            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         ]
     except (OSError, subprocess.SubprocessError):

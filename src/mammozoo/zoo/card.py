@@ -37,7 +37,9 @@ def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
         "## Use",
         "```\nmammozoo predict image.png --model THIS_FOLDER\n```",
         f"`config.json` lists perceptual hashes of the {len(training.seen)} images that the weights have seen, so that "
-        "`mammozoo evaluate` can tell whether a test set is new to them." if training.seen else "",
+        "`mammozoo evaluate` can tell whether a test set is new to them."
+        if training.seen
+        else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

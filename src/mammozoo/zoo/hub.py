@@ -59,8 +59,8 @@ def fetch(repository: str, file: str) -> Path:
     Raises:
         UnreachableError, AccessError, NotFoundError: as they say.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     cached = try_to_load_from_cache(repository, file)
     if isinstance(cached, str):

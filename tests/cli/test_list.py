@@ -1,0 +1,50 @@
+"""`mammozoo list` and `mammozoo plugins list`."""
+
+from __future__ import annotations
+
+import pytest
+
+KINDS = ("datasets", "backbones", "strategies", "heads", "metrics", "transforms", "recipes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_as_json(command, kind) -> None:
+    answer = command("list", kind, "--json")
+    assert answer.code == 0
+    content = answer.json
+    assert set(content) == {"schema", "kind", "items"}
+    assert content["kind"] == kind
+    assert content["items"]
+    for item in content["items"]:
+        assert set(item) == {"name", "plugin", "distribution", "version", "summary"}
+        assert all(isinstance(text, str) for text in item.values())
+        assert item["name"] and item["distribution"] == "mammozoo"
+
+
+def test_drs_is_named_with_its_plugin_and_version(command) -> None:
+    import mammozoo
+
+    items = {item["name"]: item for item in command("list", "strategies", "--json").json["items"]}
+    assert items["drs"]["plugin"] == "drs"
+    assert items["drs"]["version"] == mammozoo.__version__
+    assert items["drs"]["summary"]
+
+
+def test_a_table_for_people_and_a_filter(command) -> None:
+    answer = command("list", "strategies", "--match", "drs")
+    assert "drs" in answer.out
+    assert "frozen" not in answer.out
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest(command) -> None:
+    command("list", "strategys").refused(2, "'strategys'", "Did you mean 'strategies'?")
+
+
+def test_plugins_as_json(command) -> None:
+    items = command("plugins", "list", "--json").json["items"]
+    for item in items:
+        assert set(item) == {"name", "distribution", "version", "state", "reason", "adds"}
+        assert (item["state"], item["reason"]) == ("loaded", "")
+    adds = {item["name"]: item["adds"] for item in items}
+    assert adds["drs"]["strategies"] == ["drs"]
+    assert "phantom" in adds["datasets"]["datasets"]

@@ -1,0 +1,302 @@
+"""`mammozoo train`: what it prints, what it leaves behind, and how it says no."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mammozoo.files import sha256
+from mammozoo.training.recipe import load
+from sklearn import metrics
+
+FILES = {
+    "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",
+    "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv",
+}  # fmt: skip
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _start(words: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mammozoo", *words],
+        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+# What it prints
+
+
+def test_json(command, tiny, tmp_path: Path) -> None:
+    answer = command("train", *tiny, "--out", "run", "--json")
+    assert answer.code == 0, answer.err
+    content = answer.json
+    assert set(content) == {"schema", "run", "scores", "seconds"}
+    assert content["run"] == "run"
+    assert content["seconds"] > 0
+    assert content["scores"] == json.loads((tmp_path / "run/scores.json").read_text())
+    for score in content["scores"].values():
+        assert set(score) == {"value", "low", "high", "n"}
+        assert score["n"] == 12
+    assert "synthetic" in (tmp_path / "run/README.md").read_text()
+
+
+def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_path: Path) -> None:
+    answer = command("train", *tiny)
+    assert answer.code == 0, answer.err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.endswith("_phantom_test_resnet_drs")
+    assert f"--model runs/{run.name}" in answer.out
+    assert "synthetic data" in answer.err
+    assert "Warning" not in answer.err
+
+
+def test_dry_run_as_json_writes_nothing(command, tiny, tmp_path: Path) -> None:
+    answer = command("train", *tiny, "--strategy", "frozen", "--lr", "0.01", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    content = answer.json
+    assert {"schema", "recipe", "parameters", "groups", "splits"} <= set(content)
+    assert set(content["parameters"]) == {"total", "trainable", "head"}
+    assert 0 < content["parameters"]["head"] == content["parameters"]["trainable"] < content["parameters"]["total"]
+    (group,) = content["groups"]
+    assert group["lr"] == 0.01
+    assert group["parameters"] == content["parameters"]["head"]
+    assert group["layers"] and all(name.startswith("head.") for name in group["layers"])
+    (split,) = content["splits"]
+    assert set(split) == {"name", "train", "val", "test"}
+    assert sum(n for part in ("train", "val", "test") for n in split[part].values()) == 60
+    assert set(split["test"]) == {"benign", "malignant"}
+    saved = tmp_path / "recipe.yaml"
+    saved.write_text(yaml.safe_dump(content["recipe"]))
+    assert load(str(saved)).strategy == "frozen"
+    assert _files(tmp_path) == {"recipe.yaml"}
+
+
+# What it leaves behind
+
+
+def test_the_run_folder_is_complete(tiny_run) -> None:
+    assert _files(tiny_run.path) == FILES
+    facts = json.loads((tiny_run.path / "run.json").read_text())
+    assert facts["status"] == "done"
+    assert {"started", "ended", "versions", "plugins", "git", "device", "precision", "seed", "splits", "scores"} <= set(facts)
+    assert {"torch", "timm", "numpy", "scikit-learn"} <= set(facts["versions"])
+    assert facts["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
+    assert load(str(tiny_run.path / "recipe.yaml")) == tiny_run.recipe
+    split = _table(tiny_run.path / "holdout/split.csv")
+    assert len({row["sample"] for row in split}) == len(split) == 60
+    assert "epoch 1" in (tiny_run.path / "log.txt").read_text()
+
+
+def test_every_score_can_be_computed_again_from_the_predictions(tiny_run) -> None:
+    rows = [row for row in _table(tiny_run.path / "predictions.csv") if row["part"] == "test"]
+    tested = {row["sample"] for row in _table(tiny_run.path / "holdout/split.csv") if row["part"] == "test"}
+    assert {row["sample"] for row in rows} == tested
+    truth = np.array([row["label"] == "malignant" for row in rows])
+    p = np.array([float(row["p_malignant"]) for row in rows])
+    decided = np.array([row["decision"] == "malignant" for row in rows])
+    assert (decided == (p >= float(rows[0]["threshold"]))).all()
+    again = {
+        "auc": metrics.roc_auc_score(truth, p),
+        "accuracy": metrics.accuracy_score(truth, decided),
+        "balanced-accuracy": metrics.balanced_accuracy_score(truth, decided),
+        "macro-f1": metrics.f1_score(truth, decided, average="macro"),
+        "sensitivity": metrics.recall_score(truth, decided),
+        "specificity": metrics.recall_score(~truth, ~decided),
+        "f1": metrics.f1_score(truth, decided, zero_division=0.0),
+    }
+    scores = json.loads((tiny_run.path / "scores.json").read_text())
+    assert {name: score["value"] for name, score in scores.items()} == pytest.approx(again, abs=1e-12)
+
+
+def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
+    tiny = [*tiny, "--epochs", "2", "--seed", "3"]
+    first = mammozoo("train", *tiny, "--out", "a")
+    assert first.returncode == 0, first.stderr
+    second = mammozoo("train", "a/recipe.yaml", "--out", "b")
+    assert second.returncode == 0, second.stderr
+    for name in ("recipe.yaml", "model.safetensors", "config.json", "predictions.csv", "scores.json", "holdout/split.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    clock = {"seconds", "rate"}
+    a, b = (
+        [{key: cell for key, cell in row.items() if key not in clock} for row in _table(tmp_path / run / "holdout/history.csv")]
+        for run in "ab"
+    )
+    assert a == b
+    assert len(a) == 2
+
+
+# How it says no
+
+
+def test_an_unknown_strategy_is_not_found(command, tiny, tmp_path: Path) -> None:
+    command("train", *tiny, "--strategy", "frozzen", "--out", "run").refused(3, "'frozzen'", "Did you mean 'frozen'?")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--head", "gapp"], 3, ["head 'gapp'", "'gap'"]),
+        (["--set", "augment=[hflipp]"], 3, ["'hflipp'", "'hflip'"]),
+        (["--set", "monitor=aucc"], 3, ["'aucc'", "'auc'"]),
+        (["--set", "preprocess=[hflipp]"], 3, ["'hflipp'"]),
+        (["--dataset", "fantom"], 3, ["'fantom'", "'phantom'"]),
+        (["--dataset", "phantom:m=3"], 2, ["'m'"]),
+        (["--backbone", "test_resnett"], 3, ["'test_resnett'"]),
+        (["--strategy", "last-blocks:99"], 2, ["99"]),
+        (["--weights", "file:nowhere.safetensors"], 3, ["nowhere.safetensors"]),
+        (["--weights", "file:weights.pt"], 2, ["safetensors only"]),
+        (["--device", "gpu"], 2, ["'gpu'"]),
+        (["--set", "epoch=3"], 2, ["'epoch'", "Did you mean 'epochs'?"]),
+        (["--set", "optimizer.lrr=3"], 2, ["'optimizer.lrr'", "'lr'"]),
+        (["--set", "epochs"], 2, ["KEY=VALUE"]),
+        (["--set", "epochs=[1"], 2, ["epochs=[1"]),
+        (["--set", "epochs=many"], 2, ["epochs", "integer"]),
+        (["--set", "epochs.more=1"], 2, ["epochs.more"]),
+        (["--epochs", "0"], 2, ["epochs"]),
+        (["--folds", "1000"], 2, ["1000"]),
+        (["--set", "split.by=image"], 2, ["leak", "allow_leakage"]),
+        (["--set", "classes=[benign,malignnt]"], 2, ["'malignnt'", "'malignant'"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
+)
+def test_what_a_recipe_cannot_have(command, tiny, tmp_path: Path, words: list[str], code: int, said: list[str]) -> None:
+    command("train", *tiny, *words, "--out", "run").refused(code, *said)
+    assert not (tmp_path / "run").exists()  # nothing was begun
+
+
+def test_a_typo_in_a_recipe_file(command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("dataset: phantom\nbackbone: resnet9\nstratgy: drs\n")
+    command("train", "mine.yaml").refused(2, "mine.yaml", "'stratgy'", "Did you mean 'strategy'?")
+
+
+def test_no_such_recipe(command) -> None:
+    command("train", "nowhere.yaml").refused(3, "nowhere.yaml")
+    command("train", "defaul").refused(3, "'defaul'", "Did you mean 'default'?")
+
+
+def test_a_recipe_that_is_no_yaml(command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("dataset: [phantom\n")
+    command("train", "mine.yaml").refused(2, "mine.yaml", "not valid YAML")
+    (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
+    command("train", "mine.yaml").refused(2, "mine.yaml")
+
+
+def test_a_folder_with_something_in_it_is_never_touched(command, tiny, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mine.txt").write_text("mine")
+    answer = command("train", *tiny, "--out", "run")
+    answer.refused(9, "'run'", "--out")
+    assert "reading images" not in answer.err  # said before the work, not after it
+    assert _files(tmp_path) == {"run/mine.txt"}
+    (tmp_path / "file").write_text("mine")
+    command("train", *tiny, "--out", "file").refused(9, "'file'")
+
+
+def test_a_folder_that_cannot_be_made(command, tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    answer = command("train", *tiny, "--out", "file/run")
+    answer.refused(4, "file/run", "--out")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+def test_a_folder_that_must_not_be_written(command, tiny, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    command("train", *tiny, "--out", "locked/run").refused(4, "locked/run", "--out")
+
+
+def test_a_full_disk(tiny, tmp_path: Path) -> None:
+    """No file may grow beyond 16 KB: the recipe fits, the log and the weights do not."""
+    (tmp_path / "talker.py").write_text(
+        "import logging\nfrom mammozoo import hookimpl\n\n@hookimpl\ndef epoch_end(run, row):\n"
+        "    logging.getLogger('mammozoo.talker').info('x' * 20_000)\n"
+    )
+    process = _start(
+        ["--plugin", "talker.py", "train", *tiny, "--out", "run"], tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, 16_384)),
+    )  # fmt: skip
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err and "Logging error" not in err
+    assert err.count("mammozoo: No space left to write 'run/holdout/model.safetensors'") == 1
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert not list((tmp_path / "run").rglob("model.safetensors"))
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert facts["status"] == "failed"
+    assert "No space left" in facts["reason"]
+
+
+def test_a_disk_so_full_that_nothing_can_be_said(command, tiny, tmp_path: Path) -> None:
+    """A file system of three pages: `run.json` itself cannot be written again, and stays as it was."""
+    (tmp_path / "small").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "none", str(tmp_path / "small")]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        command("train", *tiny, "--out", "small/run").refused(1, "No space left", "--out")
+        left = _files(tmp_path / "small/run")
+        assert not [name for name in left if name.endswith(".tmp")]
+        if "run.json" in left:
+            assert json.loads((tmp_path / "small/run/run.json").read_text())["status"] in ("running", "failed")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "small")], check=True)
+
+
+def test_a_loss_that_is_no_number(command, tiny, tmp_path: Path) -> None:
+    answer = command("train", *tiny, "--strategy", "full", "--lr", "1e30", "--set", "precision=fp32", "--out", "run")
+    answer.refused(1, "loss became", "1e+30", "--lr", "phantom-0-000")
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert facts["status"] == "failed"
+    assert "loss became" in facts["reason"]
+    assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_a_loss_that_is_no_number_only_on_validation(command, tiny, tmp_path: Path) -> None:
+    """One batch an epoch: the weights burst after the only loss that training sees."""
+    answer = command(
+        "train", *tiny, "--strategy", "full", "--lr", "1e30", "--batch", "64", "--set", "precision=fp32", "--out", "run"
+    )
+    answer.refused(1, "validation loss", "epoch 1")
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
+def test_ctrl_c(tiny, tmp_path: Path) -> None:
+    process = _start(
+        ["train", *tiny, "--epochs", "5000", "--out", "run"], tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it is ignored below some shells
+    )  # fmt: skip
+    assert process.stderr is not None
+    heard = []
+    for line in process.stderr:
+        heard.append(line)
+        if " epoch 2:" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    said = "".join(heard) + err
+    assert process.returncode == 130, said
+    assert said.count("mammozoo: interrupted.") == 1
+    assert "Traceback" not in said
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert facts["status"] == "interrupted"
+    assert facts["ended"] >= facts["started"]
+    assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt"}
+    assert load(str(tmp_path / "run/recipe.yaml")).epochs == 5000
