@@ -17,6 +17,7 @@ from mammozoo.data.input import Input
 from mammozoo.data.loading import Images, batches, decode
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.splits import LeakageError, Split
+from mammozoo.data.transform import build as build_transform
 from mammozoo.errors import MammozooError, UsageError, nearest
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.scores import Score, as_json, score_all
@@ -40,7 +41,7 @@ from mammozoo.plugins import registry
 from mammozoo.spec import call, parse
 from mammozoo.training.fit import EpochRow, Material, fit, predict
 from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run, plugins_of, write_table
+from mammozoo.training.run import Run, plugins_of, refuse_occupied, write_table
 from mammozoo.zoo.card import write_card
 from mammozoo.zoo.registry import find_model
 
@@ -148,6 +149,8 @@ def open_data(
     dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
     found = list(dataset.samples())
     chosen = classes or dataset.classes
+    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
+        raise UsageError(f"`classes` must name two or more classes, none of them twice; not {', '.join(chosen)}.")
     for wanted in chosen:
         if wanted not in dataset.classes:
             raise UsageError(
@@ -182,6 +185,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
     """
     progress = progress or Progress()
     engine = choose_engine(recipe.device, recipe.precision)
+    _look_up(recipe)  # before the data is read, which may take minutes
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         backbone = build_backbone(recipe.backbone)
@@ -205,6 +209,15 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
             raise
         stamps.append(LEAKY)
     return Plan(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
+
+
+def _look_up(recipe: Recipe) -> None:
+    """Raise for those names in a recipe that only training would miss."""
+    registry().get("heads", parse(recipe.head).name)
+    for transform in recipe.augment:
+        build_transform(transform)
+    if recipe.monitor != "loss":
+        registry().get("metrics", recipe.monitor)
 
 
 def make_splits(recipe: Recipe, data: Data) -> list[Split]:
@@ -249,7 +262,10 @@ def train(recipe: Recipe, out: Path | None = None, progress: Progress | None = N
         KeyboardInterrupt: after the run was marked.
     """
     progress = progress or Progress()
+    if out is not None:
+        refuse_occupied(out)
     prepared = plan(recipe, progress)
+    prepared.build()  # what the strategy or the head refuses, they refuse before there is a folder
     run = Run.create(recipe, out)
     try:
         _carry_out(prepared, run, progress)

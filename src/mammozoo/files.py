@@ -17,7 +17,7 @@ def disk_error(error: OSError, path: Path) -> MammozooError:
     """The error of ours that says what `error` means for somebody who wanted to write `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return FailedError(f"No space left to write '{path}'. Free some, or choose another --out folder.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return AccessError(f"Cannot write '{path}': {error.strerror}. Choose another --out folder.")
     return FailedError(f"Cannot write '{path}': {error.strerror or error}.")
 

@@ -64,7 +64,7 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
     """`make(*given, …)` with the spec's options, converted to the types that `make` states.
 
     Raises:
-        UsageError: an option that `make` does not have, or a value of another type.
+        UsageError: an option that `make` does not have or lacks, or a value of another type.
     """
     signature = inspect.signature(make, eval_str=True)
     free = [p for p in list(signature.parameters.values())[len(given) :] if p.kind is not p.VAR_KEYWORD]
@@ -80,6 +80,9 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
         if key in texts:
             raise UsageError(f"'{spec}': '{key}' is given twice.")
         texts[key] = value
+    for key, parameter in known.items():
+        if key not in texts and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL:
+            raise UsageError(f"'{spec}': '{spec.name}' needs a value for '{key}', as in {spec.name}:{key}=….")
     values = {}
     for key, value in texts.items():
         kind = known[key].annotation

@@ -9,9 +9,10 @@ import sys
 import click
 import pytest
 import typer
+
 from mammozoo.cli import app
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "albumentations", "numpy", "PIL", "pydantic", "huggingface_hub")
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "albumentations", "numpy", "PIL", "yaml", "huggingface_hub")
 ASK = f"""
 import sys
 from mammozoo.cli import main
@@ -41,7 +42,7 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
         [sys.executable, "-c", ASK, *words, "--help"], capture_output=True, text=True, check=False, timeout=60
     )
     assert answer.returncode == 0, answer.stderr
-    assert "Usage: mammozoo" in answer.stdout
+    assert "--help" in answer.stdout
     assert answer.stderr.strip() == "imported:"
 
 

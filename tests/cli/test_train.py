@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sklearn import metrics
+
 from mammozoo.files import sha256
 from mammozoo.training.recipe import load
-from sklearn import metrics
 
 FILES = {
     "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",
@@ -54,14 +55,14 @@ def test_json(command, tiny, tmp_path: Path) -> None:
     for score in content["scores"].values():
         assert set(score) == {"value", "low", "high", "n"}
         assert score["n"] == 12
-    assert "synthetic" in (tmp_path / "run/README.md").read_text()
+    assert "Synthetic data" in (tmp_path / "run/README.md").read_text()
 
 
 def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_path: Path) -> None:
     answer = command("train", *tiny)
     assert answer.code == 0, answer.err
     (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.endswith("_phantom_test_resnet_drs")
+    assert run.name.endswith("_phantom_test-resnet_drs")
     assert f"--model runs/{run.name}" in answer.out
     assert "synthetic data" in answer.err
     assert "Warning" not in answer.err
@@ -95,7 +96,9 @@ def test_the_run_folder_is_complete(tiny_run) -> None:
     assert _files(tiny_run.path) == FILES
     facts = json.loads((tiny_run.path / "run.json").read_text())
     assert facts["status"] == "done"
-    assert {"started", "ended", "versions", "plugins", "git", "device", "precision", "seed", "splits", "scores"} <= set(facts)
+    assert {"started", "ended", "versions", "plugins", "git", "device", "precision", "seed", "splits", "scores"} <= set(
+        facts
+    )
     assert {"torch", "timm", "numpy", "scikit-learn"} <= set(facts["versions"])
     assert facts["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
     assert load(str(tiny_run.path / "recipe.yaml")) == tiny_run.recipe
@@ -131,11 +134,21 @@ def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     second = mammozoo("train", "a/recipe.yaml", "--out", "b")
     assert second.returncode == 0, second.stderr
-    for name in ("recipe.yaml", "model.safetensors", "config.json", "predictions.csv", "scores.json", "holdout/split.csv"):
+    for name in (
+        "recipe.yaml",
+        "model.safetensors",
+        "config.json",
+        "predictions.csv",
+        "scores.json",
+        "holdout/split.csv",
+    ):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     clock = {"seconds", "rate"}
     a, b = (
-        [{key: cell for key, cell in row.items() if key not in clock} for row in _table(tmp_path / run / "holdout/history.csv")]
+        [
+            {key: cell for key, cell in row.items() if key not in clock}
+            for row in _table(tmp_path / run / "holdout/history.csv")
+        ]
         for run in "ab"
     )
     assert a == b
@@ -168,8 +181,8 @@ def test_an_unknown_strategy_is_not_found(command, tiny, tmp_path: Path) -> None
         (["--set", "optimizer.lrr=3"], 2, ["'optimizer.lrr'", "'lr'"]),
         (["--set", "epochs"], 2, ["KEY=VALUE"]),
         (["--set", "epochs=[1"], 2, ["epochs=[1"]),
-        (["--set", "epochs=many"], 2, ["epochs", "integer"]),
-        (["--set", "epochs.more=1"], 2, ["epochs.more"]),
+        (["--set", "batch=many"], 2, ["batch", "integer"]),
+        (["--set", "batch.more=1"], 2, ["batch.more"]),
         (["--epochs", "0"], 2, ["epochs"]),
         (["--folds", "1000"], 2, ["1000"]),
         (["--set", "split.by=image"], 2, ["leak", "allow_leakage"]),

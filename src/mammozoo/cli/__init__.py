@@ -65,7 +65,9 @@ def main() -> None:
             raise
         typer.echo(f"mammozoo: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # as which typer reports an interrupt
+            raise
         typer.echo("mammozoo: interrupted.", err=True)
         sys.exit(130)
     except BrokenPipeError:

@@ -42,8 +42,6 @@ def _facts() -> dict[str, str]:
         hub = f"{endpoint()} answers"
     except MammozooError as error:
         hub = str(error)
-    # A bug report is public: the home folder is part of a user's name.
-    cache = str(constants.HF_HUB_CACHE).replace(str(Path.home()), "~")
     facts = {
         "mammozoo": mammozoo.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -55,10 +53,12 @@ def _facts() -> dict[str, str]:
         "precision": f"{engine.precision} (chosen by auto)",
         "processor": f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}",
         "disk free here": f"{shutil.disk_usage('.').free / 1e9:.1f} GB",
-        "Hub cache": cache,
+        "Hub cache": str(constants.HF_HUB_CACHE),
         "Hub": hub,
     }
     for plugin in registry().plugins:
         state = plugin.state + (f": {plugin.reason}" if plugin.reason else "")
         facts[f"plugin {plugin.name}"] = f"{plugin.distribution} {plugin.version}, {state}"
-    return facts
+    # A bug report is public, and the home folder tells the user's name.
+    home = str(Path.home())
+    return {what: said.replace(home, "~") for what, said in facts.items()}

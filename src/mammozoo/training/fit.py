@@ -72,7 +72,8 @@ def fit(
     """Train `model` in place; it ends with the weights of the epoch that was best on validation.
 
     Raises:
-        FailedError: the loss is not a number (with the batch's files), or memory ran out (with a batch to try).
+        FailedError: a loss or the monitored score is not a number (of a batch, with its files), or memory ran out
+            (with a batch to try).
     """
     engine.place(model)
     model.freeze_batch_norm = recipe.batch_norm == "frozen" or (
@@ -115,6 +116,12 @@ def fit(
                 on_batch(len(labels))
             trained = time.perf_counter() - started
             val_loss, value = validate(model, recipe, material, val, loss, engine)
+            if not (np.isfinite(val_loss) and np.isfinite(value)):
+                what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (recipe.monitor, value)
+                raise FailedError(
+                    f"The validation {what} became {got} in epoch {epoch + 1} at learning rate {phase.lr:g}. Try a "
+                    "smaller --lr, --set precision=fp32 or --set monitor=loss."
+                )
             best = value > best_value
             if best:
                 best_value, best_state, stale = value, copy.deepcopy(model.state_dict()), 0
@@ -165,7 +172,7 @@ def validate(
     loader = batches(material.pixels, material.labels, indices, recipe.batch)
     logits, labels = engine.logits(model, loader, model.backbone.input)
     val_loss = float(loss(logits.to(engine.device), labels.to(engine.device)))
-    if recipe.monitor == "loss":
+    if recipe.monitor == "loss" or not np.isfinite(val_loss):
         return val_loss, -val_loss
     metric = registry().get("metrics", recipe.monitor)
     p = probabilities(logits).double().numpy()

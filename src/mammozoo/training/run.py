@@ -14,6 +14,7 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
@@ -21,7 +22,6 @@ import json
 import logging
 import platform
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +49,18 @@ _VERSIONED = (
 )
 
 
+class _Log(logging.FileHandler):
+    """`log.txt`. A line that a full disk does not take is lost without a traceback; the files that matter will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Go on."""
+
+    def close(self) -> None:
+        """Close the file, though what is still buffered may not fit."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class Run:
     """One run's folder and what is known of it; `facts` is the content of `run.json`."""
 
@@ -65,13 +77,12 @@ class Run:
             AccessError, FailedError: it cannot be written.
         """
         path = out or _free_name(Path("runs"), recipe)
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
+        refuse_occupied(path)
         run = cls(path, recipe, {"schema": 1, "status": "running", **surroundings(recipe)})
         write_text(path / "recipe.yaml", f"# {recipe.name}: {recipe.summary}\n{recipe.to_yaml()}")
         run.save()
         try:
-            run._log = logging.FileHandler(path / "log.txt", encoding="utf-8")
+            run._log = _Log(path / "log.txt", encoding="utf-8")
         except OSError as error:
             raise disk_error(error, path / "log.txt") from error
         run._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -113,12 +124,21 @@ class Run:
         write_table(self.path / split / "history.csv", [vars_of(row) for row in rows])
 
 
+def refuse_occupied(path: Path) -> None:
+    """Raise ConflictError unless `path` is free or an empty folder."""
+    try:
+        occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if occupied:
+        raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
+
+
 def surroundings(recipe: Recipe) -> dict[str, Any]:
-    """Versions, plugins, machine and code state that a result may depend on; no user, host or path."""
+    """Versions, plugins, machine and code state that a result may depend on; no user, no host, no path (`recipe.yaml` repeats the run)."""
     return {
         "mammozoo": mammozoo.__version__,
         "started": _now(),
-        "command": ["mammozoo", *sys.argv[1:]],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: metadata.version(name) for name in _VERSIONED},

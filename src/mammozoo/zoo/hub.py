@@ -6,18 +6,19 @@ question of our own whether the Hub answers, and only then the client.
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import importlib.util
 import os
-import socket
+import threading
 import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from mammozoo.errors import AccessError, NotFoundError, UnreachableError
 
-#: Seconds that the Hub has to accept a connection.
+#: Seconds that the Hub has to answer.
 PATIENCE = 5.0
 
 # The client asks a server about itself on its first request unless telemetry is off.
@@ -38,19 +39,27 @@ def check_reachable() -> None:
     """Raise UnreachableError unless the Hub (or the proxy on the way to it) answers within `PATIENCE` seconds."""
     if offline():
         raise UnreachableError("HF_HUB_OFFLINE is set.")
-    url = urllib.parse.urlsplit(endpoint())
-    proxy = os.environ.get(f"{url.scheme}_proxy") or os.environ.get(f"{url.scheme.upper()}_PROXY")
-    target = urllib.parse.urlsplit(proxy) if proxy and not urllib.request.proxy_bypass(url.hostname or "") else url
-    port = target.port or (443 if target.scheme == "https" else 80)
+    answer: SimpleQueue[object] = SimpleQueue()
+    # In a thread, for only so the limit holds for the whole: finding the name, trying each of its addresses, a slow answer.
+    threading.Thread(target=lambda: answer.put(_ask()), daemon=True).start()
     try:
-        socket.create_connection((target.hostname or "", port), timeout=PATIENCE).close()
+        problem = answer.get(timeout=PATIENCE)
+    except Empty:
+        problem = f"nothing within {PATIENCE:g} seconds"
+    if problem is not None:
+        raise UnreachableError(f"The Hub at {endpoint()} does not answer ({problem}).")
+
+
+def _ask() -> object:
+    """None when the Hub answers, whatever it says; else why it does not."""
+    try:
         question = urllib.request.Request(f"{endpoint()}/api/models?limit=1", method="HEAD")
         urllib.request.urlopen(question, timeout=PATIENCE).close()
     except urllib.error.HTTPError:
-        pass  # it answered
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UnreachableError(f"The Hub at {endpoint()} does not answer ({reason}).") from None
+        return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return getattr(error, "reason", None) or error
+    return None
 
 
 def fetch(repository: str, file: str) -> Path:

@@ -1,0 +1,89 @@
+"""Bootstrap intervals: by group, repeatable, honest about what is undefined."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from mammozoo.evaluation import intervals
+from mammozoo.evaluation.intervals import interval
+from mammozoo.evaluation.metric import Metric
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo_basics.metrics import METRICS
+
+METRIC = {metric.name: metric for metric in METRICS}
+
+
+def outcome(n: int = 80, seed: int = 0) -> Outcome:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    positive = np.clip(0.5 + 0.15 * (2 * labels - 1) + rng.normal(0, 0.25, n), 0, 1)
+    p = np.stack([1 - positive, positive], 1)
+    return Outcome(("benign", "malignant"), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n))
+
+
+def copies(o: Outcome, times: int, *, one_group: bool) -> Outcome:
+    """Every sample `times` times: copies of one image, which are known for that or taken for news."""
+    index = np.tile(np.arange(len(o)), times)
+    groups = o.groups[index] if one_group else np.arange(len(index))
+    return Outcome(o.classes, o.labels[index], o.probabilities[index], o.decisions[index], groups)
+
+
+def width(bounds: tuple[float, float]) -> float:
+    return bounds[1] - bounds[0]
+
+
+@pytest.mark.parametrize("name", ["auc", "accuracy", "macro-f1"])
+def test_copies_of_an_image_are_no_news(name: str) -> None:
+    o, metric = outcome(), METRIC[name]
+    alone = interval(metric, o)
+    grouped = interval(metric, copies(o, 4, one_group=True))
+    fooled = interval(metric, copies(o, 4, one_group=False))
+    assert grouped == pytest.approx(alone, abs=1e-9)
+    assert width(fooled) == pytest.approx(width(alone) / 2, rel=0.15)  # a square root of 4
+    assert alone[0] < metric.value(o) < alone[1]
+
+
+def test_accuracy_has_the_width_of_the_binomial() -> None:
+    o = outcome(400)
+    accuracy = METRIC["accuracy"].value(o)
+    low, high = interval(METRIC["accuracy"], o)
+    assert width((low, high)) == pytest.approx(2 * 1.96 * math.sqrt(accuracy * (1 - accuracy) / 400), rel=0.08)
+    assert (low + high) / 2 == pytest.approx(accuracy, abs=0.01)
+
+
+def test_repeatable() -> None:
+    o, auc = outcome(), METRIC["auc"]
+    assert interval(auc, o, seed=3) == interval(auc, o, seed=3)
+    assert interval(auc, o, seed=3) != interval(auc, o, seed=4)
+    assert width(interval(auc, o, level=0.5)) < width(interval(auc, o, level=0.95))
+
+
+def test_memory_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    o, auc = outcome(), METRIC["auc"]
+    at_once = interval(auc, o, draws=300)
+    monkeypatch.setattr(intervals, "_CELLS", 7 * len(o))
+    assert interval(auc, o, draws=300) == at_once
+
+
+def test_group_numbers_are_only_names() -> None:
+    o = outcome()
+    renamed = dataclasses.replace(o, groups=o.groups * 1000 - 5)
+    assert interval(METRIC["auc"], renamed) == interval(METRIC["auc"], o)
+
+
+@pytest.mark.parametrize("name", list(METRIC))
+def test_without_a_twin_the_bounds_are_the_same(name: str) -> None:
+    o, metric = outcome(40), METRIC[name]
+    plain = dataclasses.replace(metric, resampled=None)
+    assert interval(plain, o, draws=60) == pytest.approx(interval(metric, o, draws=60), abs=1e-12)
+
+
+def test_undefined_has_no_bounds() -> None:
+    o = outcome(20)
+    one_class = dataclasses.replace(o, labels=np.zeros(20, np.intp))
+    assert all(map(math.isnan, interval(METRIC["auc"], one_class, draws=50)))
+    never = Metric("never", "", lambda o: float("nan"))
+    assert all(map(math.isnan, interval(never, o, draws=50)))

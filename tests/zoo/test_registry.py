@@ -1,0 +1,210 @@
+"""The zoo: the packaged one is sound, and bytes that differ are never loaded."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mammozoo import plugins
+from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
+from mammozoo.files import sha256
+from mammozoo.models.build import load_model
+from mammozoo.models.weights import read_tensors
+from mammozoo.zoo.registry import default_model, entries, find_model, packaged_zoo, read_zoo, verify
+
+PACKAGED = {entry.name: entry for entry in read_zoo(packaged_zoo()).models}
+
+
+def test_packaged_zoo_is_valid() -> None:
+    zoo = read_zoo(packaged_zoo())
+    assert len(PACKAGED) == len(zoo.models), "no name twice"
+    assert zoo.default in PACKAGED
+    assert default_model() == zoo.default
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_files_are_the_promised_ones(name: str) -> None:
+    entry = PACKAGED[name]
+    folder = entry.source.folder()
+    assert {"README.md", "config.json", "model.safetensors"} <= set(entry.files)
+    assert {path.name for path in folder.iterdir()} == set(entry.files), "nothing unlisted lies beside them"
+    for file, promised in entry.files.items():
+        assert (folder / file).stat().st_size == promised.size
+        assert sha256(folder / file) == promised.sha256
+    verify(entry, folder)
+    assert sum(file.size for file in entry.files.values()) < 5 * 2**20
+    assert re.search("research", entry.intended_use, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_model_loads_and_its_card_says_what_it_is(name: str) -> None:
+    folder = find_model(name)
+    model, config = load_model(folder)
+    assert not model.training
+    assert config.name == name
+    stored = read_tensors(folder / "model.safetensors")
+    assert sum(tensor.numel() for tensor in stored.values()) >= model.parameter_counts()["total"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert config.intended_use in card and config.training.split_sha256 in card
+    for score in config.scores.values():
+        assert score["value"] is None or f"{score['value']:.3f}" in card
+    assert config.training.seen, "or nobody could tell whether a test set is new to it"
+
+
+def test_ways_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = default_model()
+    folder = find_model(name)
+    assert find_model(f"zoo:{name}") == folder
+    copy = shutil.copytree(folder, tmp_path / "my-model")
+    assert find_model(str(copy)) == copy
+    monkeypatch.chdir(tmp_path)
+    assert find_model("my-model") == Path("my-model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFoundError, match=r"no model in 'empty' \(no config.json\)"):
+        find_model("empty")
+    with pytest.raises(NotFoundError, match=rf"Unknown model '{name[:-1]}'.*Did you mean '{name}'"):
+        find_model(name[:-1])
+    with pytest.raises(NotFoundError, match="Unknown model 'my-models'"):
+        find_model("zoo:my-models")
+
+
+# ---------------------------------------------------------------- a zoo of a plugin
+
+
+class Zoo:
+    """A package with one model, a `zoo.yaml` that lists it, and a plugin file that registers the zoo."""
+
+    def __init__(self, home: Path):
+        self.home, self.model = home, home / "package_of_models" / "models" / "copy"
+        source = find_model(default_model())
+        shutil.copytree(source, self.model)
+        (home / "package_of_models" / "__init__.py").write_text("raise RuntimeError('found, never imported')")
+        self.entry: dict[str, Any] = {
+            "name": "copy", "version": "1", "summary": "a copy", "license": "x", "data_terms": "x", "intended_use": "x",
+            "source": {"package": "package_of_models", "path": "models/copy"},
+            "files": {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in self.model.iterdir()},
+        }  # fmt: skip
+        self.path = home / "their-zoo" / "zoo.yaml"
+        self.path.parent.mkdir()
+        self.write()
+
+    def write(self, **more: Any) -> None:
+        self.path.write_text(yaml.safe_dump({"schema": 1, "models": [self.entry], **more}))
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
+    home = tmp_path / "site"
+    home.mkdir()
+    made = Zoo(home)
+    plugin = home / "plugin_with_a_zoo.py"
+    plugin.write_text(
+        "from pathlib import Path\nfrom mammozoo import hookimpl\n"
+        f"@hookimpl\ndef register_zoos(): return [Path({str(made.path)!r})]\n"
+    )
+    monkeypatch.syspath_prepend(str(home))
+    monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(plugin))
+    plugins.registry.cache_clear()
+    yield made
+    plugins.registry.cache_clear()
+
+
+def test_a_plugins_zoo_joins_ours(zoo: Zoo) -> None:
+    assert set(entries()) == {*PACKAGED, "copy"}
+    assert find_model("zoo:copy") == zoo.model.resolve()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "one bit of the weights": lambda folder: flip(folder / "model.safetensors"),
+    "one bit of the config": lambda folder: flip(folder / "config.json"),
+    "weights cut": lambda folder: (folder / "model.safetensors").write_bytes(b"short"),
+    "a byte more": lambda folder: (folder / "README.md").open("ab").write(b"\n"),
+    "a file gone": lambda folder: (folder / "config.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_tampered_model_is_not_loaded(zoo: Zoo, how: str) -> None:
+    DAMAGE[how](zoo.model)
+    with pytest.raises(NotVerifiedError, match="Model 'copy'") as caught:
+        find_model("zoo:copy")
+    assert caught.value.exit_code == 6
+    assert find_model(default_model()), "the others are none the worse"
+
+
+@pytest.mark.parametrize("path", ["..", "../elsewhere", "models/../../elsewhere", "/etc", "link"])
+def test_a_path_that_leads_out_is_refused(zoo: Zoo, path: str) -> None:
+    outside = shutil.copytree(zoo.model, zoo.home / "elsewhere")
+    (zoo.home / "package_of_models" / "link").symlink_to(outside)
+    zoo.entry["source"]["path"] = path
+    zoo.write()
+    with pytest.raises(RegistryError, match="leads out of its package") as caught:
+        find_model("zoo:copy")
+    assert caught.value.exit_code == 8
+
+
+def test_a_package_that_is_not_there(zoo: Zoo) -> None:
+    zoo.entry["source"]["package"] = "nobody_has_this_package"
+    zoo.write()
+    with pytest.raises(NotFoundError, match="'nobody_has_this_package'.*not installed"):
+        find_model("zoo:copy")
+
+
+def test_one_name_in_two_zoos(zoo: Zoo) -> None:
+    zoo.entry["name"] = default_model()
+    zoo.write()
+    with pytest.raises(ConflictError) as caught:
+        entries()
+    for word in (default_model(), str(zoo.path), str(packaged_zoo())):
+        assert word in str(caught.value)
+    assert caught.value.exit_code == 9
+
+
+def test_one_name_twice_in_one_zoo(zoo: Zoo) -> None:
+    zoo.write(models=[zoo.entry, zoo.entry])
+    with pytest.raises(ConflictError, match="'copy'"):
+        entries()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "Upper Case"}, "models.0.name"),
+        ({"name": "../up"}, "models.0.name"),
+        ({"colour": "blue"}, "models.0.colour"),
+        ({"files": {"model.pth": {"sha256": "0" * 64, "size": 1}}}, "models.0.files"),
+        ({"files": {"../model.safetensors": {"sha256": "0" * 64, "size": 1}}}, "models.0.files"),
+        ({"files": {"config.json": {"sha256": "0" * 63, "size": 1}}}, "sha256"),
+        ({"files": {"config.json": {"sha256": "0" * 64}}}, "size"),
+        ({"source": {"package": "os.path", "path": "x"}}, "package"),
+    ],
+)
+def test_an_invalid_entry_is_named(zoo: Zoo, change: dict[str, Any], words: str) -> None:
+    zoo.entry.update(change)
+    zoo.write()
+    with pytest.raises(RegistryError) as caught:
+        entries()
+    assert words in str(caught.value) and str(zoo.path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "schema: 2\nmodels: []", "models: []", "schema: 1", "a: [", "!!python/object:os.system {}", "\x00"]
+)
+def test_not_a_zoo(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(content)
+    with pytest.raises(RegistryError, match=re.escape(f"'{path}'")):
+        read_zoo(path)
+    with pytest.raises(RegistryError):
+        read_zoo(tmp_path / "absent.yaml")
