@@ -15,7 +15,11 @@ from PIL import Image
 from mammozoo import cli
 from mammozoo.data.splits import LeakageError, Split
 from mammozoo.errors import UsageError
-from mammozoo.experiment import LEAKY, SYNTHETIC, Progress, check_leakage, evaluate, plan, seen_before, train
+from mammozoo.data.collection import seen_before
+from mammozoo.data.grouping import group
+from mammozoo.experiment import evaluate, train
+from mammozoo.plan import LEAKY, SYNTHETIC, check_leakage, plan
+from mammozoo.progress import Progress
 from mammozoo.training.recipe import Recipe, load
 from mammozoo.training.run import Run
 
@@ -153,7 +157,7 @@ def test_the_same_split_again_is_no_leak(picture_run: Run, pictures: Path) -> No
 def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
     data = plan(_recipe(pictures)).data
     samples = [dataclasses.replace(sample, patient=f"P{i // 2}") for i, sample in enumerate(data.samples)]
-    data = dataclasses.replace(data, samples=samples)
+    data = dataclasses.replace(data, samples=samples, groups=group([s.patient for s in samples], None))
     whole = [Split("holdout", np.arange(0, 20), np.arange(20, 30), np.arange(30, 40))]
     check_leakage(whole, data, ())
     cut = [Split("holdout", np.arange(0, 21), np.arange(21, 30), np.arange(30, 40))]

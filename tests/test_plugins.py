@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import mammozoo as package
 import pytest
+
+import mammozoo as package
 from mammozoo import plugins
 from mammozoo.errors import ConflictError, NotFoundError
 from mammozoo.plugins import Plugin, Registry
@@ -240,7 +241,11 @@ def test_third_party_strategy_is_listed_and_trains(shelf: Shelf, mammozoo: Comma
     listed = mammozoo("list", "strategies", "--json", **there)
     assert listed.returncode == 0, listed.stderr
     items = {item["name"]: item for item in json.loads(listed.stdout)["items"]}
-    assert (items["tail"]["plugin"], items["tail"]["distribution"], items["tail"]["version"]) == ("tail-lab", "tail-lab", "3.1")
+    assert (items["tail"]["plugin"], items["tail"]["distribution"], items["tail"]["version"]) == (
+        "tail-lab",
+        "tail-lab",
+        "3.1",
+    )
     assert items["tail"]["summary"] == "Train the very last parameter."
     assert (items["drs"]["plugin"], items["drs"]["version"]) == ("drs", package.__version__)
     assert listed.stderr.count("sad-lab 0.1") == 1 and "nothing_like_it" in listed.stderr

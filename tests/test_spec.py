@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
 from mammozoo.errors import UsageError
 from mammozoo.spec import Spec, call, parse, parse_sum
 
@@ -54,7 +55,9 @@ def test_parse_sum() -> None:
             parse_sum(text)
 
 
-def make(first: Path | None, k: int = 1, by: Literal["block", "stage"] = "block", rate: float = 0.5, on: bool = False) -> Any:
+def make(
+    first: Path | None, k: int = 1, by: Literal["block", "stage"] = "block", rate: float = 0.5, on: bool = False
+) -> Any:
     return first, k, by, rate, on
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to a run, and from a model to its scores on a data set: what `train` and `evaluate` do."""
+"""From a plan to a run, and from a model to its scores on a data set: what `train` and `evaluate` do."""
 
 from __future__ import annotations
 
@@ -12,117 +12,31 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.data import splits
-from mammozoo.data.grouping import group, near_pairs
-from mammozoo.data.input import Input
-from mammozoo.data.loading import Images, batches, decode
-from mammozoo.data.sample import Dataset, Sample
-from mammozoo.data.splits import LeakageError, Split
-from mammozoo.data.transform import build as build_transform
-from mammozoo.errors import MammozooError, UsageError, nearest
+from mammozoo.data.collection import Data, open_data, seen_before
+from mammozoo.data.loading import batches
+from mammozoo.data.splits import Split
+from mammozoo.errors import MammozooError
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
 from mammozoo.models.build import (
-    Lineage,
-    build_backbone,
-    build_model,
-    default_weights,
     load_model,
-    load_starting_weights,
     round_weights,
     save_model,
 )
 from mammozoo.models.config import ModelConfig, Threshold, Training
-from mammozoo.models.engine import Engine, choose_engine
-from mammozoo.models.model import Model, probabilities
-from mammozoo.models.strategy import Composite, strategy
+from mammozoo.models.engine import choose_engine
+from mammozoo.models.model import probabilities
+from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
 from mammozoo.plugins import registry
-from mammozoo.spec import call, parse
+from mammozoo.progress import Progress
 from mammozoo.training.fit import EpochRow, Material, fit, predict
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, plugins_of, refuse_occupied, write_table
 from mammozoo.zoo.card import write_card
-from mammozoo.zoo.registry import find_model
 
 log = logging.getLogger(__name__)
-
-LEAKY = "leaky split: not comparable"
-SYNTHETIC = "synthetic data: says nothing about patients"
-
-
-class Progress:
-    """What happens while a run goes on; the command line overrides it to draw bars. Silent as it is."""
-
-    def start(self, what: str, total: int) -> None:
-        """A stretch of work of `total` images begins."""
-
-    def advance(self, images: int = 1) -> None:
-        """So many more are done."""
-
-    def epoch(self, row: EpochRow) -> None:
-        """An epoch is complete."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know."""
-
-    def stop(self) -> None:
-        """Nothing more will happen."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped."""
-
-    dataset: Dataset
-    samples: list[Sample]
-    classes: tuple[str, ...]
-    labels: npt.NDArray[np.intp]
-    groups: npt.NDArray[np.intp]
-    images: Images
-
-    @property
-    def names(self) -> list[str]:
-        """The samples' names."""
-        return [sample.image for sample in self.samples]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out."""
-
-    recipe: Recipe
-    engine: Engine
-    input: Input
-    data: Data
-    splits: list[Split]
-    stamps: tuple[str, ...]
-    lineage: Lineage
-    starting_state: dict[str, torch.Tensor]
-
-    def build(self) -> tuple[Model, Composite]:
-        """A fresh model with the starting weights; its head is drawn from the recipe's seed."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.recipe.seed)
-            backbone = build_backbone(self.recipe.backbone)
-            backbone.load_state_dict(self.starting_state)
-            return build_model(backbone, self.recipe.strategy, self.recipe.head, self.data.classes, self.input)
-
-    def split_counts(self) -> list[dict[str, Any]]:
-        """For every split the number of samples of each class in each part."""
-        return [
-            {
-                "name": split.name,
-                **{
-                    part: {
-                        name: int((self.data.labels[split.part(part)] == number).sum())
-                        for number, name in enumerate(self.data.classes)
-                    }
-                    for part in splits.PARTS
-                },
-            }
-            for split in self.splits
-        ]
 
 
 @dataclass(frozen=True)
@@ -135,121 +49,6 @@ class Evaluation:
     scores: dict[str, Score]
     rows: list[dict[str, Any]]
     stamps: tuple[str, ...]
-
-
-def open_data(
-    name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: str, progress: Progress
-) -> Data:
-    """Read a data set: samples, labels, groups, pixels.
-
-    Raises:
-        NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
-    """
-    spec = parse(name)
-    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
-    found = list(dataset.samples())
-    chosen = classes or dataset.classes
-    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
-        raise UsageError(f"`classes` must name two or more classes, none of them twice; not {', '.join(chosen)}.")
-    for wanted in chosen:
-        if wanted not in dataset.classes:
-            raise UsageError(
-                f"Data set '{name}' has no class '{wanted}'.{nearest(wanted, dataset.classes)} It has "
-                f"{', '.join(dataset.classes)}."
-            )
-    samples = [sample for sample in found if sample.label in chosen]
-    labels = np.array([chosen.index(sample.label) for sample in samples], np.intp)
-    for number, wanted in enumerate(chosen):
-        if not (labels == number).any():
-            raise UsageError(f"Data set '{name}' has no image of class '{wanted}' at '{root}'.")
-    for note in dataset.notes:
-        progress.note(note)
-    progress.start("reading images", len(samples))
-    images = decode(dataset, samples, input, progress.advance)
-    patients = [sample.patient for sample in samples]
-    if by == "image":
-        groups = np.arange(len(samples))
-    else:
-        # Generated images are independent by construction, whatever their hashes say.
-        hashes = None if by == "patient" or dataset.info.synthetic else images.hashes
-        groups = group(patients, hashes)
-    return Data(dataset, samples, tuple(chosen), labels, groups, images)
-
-
-def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
-    """Look everything up, read the data, cut the splits and load the starting weights; train nothing.
-
-    Raises:
-        LeakageError: a group on both sides of a split, or a test image that the starting weights have seen.
-        MammozooError: whatever else the recipe asks for and cannot have.
-    """
-    progress = progress or Progress()
-    engine = choose_engine(recipe.device, recipe.precision)
-    _look_up(recipe)  # before the data is read, which may take minutes
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        backbone = build_backbone(recipe.backbone)
-    insists = strategy(recipe.strategy).starting_weights
-    weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-    lineage = load_starting_weights(backbone, recipe.backbone, insists or weights, find_model)
-    changes: dict[str, Any] = {
-        "color": recipe.color,
-        "fit": recipe.fit,
-        "preprocess": recipe.preprocess,
-        "size": recipe.size or backbone.input.size,
-    }
-    input = backbone.input.model_copy(update=changes)
-    data = open_data(recipe.dataset, recipe.root, recipe.classes, input, recipe.split.by, progress)
-    made = make_splits(recipe, data)
-    stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
-    try:
-        check_leakage(made, data, lineage.seen)
-    except LeakageError:
-        if not recipe.allow_leakage:
-            raise
-        stamps.append(LEAKY)
-    return Plan(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
-
-
-def _look_up(recipe: Recipe) -> None:
-    """Raise for those names in a recipe that only training would miss."""
-    registry().get("heads", parse(recipe.head).name)
-    for transform in recipe.augment:
-        build_transform(transform)
-    if recipe.monitor != "loss":
-        registry().get("metrics", recipe.monitor)
-
-
-def make_splits(recipe: Recipe, data: Data) -> list[Split]:
-    """The splits that the recipe's `split` describes."""
-    settings = recipe.split
-    if settings.folds == 1:
-        return splits.holdout(data.labels, data.groups, val=settings.val, test=settings.test, seed=settings.seed)
-    return splits.k_fold(data.labels, data.groups, folds=settings.folds, val=settings.val, seed=settings.seed)
-
-
-def check_leakage(made: list[Split], data: Data, seen: tuple[str, ...]) -> None:
-    """Raise LeakageError if a patient or a picture is on both sides, or if the starting weights have seen a test image."""
-    true_groups = group(
-        [sample.patient for sample in data.samples], None if data.dataset.info.synthetic else data.images.hashes
-    )
-    for split in made:
-        splits.check(split, true_groups, data.names)
-    known = seen_before(data, np.unique(np.concatenate([split.test for split in made])), seen)
-    if len(known):
-        raise LeakageError(
-            f"The starting weights have already seen {len(known)} of the test images (the first is "
-            f"'{data.names[known[0]]}'). Start from other weights, or set `allow_leakage: true` and have every output "
-            "stamped."
-        )
-
-
-def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Those of the samples `among` that are near-duplicates of an image in `seen`."""
-    if data.dataset.info.synthetic or not seen:
-        return np.empty(0, np.intp)
-    known = np.array([int(text, 16) for text in seen], np.uint64)
-    return among[np.unique(near_pairs(data.images.hashes[among], known)[:, 0])]
 
 
 def train(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:

@@ -7,8 +7,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 import pytest
-from mammozoo.data.grouping import NEAR, group, near_pairs, perceptual_hash
 from PIL import Image, ImageEnhance
+
+from mammozoo.data.grouping import NEAR, group, near_pairs, perceptual_hash
 
 Pixels = npt.NDArray[np.uint8]
 

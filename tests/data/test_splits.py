@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from mammozoo.data.splits import PARTS, Indices, LeakageError, Split, check, holdout, k_fold
 from mammozoo.errors import UsageError
 
@@ -52,7 +53,10 @@ def test_seed_decides_and_nothing_else() -> None:
     names = [f"{i}.png" for i in range(len(labels))]
 
     def digests(seed: int) -> list[str]:
-        made = [*holdout(labels, groups, val=0.15, test=0.2, seed=seed), *k_fold(labels, groups, folds=3, val=0.15, seed=seed)]
+        made = [
+            *holdout(labels, groups, val=0.15, test=0.2, seed=seed),
+            *k_fold(labels, groups, folds=3, val=0.15, seed=seed),
+        ]
         return [split.digest(names) for split in made]
 
     assert digests(1) == digests(1)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from mammozoo.evaluation import intervals
 from mammozoo.evaluation.intervals import interval
 from mammozoo.evaluation.metric import Metric

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import decide
 from mammozoo.evaluation.thresholds import RULES, choose_threshold

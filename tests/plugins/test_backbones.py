@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
 from mammozoo.models.backbone import Backbone, By
 from mammozoo.models.build import build_backbone, build_model, default_weights, load_starting_weights
 from mammozoo.models.model import has_folded_batch_norm
 from mammozoo.models.weights import read_tensors, write_tensors
-from torch import nn
 
 CLASSES = ("benign", "malignant")
 #: Backbone → blocks that take a layer at 64 × 64, or None where there are none.
@@ -197,7 +198,11 @@ def test_local_mobilenet(local_data: Path) -> None:
     assert not has_folded_batch_norm(backbone)
     load_starting_weights(backbone, "mobilenetv2_100", f"file:{path}", nowhere)
     state = read_tensors(path)
-    assert all(torch.equal(tensor, state[name.removeprefix("net.")]) for name, tensor in backbone.state_dict().items() if name.removeprefix("net.") in state)
+    assert all(
+        torch.equal(tensor, state[name.removeprefix("net.")])
+        for name, tensor in backbone.state_dict().items()
+        if name.removeprefix("net.") in state
+    )
     assert has_folded_batch_norm(backbone)
     with pytest.raises(IncompatibleError):
         load_starting_weights(build("efficientnet_b0"), "efficientnet_b0", f"file:{path}", nowhere)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mammozoo.errors import IncompatibleError
-from mammozoo.experiment import plan
 from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.model import Model
+from mammozoo.plan import plan
 from mammozoo.training.fit import Material, fit
 from mammozoo.training.recipe import load
 from mammozoo_drs.drs import DrsLayer, layers
@@ -114,7 +115,9 @@ def test_only_the_layers_and_the_head_move() -> None:
     )  # fmt: skip
     prepared = plan(recipe)
     model, strategy = prepared.build()
-    own = {f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, DrsLayer) for p, _ in m.named_parameters()}
+    own = {
+        f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, DrsLayer) for p, _ in m.named_parameters()
+    }
     assert len(own) == 4 * 4
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     material = Material(prepared.data.images.pixels, prepared.data.labels, prepared.data.names, prepared.splits[0])

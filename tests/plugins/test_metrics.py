@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo_basics.metrics import METRICS
-from sklearn import metrics as sk
 
 METRIC = {metric.name: metric for metric in METRICS}
 
@@ -87,7 +88,9 @@ def test_resampled_twin(name: str, classes: int) -> None:
 def test_auc_by_hand() -> None:
     """Pairs (positive, negative): 0.8 > 0.5, 0.8 > 0.2, 0.5 = 0.5, 0.5 > 0.2: 3.5 of 4."""
     p = np.array([0.2, 0.5, 0.5, 0.8])
-    o = Outcome(("n", "y"), np.array([0, 0, 1, 1]), np.stack([1 - p, p], 1), decide(np.stack([1 - p, p], 1), 0.5), np.arange(4))
+    o = Outcome(
+        ("n", "y"), np.array([0, 0, 1, 1]), np.stack([1 - p, p], 1), decide(np.stack([1 - p, p], 1), 0.5), np.arange(4)
+    )
     auc = METRIC["auc"]
     assert auc.resampled is not None
     assert auc.value(o) == 3.5 / 4

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from torch import nn
+
 from mammozoo import Model, Strategy
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.experiment import plan
 from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.strategy import Composite, strategy
+from mammozoo.plan import plan
 from mammozoo.training.recipe import load
 from mammozoo_basics.strategies import Frozen, Full
-from torch import nn
 
 CLASSES = ("benign", "malignant")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from mammozoo import plugins
 from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
 from mammozoo.files import sha256
@@ -199,7 +200,8 @@ def test_an_invalid_entry_is_named(zoo: Zoo, change: dict[str, Any], words: str)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "schema: 2\nmodels: []", "models: []", "schema: 1", "a: [", "!!python/object:os.system {}", "\x00"]
+    "content",
+    ["", "[]", "schema: 2\nmodels: []", "models: []", "schema: 1", "a: [", "!!python/object:os.system {}", "\x00"],
 )
 def test_not_a_zoo(tmp_path: Path, content: str) -> None:
     path = tmp_path / "zoo.yaml"

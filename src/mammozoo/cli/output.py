@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from mammozoo.experiment import Progress
+    from mammozoo.progress import Progress
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def progress() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    from mammozoo.experiment import Progress
+    from mammozoo.progress import Progress
     from mammozoo.training.fit import EpochRow
 
     console = Console(stderr=True)

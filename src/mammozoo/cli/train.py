@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mammozoo.cli.output import note, print_json, print_scores, print_table, progress
+
+if TYPE_CHECKING:
+    from mammozoo.plan import Plan
 
 
 def train(
@@ -32,6 +35,7 @@ def train(
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo import experiment
+    from mammozoo.plan import plan
     from mammozoo.training.recipe import load
 
     flags = {
@@ -44,7 +48,7 @@ def train(
     shown = progress()
     try:
         if dry_run:
-            content = _dry(experiment.plan(resolved, shown))
+            content = _dry(plan(resolved, shown))
         else:
             run = experiment.train(resolved, out, shown)
     finally:
@@ -79,7 +83,7 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def _dry(plan: Any) -> dict[str, Any]:
+def _dry(plan: Plan) -> dict[str, Any]:
     """What a plan would do; one batch goes through the network to prove it."""
     import torch
 

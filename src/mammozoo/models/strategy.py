@@ -8,7 +8,7 @@ drs+last-blocks:1  both: `adapt` in order, the union of what trains, the product
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ class Strategy:
         return {}
 
     def optimizer(
-        self, groups: list[dict[str, object]], lr: float, weight_decay: float
+        self, groups: list[dict[str, Any]], lr: float, weight_decay: float
     ) -> torch.optim.Optimizer | None:
         """An optimizer of its own for these parameter groups; None for the recipe's."""
         return None
@@ -81,7 +81,7 @@ class Composite(Strategy):
         return scale
 
     def optimizer(
-        self, groups: list[dict[str, object]], lr: float, weight_decay: float
+        self, groups: list[dict[str, Any]], lr: float, weight_decay: float
     ) -> torch.optim.Optimizer | None:
         """That of the one part that has one."""
         made = [o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None]
@@ -95,7 +95,7 @@ class Composite(Strategy):
         for parameter in model.parameters():
             parameter.requires_grad_(parameter in chosen)
 
-    def parameter_groups(self, model: Model, lr: float) -> list[dict[str, object]]:
+    def parameter_groups(self, model: Model, lr: float) -> list[dict[str, Any]]:
         """Optimizer groups, one for each learning rate, highest first; in the model's order within."""
         scale = self.lr_scale(model)
         by_rate: dict[float, list[nn.Parameter]] = {}

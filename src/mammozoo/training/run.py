@@ -135,7 +135,7 @@ def refuse_occupied(path: Path) -> None:
 
 
 def surroundings(recipe: Recipe) -> dict[str, Any]:
-    """Versions, plugins, machine and code state that a result may depend on; no user, no host, no path (`recipe.yaml` repeats the run)."""
+    """Versions, plugins, machine and code state that a result may depend on; no user, host or path."""
     return {
         "mammozoo": mammozoo.__version__,
         "started": _now(),

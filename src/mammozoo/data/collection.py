@@ -1,0 +1,89 @@
+"""A whole data set in hand: samples, labels, groups and pixels, and which of them some model has seen before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.data.grouping import group, near_pairs
+from mammozoo.data.input import Input
+from mammozoo.data.loading import Images, decode
+from mammozoo.data.sample import Dataset, Sample
+from mammozoo.errors import UsageError, nearest
+from mammozoo.plugins import registry
+from mammozoo.progress import Progress
+from mammozoo.spec import call, parse
+
+#: What belongs together: `group` is patient or near-duplicate, `patient` trusts the data set's own names of patients.
+By = Literal["group", "patient"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped.
+
+    Attributes:
+        labels: (N,) class numbers.
+        groups: (N,) group numbers; samples of one group are of one patient or near-duplicates.
+    """
+
+    dataset: Dataset
+    samples: list[Sample]
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.intp]
+    groups: npt.NDArray[np.intp]
+    images: Images
+
+    @property
+    def names(self) -> list[str]:
+        """The samples' names."""
+        return [sample.image for sample in self.samples]
+
+
+def open_data(
+    name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: By, progress: Progress
+) -> Data:
+    """Read a data set: samples, labels, groups, pixels.
+
+    Raises:
+        NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
+    """
+    spec = parse(name)
+    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
+    found = list(dataset.samples())
+    chosen = classes or dataset.classes
+    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
+        raise UsageError(f"`classes` must name two or more classes, none of them twice; not {', '.join(chosen)}.")
+    for wanted in chosen:
+        if wanted not in dataset.classes:
+            raise UsageError(
+                f"Data set '{name}' has no class '{wanted}'.{nearest(wanted, dataset.classes)} It has "
+                f"{', '.join(dataset.classes)}."
+            )
+    samples = [sample for sample in found if sample.label in chosen]
+    labels = np.array([chosen.index(sample.label) for sample in samples], np.intp)
+    for number, wanted in enumerate(chosen):
+        if not (labels == number).any():
+            raise UsageError(f"Data set '{name}' has no image of class '{wanted}' at '{root}'.")
+    for note in dataset.notes:
+        progress.note(note)
+    progress.start("reading images", len(samples))
+    images = decode(dataset, samples, input, progress.advance)
+    patients = [sample.patient for sample in samples]
+    if by == "patient" and None in patients:
+        raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
+    # Generated images are independent by construction, whatever their hashes say.
+    hashes = None if by == "patient" or dataset.info.synthetic else images.hashes
+    return Data(dataset, samples, tuple(chosen), labels, group(patients, hashes), images)
+
+
+def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Those of the samples `among` that are near-duplicates of an image in `seen`."""
+    if data.dataset.info.synthetic or not seen:
+        return np.empty(0, np.intp)
+    known = np.array([int(text, 16) for text in seen], np.uint64)
+    return among[np.unique(near_pairs(data.images.hashes[among], known)[:, 0])]
