@@ -14,15 +14,23 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network by
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from threads, and neighbours lose much
 os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is not under test
 
-import torch  # noqa: E402
-from mammozoo.experiment import train  # noqa: E402
-from mammozoo.training.recipe import load  # noqa: E402
-from mammozoo.training.run import Run  # noqa: E402
+import torch
+
+from mammozoo.experiment import train
+from mammozoo.training.recipe import load
+from mammozoo.training.run import Run
 
 torch.set_num_threads(1)
 
 #: A recipe that trains in two seconds.
-TINY = {"dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 64, "epochs": 1, "augment": ["hflip"]}
+TINY = {
+    "dataset": "phantom:n=60",
+    "backbone": "test_resnet",
+    "weights": "random",
+    "size": 64,
+    "epochs": 1,
+    "augment": ["hflip"],
+}
 
 
 @pytest.fixture(scope="session")

@@ -73,9 +73,7 @@ def huge_png(path: Path, side: int) -> Path:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
     return path
 
 
@@ -229,9 +227,7 @@ def test_too_large_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (15, 100), (100, 15)])
 def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size).save(tmp_path / "a.png")
-    with pytest.raises(
-        UnreadableImageError, match=f"{size[0]} x {size[1]} pixels; an image needs at least 16"
-    ):
+    with pytest.raises(UnreadableImageError, match=f"{size[0]} x {size[1]} pixels; an image needs at least 16"):
         read_image(tmp_path / "a.png")
 
 
@@ -354,9 +350,7 @@ def test_dicom_compressed_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mo
     from pydicom.pixels.decoders.base import get_decoder
 
     monkeypatch.setattr(type(get_decoder(JPEGLosslessSV1)), "is_available", False)
-    path = dicom(
-        tmp_path / "a.dcm", GREY, syntax=JPEGLosslessSV1, PixelData=encapsulate([b"\xff\xd8\xff\xd9"])
-    )
+    path = dicom(tmp_path / "a.dcm", GREY, syntax=JPEGLosslessSV1, PixelData=encapsulate([b"\xff\xd8\xff\xd9"]))
     with pytest.raises(UnreadableImageError, match=r"mammozoo\[dicom\]"):
         read_image(path)
 
@@ -386,9 +380,7 @@ def test_coloured_mask(tmp_path: Path) -> None:
 
 def test_to_uint8() -> None:
     assert to_uint8(GREY) is GREY
-    np.testing.assert_array_equal(
-        to_uint8(np.array([[100, 1100], [600, 100]], np.uint16)), [[0, 255], [128, 0]]
-    )
+    np.testing.assert_array_equal(to_uint8(np.array([[100, 1100], [600, 100]], np.uint16)), [[0, 255], [128, 0]])
     np.testing.assert_array_equal(to_uint8(np.array([[-1.0, 0.0, 1.0]], np.float32)), [[0, 128, 255]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -79,7 +79,7 @@ def test_leakage_names_the_pair() -> None:
 def test_too_few_groups() -> None:
     labels = np.array([0] * 40 + [1] * 20)
     groups = np.concatenate([np.arange(40), 40 + np.arange(20) % 3])
-    with pytest.raises(UsageError, match="Class number 1 has 3 independent groups.*5 parts need at least 5"):
+    with pytest.raises(UsageError, match=r"Class number 1 has 3 independent groups.*5 parts need at least 5"):
         k_fold(labels, groups, folds=5, val=0.15, seed=0)
     with pytest.raises(UsageError, match="Class number 1 has 3 independent groups"):
         holdout(labels, groups, val=0.15, test=0.2, seed=0)

@@ -106,7 +106,7 @@ def test_a_network_without_feature_maps_is_refused(name: str) -> None:
 def test_unknown_backbone_offers_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="Did you mean 'resnet101'"):
         build_backbone("resnet1O1")
-    with pytest.raises(UsageError, match="no option 'widht'.*'width'"):
+    with pytest.raises(UsageError, match=r"no option 'widht'.*'width'"):
         build_backbone("resnet9:widht=8")
 
 

@@ -214,9 +214,7 @@ def test_csv(tmp_path: Path) -> None:
     )
     dataset = Csv(path)
     assert dataset.samples() == [
-        Sample(
-            "images/a.png", "benign", "P1", ("images/m1.png", "images/m2.png"), (1, 2, 5, 9), {"birads": "4a"}
-        ),
+        Sample("images/a.png", "benign", "P1", ("images/m1.png", "images/m2.png"), (1, 2, 5, 9), {"birads": "4a"}),
         Sample("images/b.png", "malignant"),
     ]
     assert dataset.classes == ("benign", "malignant")
@@ -320,9 +318,7 @@ def test_phantom_masses_look_like_their_findings() -> None:
         middle = columns[len(columns) // 4 : -len(columns) // 4]
         below[sample.meta["posterior"]].append(strip[:, middle].mean() - strip[:, ~mask.any(0)].mean())
     assert np.percentile(ratios["parallel"], 5) > 1 > np.percentile(ratios["not parallel"], 95)
-    assert (
-        np.mean(contrast["anechoic"]) < np.mean(contrast["hypoechoic"]) < np.mean(contrast["isoechoic"]) < 0
-    )
+    assert np.mean(contrast["anechoic"]) < np.mean(contrast["hypoechoic"]) < np.mean(contrast["isoechoic"]) < 0
     assert np.mean(below["enhancement"]) > np.mean(below["none"]) + 10
     assert np.mean(below["shadowing"]) < np.mean(below["none"]) - 10
 
@@ -335,9 +331,7 @@ def test_phantom_is_the_same_in_any_order_and_process() -> None:
         "print([int(d.read(s).astype(int).sum()) for s in d.samples()])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert told.stdout.strip() == str(backwards[::-1])
     assert len(set(backwards)) == 8
 
@@ -353,9 +347,7 @@ def test_phantom_findings_follow_their_table() -> None:
 
 def test_phantom_classes_overlap() -> None:
     """A reader who sees every descriptor is right most of the time and not always."""
-    combinations = np.array(
-        [np.prod(c, axis=0) for c in itertools.product(*(t.values() for t in FINDINGS.values()))]
-    )
+    combinations = np.array([np.prod(c, axis=0) for c in itertools.product(*(t.values() for t in FINDINGS.values()))])
     benign, malignant = combinations.T
     ratio = malignant / benign
     classes = np.repeat([0, 1], len(ratio))
@@ -374,9 +366,7 @@ def test_phantom_has_no_shortcut() -> None:
     features = (features - features.mean(0)) / features.std(0)
     guess = cross_val_predict(LogisticRegression(), features, malignant, method="predict_proba")[:, 1]
     assert roc_auc_score(malignant, guess) < 0.7
-    hashes = np.array(
-        [imagehash.phash(Image.fromarray(image.astype(np.uint8))).hash.ravel() for image in images]
-    )
+    hashes = np.array([imagehash.phash(Image.fromarray(image.astype(np.uint8))).hash.ravel() for image in images])
     distance = (hashes[:, None] ^ hashes[None]).sum(axis=2)
     assert distance[np.triu_indices(len(hashes), 1)].min() > 6
 

@@ -103,7 +103,7 @@ def test_out_of_range(text: str, words: list[str]) -> None:
 
 
 def test_unknown_strategy_offers_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match="Unknown strategy 'frosen'.*Did you mean 'frozen'"):
+    with pytest.raises(NotFoundError, match=r"Unknown strategy 'frosen'.*Did you mean 'frozen'"):
         strategy("frosen")
 
 

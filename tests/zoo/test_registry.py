@@ -158,7 +158,7 @@ def test_a_path_that_leads_out_is_refused(zoo: Zoo, path: str) -> None:
 def test_a_package_that_is_not_there(zoo: Zoo) -> None:
     zoo.entry["source"]["package"] = "nobody_has_this_package"
     zoo.write()
-    with pytest.raises(NotFoundError, match="'nobody_has_this_package'.*not installed"):
+    with pytest.raises(NotFoundError, match=r"'nobody_has_this_package'.*not installed"):
         find_model("zoo:copy")
 
 

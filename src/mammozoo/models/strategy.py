@@ -41,9 +41,7 @@ class Strategy:
         """Factors on the learning rate; parameters left out have 1."""
         return {}
 
-    def optimizer(
-        self, groups: list[dict[str, Any]], lr: float, weight_decay: float
-    ) -> torch.optim.Optimizer | None:
+    def optimizer(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> torch.optim.Optimizer | None:
         """An optimizer of its own for these parameter groups; None for the recipe's."""
         return None
 
@@ -80,9 +78,7 @@ class Composite(Strategy):
                 scale[parameter] = scale.get(parameter, 1.0) * factor
         return scale
 
-    def optimizer(
-        self, groups: list[dict[str, Any]], lr: float, weight_decay: float
-    ) -> torch.optim.Optimizer | None:
+    def optimizer(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> torch.optim.Optimizer | None:
         """That of the one part that has one."""
         made = [o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None]
         if len(made) > 1:
