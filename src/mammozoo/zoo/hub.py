@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from mammozoo.errors import AccessError, NotFoundError, UnreachableError
 
 #: Seconds that the Hub has to answer.
-PATIENCE = 5.0
+PATIENCE = 4.0
 
 # The client asks a server about itself on its first request unless telemetry is off.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -35,13 +35,13 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def check_reachable() -> None:
-    """Raise UnreachableError unless the Hub (or the proxy on the way to it) answers within `PATIENCE` seconds."""
+def check_reachable(path: str = "api/models?limit=1") -> None:
+    """Raise UnreachableError unless the Hub (or the proxy on the way to it) answers about `path` within `PATIENCE` seconds."""
     if offline():
         raise UnreachableError("HF_HUB_OFFLINE is set.")
     answer: SimpleQueue[object] = SimpleQueue()
     # In a thread, for only so the limit holds for the whole: finding the name, trying each of its addresses, a slow answer.
-    threading.Thread(target=lambda: answer.put(_ask()), daemon=True).start()
+    threading.Thread(target=lambda: answer.put(_ask(path)), daemon=True).start()
     try:
         problem = answer.get(timeout=PATIENCE)
     except Empty:
@@ -50,10 +50,10 @@ def check_reachable() -> None:
         raise UnreachableError(f"The Hub at {endpoint()} does not answer ({problem}).")
 
 
-def _ask() -> object:
+def _ask(path: str) -> object:
     """None when the Hub answers, whatever it says; else why it does not."""
     try:
-        question = urllib.request.Request(f"{endpoint()}/api/models?limit=1", method="HEAD")
+        question = urllib.request.Request(f"{endpoint()}/{path}", method="HEAD")
         urllib.request.urlopen(question, timeout=PATIENCE).close()
     except urllib.error.HTTPError:
         return None
@@ -74,7 +74,9 @@ def fetch(repository: str, file: str) -> Path:
     cached = try_to_load_from_cache(repository, file)
     if isinstance(cached, str):
         return Path(cached)
-    check_reachable()
+    check_reachable(
+        f"{repository}/resolve/main/{file}"
+    )  # the very file: a Hub can answer one question and not the next
     try:
         return Path(hf_hub_download(repository, file))
     except hub.GatedRepoError:
