@@ -18,7 +18,7 @@ hold 99,422 parameters, 101,471 with the one-output head (the number in the pape
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -54,6 +54,10 @@ class Drs(Strategy):
 
     name: ClassVar[str] = "drs"
 
+    def __init__(self, rate: float = 1.0):
+        """`rate` multiplies the learning rate of the layers; the paper has one rate for them and the head."""
+        self.rate = rate
+
     def adapt(self, model: Model) -> None:
         """Insert a layer into every block; where a block has no final activation, at its end."""
         model.backbone.insert_before_final_activations(DrsLayer)
@@ -61,6 +65,10 @@ class Drs(Strategy):
     def trainable(self, model: Model) -> Iterable[nn.Parameter]:
         """The parameters of the inserted layers."""
         return [p for layer in layers(model) for p in layer.parameters()]
+
+    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
+        """The factor `rate` on the inserted layers."""
+        return dict.fromkeys(self.trainable(model), self.rate)
 
 
 def layers(model: nn.Module) -> list[DrsLayer]:

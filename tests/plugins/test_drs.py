@@ -128,6 +128,15 @@ def test_only_the_layers_and_the_head_move() -> None:
     assert moved == own | {name for name in after if name.startswith("head.")}
 
 
+def test_rate_scales_the_learning_rate_of_the_layers_alone() -> None:
+    backbone = build_backbone("test_resnet")
+    model, strategy = build_model(backbone, "drs:rate=0.1", "gap", CLASSES, backbone.input)
+    fast, slow = strategy.parameter_groups(model, 1e-2)
+    assert (fast["lr"], slow["lr"]) == (1e-2, pytest.approx(1e-3))
+    assert fast["params"] == list(model.head.parameters())
+    assert slow["params"] == [p for layer in layers(model) for p in layer.parameters()]
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "mobilenetv2_100", "resnet9:width=8"])
 def test_with_last_blocks_the_union_trains(name: str) -> None:
     torch.manual_seed(0)
