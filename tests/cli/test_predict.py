@@ -247,3 +247,14 @@ def test_a_strategy_of_a_plugin_that_is_not_there_is_named_with_its_package(comm
 def test_weights_of_another_network_are_incompatible(command, copy: Path) -> None:
     _edit(copy, head="gap-fc")
     command("predict", "--example", "--model", copy).refused(7)
+
+
+def test_masks_beside_their_images_are_no_images(command, tiny_run, pictures: Path) -> None:
+    first, second = sorted(pictures.iterdir())[:2]
+    shutil.copy(first, pictures / f"{first.stem}_mask.png")
+    shutil.copy(first, pictures / f"{first.stem}_mask_1.png")
+    second.rename(pictures / "alone_mask.png")  # a mask of nothing is an image of that name
+    files = [result["file"] for result in _predict(command, tiny_run, "pictures", "--json").json["results"]]
+    assert len(files) == 8
+    assert "pictures/alone_mask.png" in files
+    assert not any(first.stem in file and "_mask" in file for file in files)

@@ -11,7 +11,9 @@ from mammozoo.cli.output import note, print_json, print_table
 
 
 def predict(
-    images: list[str] = typer.Argument(None, help="Image files, folders or patterns."),
+    images: list[str] = typer.Argument(
+        None, help="Image files, folders (lesion masks in them are left out) or patterns."
+    ),
     model: str = typer.Option(None, help="A run or model folder, or a zoo name; without it, the built-in model."),
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     csv: Path = typer.Option(None, help="Also write the table to this CSV file."),

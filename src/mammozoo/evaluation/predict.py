@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model, probabilities
 
 
+_MASK = re.compile(r"(.+)_mask(_\d+)?")
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says of one file; `error` says why it says nothing."""
@@ -38,6 +42,8 @@ class Prediction:
 def find_images(paths: Sequence[str]) -> list[Path]:
     """Files as given, images anywhere below folders, and matches of patterns; sorted within each.
 
+    In a folder a lesion mask beside its image (`NAME_mask.png`, `NAME_mask_1.png`) is no image.
+
     Raises:
         NotFoundError: one of `paths` leads to nothing.
     """
@@ -46,6 +52,8 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         path = Path(text).expanduser()
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            stems = {p.with_suffix("") for p in inside}
+            inside = [p for p in inside if not _is_mask_of(p, stems)]
             if not inside:
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
@@ -91,6 +99,12 @@ def predict_files(
                 p, label = next(rows)
                 cut = config.cut() if len(config.classes) == 2 else None
                 yield Prediction(path.as_posix(), digest, label, p, cut, list(config.stamps))
+
+
+def _is_mask_of(path: Path, stems: set[Path]) -> bool:
+    """Whether `path` is named as the mask of one of the images `stems`."""
+    named = _MASK.fullmatch(path.stem)
+    return named is not None and path.with_name(named[1]) in stems
 
 
 @torch.inference_mode()
