@@ -208,6 +208,29 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
     stored = torch.float16 if recipe.store == "fp16" else torch.float32
     round_weights(model, stored)
     p_val = predict(model, material, split.val, recipe.batch, engine)
+    config = _describe(prepared, split, p_val)
+    save_model(model, config, run.path / split.name, stored)
+    write_table(
+        run.path / split.name / "split.csv",
+        [
+            {"sample": data.names[i], "group": int(data.groups[i]), "part": part}
+            for part in splits.PARTS
+            for i in split.part(part)
+        ],
+    )
+    p_test = predict(model, material, split.test, recipe.batch, engine)
+    table = [
+        row
+        for part, indices, p in (("val", split.val, p_val), ("test", split.test, p_test))
+        for row in prediction_rows(data, split.name, part, indices, p, config.cut())
+    ]
+    best = [row for row in rows if row.best][-1]
+    return _Fit(split, config, best, p_test, table)
+
+
+def _describe(prepared: Plan, split: Split, p_val: npt.NDArray[np.float64]) -> ModelConfig:
+    """The config of a fold's model; its thresholds come from the validation part's probabilities."""
+    recipe, data = prepared.recipe, prepared.data
     thresholds = {}
     if len(data.classes) == 2:
         thresholds = {
@@ -218,8 +241,8 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
             for rule in RULES
         }
     used = np.concatenate([split.train, split.val])
-    seen = {} if data.dataset.info.synthetic else {f"{h:016x}": None for h in data.images.hashes[used]}
-    config = ModelConfig(
+    seen = [] if data.dataset.info.synthetic else [f"{h:016x}" for h in data.images.hashes[used]]
+    return ModelConfig(
         name=recipe.name,
         backbone=recipe.backbone,
         strategy=recipe.strategy,
@@ -240,20 +263,3 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
         stamps=prepared.stamps,
         plugins=plugins_of(recipe),
     )
-    save_model(model, config, run.path / split.name, stored)
-    write_table(
-        run.path / split.name / "split.csv",
-        [
-            {"sample": data.names[i], "group": int(data.groups[i]), "part": part}
-            for part in splits.PARTS
-            for i in split.part(part)
-        ],
-    )
-    p_test = predict(model, material, split.test, recipe.batch, engine)
-    table = [
-        row
-        for part, indices, p in (("val", split.val, p_val), ("test", split.test, p_test))
-        for row in prediction_rows(data, split.name, part, indices, p, config.cut())
-    ]
-    best = [row for row in rows if row.best][-1] if any(row.best for row in rows) else rows[-1]
-    return _Fit(split, config, best, p_test, table)

@@ -22,7 +22,6 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model, probabilities
 
-
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
 
 
