@@ -23,12 +23,17 @@ def interval(
     metric: Metric, outcome: Outcome, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """The (low, high) bounds of `metric` on `outcome`; NaN where the score is undefined in most draws."""
-    values = np.concatenate([_values(metric, outcome, weights) for weights in _draw(outcome, draws, seed)])
+    values = resample(metric, outcome, draws, seed)
     values = values[np.isfinite(values)]
     if len(values) < draws / 2:
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def resample(metric: Metric, outcome: Outcome, draws: int, seed: int) -> npt.NDArray[np.float64]:
+    """(draws,) values of `metric`, one for each draw of groups; the same groups for outcomes that have the same."""
+    return np.concatenate([_values(metric, outcome, weights) for weights in _draw(outcome, draws, seed)])
 
 
 def _draw(outcome: Outcome, draws: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:

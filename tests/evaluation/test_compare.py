@@ -1,0 +1,86 @@
+"""Comparisons: DeLong against its definition and the bootstrap, Holm and McNemar by hand, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from mammozoo.errors import UsageError
+from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, Contender, compare, delong, holm
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.plugins import registry
+
+
+def _contender(name: str, labels: np.ndarray, positive: np.ndarray) -> Contender:
+    p = np.stack([1 - positive, positive], axis=1)
+    outcome = Outcome(("benign", "malignant"), labels, p, decide(p, 0.5), np.arange(len(labels)))
+    return Contender(name, tuple(f"image-{i}" for i in range(len(labels))), outcome)
+
+
+@pytest.fixture
+def pair() -> tuple[Contender, Contender]:
+    rng = np.random.default_rng(7)
+    labels = (rng.random(400) < 0.4).astype(np.intp)
+    common = rng.normal(size=400)
+    good, weak = (1 / (1 + np.exp(-(shift * labels + common + rng.normal(size=400) - 1))) for shift in (2.5, 1.6))
+    return _contender("good", labels, good), _contender("weak", labels, weak)
+
+
+def test_delong_is_its_definition(pair: tuple[Contender, Contender]) -> None:
+    """Against the kernel written out over all pairs (DeLong 1988, equations 4 to 6), ties included."""
+    labels = pair[0].outcome.labels == 1
+    scores = [np.round(c.outcome.probabilities[:, 1], 2) for c in pair]
+    kernels = []
+    for s in scores:
+        positive, negative = s[labels][:, None], s[~labels][None, :]
+        kernels.append((positive > negative) + 0.5 * (positive == negative))
+    v10 = np.stack([k.mean(axis=1) for k in kernels])
+    v01 = np.stack([k.mean(axis=0) for k in kernels])
+    covariance = np.cov(v10) / labels.sum() + np.cov(v01) / (~labels).sum()
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    found = delong(labels, *scores)
+    assert found[0] == pytest.approx(roc_auc_score(labels, scores[0]) - roc_auc_score(labels, scores[1]))
+    assert found[1] == pytest.approx(error)
+
+
+def test_delong_and_the_bootstrap_agree_to_two_digits(pair: tuple[Contender, Contender]) -> None:
+    results = {r.test: r for r in compare(pair, registry().get("metrics", "auc"))}
+    one, other = results[DELONG], results[BOOTSTRAP]
+    assert one.difference == pytest.approx(other.difference)
+    assert one.low == pytest.approx(other.low, abs=0.01)
+    assert one.high == pytest.approx(other.high, abs=0.01)
+    assert one.p < 0.05 and other.p < 0.05
+
+
+def test_mcnemar_by_hand() -> None:
+    labels = np.ones(10, np.intp)
+    a = _contender("a", labels, np.array([0.9] * 8 + [0.1] * 2))  # right on 8
+    b = _contender("b", labels, np.array([0.9] * 2 + [0.1] * 7 + [0.9]))  # right on 3, one of them where a is wrong
+    (result,) = [r for r in compare([a, b], registry().get("metrics", "accuracy")) if r.test == MCNEMAR]
+    assert result.difference == pytest.approx((6 - 1) / 10)
+    assert result.p == pytest.approx(2 * (1 + 7) / 2**7)  # six against one of seven disagreements
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_model_against_itself_differs_by_nothing(pair: tuple[Contender, Contender]) -> None:
+    twin = dataclasses.replace(pair[0], name="twin")
+    for result in compare([pair[0], twin], registry().get("metrics", "auc")):
+        assert result.difference == 0
+        assert result.p == 1
+
+
+def test_other_images_are_refused_unless_unpaired(pair: tuple[Contender, Contender]) -> None:
+    metric = registry().get("metrics", "auc")
+    moved = dataclasses.replace(pair[1], samples=tuple(f"other-{i}" for i in range(400)))
+    with pytest.raises(UsageError, match="different images"):
+        compare([pair[0], moved], metric)
+    (result,) = compare([pair[0], moved], metric, paired=False)
+    (paired,) = [r for r in compare(pair, metric) if r.test == BOOTSTRAP]
+    assert result.high - result.low > paired.high - paired.low  # what the images have in common no longer cancels
