@@ -37,7 +37,7 @@ from mammozoo.models.config import read_config
 from mammozoo.plugins import Plugin, registry
 from mammozoo.spec import parse, parse_sum
 from mammozoo.training.fit import EpochRow
-from mammozoo.training.recipe import Recipe
+from mammozoo.training.recipe import Recipe, load
 
 Status = Literal["running", "done", "failed", "interrupted"]
 _VERSIONED = (
@@ -83,14 +83,17 @@ class Run:
         path = out or _free_name(Path("runs"), recipe)
         refuse_occupied(path)
         run = cls(path, recipe, {"schema": 1, "status": "running", **surroundings(recipe)})
-        write_text(path / "recipe.yaml", f"# {recipe.name}: {recipe.summary}\n{recipe.to_yaml()}")
+        write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
         run.save()
         try:
             run._log = _Log(path / "log.txt", encoding="utf-8")
         except OSError as error:
             raise disk_error(error, path / "log.txt") from error
         run._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.getLogger("mammozoo").addHandler(run._log)
+        logger = logging.getLogger("mammozoo")
+        logger.addHandler(run._log)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)  # a notebook has chosen no level, and log.txt would stay empty
         return run
 
     @classmethod
@@ -106,8 +109,6 @@ class Run:
             raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
         except (OSError, ValueError) as error:
             raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
-        from mammozoo.training.recipe import load
-
         return cls(path, load(str(path / "recipe.yaml")), facts)
 
     def save(self, **facts: Any) -> None:
