@@ -148,8 +148,8 @@ def test_parameter_groups_by_learning_rate() -> None:
     first, *_ = model.backbone.parameters()
     groups = Composite([Full(), Slow(), Slow()]).parameter_groups(model, 0.5)
     assert [group["lr"] for group in groups] == pytest.approx([0.5, 0.005])
-    assert [id(p) for p in groups[1]["params"]] == [id(first)]  # type: ignore[attr-defined]
-    everything = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
+    assert [id(p) for p in groups[1]["params"]] == [id(first)]
+    everything = [p for group in groups for p in group["params"]]
     assert {id(p) for p in everything} == {id(p) for p in model.parameters()}
     assert len(everything) == len(set(map(id, everything)))
 
@@ -157,7 +157,7 @@ def test_parameter_groups_by_learning_rate() -> None:
 def test_parameter_groups_leave_the_frozen_out() -> None:
     model, composite = build("frozen")
     (group,) = composite.parameter_groups(model, 0.1)
-    assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]  # type: ignore[attr-defined]
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
 
 
 def test_no_opinion_at_all_trains_everything() -> None:
