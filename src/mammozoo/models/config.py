@@ -26,6 +26,24 @@ class Threshold(_Part):
     chosen_on: str
 
 
+class Calibration(_Part):
+    """A temperature by which logits are divided before they become probabilities, and the data on which it was fitted."""
+
+    temperature: Annotated[float, Field(gt=0)]
+    chosen_on: str
+
+
+class Abstention(_Part):
+    """Where `predict --abstain` says nothing: the decision margin below which a share of the validation images lies.
+
+    The margin is |logit p − logit threshold| for two classes, the lead of the first class over the second for more.
+    """
+
+    margin: Annotated[float, Field(ge=0)]
+    share: Annotated[float, Field(gt=0, lt=1)]
+    chosen_on: str
+
+
 class Training(_Part):
     """What the weights were made from.
 
@@ -34,6 +52,7 @@ class Training(_Part):
     """
 
     dataset: str
+    modality: str = "any"
     synthetic: bool = False
     images: dict[str, int] = {}
     split_sha256: str = ""
@@ -54,6 +73,8 @@ class ModelConfig(_Part):
     input: Input
     thresholds: dict[str, Threshold] = {}
     threshold: str = ""
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
     training: Training
     stamps: tuple[str, ...] = ()
     scores: dict[str, dict[str, float | int | None]] = {}
