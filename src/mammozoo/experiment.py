@@ -241,7 +241,7 @@ def _describe(prepared: Plan, split: Split, p_val: npt.NDArray[np.float64]) -> M
             for rule in RULES
         }
     used = np.concatenate([split.train, split.val])
-    seen = [] if data.dataset.info.synthetic else [f"{h:016x}" for h in data.images.hashes[used]]
+    seen = [] if data.dataset.info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
     return ModelConfig(
         name=recipe.name,
         backbone=recipe.backbone,

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.grouping import group, near_pairs
+from mammozoo.data.duplicates import near_duplicates, near_pairs
+from mammozoo.data.grouping import group
 from mammozoo.data.input import Input
 from mammozoo.data.loading import Images, decode
 from mammozoo.data.sample import Dataset, Sample
@@ -76,9 +77,9 @@ def open_data(
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
-    # Generated images are independent by construction, whatever their hashes say.
-    hashes = None if by == "patient" or dataset.info.synthetic else images.hashes
-    return Data(dataset, samples, tuple(chosen), labels, group(patients, hashes), images)
+    # Generated images are independent by construction, whatever their looks say.
+    duplicates = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.prints)
+    return Data(dataset, samples, tuple(chosen), labels, group(patients, duplicates), images)
 
 
 def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
@@ -86,4 +87,4 @@ def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) 
     if data.dataset.info.synthetic or not seen:
         return np.empty(0, np.intp)
     known = np.array([int(text, 16) for text in seen], np.uint64)
-    return among[np.unique(near_pairs(data.images.hashes[among], known)[:, 0])]
+    return among[np.unique(near_pairs(data.images.prints.whole[among], known)[:, 0])]

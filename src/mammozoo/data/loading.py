@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from mammozoo.data.grouping import perceptual_hash
+from mammozoo.data.fingerprint import Fingerprint, Prints, collect, fingerprint
 from mammozoo.data.input import Input, Pixels
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.transform import Transform
@@ -29,11 +29,11 @@ class Images:
 
     Attributes:
         pixels: (N, h, w, 1 or 3) uint8.
-        hashes: (N,) uint64 perceptual hashes of the images as stored.
+        prints: fingerprints of the images as stored.
     """
 
     pixels: Pixels
-    hashes: npt.NDArray[np.uint64]
+    prints: Prints
 
 
 def decode(
@@ -46,9 +46,9 @@ def decode(
     """
     prepare = input.preparer()
 
-    def one(sample: Sample) -> tuple[Pixels, int]:
+    def one(sample: Sample) -> tuple[Pixels, Fingerprint]:
         image = dataset.read(sample)
-        result = prepare(image), perceptual_hash(image)
+        result = prepare(image), fingerprint(image)
         advance()
         return result
 
@@ -56,7 +56,7 @@ def decode(
         results = list(pool.map(one, samples))
     shape = (*input.size, 1 if input.color == "grey" else 3)
     pixels = np.stack([r[0] for r in results]) if results else np.empty((0, *shape), np.uint8)
-    return Images(pixels, np.array([r[1] for r in results], np.uint64))
+    return Images(pixels, collect([r[1] for r in results]))
 
 
 class _View(TorchDataset[Any]):
