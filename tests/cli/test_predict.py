@@ -12,9 +12,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from mammozoo.data.profile import features, fit_profile
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
 
@@ -48,11 +52,14 @@ def test_json(command, tiny_run, pictures: Path) -> None:
     answer = _predict(command, tiny_run, "pictures", "--json")
     assert answer.code == 0
     content = answer.json
-    assert set(content) == {"schema", "model", "results"}
+    assert set(content) == {"schema", "model", "warnings", "results"}
+    assert content["warnings"] == []
     assert content["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
     assert [result["file"] for result in content["results"]] == sorted(f"pictures/{p.name}" for p in pictures.iterdir())
     for result in content["results"]:
-        assert set(result) == {"file", "sha256", "label", "probabilities", "threshold", "warnings", "error"}
+        assert set(result) == {
+            "file", "sha256", "label", "probabilities", "threshold", "warnings", "error", "abstained",
+        }  # fmt: skip
         assert result["error"] is None
         assert result["sha256"] == sha256(pictures.parent / result["file"])
         assert set(result["probabilities"]) == {"benign", "malignant"}
@@ -258,3 +265,166 @@ def test_masks_beside_their_images_are_no_images(command, tiny_run, pictures: Pa
     assert len(files) == 8
     assert "pictures/alone_mask.png" in files
     assert not any(first.stem in file and "_mask" in file for file in files)
+
+
+# The input guard
+
+
+@pytest.fixture
+def guarded(copy: Path) -> Path:
+    """The model with a profile of phantoms."""
+    dataset = registry().get("datasets", "phantom")(None, n=60)
+    profile = fit_profile(np.stack([features(dataset.read(sample)) for sample in dataset.samples()]))
+    _edit(copy, guard=profile.model_dump(mode="json"))
+    return copy
+
+
+def _dicom(path: Path, **tags: object) -> None:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Rows = dataset.Columns = 64
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = _grey().tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_images_of_another_kind_are_warned_of(command, guarded: Path, pictures: Path, tmp_path: Path) -> None:
+    usual = Image.open(pictures / "phantom-0-00000.png")
+    Image.fromarray(255 - np.asarray(usual)).save(tmp_path / "negative.png")
+    Image.merge("RGB", [usual, usual.transpose(Image.Transpose.ROTATE_90), Image.new("L", usual.size)]).save(
+        "photo.png"
+    )
+    Image.new("L", (128, 128), 90).save("blank.png")
+    odd = {"negative.png": "looks inverted", "photo.png": "in colour", "blank.png": "constant"}
+    found = command("predict", pictures, *odd, "--model", guarded, "--json").json["results"]
+    warnings = {Path(r["file"]).name: [w for w in r["warnings"] if "synthetic" not in w] for r in found}
+    for name, word in odd.items():
+        assert any(word in warning for warning in warnings.pop(name))
+    assert len(warnings) == 8
+    assert not any(warnings.values())
+    assert all(r["label"] is not None for r in found)  # a warning, not a refusal
+    answer = command("predict", *odd, "--model", guarded, "--csv", "out.csv")
+    assert "! negative.png: looks inverted" in answer.err
+    with (tmp_path / "out.csv").open() as handle:
+        assert "looks inverted" in next(csv.DictReader(handle))["warnings"]
+
+
+def test_many_warnings_do_not_bury_the_rest(command, guarded: Path, tmp_path: Path) -> None:
+    (tmp_path / "blank").mkdir()
+    for shade in range(25):
+        Image.new("L", (128, 128), 90 + shade).save(tmp_path / "blank" / f"{shade}.png")
+    answer = command("predict", "blank", "--model", guarded)
+    shown = [line for line in answer.err.splitlines() if line.startswith("! blank/")]
+    assert len(shown) == 20
+    assert "more such warnings" in answer.err
+
+
+def test_an_old_model_warns_of_what_needs_no_training_images(command, copy: Path, tmp_path: Path) -> None:
+    _edit(copy, guard=None, stamps=[])
+    Image.new("L", (200, 200), 90).save(tmp_path / "blank.png")
+    Image.fromarray(_grey(size=24)).save(tmp_path / "icon.png")
+    Image.fromarray(_grey(size=128)).save(tmp_path / "noise.png")
+    results = command("predict", "blank.png", "icon.png", "noise.png", "--model", copy, "--json").json["results"]
+    (blank,), (icon,), noise = (result["warnings"] for result in results)
+    assert "constant" in blank
+    assert icon == "tiny (24 x 24 pixels)"
+    assert noise == []
+
+
+@pytest.mark.parametrize(
+    ("modality", "tags", "words"),
+    [
+        ("ultrasound", {"Modality": "MG"}, ["header says modality MG; the model was trained on ultrasound"]),
+        ("mammography", {"Modality": "US"}, ["header says modality US; the model was trained on mammography"]),
+        ("mammography", {"Modality": "MG", "PresentationIntentType": "FOR PROCESSING"}, ["for processing"]),
+        ("mammography", {"Modality": "MG", "PresentationIntentType": "FOR PRESENTATION"}, []),
+        ("ultrasound", {"Modality": "US"}, []),
+        ("ultrasound", {"Modality": "OT"}, []),
+        ("ultrasound", {}, []),
+        ("any", {"Modality": "MG"}, []),
+    ],
+)
+def test_what_a_dicom_file_says_of_itself(command, copy: Path, tmp_path: Path, modality: str, tags, words) -> None:
+    content = json.loads((copy / "config.json").read_text())["mammozoo"]["training"]
+    _edit(copy, training=content | {"modality": modality}, stamps=[], guard=None)
+    _dicom(tmp_path / "image.dcm", **tags)
+    (result,) = command("predict", "image.dcm", "--model", copy, "--json").json["results"]
+    assert len(result["warnings"]) == len(words)
+    for word, warning in zip(words, result["warnings"], strict=True):
+        assert word in warning
+
+
+def test_a_model_that_answers_everything_alike_is_told(command, copy: Path, pictures: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    save_file({k: np.zeros_like(v) if "head" in k else v for k, v in weights.items()}, copy / "model.safetensors")
+    word = "All 8 different images got the same probabilities"
+    answer = command("predict", "pictures", "--model", copy)
+    assert answer.code == 0
+    assert f"! {word}" in answer.err
+    (warning,) = command("predict", "pictures", "--model", copy, "--json").json["warnings"]
+    assert word in warning
+    one, two, *_ = sorted(pictures.iterdir())
+    for number in range(5):
+        shutil.copy(one, pictures.parent / f"copy-{number}.png")
+    assert command("predict", "copy-*.png", two, "--model", copy, "--json").json["warnings"] == []  # two, not six
+
+
+# Thresholds, calibration, abstention
+
+
+def _p_malignant(answer) -> list[float]:
+    return [result["probabilities"]["malignant"] for result in answer.json["results"]]
+
+
+def test_the_threshold_and_the_calibration_are_named(command, copy: Path, pictures: Path) -> None:
+    _edit(copy, thresholds={"youden": {"value": 0.3, "chosen_on": "validation"}}, threshold="youden", calibration=None)
+    plain = command("predict", "pictures", "--model", copy, "--json")
+    assert plain.json["model"]["threshold"] == {"name": "youden", "value": 0.3, "chosen_on": "validation"}
+    assert plain.json["model"]["calibration"] is None
+    answer = command("predict", "pictures", "--model", copy)
+    assert "malignant from 0.300 on (threshold youden, chosen on validation)" in answer.err
+    assert "not calibrated" in answer.err
+
+    calibration = {"temperature": 2.5, "chosen_on": "validation"}
+    _edit(copy, calibration=calibration, thresholds={}, threshold="")
+    warm = command("predict", "pictures", "--model", copy, "--json")
+    assert warm.json["model"]["calibration"] == calibration
+    assert warm.json["model"]["threshold"] == {"name": "half", "value": 0.5, "chosen_on": "nothing"}
+    logits = [np.log(p / (1 - p)) for p in _p_malignant(plain)]
+    assert _p_malignant(warm) == pytest.approx([1 / (1 + np.exp(-z / 2.5)) for z in logits], abs=1e-5)
+    assert "calibrated (temperature 2.50, fitted on validation)" in command("predict", "pictures", "--model", copy).err
+
+
+def test_abstaining_leaves_the_label_open_within_the_band(command, copy: Path, pictures: Path, tmp_path: Path) -> None:
+    plain = command("predict", "pictures", "--model", copy, "--json")
+    logits = np.array([np.log(p / (1 - p)) for p in _p_malignant(plain)])
+    cut = plain.json["model"]["threshold"]["value"]
+    margins = np.abs(logits - np.log(cut / (1 - cut)))
+    band = float(np.sort(margins)[2:4].mean())  # three within
+    _edit(copy, abstention={"margin": band, "share": 0.2, "chosen_on": "validation"})
+    assert command("predict", "pictures", "--model", copy, "--json").json["results"] == plain.json["results"]
+    results = command("predict", "pictures", "--model", copy, "--abstain", "--json").json["results"]
+    assert [r["abstained"] for r in results] == list(margins < band)
+    for result, before in zip(results, plain.json["results"], strict=True):
+        assert result["label"] == (None if result["abstained"] else before["label"])
+        assert result["probabilities"] == before["probabilities"]
+    answer = command("predict", "pictures", "--model", copy, "--abstain", "--csv", "out.csv")
+    assert "Left undecided: 3 of 8" in answer.err
+    assert "chosen on validation: 20% of the images there" in answer.err
+    assert answer.out.count("uncertain") == 3
+    with (tmp_path / "out.csv").open() as handle:
+        assert [row["label"] == "uncertain" for row in csv.DictReader(handle)] == list(margins < band)
+
+
+def test_abstaining_takes_a_model_with_a_band(command, copy: Path, pictures: Path) -> None:
+    _edit(copy, abstention=None)
+    command("predict", "pictures", "--model", copy, "--abstain").refused(2, "uncertain band", "--abstain")

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from mammozoo.data.fingerprint import Fingerprint, Prints, collect, fingerprint
 from mammozoo.data.input import Input, Pixels
+from mammozoo.data.profile import NAMES, Features, features
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.transform import Transform
 
@@ -30,10 +31,12 @@ class Images:
     Attributes:
         pixels: (N, h, w, 1 or 3) uint8.
         prints: fingerprints of the images as stored.
+        features: (N, 16) statistics of the images as stored, for the model's input guard.
     """
 
     pixels: Pixels
     prints: Prints
+    features: Features
 
 
 def decode(
@@ -46,9 +49,9 @@ def decode(
     """
     prepare = input.preparer()
 
-    def one(sample: Sample) -> tuple[Pixels, Fingerprint]:
+    def one(sample: Sample) -> tuple[Pixels, Fingerprint, Features]:
         image = dataset.read(sample)
-        result = prepare(image), fingerprint(image)
+        result = prepare(image), fingerprint(image), features(image)
         advance()
         return result
 
@@ -56,7 +59,8 @@ def decode(
         results = list(pool.map(one, samples))
     shape = (*input.size, 1 if input.color == "grey" else 3)
     pixels = np.stack([r[0] for r in results]) if results else np.empty((0, *shape), np.uint8)
-    return Images(pixels, collect([r[1] for r in results]))
+    seen = np.stack([r[2] for r in results]) if results else np.empty((0, len(NAMES)), np.float32)
+    return Images(pixels, collect([r[1] for r in results]), seen)
 
 
 class _View(TorchDataset[Any]):

@@ -79,6 +79,16 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     return pixels > float(pixels.max()) / 2
 
 
+def read_modality(path: Path) -> str | None:
+    """What a DICOM file says it is ("US", "MG" …), without reading pixels; None for other formats or on failure."""
+    return _header_value(path, "Modality")
+
+
+def is_for_processing(path: Path) -> bool:
+    """Whether a DICOM file says that its pixels are the detector's, not made for looking at ("FOR PROCESSING")."""
+    return _header_value(path, "PresentationIntentType") == "FOR PROCESSING"
+
+
 def to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """The image with 8 bits. uint8 is left as it is.
 
@@ -214,6 +224,23 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
                 f"'{path}' is no DICOM image, or is truncated or damaged ({error or type(error).__name__}). "
                 "Copy it again from its source."
             ) from error
+
+
+def _header_value(path: Path, keyword: str) -> str | None:
+    """One text of a DICOM header (PS3.6 keyword), in capitals; None where there is none."""
+    try:
+        with path.open("rb") as handle:
+            if handle.read(132)[128:] != b"DICM" and path.suffix.lower() not in DICOM_SUFFIXES:
+                return None
+            import pydicom
+
+            handle.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = pydicom.dcmread(handle, force=True, stop_before_pixels=True, specific_tags=[keyword])
+                return str(header.get(keyword) or "").strip().upper() or None
+    except Exception:  # a damaged header says nothing; `read_image` tells why
+        return None
 
 
 def _check_decoder(path: Path, dataset: Any) -> None:

@@ -1,10 +1,13 @@
-"""A model's opinion on image files: in order, in flat memory, and one bad file does not stop the others."""
+"""A model's opinion on image files: in order, in flat memory, and one bad file does not stop the others.
+
+Each file is also looked at by the input guard: whether it is of the kind that the model was trained on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +17,10 @@ import numpy as np
 import torch
 
 from mammozoo.data.input import Pixels
-from mammozoo.data.reading import IMAGE_SUFFIXES, read_image
-from mammozoo.errors import MammozooError, NotFoundError
+from mammozoo.data.profile import features, unusual
+from mammozoo.data.reading import IMAGE_SUFFIXES, is_for_processing, read_image, read_modality
+from mammozoo.errors import MammozooError, NotFoundError, UsageError
+from mammozoo.evaluation.abstention import abstains
 from mammozoo.evaluation.outcome import decide
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
@@ -23,11 +28,18 @@ from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model, probabilities
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
+#: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and says nothing.
+_FITTING = {
+    "ultrasound": frozenset({"US", "OT"}),
+    "mammography": frozenset({"MG", "OT"}),
+    "microscopy": frozenset({"SM", "GM", "XC", "OT"}),
+}
+_SAME = 1e-4  # probabilities that differ by no more are the same
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one file; `error` says why it says nothing."""
+    """What a model says of one file; `error` says why it says nothing, `abstained` that it is too uncertain for a label."""
 
     file: str
     sha256: str | None
@@ -36,6 +48,7 @@ class Prediction:
     threshold: float | None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
+    abstained: bool = False
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
@@ -69,35 +82,89 @@ def find_images(paths: Sequence[str]) -> list[Path]:
 
 
 def predict_files(
-    model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int = 32
+    model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int = 32, *, abstain: bool = False
 ) -> Iterator[Prediction]:
-    """A prediction for each file, in order. Files are read ahead by threads, a batch at a time."""
+    """A prediction for each file, in order. Files are read ahead by threads, a batch at a time.
+
+    With `abstain` an image in the uncertain band gets no label.
+
+    Raises:
+        UsageError: `abstain`, and the model has no such band.
+    """
+    if abstain and config.abstention is None:
+        raise UsageError(
+            f"The model '{config.name}' has no uncertain band, so it cannot abstain. Leave --abstain out, or train it "
+            "again: a band is chosen on validation since."
+        )
+    return _predictions(model, config, files, engine, batch, abstain)
+
+
+def same_answer(results: Iterable[Prediction]) -> str | None:
+    """A remark when three or more different files got the same probabilities: the model may not look at the images."""
+    answers = {r.sha256: list(r.probabilities.values()) for r in results if r.probabilities is not None}
+    if len(answers) < 3 or np.ptp(list(answers.values()), axis=0).max() > _SAME:
+        return None
+    return (
+        f"All {len(answers)} different images got the same probabilities: the model does not tell them apart. "
+        "Its training may have collapsed, or these images are nothing to it."
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One file, prepared for the model; without pixels there is an error."""
+
+    path: Path
+    sha256: str | None = None
+    pixels: Pixels | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def _predictions(
+    model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int, abstain: bool
+) -> Iterator[Prediction]:
     engine.place(model)
     prepare = config.input.preparer()
 
-    def read(path: Path) -> tuple[Path, str | None, Pixels | None, str | None]:
+    def read(path: Path) -> _Read:
         try:
-            return path, sha256(path), prepare(read_image(path)), None
+            image = read_image(path)
+            warnings = *_header_warnings(path, config.training.modality), *unusual(features(image), config.guard)
+            return _Read(path, sha256(path), prepare(image), warnings)
         except MammozooError as error:
-            return path, None, None, str(error)
+            return _Read(path, error=str(error))
         except OSError as error:
-            return path, None, None, f"'{path}' cannot be read: {error.strerror or error}."
+            return _Read(path, error=f"'{path}' cannot be read: {error.strerror or error}.")
 
+    cut = config.cut() if len(config.classes) == 2 else None
     remaining = iter(files)
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(read, path) for path in islice(remaining, batch)]
         while waiting:
             done = [future.result() for future in waiting]
             waiting = [pool.submit(read, path) for path in islice(remaining, batch)]
-            good = [pixels for _, _, pixels, _ in done if pixels is not None]
-            rows = iter(_opinions(model, config, good, engine) if good else [])
-            for path, digest, pixels, error in done:
-                if pixels is None:
-                    yield Prediction(path.as_posix(), digest, None, None, None, [], error)
+            good = [one.pixels for one in done if one.pixels is not None]
+            rows = iter(_opinions(model, config, good, engine, abstain) if good else [])
+            for one in done:
+                file = one.path.as_posix()
+                if one.pixels is None:
+                    yield Prediction(file, one.sha256, None, None, None, [], one.error)
                     continue
                 p, label = next(rows)
-                cut = config.cut() if len(config.classes) == 2 else None
-                yield Prediction(path.as_posix(), digest, label, p, cut, list(config.stamps))
+                warnings = [*config.stamps, *one.warnings]
+                yield Prediction(file, one.sha256, label, p, cut, warnings, abstained=label is None)
+
+
+def _header_warnings(path: Path, modality: str) -> list[str]:
+    """What a DICOM header says against a model of this modality."""
+    found = []
+    says = read_modality(path)
+    if says is not None and modality in _FITTING and says not in _FITTING[modality]:
+        found.append(f"the file's header says modality {says}; the model was trained on {modality}")
+    if says == "MG" and is_for_processing(path):
+        found.append("a mammogram for processing, the detector's raw values: use the one for presentation")
+    return found
 
 
 def _is_mask_of(path: Path, stems: set[Path]) -> bool:
@@ -108,12 +175,18 @@ def _is_mask_of(path: Path, stems: set[Path]) -> bool:
 
 @torch.inference_mode()
 def _opinions(
-    model: Model, config: ModelConfig, images: list[Pixels], engine: Engine
-) -> list[tuple[dict[str, float], str]]:
+    model: Model, config: ModelConfig, images: list[Pixels], engine: Engine, abstain: bool
+) -> list[tuple[dict[str, float], str | None]]:
+    """Probabilities and label of each image; no label in the uncertain band."""
     pixels = torch.from_numpy(np.stack(images)).to(engine.device)
+    temperature = config.calibration.temperature if config.calibration else 1.0
     with engine.autocast():
-        p = probabilities(model(config.input.normalize(pixels))).double().cpu().numpy()
-    labels = [config.classes[k] for k in decide(p, config.cut())]
+        logits = model(config.input.normalize(pixels))
+    p = probabilities(logits, temperature).numpy()
+    labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
+    if abstain and config.abstention is not None:
+        for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
+            labels[number] = None
     return [
         (dict(zip(config.classes, map(float, row), strict=True)), label) for row, label in zip(p, labels, strict=True)
     ]

@@ -10,7 +10,8 @@ import pydantic
 from pydantic import Field
 
 from mammozoo.data.input import Input
-from mammozoo.errors import IncompatibleError, NotFoundError
+from mammozoo.data.profile import Profile
+from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis, screening or treatment decisions."
 
@@ -75,15 +76,30 @@ class ModelConfig(_Part):
     threshold: str = ""
     calibration: Calibration | None = None
     abstention: Abstention | None = None
+    guard: Profile | None = None
     training: Training
     stamps: tuple[str, ...] = ()
     scores: dict[str, dict[str, float | int | None]] = {}
     plugins: dict[str, str] = {}
     intended_use: str = INTENDED_USE
 
-    def cut(self) -> float:
-        """The threshold in force; 0.5 where none was chosen."""
-        return self.thresholds[self.threshold].value if self.threshold in self.thresholds else 0.5
+    def cut(self, name: str | None = None) -> float:
+        """The threshold in force, or the one of that name; 0.5 where none was chosen.
+
+        Raises:
+            UsageError: the model has none of that name.
+        """
+        if name is None:
+            return self.thresholds[self.threshold].value if self.threshold in self.thresholds else 0.5
+        if name not in self.thresholds:
+            known = ", ".join(self.thresholds) or "none: with more than two classes the most probable one is taken"
+            raise UsageError(f"The model has no threshold '{name}'.{nearest(name, self.thresholds)} It has {known}.")
+        return self.thresholds[name].value
+
+    @property
+    def temperature(self) -> float:
+        """By what logits are divided; 1 where nothing was fitted."""
+        return self.calibration.temperature if self.calibration else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it: under one key, so that other tools' keys can stand beside it."""

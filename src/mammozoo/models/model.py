@@ -54,9 +54,9 @@ def outputs_for(classes: tuple[str, ...]) -> int:
     return 1 if len(classes) == 2 else len(classes)
 
 
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """(N, 1) or (N, K) logits → (N, 2) or (N, K) probabilities in float32."""
-    logits = logits.float()
+def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """(N, 1) or (N, K) logits → (N, 2) or (N, K) probabilities in float64, on the CPU."""
+    logits = logits.cpu().double() / temperature
     if logits.shape[1] == 1:
         positive = torch.sigmoid(logits)
         return torch.cat([1 - positive, positive], dim=1)
