@@ -4,8 +4,9 @@
     images/001.png,benign,P01,masks/001.png
     images/002.dcm,malignant,P02,masks/002a.png;masks/002b.png
 
-`path` and `label` are needed; `patient`, `mask` (several, separated by `;`) and a box in pixels (`left`,
-`top`, `right`, `bottom`) are known; every other column goes into `Sample.meta`.
+`path` and `label` are needed; `patient`, `lesion`, `mask` (several, separated by `;`) and a box in pixels (`left`,
+`top`, `right`, `bottom`) are known; every other column goes into `Sample.meta`, where `part` (train, val, test) or
+`fold` is an official split.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mammozoo.errors import NotFoundError, UsageError, nearest
 
 _NEEDED = ("path", "label")
 _BOX = ("left", "top", "right", "bottom")
-_KNOWN = {*_NEEDED, "patient", "mask", *_BOX}
+_KNOWN = {*_NEEDED, "patient", "lesion", "mask", *_BOX}
 
 Row = dict[str, str]
 
@@ -131,6 +132,7 @@ def _sample(row: Row, where: str) -> Sample:
         image=_slashes(row["path"]),
         label=row["label"],
         patient=row.get("patient") or None,
+        lesion=row.get("lesion") or None,
         masks=tuple(_slashes(name) for name in masks if name),
         box=_box(row, where),
         meta={column: cell for column, cell in row.items() if column not in _KNOWN and cell},

@@ -7,7 +7,18 @@ import hashlib
 import numpy as np
 import pytest
 
-from mammozoo.data.splits import PARTS, Indices, LeakageError, Split, check, holdout, k_fold
+from mammozoo.data.splits import (
+    PARTS,
+    Indices,
+    LeakageError,
+    Split,
+    check,
+    holdout,
+    k_fold,
+    nested,
+    official,
+    with_validation,
+)
 from mammozoo.errors import UsageError
 
 
@@ -21,7 +32,11 @@ def data(n: int = 300, seed: int = 0) -> tuple[Indices, Indices]:
 
 
 def every(labels: Indices, groups: Indices) -> list[Split]:
-    return [*holdout(labels, groups, val=0.15, test=0.2, seed=0), *k_fold(labels, groups, folds=5, val=0.15, seed=0)]
+    return [
+        *holdout(labels, groups, val=0.15, test=0.2, seed=0),
+        *k_fold(labels, groups, folds=5, val=0.15, seed=0),
+        *nested(labels, groups, folds=5, inner=5, seed=0),
+    ]
 
 
 def test_parts_share_no_group_and_cover_everything() -> None:
@@ -36,7 +51,7 @@ def test_parts_share_no_group_and_cover_everything() -> None:
 def test_parts_are_stratified_and_of_the_asked_size() -> None:
     labels, groups = data()
     for split in every(labels, groups):
-        for part, share in zip(PARTS, (0.65, 0.15, 0.2), strict=True):
+        for part, share in zip(PARTS, (0.65, 0.16, 0.2), strict=True):
             assert len(split.part(part)) / len(labels) == pytest.approx(share, abs=0.04)
             assert labels[split.part(part)].mean() == pytest.approx(labels.mean(), abs=0.06)
 
@@ -110,3 +125,49 @@ def test_digest_is_of_the_sorted_list() -> None:
     assert again.digest(names) == split.digest(names)
     moved = Split("x", np.array([0]), np.array([2, 1]), np.array([], np.intp))
     assert moved.digest(names) != split.digest(names)
+
+
+def test_nested_folds_share_their_test_part() -> None:
+    labels, groups = data()
+    made = nested(labels, groups, folds=3, inner=2, seed=0)
+    assert [split.name for split in made] == [f"fold-{k}/inner-{i}" for k in range(3) for i in range(2)]
+    assert [split.outer for split in made] == ["fold-0", "fold-0", "fold-1", "fold-1", "fold-2", "fold-2"]
+    for first, second in zip(made[::2], made[1::2], strict=True):
+        assert first.test.tolist() == second.test.tolist()
+        assert sorted([*first.val, *second.val]) == sorted([*first.train, *first.val]), (
+            "inner folds validate all the rest"
+        )
+    assert sorted(np.concatenate([split.test for split in made[::2]]).tolist()) == list(range(len(labels)))
+
+
+def test_official_parts_are_taken_as_they_are() -> None:
+    labels, groups = data(120)
+    parts = ["test" if group < 20 else "val" if group < 40 else "train" for group in groups]
+    (split,) = official(parts, labels, groups, val=0.15, seed=0)
+    assert split.name == "official"
+    for part in PARTS:
+        assert split.part(part).tolist() == [i for i, name in enumerate(parts) if name == part]
+
+
+def test_official_folds_are_tested_in_turn_and_lack_validation() -> None:
+    labels, groups = data(120)
+    made = official([int(group) % 3 + 1 for group in groups], labels, groups, val=0.2, seed=0)
+    assert [split.name for split in made] == ["fold-1", "fold-2", "fold-3"]
+    for split in made:
+        check(split, groups, [str(i) for i in range(len(labels))])
+        assert set(groups[split.test] % 3 + 1) == {int(split.name[-1])}
+        assert len(split.val) / len(labels) == pytest.approx(0.2, abs=0.05)
+
+
+def test_there_may_be_no_official_split() -> None:
+    labels, groups = data(30)
+    with pytest.raises(UsageError, match="no official split"):
+        official(["train"] * 29 + [None], labels, groups, val=0.2, seed=0)
+    with pytest.raises(UsageError, match="needs a train and a test part"):
+        official(["train"] * 30, labels, groups, val=0.2, seed=0)
+
+
+def test_a_split_with_validation_is_left_alone() -> None:
+    labels, groups = data(60)
+    (split,) = holdout(labels, groups, val=0.2, test=0.2, seed=0)
+    assert with_validation([split], labels, groups, val=0.4, seed=9) == [split]

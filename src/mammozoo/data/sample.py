@@ -24,9 +24,10 @@ class Sample:
         image: path relative to the data set's root, with forward slashes (an id for generated images).
         label: name of its class.
         patient: identifier of the patient, None where the data set has none.
+        lesion: identifier of the lesion, unique in the data set, None where it has none.
         masks: paths of lesion masks, to be joined by OR; empty where there are none.
         box: lesion box (left, top, right, bottom) in pixels, right and bottom exclusive.
-        meta: whatever else the data set knows (device, BI-RADS, official part …).
+        meta: whatever else the data set knows (device, BI-RADS …); `part` (train, val, test) or `fold` is its official split.
     """
 
     image: str
@@ -35,6 +36,7 @@ class Sample:
     masks: tuple[str, ...] = ()
     box: tuple[int, int, int, int] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    lesion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,12 +24,20 @@ class LeakageError(UsageError):
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the samples, as indices into their order. Parts are disjoint; not all samples need a part."""
+    """One division of the samples, as indices into their order. Parts are disjoint; not all samples need a part.
+
+    An inner split of nested cross-validation is named `fold-0/inner-1`: all of one outer fold share a test part.
+    """
 
     name: str
     train: Indices
     val: Indices
     test: Indices
+
+    @property
+    def outer(self) -> str:
+        """The name of the outer fold; its own name where nothing is nested."""
+        return self.name.partition("/")[0]
 
     def part(self, name: Part) -> Indices:
         """The indices of one part."""
@@ -52,13 +60,68 @@ def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: 
 
 def k_fold(labels: Indices, groups: Indices, *, folds: int, val: float, seed: int) -> list[Split]:
     """`folds` splits in which every sample is tested once; validation is a share `val` of all, cut from the training side."""
-    _check_enough(labels, groups, folds)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     splits = []
-    for number, (rest, test) in enumerate(splitter.split(labels, labels, groups)):
+    for number, (rest, test) in enumerate(_folds(np.arange(len(labels)), labels, groups, folds, seed)):
         train, val_part = _cut(rest, labels, groups, val * len(labels) / len(rest), seed + 1 + number)
-        splits.append(Split(f"fold-{number}", train, val_part, np.sort(test)))
+        splits.append(Split(f"fold-{number}", train, val_part, test))
     return splits
+
+
+def nested(labels: Indices, groups: Indices, *, folds: int, inner: int, seed: int) -> list[Split]:
+    """Nested cross-validation: `folds` outer test parts; inside each, `inner` splits of the rest into train and val.
+
+    Inner validation parts choose, outer test parts report (Varma & Simon 2006).
+    """
+    return [
+        Split(f"fold-{number}/inner-{k}", train, val, test)
+        for number, (rest, test) in enumerate(_folds(np.arange(len(labels)), labels, groups, folds, seed))
+        for k, (train, val) in enumerate(_folds(rest, labels, groups, inner, seed + 1 + number))
+    ]
+
+
+def official(
+    parts: Sequence[str | int | None], labels: Indices, groups: Indices, *, val: float, seed: int
+) -> list[Split]:
+    """The data set's own division: of each sample its part (`train`, `val`, `test`) or the number of its fold.
+
+    With numbers every fold is tested once. Where the data set has no validation part, a share `val` of all samples is cut
+    from the training side, by group.
+
+    Raises:
+        UsageError: a sample has neither, or there is no test part.
+    """
+    if None in parts or not parts:
+        raise UsageError("The data set has no official split: not every sample states a part or a fold.")
+    owner = np.array([str(part) for part in parts])
+    if {*owner} <= {*PARTS}:
+        named = {part: np.flatnonzero(owner == part) for part in PARTS}
+        made = [Split("official", **named)]
+    else:
+        made = [
+            Split(f"fold-{fold}", np.flatnonzero(owner != fold), np.empty(0, np.intp), np.flatnonzero(owner == fold))
+            for fold in sorted({*owner}, key=lambda text: (len(text), text))
+        ]
+    return with_validation(made, labels, groups, val=val, seed=seed)
+
+
+def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
+    """The splits, each with a validation part; where there is none a share `val` of all samples is cut from train, by group.
+
+    Raises:
+        UsageError: a split has nothing to train on or to test, or too little to cut from.
+    """
+    complete = []
+    for number, split in enumerate(splits):
+        if not len(split.train) or not len(split.test):
+            raise UsageError(
+                f"Split '{split.name}' needs a train and a test part; it has {len(split.train)} and {len(split.test)} samples."
+            )
+        if not len(split.val):
+            listed = len(split.train) + len(split.test)
+            train, cut = _cut(split.train, labels, groups, val * listed / len(split.train), seed + 1 + number)
+            split = Split(split.name, train, cut, split.test)
+        complete.append(split)
+    return complete
 
 
 def check(split: Split, groups: Indices, names: Sequence[str]) -> None:
@@ -75,17 +138,23 @@ def check(split: Split, groups: Indices, names: Sequence[str]) -> None:
                 )
 
 
+def _folds(
+    among: Indices, labels: Indices, groups: Indices, folds: int, seed: int
+) -> Iterator[tuple[Indices, Indices]]:
+    """(rest, fold) of `among` for each fold, by group and stratified."""
+    _check_enough(labels[among], groups[among], folds)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for rest, fold in splitter.split(among, labels[among], groups[among]):
+        yield among[rest], among[fold]
+
+
 def _cut(among: Indices, labels: Indices, groups: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
     """Split `among` into (rest, about `share` of it), by group and stratified."""
     if not 0 < share < 1:
         raise UsageError(f"The shares of validation and test must leave something to train on; got {share:.2f}.")
     folds = max(2, round(1 / share)) if share <= 0.5 else max(2, round(1 / (1 - share)))
-    _check_enough(labels[among], groups[among], folds)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    large, small = next(splitter.split(among, labels[among], groups[among]))
-    if share > 0.5:
-        large, small = small, large
-    return np.sort(among[large]), np.sort(among[small])
+    large, small = next(_folds(among, labels, groups, folds, seed))
+    return (small, large) if share > 0.5 else (large, small)
 
 
 def _check_enough(labels: Indices, groups: Indices, folds: int) -> None:

@@ -1,0 +1,138 @@
+"""How well planted copies are found, by one hash alone and by mammozoo; and what the search costs as images grow in number.
+
+    python benchmarks/near_duplicates.py --dataset busi --root DIR [--json FILE]
+
+Of each group of the data set one image is kept, so that every pair in the heap of originals and copies that is not an image
+and its own copy is a mistake. Recall is the share of copies found, precision the share of found pairs that are right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance
+
+from mammozoo.data.duplicates import near_duplicates, near_pairs
+from mammozoo.data.fingerprint import SIDE, VIEWS, Prints, collect, fingerprint
+from mammozoo.data.grouping import group
+from mammozoo.data.reading import to_channels, to_uint8
+from mammozoo.plugins import registry
+
+Pixels = npt.NDArray[np.uint8]
+_RNG = np.random.default_rng(0)
+
+
+def jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Through JPEG and back."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def cropped(pixels: Pixels, left: float, top: float, right: float, bottom: float) -> Pixels:
+    """Without these shares of its sides."""
+    h, w = pixels.shape
+    return np.ascontiguousarray(pixels[int(top * h) : h - int(bottom * h), int(left * w) : w - int(right * w)])
+
+
+def shifted(pixels: Pixels, across: float, down: float) -> Pixels:
+    """Moved by these shares of its sides, black behind."""
+    h, w = pixels.shape
+    image = Image.new("L", (w, h))
+    image.paste(Image.fromarray(pixels), (int(across * w), int(down * h)))
+    return np.asarray(image)
+
+
+def resized(pixels: Pixels, across: float, down: float) -> Pixels:
+    """At other shares of its sides."""
+    h, w = pixels.shape
+    return np.asarray(Image.fromarray(pixels).resize((int(w * across), int(h * down)), Image.Resampling.BILINEAR))
+
+
+def rotated(pixels: Pixels, degrees: float) -> Pixels:
+    """Turned, black in the corners."""
+    return np.asarray(Image.fromarray(pixels).rotate(degrees, Image.Resampling.BILINEAR))
+
+
+COPIES: dict[str, Callable[[Pixels], Pixels]] = {
+    "JPEG, quality 30": lambda p: jpeg(p, 30),
+    "contrast × 1.4": lambda p: np.asarray(ImageEnhance.Contrast(Image.fromarray(p)).enhance(1.4)),
+    "contrast × 0.6": lambda p: np.asarray(ImageEnhance.Contrast(Image.fromarray(p)).enhance(0.6)),
+    "gamma 0.6": lambda p: (255 * (p / 255.0) ** 0.6).astype(np.uint8),
+    "half the size": lambda p: resized(p, 0.5, 0.5),
+    "width × 0.8": lambda p: resized(p, 0.8, 1.0),
+    "cut by 2 % all around": lambda p: cropped(p, 0.02, 0.02, 0.02, 0.02),
+    "cut by 5 % all around": lambda p: cropped(p, 0.05, 0.05, 0.05, 0.05),
+    "cut by 10 % all around": lambda p: cropped(p, 0.1, 0.1, 0.1, 0.1),
+    "top 10 % cut": lambda p: cropped(p, 0, 0.1, 0, 0),
+    "each side cut by 0–10 %": lambda p: cropped(p, *_RNG.uniform(0, 0.1, 4)),
+    "moved by 2 %": lambda p: shifted(p, 0.02, 0.02),
+    "moved by 5 %": lambda p: shifted(p, -0.05, 0.05),
+    "moved by 10 %": lambda p: shifted(p, 0.0, 0.1),
+    "mirrored": lambda p: np.ascontiguousarray(p[:, ::-1]),
+    "mirrored, JPEG 50, cut by 5 %": lambda p: cropped(jpeg(np.ascontiguousarray(p[:, ::-1]), 50), *[0.05] * 4),
+    "turned by 3°": lambda p: rotated(p, 3),
+    "turned by 8°": lambda p: rotated(p, 8),
+}
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--dataset", default="busi")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    originals = read_one_of_each_group(arguments.dataset, arguments.root)
+    before = [fingerprint(image) for image in originals]
+    n = len(originals)
+    print(f"{n} images, no two of one group\n\n{'copy':32} {'recall':>8} {'precision':>10} {'recall, hash alone':>20}")
+    found_rows, prints = [], collect(before)
+    for name, make in COPIES.items():
+        prints = collect([*before, *(fingerprint(make(image)) for image in originals)])
+        found = [(pair.i, pair.j) for pair in near_duplicates(prints)]
+        right = sum(j == i + n for i, j in found)
+        alone = sum(j == i + n for i, j in near_pairs(prints.whole).tolist())
+        row = {"copy": name, "recall": right / n, "precision": right / max(1, len(found)), "hash_alone": alone / n}
+        found_rows.append(row)
+        print(f"{name:32} {row['recall']:8.3f} {row['precision']:10.3f} {row['hash_alone']:20.3f}")
+    print(f"\n{platform.processor() or platform.machine()}, one thread\n\n{'images':>8} {'seconds':>8} {'pairs':>8}")
+    costs = [cost(prints, count) for count in (1_000, 10_000, 100_000)]
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"n": n, "copies": found_rows, "cost": costs}, indent=2) + "\n")
+
+
+def read_one_of_each_group(name: str, root: Path) -> list[Pixels]:
+    """Grey images of the data set, the first of every group."""
+    dataset = registry().get("datasets", name)(root)
+    samples = list(dataset.samples())
+    images = [to_uint8(to_channels(dataset.read(sample), 1))[..., 0] for sample in samples]
+    groups = group([s.patient for s in samples], near_duplicates(collect([fingerprint(image) for image in images])))
+    return [images[first] for first in np.unique(groups, return_index=True)[1]]
+
+
+def cost(like: Prints, count: int) -> dict[str, float]:
+    """Time to find all pairs among `count` fingerprints: those of real images, with 12 bits of each hash turned over."""
+    rng = np.random.default_rng(0)
+    pick = rng.integers(0, len(like), count)
+    flips = np.zeros((count, 1), np.uint64)
+    for _ in range(12):
+        flips ^= np.uint64(1) << rng.integers(0, 64, (count, 1)).astype(np.uint64)
+    prints = Prints(like.whole[pick] ^ flips[:, 0], like.views[pick] ^ flips, np.zeros((count, SIDE, SIDE), np.uint8))
+    started = time.perf_counter()
+    pairs = len(near_duplicates(prints))
+    seconds = time.perf_counter() - started
+    print(f"{count:8} {seconds:8.2f} {pairs:8}", flush=True)
+    return {"images": count, "seconds": seconds, "pairs": pairs, "views": len(VIEWS)}
+
+
+if __name__ == "__main__":
+    main()
