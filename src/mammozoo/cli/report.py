@@ -1,0 +1,27 @@
+"""`mammozoo report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from mammozoo.cli.output import note, progress
+
+
+def report(
+    run: Path = typer.Argument(..., help="Run folder."),
+    out: Path = typer.Option(None, help="File to write; without it, report.html in the run's folder."),
+    root: Path = typer.Option(None, help="Folder that holds the data now, for pictures of the worst mistakes."),
+    heatmaps: bool = typer.Option(True, "--heatmaps/--no-heatmaps", help="Show the worst mistakes with heatmaps."),
+) -> None:
+    """Write a run's report: one HTML page with scores, curves, mistakes, settings and the CLAIM checklist."""
+    from mammozoo.report.page import write_report
+
+    shown = progress()
+    try:
+        path = write_report(run, root=root, heatmaps=heatmaps, out=out, progress=shown)
+    finally:
+        shown.stop()
+    note(f"Report: {path.stat().st_size / 1000:.0f} kB, complete in itself. Research only.")
+    typer.echo(path)

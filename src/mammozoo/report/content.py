@@ -1,0 +1,182 @@
+"""A run's folder read for its report: what was asked, what was trained, what each test image was taken for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mammozoo.data.sample import DatasetInfo
+from mammozoo.data.splits import PARTS, Split
+from mammozoo.errors import IncompatibleError, NotFoundError
+from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.scores import Score
+from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.plugins import registry
+from mammozoo.spec import parse
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """One test image and what the model of its fold said; `p` is the probability of each class."""
+
+    sample: str
+    fold: str
+    group: int
+    patient: str
+    label: str
+    decision: str
+    p: Mapping[str, float]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the decision is not the label."""
+        return self.decision != self.label
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One trained split: its model's config, its epochs, and (sample, group, part) of every image in it."""
+
+    name: str
+    config: ModelConfig
+    history: tuple[Mapping[str, str], ...]
+    split: tuple[tuple[str, int, str], ...]
+
+    def crossing(self) -> int:
+        """How many groups have images in more than one part."""
+        parts: dict[int, set[str]] = {}
+        for _, group, part in self.split:
+            parts.setdefault(group, set()).add(part)
+        return sum(len(found) > 1 for found in parts.values())
+
+    def digest(self) -> str:
+        """SHA-256 of the split, computed again from `split.csv`."""
+        indices = {part: np.array([i for i, row in enumerate(self.split) if row[2] == part], np.intp) for part in PARTS}
+        return Split(self.name, **indices).digest([row[0] for row in self.split])
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a report is written from. `images` and `outcome` are in one order: by fold, as the run wrote them."""
+
+    run: Run
+    config: ModelConfig
+    folds: tuple[Fold, ...]
+    images: tuple[Tested, ...]
+    outcome: Outcome
+    scores: Mapping[str, Score]
+    info: DatasetInfo | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, resolved."""
+        return self.run.recipe
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The content of `run.json`."""
+        return self.run.facts
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images were generated."""
+        return self.info.synthetic if self.info else self.config.training.synthetic
+
+
+def read(folder: Path) -> Content:
+    """Everything that a complete run holds.
+
+    Raises:
+        NotFoundError: there is no run, or it did not come to its end.
+        IncompatibleError: its files are damaged or of another version.
+    """
+    run = Run.open(folder)
+    if not (folder / "predictions.csv").is_file():
+        raise NotFoundError(
+            f"The run at '{folder}' is not complete (status '{run.facts.get('status', 'unknown')}'): it has no "
+            "predictions.csv, and a report needs one. Train it again."
+        )
+    config = read_config(folder)
+    try:
+        images = tuple(
+            _tested(row, config.classes) for row in _rows(folder / "predictions.csv") if row["part"] == "test"
+        )
+        scores = _scores(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+        names = list(dict.fromkeys(image.fold for image in images))
+        folds = tuple(_fold(folder, name) for name in names)
+    except (OSError, KeyError, ValueError) as error:
+        raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
+    if not images:
+        raise IncompatibleError(f"The run at '{folder}' has no test image in its predictions.csv.")
+    return Content(run, config, folds, images, _outcome(images, config.classes), scores, _info(run.recipe))
+
+
+def auc_of(outcome: Outcome) -> float | None:
+    """Area under the ROC curve, for more than two classes the mean of each against the rest; None where a class is missing."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(np.unique(outcome.labels)) < len(outcome.classes):
+        return None
+    if outcome.binary:
+        return float(roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
+    return float(roc_auc_score(outcome.labels, outcome.probabilities, multi_class="ovr"))
+
+
+def part_of(outcome: Outcome, keep: Sequence[bool]) -> Outcome:
+    """The samples of `outcome` where `keep` is true."""
+    k = np.asarray(keep, bool)
+    return Outcome(
+        outcome.classes, outcome.labels[k], outcome.probabilities[k], outcome.decisions[k], outcome.groups[k]
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _tested(row: Mapping[str, str], classes: Sequence[str]) -> Tested:
+    p = {name: float(row[f"p_{name}"]) for name in classes}
+    patient = row.get("patient", "")
+    return Tested(row["sample"], row["fold"], int(row["group"]), patient, row["label"], row["decision"], p)
+
+
+def _outcome(images: Sequence[Tested], classes: tuple[str, ...]) -> Outcome:
+    return Outcome(
+        classes,
+        np.array([classes.index(image.label) for image in images], np.intp),
+        np.array([[image.p[name] for name in classes] for image in images], np.float64),
+        np.array([classes.index(image.decision) for image in images], np.intp),
+        np.array([image.group for image in images], np.intp),
+    )
+
+
+def _fold(folder: Path, name: str) -> Fold:
+    place = folder / name
+    split = tuple((row["sample"], int(row["group"]), row["part"]) for row in _rows(place / "split.csv"))
+    return Fold(name, read_config(place), tuple(_rows(place / "history.csv")), split)
+
+
+def _scores(content: Mapping[str, Any]) -> dict[str, Score]:
+    """Those entries that are scores; a later version may add others."""
+    return {
+        name: Score(entry["value"], entry.get("low"), entry.get("high"), entry.get("n", 0))
+        for name, entry in content.items()
+        if isinstance(entry, dict) and "value" in entry
+    }
+
+
+def _info(recipe: Recipe) -> DatasetInfo | None:
+    try:
+        info: DatasetInfo = registry().get("datasets", parse(recipe.dataset).name).info
+    except NotFoundError:
+        return None  # its plugin is not installed here; the report goes without the data set's description
+    return info

@@ -1,0 +1,97 @@
+"""How test images were kept apart from training: the method in words, and what was checked, then and again now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mammozoo.data.splits import PARTS
+from mammozoo.plan import LEAKY
+from mammozoo.report.content import Content
+
+
+@dataclass(frozen=True)
+class Separation:
+    """The statement on split and leakage.
+
+    Attributes:
+        method: how the parts were drawn.
+        level: what was kept together.
+        checks: one sentence for each thing that was checked.
+        crossing: groups with images in several parts, added up over the splits.
+    """
+
+    method: str
+    level: str
+    checks: tuple[str, ...]
+    crossing: int
+    leaky: bool
+
+
+def separation(content: Content) -> Separation:
+    """The statement for a run; groups and digests are taken from `split.csv` again."""
+    split, folds = content.recipe.split, content.folds
+    if split.folds > 1:
+        method = (
+            f"{split.folds}-fold cross-validation, stratified by class: every image is tested once; {split.val:.0%} of all "
+            f"images, cut from the training side, are for validation. Split seed {split.seed}."
+        )
+    else:
+        method = (
+            f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation. "
+            f"Split seed {split.seed}."
+        )
+    crossing = sum(fold.crossing() for fold in folds)
+    leaky = crossing > 0 or LEAKY in content.facts.get("stamps", ())
+    return Separation(method, _level(content), tuple(_checks(content, crossing)), crossing, leaky)
+
+
+def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
+    """(split, part, class → images, images, groups) of every part; classes as far as the run wrote them down."""
+    classes = {entry["name"]: entry for entry in content.facts.get("splits", [])}
+    rows: list[tuple[str, str, dict[str, int], int, int]] = []
+    for fold in content.folds:
+        for part in PARTS:
+            groups = [group for _, group, p in fold.split if p == part]
+            rows.append((fold.name, part, classes.get(fold.name, {}).get(part, {}), len(groups), len(set(groups))))
+    return rows
+
+
+def _level(content: Content) -> str:
+    by = content.recipe.split.by
+    if by == "image":
+        return "Single images were drawn: patients and near-duplicates were not kept together."
+    if by == "patient":
+        return "All images of a patient stay in one part, by the data set's own patient identifiers."
+    if content.synthetic:
+        return "Generated images are independent of each other; each is a group of its own."
+    return (
+        "A group stays in one part. A group is a patient, where the data set names patients, joined with near-duplicate "
+        f"images, as mammozoo {content.facts['mammozoo']} finds them by perceptual hashes."
+    )
+
+
+def _checks(content: Content, crossing: int) -> list[str]:
+    folds = content.folds
+    number = f"{len(folds)} splits" if len(folds) > 1 else "split"
+    checks = [
+        f"Groups, checked again for this report: in the {number}, {crossing or 'no'} group"
+        f"{'s have' if crossing > 1 else ' has'} images in more than one part."
+    ]
+    agreeing = [fold.digest() == fold.config.training.split_sha256 for fold in folds]
+    checks.append(
+        "The digest of every split, computed again, is that in its model's config."
+        if all(agreeing)
+        else f"The digest of {agreeing.count(False)} of {len(folds)} splits is not that in the model's config: files were changed."
+    )
+    weights = str(content.facts.get("weights", ""))
+    if weights.startswith("zoo:"):
+        checks.append(
+            "The starting weights list the images that they have seen; "
+            + ("some of them are test images here." if LEAKY in content.facts.get("stamps", ()) and not crossing else
+               "test images were compared with that list before training.")
+        )  # fmt: skip
+    elif weights != "random":
+        checks.append("The starting weights do not list the images that they have seen; nothing could be compared.")
+    if content.recipe.split.by == "patient":
+        checks.append("Near-duplicates across patients were not looked for.")
+    return checks
