@@ -157,7 +157,7 @@ def test_the_same_split_again_is_no_leak(picture_run: Run, pictures: Path) -> No
 def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
     data = plan(_recipe(pictures)).data
     samples = [dataclasses.replace(sample, patient=f"P{i // 2}") for i, sample in enumerate(data.samples)]
-    data = dataclasses.replace(data, samples=samples, groups=group([s.patient for s in samples], None))
+    data = dataclasses.replace(data, samples=samples, groups=group([s.patient for s in samples]))
     whole = [Split("holdout", np.arange(0, 20), np.arange(20, 30), np.arange(30, 40))]
     check_leakage(whole, data, ())
     cut = [Split("holdout", np.arange(0, 21), np.arange(21, 30), np.arange(30, 40))]
@@ -195,4 +195,4 @@ def test_generated_images_are_stamped_and_so_is_what_starts_from_them(
 def test_a_run_needs_nothing_but_its_folder(picture_run: Run, pictures: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(picture_run.path, tmp_path / "elsewhere"))
     assert Run.open(moved).recipe == picture_run.recipe
-    assert evaluate(moved, "folder", pictures, device="cpu").n == 40
+    assert evaluate(moved, "folder", pictures, device="cpu").predictions.outcome.labels.size == 40

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from mammozoo.data import splits
-from mammozoo.data.collection import Data, open_data, seen_before
+from mammozoo.data.collection import open_data, seen_before
 from mammozoo.data.loading import batches
+from mammozoo.data.profile import fit_profile
+from mammozoo.data.split_file import write_splits
 from mammozoo.data.splits import Split
 from mammozoo.errors import MammozooError
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.abstention import choose_abstention
+from mammozoo.evaluation.calibration import fit_temperature
+from mammozoo.evaluation.overfitting import overfitting
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
@@ -25,13 +28,14 @@ from mammozoo.models.build import (
     round_weights,
     save_model,
 )
-from mammozoo.models.config import ModelConfig, Threshold, Training
+from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.engine import choose_engine
 from mammozoo.models.model import probabilities
 from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.fit import EpochRow, Material, fit, predict
+from mammozoo.training.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, plugins_of, refuse_occupied, write_table
 from mammozoo.zoo.card import write_card
@@ -41,13 +45,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's scores on a data set."""
+    """A model's predictions on a data set, decided at the threshold of that name (none with more than two classes)."""
 
     config: ModelConfig
     dataset: str
-    n: int
-    scores: dict[str, Score]
-    rows: list[dict[str, Any]]
+    threshold: str
+    predictions: Predictions
     stamps: tuple[str, ...]
 
 
@@ -87,17 +90,20 @@ def evaluate(
     dataset: str,
     root: Path | None,
     *,
+    threshold: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     batch: int = 32,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score the model in `folder` on all samples of a data set that have one of its classes.
+    """The predictions of the model in `folder` on all samples of a data set that have one of its classes.
 
-    Images that the model has seen in training put the stamp on the result; they are counted in a note.
+    Images that the model has seen in training put the stamp on the result; they are counted in a note. `threshold` is the
+    name of one of the model's; without it, the one in force.
     """
     progress = progress or Progress()
     model, config = load_model(folder)
+    cut = config.cut(threshold)
     engine = choose_engine(device, precision)
     data = open_data(dataset, root, config.classes, config.input, "group", progress)
     everything = np.arange(len(data.samples))
@@ -109,42 +115,32 @@ def evaluate(
     progress.start("predicting", len(everything))
     engine.place(model)
     logits, _ = engine.logits(model, batches(data.images.pixels, data.labels, everything, batch), config.input)
-    p = probabilities(logits).double().numpy()
+    p = probabilities(logits, config.temperature).numpy()
     progress.advance(len(everything))
-    outcome = Outcome(config.classes, data.labels, p, decide(p, config.cut()), data.groups)
-    rows = prediction_rows(data, "all", "test", everything, p, config.cut())
-    return Evaluation(config, dataset, len(everything), score_all(outcome), rows, tuple(stamps))
+    predictions = predictions_of(data, "all", "test", everything, p, cut)
+    return Evaluation(config, dataset, threshold or config.threshold, predictions, tuple(stamps))
 
 
-def prediction_rows(
-    data: Data, fold: str, part: str, indices: npt.NDArray[np.intp], p: npt.NDArray[np.float64], cut: float
-) -> list[dict[str, Any]]:
-    """Lines of `predictions.csv`: from them every score can be computed again."""
-    decisions = decide(p, cut)
-    return [
-        {
-            "sample": data.samples[i].image,
-            "group": int(data.groups[i]),
-            "patient": data.samples[i].patient or "",
-            "fold": fold,
-            "part": part,
-            "label": data.classes[data.labels[i]],
-            "decision": data.classes[decisions[row]],
-            "threshold": cut if len(data.classes) == 2 else "",
-            **{f"p_{name}": float(p[row, k]) for k, name in enumerate(data.classes)},
-        }
-        for row, i in enumerate(indices)
-    ]
+def own_predictions(run: Path, threshold: str | None = None) -> Evaluation:
+    """A run's predictions on its own test parts, each made by a model that had not seen the image.
+
+    `threshold` is the name of one that each fold has chosen on its validation part; without it, the one in force.
+    """
+    config = read_config(run)
+    predictions = read_predictions(run).of("test")
+    if threshold is not None:
+        cuts = {fold: read_config(run / fold).cut(threshold) for fold in np.unique(predictions.folds).tolist()}
+        predictions = predictions.cut_at(np.array([cuts[fold] for fold in predictions.folds.tolist()]))
+    return Evaluation(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """One trained fold."""
+    """One trained fold: its model's config, its best epoch, and its rows of `predictions.csv`."""
 
     split: Split
     config: ModelConfig
     best: EpochRow
-    test: npt.NDArray[np.float64]
     rows: list[dict[str, Any]]
 
 
@@ -161,22 +157,41 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
         groups=len(np.unique(data.groups)),
         splits=prepared.split_counts(),
     )
+    write_splits(run.path / "splits.json", prepared.splits, data.names)
     fits = [_fit_one(prepared, split, run, progress) for split in prepared.splits]
-    test = np.concatenate([f.split.test for f in fits])
-    p = np.concatenate([f.test for f in fits])
-    decisions = np.concatenate([decide(f.test, f.config.cut()) for f in fits])
-    outcome = Outcome(data.classes, data.labels[test], p, decisions, data.groups[test])
-    scores = as_json(score_all(outcome, seed=recipe.seed))
-    # Of several folds the one that was best on its own validation part stands for the run.
-    chosen = max(fits, key=lambda f: f.best.monitor * (-1 if recipe.monitor == "loss" else 1))
+    # Of the inner folds of one outer fold the one that was best on its own validation part reports, and of all folds it
+    # stands for the run.
+    sign = -1 if recipe.monitor == "loss" or not _higher_is_better(recipe.monitor) else 1
+    reporting: dict[str, _Fit] = {}
+    for fit_ in sorted(fits, key=lambda f: f.best.monitor * sign):
+        reporting[fit_.split.outer] = fit_
+    chosen = max(reporting.values(), key=lambda f: f.best.monitor * sign)
+    told = {f.split.name for f in reporting.values()}
+    rows = [row for f in fits for row in f.rows if row["part"] != "test" or f.split.name in told]
+    write_table(run.path / "predictions.csv", rows)
     write_bytes(run.path / "model.safetensors", (run.path / chosen.split.name / "model.safetensors").read_bytes())
+    write_json(run.path / "config.json", chosen.config.to_json())
+    scores = as_json(score_run(run.path, seed=recipe.seed))
     config = chosen.config.model_copy(update={"scores": scores})
     write_json(run.path / "config.json", config.to_json())
-    write_table(run.path / "predictions.csv", [row for f in fits for row in f.rows])
     write_json(run.path / "scores.json", scores)
     run.save(scores=scores, model={"fold": chosen.split.name, "sha256": sha256(run.path / "model.safetensors")})
     write_text(run.path / "README.md", write_card(config, run.facts))
     run.close("done")
+
+
+def _higher_is_better(monitor: str) -> bool:
+    return bool(registry().get("metrics", monitor).higher_is_better)
+
+
+def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
+    """Every score of a run's test parts, and β of its training against its validation parts; from `predictions.csv` alone."""
+    predictions = read_predictions(run)
+    scores = score_all(predictions.of("test").outcome, seed=seed)
+    train = predictions.of("train")
+    if len(train):
+        scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
+    return scores
 
 
 def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit:
@@ -207,8 +222,8 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
     run.write_history(split.name, rows)
     stored = torch.float16 if recipe.store == "fp16" else torch.float32
     round_weights(model, stored)
-    p_val = predict(model, material, split.val, recipe.batch, engine)
-    config = _describe(prepared, split, p_val)
+    logits = {part: predict(model, material, split.part(part), recipe.batch, engine) for part in splits.PARTS}
+    config = _describe(prepared, split, logits["val"])
     save_model(model, config, run.path / split.name, stored)
     write_table(
         run.path / split.name / "split.csv",
@@ -218,30 +233,41 @@ def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit
             for i in split.part(part)
         ],
     )
-    p_test = predict(model, material, split.test, recipe.batch, engine)
     table = [
         row
-        for part, indices, p in (("val", split.val, p_val), ("test", split.test, p_test))
-        for row in prediction_rows(data, split.name, part, indices, p, config.cut())
+        for part in splits.PARTS
+        for row in predictions_of(
+            data,
+            split.name,
+            part,
+            split.part(part),
+            probabilities(logits[part], config.temperature).numpy(),
+            config.cut(),
+        ).rows()
     ]
-    best = [row for row in rows if row.best][-1]
-    return _Fit(split, config, best, p_test, table)
+    return _Fit(split, config, [row for row in rows if row.best][-1], table)
 
 
-def _describe(prepared: Plan, split: Split, p_val: npt.NDArray[np.float64]) -> ModelConfig:
-    """The config of a fold's model; its thresholds come from the validation part's probabilities."""
+def _describe(prepared: Plan, split: Split, val: torch.Tensor) -> ModelConfig:
+    """The config of a fold's model; every choice in it comes from the validation part's logits."""
     recipe, data = prepared.recipe, prepared.data
+    labels = data.labels[split.val]
+    calibration = None
+    if recipe.calibration == "temperature":
+        calibration = Calibration(temperature=fit_temperature(val, labels), chosen_on="validation")
+    p = probabilities(val, calibration.temperature if calibration else 1.0).numpy()
     thresholds = {}
     if len(data.classes) == 2:
         thresholds = {
             rule: Threshold(
-                value=choose_threshold(rule, data.labels[split.val], p_val[:, 1]),
-                chosen_on="nothing" if rule == "half" else "validation",
+                value=choose_threshold(rule, labels, p[:, 1]), chosen_on="nothing" if rule == "half" else "validation"
             )
-            for rule in RULES
+            for rule in dict.fromkeys((*RULES, recipe.threshold))
         }
+    cut = thresholds[recipe.threshold].value if thresholds else 0.5
     used = np.concatenate([split.train, split.val])
-    seen = [] if data.dataset.info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
+    info = data.dataset.info
+    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
     return ModelConfig(
         name=recipe.name,
         backbone=recipe.backbone,
@@ -251,9 +277,13 @@ def _describe(prepared: Plan, split: Split, p_val: npt.NDArray[np.float64]) -> M
         input=prepared.input,
         thresholds=thresholds,
         threshold=recipe.threshold if thresholds else "",
+        calibration=calibration,
+        abstention=choose_abstention(p, cut, recipe.abstain),
+        guard=fit_profile(data.images.features[used]),
         training=Training(
             dataset=recipe.dataset,
-            synthetic=data.dataset.info.synthetic or prepared.lineage.synthetic,
+            modality=info.modality,
+            synthetic=info.synthetic or prepared.lineage.synthetic,
             images={part: len(split.part(part)) for part in splits.PARTS},
             split_sha256=split.digest(data.names),
             weights=prepared.lineage.weights,

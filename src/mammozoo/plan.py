@@ -11,8 +11,10 @@ import torch
 from mammozoo.data import splits
 from mammozoo.data.collection import By, Data, open_data, seen_before
 from mammozoo.data.input import Input
+from mammozoo.data.split_file import read_splits
 from mammozoo.data.splits import LeakageError, Split
 from mammozoo.data.transform import build as build_transform
+from mammozoo.errors import UsageError
 from mammozoo.models.build import (
     Lineage,
     build_backbone,
@@ -112,6 +114,19 @@ def make_splits(recipe: Recipe, data: Data) -> list[Split]:
     """The splits that the recipe's `split` describes; by `image` every sample is a unit of its own."""
     settings = recipe.split
     units = np.arange(len(data.samples)) if settings.by == "image" else data.groups
+    if settings.file is not None:
+        listed = read_splits(settings.file, data.names)
+        if listed.unknown:
+            raise UsageError(
+                f"Split file '{settings.file}' lists {len(listed.unknown)} images that '{recipe.dataset}' does not have (or whose "
+                f"class is left out): {', '.join(listed.unknown[:5])}{' …' if len(listed.unknown) > 5 else ''}."
+            )
+        return splits.with_validation(listed.splits, data.labels, units, val=settings.val, seed=settings.seed)
+    if settings.official:
+        parts = [sample.meta.get("part", sample.meta.get("fold")) for sample in data.samples]
+        return splits.official(parts, data.labels, units, val=settings.val, seed=settings.seed)
+    if settings.inner > 1:
+        return splits.nested(data.labels, units, folds=settings.folds, inner=settings.inner, seed=settings.seed)
     if settings.folds == 1:
         return splits.holdout(data.labels, units, val=settings.val, test=settings.test, seed=settings.seed)
     return splits.k_fold(data.labels, units, folds=settings.folds, val=settings.val, seed=settings.seed)

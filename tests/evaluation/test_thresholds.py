@@ -7,7 +7,7 @@ import pytest
 
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import decide
-from mammozoo.evaluation.thresholds import RULES, choose_threshold
+from mammozoo.evaluation.thresholds import RULES, check_rule, choose_threshold
 
 
 def choose(rule: str, labels: list[int], positive: list[float]) -> float:
@@ -45,7 +45,50 @@ def test_ties_stay_together(rule: str) -> None:
 def test_nothing_to_choose_from(rule: str) -> None:
     assert choose(rule, [1, 1, 1], [0.7, 0.8, 0.9]) == 0.5
     assert choose(rule, [0, 0], [0.7, 0.8]) == 0.5
+
+
+@pytest.mark.parametrize("rule", ["closest-to-corner", "youden", "half"])
+def test_one_probability_cannot_be_cut(rule: str) -> None:
     assert choose(rule, [0, 1], [0.3, 0.3]) == 0.5
+
+
+#: Negatives .1 .2 .4 .6, positives .3 .5 .7 .8 .9. Cut .5 finds 4 of 5 and spares 3 of 4; .3 finds all and spares 2 of 4.
+OVERLAP = ([0, 0, 1, 0, 1, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("rule", "cut"),
+    [
+        ("sensitivity:0.8", 0.45),  # 4 of 5: the highest cut that still does
+        ("sensitivity:0.81", 0.25),
+        ("sensitivity:1", 0.25),
+        ("sensitivity:0.1", 0.85),
+        ("specificity:1", 0.65),  # no negative above
+        ("specificity:0.75", 0.45),
+        ("specificity:0.5", 0.25),
+    ],
+)
+def test_bounded_rules(rule: str, cut: float) -> None:
+    assert choose(rule, *OVERLAP) == pytest.approx(cut)
+
+
+def test_a_specificity_that_only_silence_has() -> None:
+    """The highest probability is a negative's: nothing may be called positive."""
+    assert choose("specificity:0.9", [1, 1, 0], [0.2, 0.5, 0.7]) == 1.0
+
+
+def test_rules_are_stored_in_one_spelling() -> None:
+    assert check_rule("sensitivity:0.90") == "sensitivity:0.9"
+    for bad in (
+        "sensitivity",
+        "sensitivity:0",
+        "sensitivity:1.1",
+        "sensitivity:x",
+        "specificity:0.9,1",
+        "specificity:x=1",
+    ):
+        with pytest.raises(UsageError, match="up to 1"):
+            check_rule(bad)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -20,7 +20,7 @@ def compare_runs(
     from mammozoo.errors import UsageError
     from mammozoo.evaluation.compare import Contender, compare
     from mammozoo.plugins import registry
-    from mammozoo.training.run import read_test_predictions
+    from mammozoo.training.predictions import read_test_predictions
 
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("One run is named twice.")

@@ -25,6 +25,7 @@ def train(
     epochs: int = typer.Option(None, help="Epochs of training."),
     batch: int = typer.Option(None, help="Images in a batch."),
     lr: float = typer.Option(None, help="Learning rate."),
+    split: Path = typer.Option(None, help="A split made before: splits.json of a run, nnU-Net's, or a table."),
     folds: int = typer.Option(None, help="Folds of cross-validation; 1 holds one test part out."),
     seed: int = typer.Option(None, help="Seed of everything random."),
     device: str = typer.Option(None, help="auto, cpu, cuda or mps."),
@@ -40,7 +41,8 @@ def train(
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
-        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds, "seed": seed, "device": device,
+        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds,
+        "split.file": split, "seed": seed, "device": device,
     }  # fmt: skip
     overrides = _settings(settings) | {key: value for key, value in flags.items() if value is not None}
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})

@@ -34,6 +34,12 @@ class Outcome:
         """Whether there are two classes."""
         return len(self.classes) == 2
 
+    def take(self, index: npt.NDArray[np.intp]) -> Outcome:
+        """The outcome of some of the samples, a sample as often as it is named."""
+        return Outcome(
+            self.classes, self.labels[index], self.probabilities[index], self.decisions[index], self.groups[index]
+        )
+
     def one_against_rest(self, number: int) -> Outcome:
         """The two-class outcome of class `number` against all others."""
         p = self.probabilities[:, number]

@@ -153,11 +153,11 @@ def fit(
 
 def predict(
     model: Model, material: Material, indices: npt.NDArray[np.intp], batch: int, engine: Engine
-) -> npt.NDArray[np.float64]:
-    """(len(indices), K) probabilities of some of the images."""
+) -> torch.Tensor:
+    """(len(indices), outputs) float32 logits of some of the images, on the CPU."""
     loader = batches(material.pixels, material.labels, indices, batch)
     logits, _ = engine.logits(model, loader, model.backbone.input)
-    return probabilities(logits).double().numpy()
+    return logits
 
 
 def validate(
@@ -175,7 +175,7 @@ def validate(
     if recipe.monitor == "loss" or not np.isfinite(val_loss):
         return val_loss, -val_loss
     metric = registry().get("metrics", recipe.monitor)
-    p = probabilities(logits).double().numpy()
+    p = probabilities(logits).numpy()
     outcome = Outcome(model.classes, labels.numpy(), p, decide(p, 0.5), np.arange(len(p)))
     value = metric.value(outcome)
     return val_loss, value if metric.higher_is_better else -value

@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field
 
 from mammozoo.errors import NotFoundError, UsageError, nearest
-from mammozoo.evaluation.thresholds import RULES
+from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
 
 
@@ -28,8 +28,14 @@ class _Part(pydantic.BaseModel):
 class SplitPlan(_Part):
     """How samples are divided: always by group (patient or near-duplicate), classes in equal shares."""
 
+    file: Path | None = None
+    """A split made before: our `splits.json`, nnU-Net's `splits_final.json` or a table; the rest then only cuts what it lacks."""
+    official: bool = False
+    """The data set's own division into parts or folds."""
     folds: Annotated[int, Field(ge=1)] = 1
     """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
+    inner: Annotated[int, Field(ge=1)] = 1
+    """k ≥ 2 nests k inner folds in every outer one: the inner choose, the outer report."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the test part; k-fold ignores it."""
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -112,7 +118,11 @@ class Recipe(_Part):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better `monitor`; None trains to the end."""
     threshold: str = "closest-to-corner"
-    """Rule that chooses the decision threshold on validation."""
+    """Rule that chooses the decision threshold on validation; `sensitivity:0.95` is one too."""
+    calibration: Literal["temperature", "none"] = "temperature"
+    """`temperature` divides the logits by one number, fitted on validation."""
+    abstain: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the validation images about which `predict --abstain` would say nothing."""
     store: Literal["fp32", "fp16"] = "fp32"
     """Precision of the weights on disk; all scores are those of the stored weights."""
 
@@ -134,14 +144,17 @@ class Recipe(_Part):
     @pydantic.field_validator("threshold")
     @classmethod
     def _known_rule(cls, value: str) -> str:
-        if value not in RULES:
-            raise ValueError(f"there is no rule '{value}', only {', '.join(RULES)}")
-        return value
+        return check_rule(value)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.split.folds == 1 and self.split.test + self.split.val >= 1:
             raise ValueError("split.test and split.val leave nothing to train on")
+        chosen = [self.split.file is not None, self.split.official, self.split.folds > 1]
+        if sum(chosen) > 1:
+            raise ValueError("split.file, split.official and split.folds each make a split; choose one")
+        if self.split.inner > 1 and self.split.folds == 1:
+            raise ValueError("split.inner nests folds in folds; set split.folds too")
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
         return self

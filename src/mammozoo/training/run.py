@@ -4,8 +4,10 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── recipe.yaml       resolved; `mammozoo train recipe.yaml` repeats the run
 ├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
 ├── log.txt
-├── predictions.csv   a row for each sample of a validation or test part
+├── splits.json       which image is in which part, with a hash; `--split FILE` uses it again
+├── predictions.csv   a row for each sample of each fold, with its part
 ├── scores.json       metric → value, 95 % interval, n
+├── report.html       all of it on one page
 ├── fold-0/           split.csv · history.csv · model.safetensors · config.json
 ├── model.safetensors ┐
 ├── config.json       ├ the model that `--model RUN` means
@@ -27,13 +29,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 import mammozoo
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
-from mammozoo.evaluation.outcome import Outcome
 from mammozoo.files import disk_error, write_json, write_text
-from mammozoo.models.config import read_config
 from mammozoo.plugins import Plugin, registry
 from mammozoo.spec import parse, parse_sum
 from mammozoo.training.fit import EpochRow
@@ -137,30 +135,6 @@ def refuse_occupied(path: Path) -> None:
         raise disk_error(error, path) from error
     if occupied:
         raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
-
-
-def read_test_predictions(path: Path) -> tuple[tuple[str, ...], Outcome]:
-    """(sample names, outcome) of a complete run's test parts, in the order of the names.
-
-    Raises:
-        NotFoundError: there is no complete run at `path`.
-    """
-    classes = read_config(path).classes
-    try:
-        with (path / "predictions.csv").open(encoding="utf-8", newline="") as handle:
-            rows = sorted(
-                (row for row in csv.DictReader(handle) if row["part"] == "test"), key=lambda row: row["sample"]
-            )
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no complete run at '{path}': it has no predictions.csv.") from None
-    outcome = Outcome(
-        classes,
-        np.array([classes.index(row["label"]) for row in rows], np.intp),
-        np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]),
-        np.array([classes.index(row["decision"]) for row in rows], np.intp),
-        np.array([int(row["group"]) for row in rows], np.intp),
-    )
-    return tuple(row["sample"] for row in rows), outcome
 
 
 def surroundings(recipe: Recipe) -> dict[str, Any]:

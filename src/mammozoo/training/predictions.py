@@ -1,0 +1,164 @@
+"""`predictions.csv`: what each fold's model said of its images, train, val and test; every score can be computed from it again."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.data.collection import Data
+from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.models.config import read_config
+
+_META = "meta_"  # before the names of a data set's own columns
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of the table, in its order; texts are empty where nothing is known.
+
+    Attributes:
+        outcome: labels, probabilities, decisions and groups of all rows.
+        cuts: (N,) thresholds in force, NaN with more than two classes.
+        meta: column → (N,) texts: what else the data set knows of each sample.
+    """
+
+    samples: npt.NDArray[np.str_]
+    folds: npt.NDArray[np.str_]
+    parts: npt.NDArray[np.str_]
+    patients: npt.NDArray[np.str_]
+    lesions: npt.NDArray[np.str_]
+    outcome: Outcome
+    cuts: npt.NDArray[np.float64]
+    meta: dict[str, npt.NDArray[np.str_]]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def of(self, part: str) -> Predictions:
+        """The rows of one part, sorted by sample and then fold, so that two runs on one test set stand in one order."""
+        index = np.flatnonzero(self.parts == part)
+        return self.take(index[np.lexsort((self.folds[index], self.samples[index]))])
+
+    def take(self, index: npt.NDArray[np.intp]) -> Predictions:
+        """Some of the rows."""
+        texts = {
+            name: getattr(self, name)[index] for name in ("samples", "folds", "parts", "patients", "lesions", "cuts")
+        }
+        meta = {column: values[index] for column, values in self.meta.items()}
+        return dataclasses.replace(self, **texts, outcome=self.outcome.take(index), meta=meta)
+
+    def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
+        """The same probabilities, decided at (N,) other thresholds; with more than two classes nothing changes."""
+        if not self.outcome.binary:
+            return self
+        decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
+        return dataclasses.replace(self, cuts=cuts, outcome=dataclasses.replace(self.outcome, decisions=decisions))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Lines of the table."""
+        o = self.outcome
+        return [
+            {
+                "sample": self.samples[i],
+                "group": int(o.groups[i]),
+                "patient": self.patients[i],
+                "lesion": self.lesions[i],
+                "fold": self.folds[i],
+                "part": self.parts[i],
+                "label": o.classes[o.labels[i]],
+                "decision": o.classes[o.decisions[i]],
+                "threshold": float(self.cuts[i]) if o.binary else "",
+                **{f"p_{name}": float(o.probabilities[i, k]) for k, name in enumerate(o.classes)},
+                **{_META + column: values[i] for column, values in self.meta.items()},
+            }
+            for i in range(len(self))
+        ]
+
+    def units(self, of: str) -> npt.NDArray[np.str_]:
+        """(N,) texts that tell patients, lesions, or the values of a column of the data set's own apart.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if of in ("patient", "lesion"):
+            units: npt.NDArray[np.str_] = getattr(self, f"{of}s")
+            return units
+        if of not in self.meta:
+            known = ", ".join(self.meta) or "none"
+            raise UsageError(f"These predictions have no column '{of}'.{nearest(of, self.meta)} Columns: {known}.")
+        return self.meta[of]
+
+
+def predictions_of(
+    data: Data, fold: str, part: str, indices: npt.NDArray[np.intp], p: npt.NDArray[np.float64], cut: float
+) -> Predictions:
+    """What a fold's model said of one part of the data; `p` are (len(indices), K) probabilities."""
+    samples = [data.samples[i] for i in indices]
+    columns = dict.fromkeys(key for sample in data.samples for key in sample.meta)
+    binary = len(data.classes) == 2
+    return Predictions(
+        samples=_texts(sample.image for sample in samples),
+        folds=_texts(fold for _ in samples),
+        parts=_texts(part for _ in samples),
+        patients=_texts(sample.patient or "" for sample in samples),
+        lesions=_texts(sample.lesion or "" for sample in samples),
+        outcome=Outcome(data.classes, data.labels[indices], p, decide(p, cut), data.groups[indices]),
+        cuts=np.full(len(samples), cut if binary else np.nan),
+        meta={column: _texts(sample.meta.get(column, "") for sample in samples) for column in columns},
+    )
+
+
+def read_predictions(run: Path) -> Predictions:
+    """The table of the run in `run`.
+
+    Raises:
+        NotFoundError: there is no complete run.
+        IncompatibleError: the table was made by another version, or is damaged.
+    """
+    classes = read_config(run).classes
+    path = run / "predictions.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
+    try:
+        return _parsed(rows, classes)
+    except (KeyError, ValueError) as error:
+        raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
+
+
+def read_test_predictions(run: Path) -> tuple[tuple[str, ...], Outcome]:
+    """(sample names, outcome) of a complete run's test parts, in the order of the names. Raises as `read_predictions`."""
+    test = read_predictions(run).of("test")
+    return tuple(str(sample) for sample in test.samples), test.outcome
+
+
+def _parsed(rows: Sequence[Mapping[str, str]], classes: tuple[str, ...]) -> Predictions:
+    def column(name: str) -> npt.NDArray[np.str_]:
+        return _texts(row.get(name, "") for row in rows)
+
+    outcome = Outcome(
+        classes,
+        np.array([classes.index(row["label"]) for row in rows], np.intp),
+        np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
+        np.array([classes.index(row["decision"]) for row in rows], np.intp),
+        np.array([int(row["group"]) for row in rows], np.intp),
+    )
+    meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
+    cuts = np.array([float(row["threshold"] or "nan") for row in rows])
+    return Predictions(
+        column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
+    )
+
+
+def _texts(values: Iterable[object]) -> npt.NDArray[np.str_]:
+    return np.array([str(value) for value in values], str)
