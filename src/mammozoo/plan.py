@@ -123,7 +123,7 @@ def make_splits(recipe: Recipe, data: Data) -> list[Split]:
             )
         return splits.with_validation(listed.splits, data.labels, units, val=settings.val, seed=settings.seed)
     if settings.official:
-        parts = [sample.meta.get("part", sample.meta.get("fold")) for sample in data.samples]
+        parts = [splits.official_part(sample) for sample in data.samples]
         return splits.official(parts, data.labels, units, val=settings.val, seed=settings.seed)
     if settings.inner > 1:
         return splits.nested(data.labels, units, folds=settings.folds, inner=settings.inner, seed=settings.seed)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mammozoo.data.audit import Audit, SplitAudit, audit_splits
-from mammozoo.data.check import duplicates_among, open_dataset
+from mammozoo.data.check import duplicates_among
+from mammozoo.data.collection import open_dataset
 from mammozoo.data.duplicates import Pair
 from mammozoo.data.grouping import group
 from mammozoo.data.sample import Sample

@@ -16,7 +16,8 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from mammozoo.data.check import TELLING, Check, check, open_dataset
+from mammozoo.data.check import TELLING, Check, check
+from mammozoo.data.collection import open_dataset
 from mammozoo.data.findings import Finding
 from mammozoo.data.size_leak import size_leaks
 from mammozoo.progress import Progress

@@ -151,7 +151,7 @@ def test_official_parts_are_taken_as_they_are() -> None:
 
 def test_official_folds_are_tested_in_turn_and_lack_validation() -> None:
     labels, groups = data(120)
-    made = official([int(group) % 3 + 1 for group in groups], labels, groups, val=0.2, seed=0)
+    made = official([str(int(group) % 3 + 1) for group in groups], labels, groups, val=0.2, seed=0)
     assert [split.name for split in made] == ["fold-1", "fold-2", "fold-3"]
     for split in made:
         check(split, groups, [str(i) for i in range(len(labels))])

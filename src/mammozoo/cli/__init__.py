@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mammozoo.cli import compare, doctor, evaluate, list_, plugins, predict, show, train
+from mammozoo.cli import compare, data, doctor, evaluate, explain, list_, plugins, predict, report, show, train
 from mammozoo.errors import MammozooError
 
 app = typer.Typer(
@@ -22,9 +22,12 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("compare")(compare.compare_runs)
+app.command("report")(report.report)
 app.command("list")(list_.list_items)
 app.command("show")(show.show)
+app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 app.command("doctor")(doctor.doctor)
 

@@ -26,7 +26,8 @@ def check_data(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
-    from mammozoo.data.check import check, open_dataset
+    from mammozoo.data.check import check
+    from mammozoo.data.collection import open_dataset
 
     bars = progress()
     try:
@@ -58,7 +59,8 @@ def audit_split(
 ) -> None:
     """Judge a split made elsewhere: patients and near-duplicates on both sides; exit code 1 if there are any."""
     from mammozoo.data.audit import audit_splits, content
-    from mammozoo.data.check import duplicates_among, open_dataset
+    from mammozoo.data.check import duplicates_among
+    from mammozoo.data.collection import open_dataset
     from mammozoo.data.split_file import read_splits
     from mammozoo.data.survey import survey
 

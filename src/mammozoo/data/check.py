@@ -19,17 +19,12 @@ from mammozoo.data.fingerprint import collect
 from mammozoo.data.grouping import group
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.size_leak import size_leaks
-from mammozoo.data.splits import PARTS, Part
+from mammozoo.data.splits import official_part
 from mammozoo.data.survey import ImageFacts, survey
-from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.spec import call, parse
 
 #: Lower end of the interval of image size's AUC above which the size gives the class away.
 TELLING = 0.6
-_PARTS: dict[str, Part] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,17 +80,6 @@ class Check:
                 for pair in self.pairs
             ],
         }
-
-
-def open_dataset(name: str, root: Path | None) -> Dataset:
-    """The data set `name[:options]` at `root`.
-
-    Raises:
-        NotFoundError, UsageError: no such data set, or nothing fitting at the root.
-    """
-    spec = parse(name)
-    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
-    return dataset
 
 
 def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
@@ -162,11 +146,11 @@ def _duplicates(
 
 def _shared_parts(samples: Sequence[Sample], pairs: Sequence[Pair]) -> Iterator[Finding]:
     """Patients and near-duplicates that stand in two of the data set's own parts."""
-    part = [_PARTS.get(str(sample.meta.get("part", "")).strip().lower()) for sample in samples]
+    part = [official_part(sample) for sample in samples]
     counts = Counter(name for name in part if name is not None)
     if not counts:
         return
-    listed = ", ".join(f"{counts[name]} {name}" for name in PARTS if counts[name])
+    listed = ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: str(item[0])))
     yield Finding("parts", "info", (), f"official parts: {listed}, {len(samples) - counts.total()} in none")
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):

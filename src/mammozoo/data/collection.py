@@ -45,6 +45,17 @@ class Data:
         return [sample.image for sample in self.samples]
 
 
+def open_dataset(name: str, root: Path | None) -> Dataset:
+    """The data set that `name[:options]` names, at `root`; nothing of it is read yet.
+
+    Raises:
+        NotFoundError, UsageError: no such data set, or nothing at the root.
+    """
+    spec = parse(name)
+    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
+    return dataset
+
+
 def open_data(
     name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: By, progress: Progress
 ) -> Data:
@@ -53,8 +64,7 @@ def open_data(
     Raises:
         NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
     """
-    spec = parse(name)
-    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
+    dataset = open_dataset(name, root)
     found = list(dataset.samples())
     chosen = classes or dataset.classes
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):

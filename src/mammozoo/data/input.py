@@ -53,6 +53,14 @@ class Input(pydantic.BaseModel):
 
         return prepare
 
+    def fit_mask(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A lesion mask (H, W), fitted as its image is, to `size` as (h, w) booleans: nearest pixel, and padding is outside.
+
+        `preprocess` is left out: a step that moves pixels would have to be applied to the mask by its own rule.
+        """
+        stored = Image.fromarray(mask.astype(np.uint8) * 255)
+        return np.asarray(_fitted(stored, self, Image.Resampling.NEAREST)) > 0
+
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, h, w, 1 or 3) uint8 → (N, channels, h, w) float32, channels last, on the same device."""
         x = pixels.permute(0, 3, 1, 2).float().div_(255.0)
@@ -65,14 +73,15 @@ class Input(pydantic.BaseModel):
 
 def _resized(pixels: Pixels, input: Input) -> Pixels:
     """Bilinear with anti-aliasing: Pillow averages over the whole footprint when it makes an image smaller."""
-    height, width = input.size
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    how = Image.Resampling.BILINEAR
-    if input.fit == "stretch":
-        image = image.resize((width, height), how)
-    elif input.fit == "pad":
-        image = ImageOps.pad(image, (width, height), how)
-    else:
-        image = ImageOps.fit(image, (width, height), how)
-    array = np.asarray(image, dtype=np.uint8)
+    array = np.asarray(_fitted(image, input, Image.Resampling.BILINEAR), dtype=np.uint8)
     return array[..., None] if array.ndim == 2 else array
+
+
+def _fitted(image: Image.Image, input: Input, how: Image.Resampling) -> Image.Image:
+    height, width = input.size
+    if input.fit == "stretch":
+        return image.resize((width, height), how)
+    if input.fit == "pad":
+        return ImageOps.pad(image, (width, height), how)
+    return ImageOps.fit(image, (width, height), how)

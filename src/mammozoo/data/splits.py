@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
+from mammozoo.data.sample import Sample
 from mammozoo.errors import UsageError
 
 Indices = npt.NDArray[np.intp]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
 class LeakageError(UsageError):
@@ -79,12 +81,19 @@ def nested(labels: Indices, groups: Indices, *, folds: int, inner: int, seed: in
     ]
 
 
-def official(
-    parts: Sequence[str | int | None], labels: Indices, groups: Indices, *, val: float, seed: int
-) -> list[Split]:
-    """The data set's own division: of each sample its part (`train`, `val`, `test`) or the number of its fold.
+def official_part(sample: Sample) -> str | None:
+    """Where the data set's own split has a sample: `train`, `val` or `test`, or the name of its fold; None where it has none."""
+    for key in ("part", "fold"):
+        text = str(sample.meta.get(key, "")).strip().lower()
+        if text:
+            return _SPELLINGS.get(text, text)
+    return None
 
-    With numbers every fold is tested once. Where the data set has no validation part, a share `val` of all samples is cut
+
+def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
+    """The data set's own division: of each sample its part (`train`, `val`, `test`) or the name of its fold.
+
+    With folds each is tested once. Where the data set has no validation part, a share `val` of all samples is cut
     from the training side, by group.
 
     Raises:
@@ -92,7 +101,7 @@ def official(
     """
     if None in parts or not parts:
         raise UsageError("The data set has no official split: not every sample states a part or a fold.")
-    owner = np.array([str(part) for part in parts])
+    owner = np.array(parts, str)
     if {*owner} <= {*PARTS}:
         named = {part: np.flatnonzero(owner == part) for part in PARTS}
         made = [Split("official", **named)]

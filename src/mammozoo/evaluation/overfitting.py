@@ -23,7 +23,7 @@ def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
     draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = _ratio(counts.sum(axis=0, keepdims=True))[0]
-        values = _ratio(draws @ counts)
+        values = _ratio(draws.astype(np.float64) @ counts)
     values = values[np.isfinite(values)]
     if not np.isfinite(value) or len(values) < DRAWS / 2:
         return Score(float(value) if np.isfinite(value) else None, None, None, len(val))
@@ -35,8 +35,9 @@ def _hits(
     outcome: Outcome, index: npt.NDArray[np.intp], groups: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(G,) right decisions and (G,) samples of each group."""
-    right = (outcome.decisions == outcome.labels).astype(float)
-    return np.bincount(index, right, minlength=groups), np.bincount(index, minlength=groups).astype(float)
+    right = (outcome.decisions == outcome.labels).astype(np.float64)
+    hits = np.bincount(index, right, minlength=groups).astype(np.float64)
+    return hits, np.bincount(index, minlength=groups).astype(np.float64)
 
 
 def _ratio(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

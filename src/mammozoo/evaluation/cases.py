@@ -1,0 +1,129 @@
+"""Which images are to be explained, and what is known of each: its lesion, its class, the model that has not seen it."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.data.collection import Data
+from mammozoo.data.reading import read_image, read_mask
+from mammozoo.data.sample import Dataset
+from mammozoo.errors import IncompatibleError, NotFoundError
+from mammozoo.evaluation.localisation import find_masks
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image to explain.
+
+    Attributes:
+        name: as results call it.
+        stem: where its files go: path below the output folder, without a suffix.
+        read: gives the image (H, W) or (H, W, 3) as read.
+        mask: gives the lesion (H, W), None where none is known.
+        label: its true class, None where unknown.
+        group: samples of one group are not independent.
+        fold: the fold whose model explains it, None for a model alone.
+    """
+
+    name: str
+    stem: str
+    read: Callable[[], npt.NDArray[Any]]
+    mask: Callable[[], npt.NDArray[np.bool_] | None]
+    label: str | None = None
+    group: int = 0
+    fold: str | None = None
+
+
+def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
+    """A case for each image file, each a group of its own; its masks are `mask`, or those found beside it."""
+    stems = free_stems([path.name for path in files])
+    return [
+        Case(
+            path.as_posix(),
+            stem,
+            functools.partial(read_image, path),
+            functools.partial(_joined, [mask] if mask else find_masks(path)),
+            group=number,
+        )
+        for number, (path, stem) in enumerate(zip(files, stems, strict=True))
+    ]
+
+
+def of_data(data: Data) -> list[Case]:
+    """A case for each sample of a data set."""
+    rows = [
+        (sample.image, data.classes[label], int(group), None)
+        for sample, label, group in zip(data.samples, data.labels, data.groups, strict=True)
+    ]
+    return _of_samples(data.dataset, rows)
+
+
+def of_run(folder: Path, part: str, dataset: Dataset) -> list[Case]:
+    """A case for each sample of a run's `part` (test or val), with the fold whose model was not trained on it.
+
+    Raises:
+        NotFoundError: the run has no predictions, or the data set no such sample.
+        IncompatibleError: the data set gives a sample another class than the run did.
+    """
+    try:
+        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as handle:
+            rows = [
+                (row["sample"], row["label"], int(row["group"]), row["fold"])
+                for row in csv.DictReader(handle)
+                if row["part"] == part
+            ]
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no complete run at '{folder}': it has no predictions.csv.") from None
+    except (KeyError, ValueError) as error:
+        raise IncompatibleError(f"'{folder / 'predictions.csv'}' is not a run's: {error}.") from None
+    return _of_samples(dataset, rows)
+
+
+def free_stems(names: Sequence[str]) -> list[str]:
+    """A name for the files of each image: its own without suffix; from the second of one name on numbered (`a`, `a-2`)."""
+    taken: set[str] = set()
+    stems = []
+    for name in names:
+        path = Path(name)
+        inside = [
+            part for part in path.with_suffix("").parts if part not in ("..", path.anchor)
+        ]  # never leave the folder
+        stem = candidate = "/".join(inside)
+        number = 2
+        while candidate.lower() in taken:  # lower: some file systems do not tell A from a
+            candidate, number = f"{stem}-{number}", number + 1
+        taken.add(candidate.lower())
+        stems.append(candidate)
+    return stems
+
+
+def _of_samples(dataset: Dataset, rows: Sequence[tuple[str, str, int, str | None]]) -> list[Case]:
+    known = {sample.image: sample for sample in dataset.samples()}
+    cases = []
+    for (name, label, group, fold), stem in zip(rows, free_stems([row[0] for row in rows]), strict=True):
+        if name not in known:
+            raise NotFoundError(
+                f"The run was tested on '{name}', and the data set at '{dataset.root}' has no such image."
+            )
+        sample = known[name]
+        if sample.label != label:
+            raise IncompatibleError(f"'{name}' was {label} in the run, and is {sample.label} in '{dataset.root}'.")
+        read, mask = functools.partial(dataset.read, sample), functools.partial(dataset.mask, sample)
+        cases.append(Case(name, stem, read, mask, label, group, fold))
+    return cases
+
+
+def _joined(masks: Sequence[Path]) -> npt.NDArray[np.bool_] | None:
+    found = [read_mask(path) for path in masks]
+    if len({mask.shape for mask in found}) > 1:
+        named = ", ".join(f"'{path}'" for path in masks)
+        raise IncompatibleError(f"The masks {named} differ in size: they cannot be of one image.")
+    return np.logical_or.reduce(found) if found else None

@@ -1,0 +1,171 @@
+"""Where a model looks: Grad-CAM and occlusion, through captum, as a map of heat over the image.
+
+grad-cam    the backbone's feature map, its channels weighted by the mean gradient of the explained logit, negative parts
+            cut, bilinear to the input's size (Selvaraju et al. 2017); as coarse as the feature map
+occlusion   how much the explained logit falls while a square is covered, mean over the squares that cover a pixel,
+            negative parts cut (Zeiler & Fergus 2014); as coarse as the square, and needs hundreds of forward passes
+
+Both explain a logit in float32, whatever precision the engine has: gradients in bfloat16 have too few digits for ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from captum.attr import LayerAttribution, LayerGradCam, Occlusion
+from PIL import Image
+from scipy import ndimage
+
+from mammozoo.data.input import Pixels
+from mammozoo.errors import IncompatibleError, UsageError, nearest
+from mammozoo.evaluation.outcome import decide
+from mammozoo.models.config import ModelConfig
+from mammozoo.models.engine import Engine
+from mammozoo.models.model import Model, probabilities
+
+METHODS = ("grad-cam", "occlusion")
+Heat = npt.NDArray[np.float32]
+
+#: A covered square is one WINDOWS-th of the side, and moves by half of its own.
+WINDOWS = 7
+#: Covered copies of an image in one forward pass.
+_COVERED_AT_ONCE = 32
+_COLORS = "inferno"  # perceptually uniform: equal steps of heat look equal
+_OPACITY = 0.65
+_CONTOUR = (0, 255, 255)  # cyan does not occur in the colormap
+
+
+def heat(
+    model: Model,
+    config: ModelConfig,
+    pixels: Pixels,
+    engine: Engine,
+    *,
+    method: str = "grad-cam",
+    target: int | None = None,
+) -> Heat:
+    """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8.
+
+    The model is placed on the engine's device and otherwise left as it was found: mode, gradients, hooks.
+
+    Args:
+        target: number of the class to explain, None for the class decided for. The first of two classes is explained
+            by minus the logit, which is the second's.
+
+    Raises:
+        UsageError: no such method or class.
+        IncompatibleError: the backbone makes no feature maps (N, C, h, w), which Grad-CAM needs.
+    """
+    if method not in METHODS:
+        raise UsageError(f"Unknown method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
+    if target is None:
+        target, _ = opinion(model, config, pixels, engine)
+    elif not 0 <= target < len(config.classes):
+        raise UsageError(f"There is no class number {target}; the model has {len(config.classes)}, counted from 0.")
+    with _exact(model, engine), torch.enable_grad():
+        x = _input(config, pixels, engine)
+        score = _score(model, target)
+        found = _grad_cam(model, score, x) if method == "grad-cam" else _occlusion(score, x)
+    return found.detach().clamp_min(0).cpu().numpy().astype(np.float32)
+
+
+def opinion(model: Model, config: ModelConfig, pixels: Pixels, engine: Engine) -> tuple[int, npt.NDArray[np.float64]]:
+    """(number of the class decided for, (K,) calibrated probabilities) of one prepared image, from float32 logits."""
+    with _exact(model, engine), torch.no_grad():
+        logits = model(_input(config, pixels, engine))
+    p = probabilities(logits, config.calibration.temperature if config.calibration else 1.0).numpy()
+    return int(decide(p, config.cut())[0]), p[0]
+
+
+def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) RGB: the picture (H, W), (H, W, 1) or (H, W, 3), coloured where there is heat.
+
+    The heat is resized to the picture, and its own maximum has the hottest colour: two pictures' colours cannot be
+    compared. Where there is no heat the picture is left as it is.
+    """
+    import matplotlib
+
+    picture = _rgb(pixels)
+    height, width = picture.shape[:2]
+    small = Image.fromarray(np.asarray(heat, dtype=np.float32))
+    level = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
+    level = level / (float(level.max()) or 1.0)
+    opacity = _OPACITY * level[..., None]
+    colors = matplotlib.colormaps[_COLORS](level)[..., :3] * 255
+    return np.rint((1 - opacity) * picture + opacity * colors).astype(np.uint8)
+
+
+def side_by_side(
+    pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.uint8]:
+    """(H, 2·W + gap, 3) RGB: the picture, and beside it its overlay with the outline of the mask (H, W) in cyan."""
+    picture, colored = _rgb(pixels), overlay(pixels, heat)
+    if mask is not None:
+        thick = max(1, round(max(mask.shape) / 256))
+        colored[mask & ~ndimage.binary_erosion(mask, iterations=thick)] = _CONTOUR
+    gap = np.full((len(picture), max(4, picture.shape[1] // 50), 3), 255, np.uint8)
+    return np.concatenate([picture, gap, colored], axis=1)
+
+
+def _grad_cam(model: Model, score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    # Grad-CAM reaches the backbone's output through its gradient, which is there only if something before it has one.
+    found = LayerGradCam(score, model.backbone).attribute(x.requires_grad_(), relu_attributions=True)
+    if not isinstance(found, torch.Tensor) or found.ndim != 4:
+        raise IncompatibleError(
+            f"{type(model.backbone).__name__} makes no feature maps (N, C, h, w), and Grad-CAM needs them. "
+            "mammozoo explains convolutional networks."
+        )
+    return LayerAttribution.interpolate(found, tuple(x.shape[2:]), interpolate_mode="bilinear")[0, 0]
+
+
+def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """What covers the image is its own mean grey (colour): black would be an edge that no image has."""
+    _, channels, height, width = x.shape
+    window = (channels, -(-height // WINDOWS), -(-width // WINDOWS))
+    drop = Occlusion(score).attribute(
+        x,
+        sliding_window_shapes=window,
+        strides=(channels, max(1, window[1] // 2), max(1, window[2] // 2)),
+        baselines=x.mean((2, 3), keepdim=True).expand_as(x),
+        perturbations_per_eval=_COVERED_AT_ONCE,
+    )
+    return drop[0].mean(0)  # the channels are covered together, so each has the same value
+
+
+def _score(model: Model, target: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """(N, C, H, W) → (N,) logits of the explained class."""
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        logits = model(x)
+        if logits.shape[1] == 1:
+            return logits[:, 0] if target == 1 else -logits[:, 0]
+        return logits[:, target]
+
+    return score
+
+
+def _input(config: ModelConfig, pixels: Pixels, engine: Engine) -> torch.Tensor:
+    return config.input.normalize(torch.from_numpy(np.array(pixels)[None]).to(engine.device))
+
+
+@contextlib.contextmanager
+def _exact(model: Model, engine: Engine) -> Iterator[None]:
+    """The model on its device, in evaluation mode and float32; every module's mode is put back."""
+    engine.place(model)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with torch.autocast(engine.device.type, enabled=False):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _rgb(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    grey = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.repeat(grey, 3, axis=2) if grey.shape[2] == 1 else grey

@@ -1,0 +1,226 @@
+"""Explanations of many images: for each its heat, its scores against the lesion mask, and two files on disk.
+
+OUT/<stem>.png    the picture as the model sees it, and beside it the overlay with the outline of the lesion
+OUT/<stem>.npy    the heat, float32 (h, w) at the model's input size
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mammozoo.data.input import Input
+from mammozoo.data.reading import to_channels, to_uint8
+from mammozoo.data.transform import build
+from mammozoo.errors import ConflictError, MammozooError, UsageError
+from mammozoo.evaluation.cases import Case
+from mammozoo.evaluation.explain import heat, opinion, side_by_side
+from mammozoo.evaluation.localisation import Localisation, Mean, localise, mean
+from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation
+from mammozoo.files import write_bytes
+from mammozoo.models.config import ModelConfig
+from mammozoo.models.engine import Engine
+from mammozoo.models.model import Model
+
+EMPTY = "no heat: nothing in the feature map speaks for this class"
+_SHORTEST, _LONGEST = 256, 1024  # of a drawn picture's longer side, in pixels
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What came of a case; `error` says why nothing did. `rank_correlation` is the sanity check's."""
+
+    case: Case
+    explained: str | None = None
+    probability: float | None = None
+    place: Localisation | None = None
+    overlay: str | None = None
+    array: str | None = None
+    rank_correlation: float | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    error: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        scores = [field.name for field in dataclasses.fields(Localisation)]
+        return {
+            "file": self.case.name,
+            "label": self.case.label,
+            "fold": self.case.fold,
+            "class": self.explained,
+            "probability": self.probability,
+            **(dataclasses.asdict(self.place) if self.place else dict.fromkeys(scores)),
+            "overlay": self.overlay,
+            "array": self.array,
+            "rank_correlation": self.rank_correlation,
+            "warnings": self.warnings,
+            "error": self.error,
+        }
+
+
+def explain_cases(
+    model: Model,
+    config: ModelConfig,
+    cases: Sequence[Case],
+    engine: Engine,
+    out: Path,
+    *,
+    method: str,
+    target: int | None = None,
+    controls: Sequence[Model] = (),
+) -> Iterator[Explanation]:
+    """An explanation for each case, in order. An image or mask that cannot be read does not stop the others.
+
+    Args:
+        controls: networks with random weights for the sanity check; the cases are dealt out among them.
+
+    Raises:
+        UsageError: no such method.
+        AccessError, FailedError: `out` cannot be written.
+    """
+    for number, case in enumerate(cases):
+        try:
+            image, mask = case.read(), case.mask()
+            _check(case, config.input, image, mask)
+        except MammozooError as error:
+            yield Explanation(case, error=str(error))
+            continue
+        pixels = config.input.preparer()(image)
+        decided, p = opinion(model, config, pixels, engine)
+        explained = decided if target is None else target
+        found = heat(model, config, pixels, engine, method=method, target=explained)
+        correlation = None
+        if controls:
+            control = controls[number % len(controls)]
+            correlation = rank_correlation(
+                found, heat(control, config, pixels, engine, method=method, target=explained)
+            )
+        picture, array = _write(out, case, config.input, image, mask, found)
+        warnings = list(config.stamps)
+        if not found.any():
+            warnings.append(EMPTY)
+        yield Explanation(
+            case,
+            config.classes[explained],
+            float(p[explained]),
+            None if mask is None else localise(found, config.input.fit_mask(mask)),
+            picture,
+            array,
+            correlation,
+            warnings,
+        )
+
+
+def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
+    """Raise ConflictError where an explanation would stand in the place of another file.
+
+    One of `inputs` is never overwritten; other files are where `overwrite` says so.
+    """
+    sources = {path.resolve() for path in inputs}
+    for case in cases:
+        for suffix in (".png", ".npy"):
+            path = out / f"{case.stem}{suffix}"
+            if path.resolve() in sources:
+                raise ConflictError(
+                    f"'{path}' is an image to explain; its overlay would replace it. Choose another --out."
+                )
+            if path.exists() and not overwrite:
+                raise ConflictError(f"'{path}' is there already. Choose another --out, or say --overwrite.")
+
+
+def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
+    """Means with 95 % intervals by group: over all images with a lesion mask, and by true class where it is known."""
+    labels = dict.fromkeys(r.case.label for r in results if r.case.label is not None)
+    by_class = {str(label): _summary([r for r in results if r.case.label == label]) for label in labels}
+    return {
+        "n": len(results),
+        "errors": sum(r.error is not None for r in results),
+        "without_heat": sum(EMPTY in r.warnings for r in results),
+        **_summary(results),
+        "by_class": by_class,
+    }
+
+
+def summarise_sanity(results: Sequence[Explanation]) -> dict[str, Any]:
+    """The sanity check over all images; `undefined` counts those where one of the two maps is the same everywhere."""
+    done = [r for r in results if r.error is None]
+    pairs = [(r.rank_correlation, r.case.group) for r in done if r.rank_correlation is not None]
+    rho = mean([value for value, _ in pairs], [group for _, group in pairs])
+    return {
+        "rank_correlation": dataclasses.asdict(rho),
+        "undefined": len(done) - len(pairs),
+        "randomisations": RANDOMISATIONS,
+        "limit": INSENSITIVE,
+        "insensitive": None if rho.value is None else rho.value >= INSENSITIVE,
+    }
+
+
+def _summary(results: Sequence[Explanation]) -> dict[str, Any]:
+    scored = [(r.place, r.case.group) for r in results if r.place is not None]
+
+    def over(value: Callable[[Localisation], float]) -> dict[str, Any]:
+        result: Mean = mean([value(place) for place, _ in scored], [group for _, group in scored])
+        return dataclasses.asdict(result)
+
+    return {
+        "heat_inside": over(lambda place: place.heat_inside),
+        "area_inside": over(lambda place: place.area_inside),
+        "hit": over(lambda place: place.hit),
+        "hit_by_chance": over(lambda place: place.hit_by_chance),
+        "hit_center": over(lambda place: place.hit_center),
+    }
+
+
+def _check(case: Case, input: Input, image: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> None:
+    """Raise UsageError unless the mask belongs to the image, also after what the input does to it."""
+    if mask is None:
+        return
+    if mask.shape != image.shape[:2]:
+        sizes = [f"{shape[0]}×{shape[1]}" for shape in (mask.shape, image.shape)]
+        raise UsageError(
+            f"The mask of '{case.name}' is {sizes[0]} pixels and the image {sizes[1]}: it is not its mask."
+        )
+    pixels = to_uint8(to_channels(image, 1))
+    for name in input.preprocess:
+        if build(name)(pixels, np.random.default_rng(0)).shape[:2] != mask.shape:
+            raise UsageError(
+                f"The model's preprocessing '{name}' changes the image's shape, and masks do not follow it."
+            )
+
+
+def _write(
+    out: Path,
+    case: Case,
+    input: Input,
+    image: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_] | None,
+    found: npt.NDArray[np.float32],
+) -> tuple[str, str]:
+    """The two files' paths."""
+    drawn = _drawing(input, (image.shape[0], image.shape[1]))
+    outline = None if mask is None else drawn.fit_mask(mask)
+    png, npy = io.BytesIO(), io.BytesIO()
+    Image.fromarray(side_by_side(drawn.preparer()(image), found, outline)).save(png, "PNG")
+    np.save(npy, found)
+    return (
+        write_bytes(out / f"{case.stem}.png", png.getvalue()).as_posix(),
+        write_bytes(out / f"{case.stem}.npy", npy.getvalue()).as_posix(),
+    )
+
+
+def _drawing(input: Input, shape: tuple[int, int]) -> Input:
+    """The same view of the image, at about its own resolution: heat then only has to be resized.
+
+    What was stretched gets its own aspect ratio back; what was padded or cropped stays so.
+    """
+    height, width = shape if input.fit == "stretch" else input.size
+    factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)
+    return input.model_copy(update={"size": (max(1, round(height * factor)), max(1, round(width * factor)))})

@@ -1,0 +1,167 @@
+"""`mammozoo explain`: files, scores, sanity, data sets, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammozoo.files import sha256
+from mammozoo.plugins import registry
+
+KEYS = {
+    "file", "label", "fold", "class", "probability", "heat_inside", "area_inside", "hit", "hit_by_chance", "hit_center",
+    "overlay", "array", "rank_correlation", "warnings", "error",
+}  # fmt: skip
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Three phantoms as PNG files, the first two with their masks beside them, BUSI's way."""
+    dataset = registry().get("datasets", "phantom")(None, n=60)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, sample in enumerate(dataset.samples()[:3]):
+        Image.fromarray(dataset.read(sample)).save(folder / f"{sample.image}.png")
+        if number < 2:
+            mask = dataset.mask(sample)
+            halves = [mask.copy(), mask.copy()]
+            halves[0][:, 64:], halves[1][:, :64] = False, False
+            for half, name in zip(halves, ("_mask", "_mask_1"), strict=True):
+                Image.fromarray(half.astype(np.uint8) * 255).save(folder / f"{sample.image}{name}.png")
+    return folder
+
+
+def test_json_files_and_masks(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+    dataset = registry().get("datasets", "phantom")(None, n=60)
+    scored = []
+    for explained in ("benign", "malignant"):
+        answer = command(
+            "explain", tiny_run.path, "pictures", "--class", explained, "--out", explained, "--sanity", "--json"
+        )
+        assert answer.code == 0, answer.err
+        content = answer.json
+        assert set(content) == {"schema", "model", "method", "stamps", "results", "summary", "sanity"}
+        assert content["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
+        assert [Path(r["file"]).name for r in content["results"]] == [f"phantom-0-0000{i}.png" for i in range(3)]
+        for number, result in enumerate(content["results"]):
+            assert set(result) == KEYS
+            assert result["error"] is None
+            assert result["class"] == explained
+            found = np.load(tmp_path / result["array"])
+            assert found.shape == (64, 64) and found.dtype == np.float32
+            with Image.open(tmp_path / result["overlay"]) as drawn:
+                assert drawn.mode == "RGB" and drawn.width > 2 * drawn.height
+            assert (result["area_inside"] is not None) == (number < 2 and found.any())
+            assert found.any() != any("no heat" in warning for warning in result["warnings"])
+            if result["area_inside"] is not None:
+                scored.append((result["area_inside"], dataset.mask(dataset.samples()[number]).mean()))
+        assert content["sanity"]["randomisations"] == 5
+        assert content["sanity"]["rank_correlation"]["n"] + content["sanity"]["undefined"] == 3
+    assert scored
+    assert all(found == pytest.approx(whole, rel=0.1) for found, whole in scored), "both halves of the mask"
+
+
+def test_a_table_for_people(command, tiny_run, pictures: Path) -> None:
+    answer = command("explain", tiny_run.path, "pictures", "--class", "malignant", "--sanity")
+    assert answer.code == 0, answer.err
+    for word in ("file", "class", "heat inside", "overlay", "phantom-0-00001"):
+        assert word in answer.out
+    assert "! synthetic data" in answer.err
+    assert "Sanity: rank correlation" in answer.err
+    assert "Research only" in answer.err
+
+
+def test_a_mask_by_name_and_occlusion(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:64] = 255
+    Image.fromarray(mask).save(tmp_path / "upper.png")
+    words = ("explain", tiny_run.path, "pictures/phantom-0-00002.png", "--mask", "upper.png", "--method", "occlusion")
+    results = [
+        command(*words, "--class", name, "--out", name, "--json").json["results"][0] for name in ("benign", "malignant")
+    ]
+    maps = [np.load(tmp_path / result["array"]) for result in results]
+    assert any(found.any() for found in maps)
+    assert sum(result["probability"] for result in results) == pytest.approx(1)
+    for result, found in zip(results, maps, strict=True):
+        assert result["area_inside"] == (0.5 if found.any() else None)
+        if found.any():
+            assert result["heat_inside"] == pytest.approx(found[:32].sum() / found.sum(), rel=1e-4)
+
+
+def test_nothing_is_overwritten_unasked(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+    image = "pictures/phantom-0-00002.png"
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / image, tmp_path / "other")
+    both = command("explain", tiny_run.path, image, "other", "--json").json["results"]
+    assert len({result["overlay"] for result in both}) == 2
+    command("explain", tiny_run.path, image).refused(9, "there already", "--overwrite")
+    assert command("explain", tiny_run.path, image, "--overwrite").code == 0
+    before = sha256(tmp_path / image)
+    command("explain", tiny_run.path, image, "--out", "pictures", "--overwrite").refused(9, "image to explain")
+    assert sha256(tmp_path / image) == before
+
+
+def test_a_bad_file_or_mask_does_not_stop_the_others(command, tiny_run, pictures: Path) -> None:
+    (pictures / "broken.png").write_text("no image")
+    Image.new("L", (40, 40), 255).save(pictures / "phantom-0-00002_mask.png")  # of another size than its image
+    answer = command("explain", tiny_run.path, "pictures", "--json")
+    assert answer.code == 1
+    results = {Path(result["file"]).name: result for result in answer.json["results"]}
+    assert [name for name, result in results.items() if result["error"]] == ["broken.png", "phantom-0-00002.png"]
+    assert "40×40" in results["phantom-0-00002.png"]["error"]
+    assert results["phantom-0-00000.png"]["overlay"]
+
+
+def test_of_its_own_data_set_a_run_explains_the_test_part(command, tiny_run) -> None:
+    answer = command("explain", tiny_run.path, "--dataset", "phantom:n=60", "--json")
+    assert answer.code == 0, answer.err
+    content = answer.json
+    with (tiny_run.path / "predictions.csv").open() as handle:
+        test = {row["sample"]: row["label"] for row in csv.DictReader(handle) if row["part"] == "test"}
+    assert {result["file"]: result["label"] for result in content["results"]} == test
+    assert {result["fold"] for result in content["results"]} == {"holdout"}
+    assert set(content["summary"]["by_class"]) == {"benign", "malignant"}
+    scored = [result for result in content["results"] if result["heat_inside"] is not None]
+    assert content["summary"]["heat_inside"]["n"] == len(scored) == len(test) - content["summary"]["without_heat"]
+    values = [result["heat_inside"] for result in scored]
+    assert content["summary"]["heat_inside"]["value"] == pytest.approx(np.mean(values))
+
+
+def test_a_fold_is_explained_by_its_own_model(command, tiny_run, tmp_path: Path) -> None:
+    """The model of the fold and not the one that stands for the run: take it away, and nothing is left to explain with."""
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    (run / "holdout" / "model.safetensors").unlink()
+    command("explain", run, "--dataset", "phantom:n=60").refused(3, "holdout")
+
+
+def test_other_data_are_explained_whole_or_in_part(command, tiny_run) -> None:
+    content = command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--limit", "4", "--json").json
+    assert len(content["results"]) == 4
+    assert {result["fold"] for result in content["results"]} == {None}
+    command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--part", "val").refused(2, "--part")
+
+
+def test_a_backbone_without_maps_is_refused(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_run.path, tmp_path / "copy"))
+    content = json.loads((copy / "config.json").read_text())
+    content["mammozoo"] |= {"backbone": "test_vit"}
+    (copy / "config.json").write_text(json.dumps(content))
+    command("explain", copy, "pictures").refused(7, "no feature maps", "convolutional")
+
+
+def test_refusals(command, tiny_run, pictures: Path) -> None:
+    run = tiny_run.path
+    command("explain", run).refused(2, "--dataset")
+    command("explain", run, "pictures", "--dataset", "phantom").refused(2, "not both")
+    command("explain", run, "pictures", "--part", "test").refused(2, "--dataset")
+    command("explain", run, "pictures", "--method", "gradcam").refused(2, "Did you mean 'grad-cam'")
+    command("explain", run, "pictures", "--class", "malign").refused(2, "Did you mean 'malignant'")
+    command("explain", run, "pictures", "--mask", "pictures/phantom-0-00000_mask.png").refused(2, "one image")
+    command("explain", run, "nowhere.png").refused(3, "nowhere.png")
+    command("explain", "no-such-model", "pictures").refused(3, "no-such-model")
