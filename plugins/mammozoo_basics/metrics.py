@@ -1,121 +1,256 @@
-"""The standard scores; scikit-learn computes each, and a vectorised twin serves the bootstrap."""
+"""The standard scores; scikit-learn computes each, and a vectorised twin serves the bootstrap.
+
+Where a score is undefined (a class is missing, nobody is called positive) it is NaN, and so is its twin.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
+import numpy.typing as npt
+from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import Values, confusion, weighted_auc
+from mammozoo.evaluation.resampling import Resamples, Values, share
+
+BINS = 10  #: of the calibration error: 0–0.1, …, 0.9–1, the upper edge belongs to the bin
+NAN = float("nan")
 
 
-def _both_classes(outcome: Outcome) -> bool:
+def _complete(outcome: Outcome) -> bool:
     return len(np.unique(outcome.labels)) == len(outcome.classes)
+
+
+# By rank: no threshold is involved.
 
 
 def auc(outcome: Outcome) -> float:
     """Area under the ROC curve; with more than two classes the mean over one-against-rest areas."""
-    if not _both_classes(outcome):
-        return float("nan")
+    if not _complete(outcome):
+        return NAN
     if outcome.binary:
-        return float(roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
-    return float(
-        np.mean([roc_auc_score(outcome.labels == k, outcome.probabilities[:, k]) for k in range(len(outcome.classes))])
-    )
+        return float(sk.roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
+    return float(np.mean([auc(outcome.one_against_rest(k)) for k in range(len(outcome.classes))]))
 
 
-def _auc_resampled(outcome: Outcome, weights: Values) -> Values:
+def _aucs(draws: Resamples) -> Values:
+    if draws.outcome.binary:
+        return draws.ranked.area
+    return np.mean([one.ranked.area for one in draws.each_against_rest], axis=0)
+
+
+def auprc(outcome: Outcome) -> float:
+    """Average precision; with more than two classes the mean over one-against-rest."""
+    if not _complete(outcome):
+        return NAN
     if outcome.binary:
-        return weighted_auc(outcome.labels == 1, outcome.probabilities[:, 1], weights)
-    each = [
-        weighted_auc(outcome.labels == k, outcome.probabilities[:, k], weights) for k in range(len(outcome.classes))
-    ]
-    return np.mean(each, axis=0)
+        return float(sk.average_precision_score(outcome.labels, outcome.probabilities[:, 1]))
+    return float(np.mean([auprc(outcome.one_against_rest(k)) for k in range(len(outcome.classes))]))
+
+
+def _auprcs(draws: Resamples) -> Values:
+    if draws.outcome.binary:
+        return draws.ranked.average_precision
+    return np.mean([one.ranked.average_precision for one in draws.each_against_rest], axis=0)
+
+
+def sensitivity_at(outcome: Outcome) -> float:
+    """The highest sensitivity at which 90 % of the negative class are left alone; the threshold is chosen by it."""
+    if not _complete(outcome):
+        return NAN
+    fpr, tpr, _ = sk.roc_curve(outcome.labels, outcome.probabilities[:, 1], drop_intermediate=False)
+    return float(tpr[fpr <= 0.1].max())
+
+
+def _sensitivities_at(draws: Resamples) -> Values:
+    true, false, negatives = draws.ranked.true, draws.ranked.false, draws.ranked.negatives
+    allowed = np.where(10 * false <= negatives[:, None], true, 0)  # in whole numbers: 0.1 is none
+    return share(allowed.max(axis=1), np.where(negatives > 0, draws.ranked.positives, 0))
+
+
+def specificity_at(outcome: Outcome) -> float:
+    """The highest specificity at which 90 % of the positive class are found; the threshold is chosen by it."""
+    if not _complete(outcome):
+        return NAN
+    fpr, tpr, _ = sk.roc_curve(outcome.labels, outcome.probabilities[:, 1], drop_intermediate=False)
+    return float(1 - fpr[tpr >= 0.9].min())
+
+
+def _specificities_at(draws: Resamples) -> Values:
+    true, false, negatives = draws.ranked.true, draws.ranked.false, draws.ranked.negatives
+    needed = np.where(10 * true >= 9 * draws.ranked.positives[:, None], false, negatives[:, None])
+    return 1 - share(needed.min(axis=1), np.where(draws.ranked.positives > 0, negatives, 0))
+
+
+# By decision: at whatever threshold was in force.
 
 
 def accuracy(outcome: Outcome) -> float:
     """Share of right decisions."""
-    return float(accuracy_score(outcome.labels, outcome.decisions))
+    return float(sk.accuracy_score(outcome.labels, outcome.decisions))
 
 
-def _accuracy_resampled(outcome: Outcome, weights: Values) -> Values:
-    counts = confusion(outcome, weights)
-    return np.trace(counts, axis1=1, axis2=2) / counts.sum((1, 2))
-
-
-def _recalls(outcome: Outcome, weights: Values) -> Values:
-    """(B, K) recall of each class, NaN where it has no weight."""
-    counts = confusion(outcome, weights)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.diagonal(counts, axis1=1, axis2=2) / counts.sum(2)
+def _hits(draws: Resamples) -> Values:
+    """(B, K) right decisions of each class."""
+    return np.diagonal(draws.confusion, axis1=1, axis2=2)
 
 
 def balanced_accuracy(outcome: Outcome) -> float:
     """Mean of the classes' recalls."""
-    if not _both_classes(outcome):
-        return float("nan")
-    return float(recall_score(outcome.labels, outcome.decisions, average="macro"))
+    return float(sk.balanced_accuracy_score(outcome.labels, outcome.decisions)) if _complete(outcome) else NAN
+
+
+def _recalls(draws: Resamples) -> Values:
+    """(B, K) recall of each class: specificity and sensitivity of two."""
+    return share(_hits(draws), draws.confusion.sum(axis=2))
 
 
 def sensitivity(outcome: Outcome) -> float:
     """Share of the positive class that is found."""
-    if not (outcome.labels == 1).any():
-        return float("nan")
-    return float(recall_score(outcome.labels, outcome.decisions))
+    return float(sk.recall_score(outcome.labels, outcome.decisions)) if (outcome.labels == 1).any() else NAN
 
 
 def specificity(outcome: Outcome) -> float:
     """Share of the negative class that is left alone."""
     if not (outcome.labels == 0).any():
-        return float("nan")
-    return float(recall_score(outcome.labels, outcome.decisions, pos_label=0))
+        return NAN
+    return float(sk.recall_score(outcome.labels, outcome.decisions, pos_label=0))
 
 
-def _f1s(outcome: Outcome, weights: Values) -> Values:
-    """(B, K) F1 of each class; 0 where it is neither present nor decided for, as scikit-learn has it."""
-    counts = confusion(outcome, weights)
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    both = counts.sum(1) + counts.sum(2)
-    return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+def ppv(outcome: Outcome) -> float:
+    """Share of the positive class among those that are called positive; NaN where nobody is."""
+    return float(sk.precision_score(outcome.labels, outcome.decisions, zero_division=np.nan))
+
+
+def npv(outcome: Outcome) -> float:
+    """Share of the negative class among those that are called negative; NaN where nobody is."""
+    return float(sk.precision_score(outcome.labels, outcome.decisions, pos_label=0, zero_division=np.nan))
+
+
+def _precisions(draws: Resamples) -> Values:
+    """(B, K) precision of each class: NPV and PPV of two."""
+    return share(_hits(draws), draws.confusion.sum(axis=1))
 
 
 def f1(outcome: Outcome) -> float:
-    """Harmonic mean of precision and sensitivity of the positive class."""
-    return float(f1_score(outcome.labels, outcome.decisions, zero_division=0.0))
+    """Harmonic mean of precision and sensitivity of the positive class; 0 where it is neither there nor called."""
+    return float(sk.f1_score(outcome.labels, outcome.decisions, zero_division=0.0))
 
 
 def macro_f1(outcome: Outcome) -> float:
     """Mean of the classes' F1."""
     labels = range(len(outcome.classes))
-    return float(f1_score(outcome.labels, outcome.decisions, labels=labels, average="macro", zero_division=0.0))
+    return float(sk.f1_score(outcome.labels, outcome.decisions, labels=labels, average="macro", zero_division=0.0))
+
+
+def _f1s(draws: Resamples) -> Values:
+    """(B, K) F1 of each class."""
+    both = draws.confusion.sum(axis=1) + draws.confusion.sum(axis=2)
+    return np.nan_to_num(share(2 * _hits(draws), both))
+
+
+def mcc(outcome: Outcome) -> float:
+    """Matthews' correlation of labels and decisions; 0 where all are called the same, NaN where all are the same."""
+    return float(sk.matthews_corrcoef(outcome.labels, outcome.decisions)) if _differ(outcome.labels) else NAN
+
+
+def _mccs(draws: Resamples) -> Values:
+    present, called, total = draws.confusion.sum(axis=2), draws.confusion.sum(axis=1), draws.total
+    covariance = _hits(draws).sum(axis=1) * total - (present * called).sum(axis=1)
+    spread = total**2 - (present**2).sum(axis=1)
+    product = spread * (total**2 - (called**2).sum(axis=1))
+    return np.where(spread > 0, np.nan_to_num(share(covariance, np.sqrt(product))), np.nan)
+
+
+def kappa(outcome: Outcome) -> float:
+    """Cohen's κ, unweighted: agreement of labels and decisions beyond chance; NaN where all labels are the same."""
+    return float(sk.cohen_kappa_score(outcome.labels, outcome.decisions)) if _differ(outcome.labels) else NAN
+
+
+def _kappas(draws: Resamples) -> Values:
+    present, called, total = draws.confusion.sum(axis=2), draws.confusion.sum(axis=1), draws.total
+    chance = (present * called).sum(axis=1)
+    agreed = _hits(draws).sum(axis=1) * total - chance
+    return np.where((present > 0).sum(axis=1) > 1, share(agreed, total**2 - chance), np.nan)
+
+
+def _differ(labels: npt.NDArray[np.intp]) -> bool:
+    return bool((labels != labels[0]).any())
+
+
+# By probability: calibration counts.
+
+
+def brier(outcome: Outcome) -> float:
+    """Mean squared error of the probability of two classes, 0 to 1; of more summed over the classes, 0 to 2."""
+    if outcome.binary:
+        return float(sk.brier_score_loss(outcome.labels, outcome.probabilities[:, 1], pos_label=1))
+    return float(sum(brier(outcome.one_against_rest(k)) for k in range(len(outcome.classes))))
+
+
+def _squared_errors(outcome: Outcome) -> Values:
+    errors = (outcome.probabilities - np.eye(len(outcome.classes))[outcome.labels]) ** 2
+    return errors[:, 1] if outcome.binary else errors.sum(axis=1)
+
+
+def _briers(draws: Resamples) -> Values:
+    return draws.sums(_squared_errors)[:, 0] / draws.total
+
+
+def ece(outcome: Outcome) -> float:
+    """Expected calibration error: mean distance of frequency and probability over ten bins, weighted by samples.
+
+    Of two classes the probability of the positive one (Naeini 2015), of more that of the most probable one
+    against whether it is right (Guo 2017).
+    """
+    hit, p = _claims(outcome)
+    frequency, mean = calibration_curve(hit, p, n_bins=BINS, pos_label=1)
+    counts = np.bincount(_bins(p))
+    return float(np.average(np.abs(frequency - mean), weights=counts[counts > 0]))
+
+
+def _claims(outcome: Outcome) -> tuple[npt.NDArray[np.intp], Values]:
+    """(N,) whether what was claimed is so, and the probability that was claimed for it."""
+    if outcome.binary:
+        return outcome.labels, outcome.probabilities[:, 1]
+    top = outcome.probabilities.argmax(axis=1)
+    return (outcome.labels == top).astype(np.intp), outcome.probabilities.max(axis=1)
+
+
+def _bins(p: Values) -> npt.NDArray[np.intp]:
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)  # as calibration_curve does
+
+
+def _gaps(outcome: Outcome) -> Values:
+    hit, p = _claims(outcome)
+    return np.eye(BINS)[_bins(p)] * (hit - p)[:, None]
+
+
+def _eces(draws: Resamples) -> Values:
+    return np.abs(draws.sums(_gaps)).sum(axis=1) / draws.total
 
 
 METRICS = [
-    Metric("auc", "area under the ROC curve (mean of one-against-rest)", auc, _auc_resampled, per_class=True),
-    Metric("accuracy", "share of right decisions", accuracy, _accuracy_resampled),
-    Metric(
-        "balanced-accuracy",
-        "mean recall of the classes",
-        balanced_accuracy,
-        lambda o, w: _recalls(o, w).mean(axis=1),
+    Metric("auc", "area under the ROC curve (mean of one-against-rest)", auc, _aucs, per_class=True),
+    Metric("auprc", "average precision (mean of one-against-rest)", auprc, _auprcs, per_class=True),
+    Metric("accuracy", "share of right decisions", accuracy, lambda d: _hits(d).sum(axis=1) / d.total),
+    Metric("balanced-accuracy", "mean recall of the classes", balanced_accuracy, lambda d: _recalls(d).mean(axis=1)),
+    Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda d: _f1s(d).mean(axis=1)),
+    Metric("mcc", "Matthews' correlation of labels and decisions", mcc, _mccs),
+    Metric("kappa", "Cohen's kappa of labels and decisions", kappa, _kappas),
+    *(
+        Metric(name, summary, value, resampled, overall=False, per_class=True)
+        for name, summary, value, resampled in (
+            ("sensitivity", "recall of the positive class", sensitivity, lambda d: _recalls(d)[:, 1]),
+            ("specificity", "recall of the negative class", specificity, lambda d: _recalls(d)[:, 0]),
+            ("ppv", "precision of the positive class", ppv, lambda d: _precisions(d)[:, 1]),
+            ("npv", "precision of the negative class", npv, lambda d: _precisions(d)[:, 0]),
+            ("f1", "F1 of the positive class", f1, lambda d: _f1s(d)[:, 1]),
+            ("sensitivity@90specificity", "sensitivity at 90 % specificity", sensitivity_at, _sensitivities_at),
+            ("specificity@90sensitivity", "specificity at 90 % sensitivity", specificity_at, _specificities_at),
+        )
     ),
-    Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda o, w: _f1s(o, w).mean(axis=1)),
-    Metric(
-        "sensitivity",
-        "recall of the positive class",
-        sensitivity,
-        lambda o, w: _recalls(o, w)[:, 1],
-        overall=False,
-        per_class=True,
-    ),
-    Metric(
-        "specificity",
-        "recall of the negative class",
-        specificity,
-        lambda o, w: _recalls(o, w)[:, 0],
-        overall=False,
-        per_class=True,
-    ),
-    Metric("f1", "F1 of the positive class", f1, lambda o, w: _f1s(o, w)[:, 1], overall=False, per_class=True),
+    Metric("brier", "mean squared error of the probabilities", brier, _briers, per_class=True, higher_is_better=False),
+    Metric("ece", "expected calibration error, ten bins", ece, _eces, per_class=True, higher_is_better=False),
 ]

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, Contender, compare, delong, holm
+from mammozoo.evaluation.intervals import resample
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.plugins import registry
 
@@ -53,6 +54,61 @@ def test_delong_and_the_bootstrap_agree_to_two_digits(pair: tuple[Contender, Con
     assert one.low == pytest.approx(other.low, abs=0.01)
     assert one.high == pytest.approx(other.high, abs=0.01)
     assert one.p < 0.05 and other.p < 0.05
+
+
+def test_delong_by_hand() -> None:
+    """Two of each class. a ranks all pairs right; b puts the second positive below one negative: 3 of 4 pairs.
+
+    Of b the shares of negatives that each positive beats are 1 and ½, and of positives that beat each negative
+    ½ and 1; of a all are 1. The differences a − b, (0, ½) twice, have variance ⅛, so the variance is ⅛/2 + ⅛/2.
+    """
+    positive = np.array([True, True, False, False])
+    a, b = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0.9, 0.4, 0.6, 0.1])
+    assert delong(positive, a, b) == pytest.approx((0.25, np.sqrt(1 / 8)))
+
+
+def test_delong_has_the_size_that_it_claims() -> None:
+    """Two equally good models of one set of images: p is below 5 % in 5 % of the trials, and the error is the spread."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(120) < 50
+    found = []
+    for _ in range(1000):
+        common = rng.normal(size=120) + 1.2 * labels
+        found.append(delong(labels, *(common + rng.normal(size=120) for _ in range(2))))
+    difference, error = np.array(found).T
+    assert np.std(difference) == pytest.approx(error.mean(), rel=0.07)
+    assert (abs(difference / error) > 1.96).mean() == pytest.approx(0.05, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["auc", "auprc", "accuracy", "mcc", "brier", "ece", "sensitivity@90specificity"])
+def test_a_pair_is_drawn_together(name: str, pair: tuple[Contender, Contender]) -> None:
+    """Draw i of one model and of the other is the score on the same repeated rows."""
+    metric = registry().get("metrics", name)
+    one, other = (resample(metric, c.outcome, 100, 9) for c in pair)
+    slow = dataclasses.replace(metric, resampled=None)
+    np.testing.assert_allclose(one, resample(slow, pair[0].outcome, 100, 9), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other, resample(slow, pair[1].outcome, 100, 9), rtol=0, atol=1e-12)
+
+
+def test_lower_is_better_keeps_its_sign(pair: tuple[Contender, Contender]) -> None:
+    brier = registry().get("metrics", "brier")
+    (result,) = [r for r in compare(pair, brier) if r.test == BOOTSTRAP]
+    assert result.difference == pytest.approx(brier.value(pair[0].outcome) - brier.value(pair[1].outcome))
+    assert result.low is not None and result.high is not None
+    assert result.low < result.difference < result.high
+
+
+def test_scores_that_are_not_there_are_refused(pair: tuple[Contender, Contender]) -> None:
+    three = [
+        dataclasses.replace(
+            c, outcome=dataclasses.replace(c.outcome, classes=("a", "b", "c"), probabilities=np.full((400, 3), 1 / 3))
+        )
+        for c in pair
+    ]
+    with pytest.raises(UsageError, match="score of two classes"):
+        compare(three, registry().get("metrics", "sensitivity"))
+    with pytest.raises(UsageError, match="undefined on the test images of 'good'"):
+        compare(three, registry().get("metrics", "auc"))
 
 
 def test_mcnemar_by_hand() -> None:

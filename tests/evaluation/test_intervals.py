@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from mammozoo.evaluation import intervals
+from mammozoo.evaluation import resampling
 from mammozoo.evaluation.intervals import interval
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
@@ -65,7 +65,7 @@ def test_repeatable() -> None:
 def test_memory_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     o, auc = outcome(), METRIC["auc"]
     at_once = interval(auc, o, draws=300)
-    monkeypatch.setattr(intervals, "_CELLS", 7 * len(o))
+    monkeypatch.setattr(resampling, "CELLS", 7 * len(o))
     assert interval(auc, o, draws=300) == at_once
 
 

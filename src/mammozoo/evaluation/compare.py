@@ -56,10 +56,13 @@ def compare(contenders: Sequence[Contender], metric: Metric, *, paired: bool = T
     """Every test of every pair; p values of one kind of test are corrected for the number of pairs (Holm 1979).
 
     Raises:
-        UsageError: fewer than two contenders, other classes, or (paired) other test images or labels.
+        UsageError: fewer than two contenders, other classes, a metric that these classes have not or that is
+            undefined on them, or (paired) other test images or labels.
     """
     if len(contenders) < 2:
         raise UsageError("Comparing takes two runs or more.")
+    for contender in contenders:
+        _check_defined(metric, contender)
     results = [
         result
         for a, b in itertools.combinations(contenders, 2)
@@ -143,6 +146,20 @@ def _bootstrapped(a: Contender, b: Contender, difference: float, draws: npt.NDAr
     side = min((draws <= 0).sum(), (draws >= 0).sum())
     p = min(1.0, 2 * (int(side) + 1) / (len(draws) + 1))
     return Result(a.name, b.name, difference, float(low), float(high), p, p, test)
+
+
+def _check_defined(metric: Metric, contender: Contender) -> None:
+    outcome = contender.outcome
+    if metric.name not in metric.keys(outcome.classes):
+        raise UsageError(
+            f"'{metric.name}' is a score of two classes, and '{contender.name}' tells {len(outcome.classes)} apart. "
+            "Compare by one that all classes have, such as auc or accuracy."
+        )
+    if not np.isfinite(metric.value(outcome)):
+        raise UsageError(
+            f"'{metric.name}' is undefined on the test images of '{contender.name}': a class is missing, or nothing "
+            "was decided for it."
+        )
 
 
 def _check_classes(a: Contender, b: Contender) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.resampling import Resamples, Values
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,8 @@ class Metric:
         name: key in `scores.json` and in recipes' `monitor`.
         summary: one line.
         value: the score of an outcome; NaN where it is undefined (one class only).
-        resampled: (outcome, weights (B, N)) → (B,) the same score when sample i counts `weights[b, i]` times. Makes
-            the bootstrap fast; without it `value` is called for each draw.
+        resampled: (B,) the same score of each of B bootstrap draws. Makes the interval cheap; without it `value` is
+            called for each draw.
         overall: given once for all classes; False for a score that only two classes have.
         per_class: with more than two classes given for each against the rest, as `name[class]`.
         higher_is_better: the direction in which a model improves.
@@ -29,7 +27,14 @@ class Metric:
     name: str
     summary: str
     value: Callable[[Outcome], float]
-    resampled: Callable[[Outcome, npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None = None
+    resampled: Callable[[Resamples], Values] | None = None
     overall: bool = True
     per_class: bool = False
     higher_is_better: bool = True
+
+    def keys(self, classes: tuple[str, ...]) -> dict[str, int | None]:
+        """Its names among the scores of such classes → the class that is held against the rest; None for all."""
+        overall: dict[str, int | None] = {self.name: None} if self.overall or len(classes) == 2 else {}
+        if not self.per_class or len(classes) == 2:
+            return overall
+        return overall | {f"{self.name}[{label}]": number for number, label in enumerate(classes)}

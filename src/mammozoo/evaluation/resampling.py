@@ -1,36 +1,201 @@
-"""Scores of many weighted resamples at once: what makes 2,000 bootstrap draws cheap.
+"""Bootstrap draws of whole groups, and what many scores need of them, computed once for all draws of a chunk.
 
-scikit-learn computes each point estimate; these give the same numbers for weights that are all one (a test
-holds them to it) and have a row for each draw.
+scikit-learn computes each point estimate; scores built on these give the same numbers for weights that are all
+one, and scikit-learn's on the repeated rows for whole-number weights (tests hold them to both).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from mammozoo.evaluation.outcome import Outcome
 
 Values = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int32]
+PerSample = Callable[[Outcome], Values]
+
+CELLS = 200_000  # draws × samples of one chunk: it stays in the processor's cache
 
 
-def weighted_auc(positive: npt.NDArray[np.bool_], score: Values, weights: Values) -> Values:
-    """(B,) areas under the ROC curve of (N,) scores; ties count half. NaN where a class has no weight."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    ordered = weights[:, order]
-    of_positive = np.add.reduceat(ordered * positive[order], starts, axis=1)
-    of_negative = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
-    below = np.cumsum(of_negative, axis=1) - of_negative / 2
-    total = of_positive.sum(axis=1) * of_negative.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        area: Values = (of_positive * below).sum(axis=1) / total
-    return area
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An outcome that draws are taken from: what is the same in all of them."""
+
+    outcome: Outcome
+    _tables: dict[PerSample, Values] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def index(self) -> npt.NDArray[np.intp]:
+        """(N,) the group of each sample, numbered from 0 in the order of `outcome.groups`."""
+        return np.unique(self.outcome.groups, return_inverse=True)[1]
+
+    @cached_property
+    def groups(self) -> int:
+        """G, the number of groups."""
+        return int(self.index.max()) + 1
+
+    @cached_property
+    def ranking(self) -> tuple[npt.NDArray[np.intp], Counts, npt.NDArray[np.intp]]:
+        """By falling probability of the positive class: (N,) groups, (N,) labels, (J,) the last place of each tie."""
+        score = self.outcome.probabilities[:, 1]
+        order = np.argsort(-score, kind="stable")
+        labels = (self.outcome.labels[order] == 1).astype(np.int32)
+        return self.index[order], labels, np.flatnonzero(np.diff(score[order], append=-np.inf))
+
+    @cached_property
+    def each_against_rest(self) -> tuple[Source, ...]:
+        """The two-class sources of each class against all others."""
+        return tuple(Source(self.outcome.one_against_rest(number)) for number in range(len(self.outcome.classes)))
+
+    def table(self, of: PerSample) -> Values:
+        """(G, M) sums over each group of the (N, M) that `of` gives; kept, so that it is called once."""
+        if of not in self._tables:
+            n = len(self.outcome)
+            members = csr_array((np.ones(n), (self.index, np.arange(n))), shape=(self.groups, n))
+            self._tables[of] = members @ of(self.outcome).reshape(n, -1)
+        return self._tables[of]
 
 
-def confusion(outcome: Outcome, weights: Values) -> Values:
-    """(B, K, K) weighted counts, rows are labels and columns decisions."""
+@dataclass(frozen=True)
+class Ranked:
+    """The ROC points of B draws at the J distinct probabilities, the highest first.
+
+    Attributes:
+        true: (B, J) how many of the positive class have at least this probability.
+        false: (B, J) how many of the negative class have.
+    """
+
+    true: Counts
+    false: Counts
+
+    @property
+    def positives(self) -> Counts:
+        """(B,) how many of the positive class were drawn."""
+        return self.true[:, -1]
+
+    @property
+    def negatives(self) -> Counts:
+        """(B,) how many of the negative class were drawn."""
+        return self.false[:, -1]
+
+    @cached_property
+    def area(self) -> Values:
+        """(B,) area under the ROC curve by trapezoids, so that ties count half; NaN where a class was not drawn."""
+        true, false = self.true.astype(np.float64), self.false.astype(np.float64)
+        twice = true[:, 0] * false[:, 0]
+        twice += np.einsum("bj,bj->b", true[:, 1:] + true[:, :-1], np.diff(false, axis=1))
+        return share(twice / 2, true[:, -1] * false[:, -1])
+
+    @cached_property
+    def average_precision(self) -> Values:
+        """(B,) precision at each point, weighted by the rise in sensitivity; NaN where a class was not drawn."""
+        precision = self.true / np.maximum(self.true + self.false, 1)
+        rises = np.diff(self.true, axis=1, prepend=np.int32(0))
+        return share(np.einsum("bj,bj->b", rises, precision), np.where(self.negatives > 0, self.positives, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """A chunk of B draws of one outcome's groups; every score of the chunk shares them and what follows from them.
+
+    Attributes:
+        source: the outcome, and what is the same in all draws.
+        times: (B, G) how often each group was drawn.
+    """
+
+    source: Source
+    times: Counts
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What was drawn from: N samples of K classes."""
+        return self.source.outcome
+
+    @cached_property
+    def weights(self) -> Values:
+        """(B, N) how often each sample was drawn."""
+        return self.times[:, self.source.index].astype(np.float64)
+
+    @cached_property
+    def total(self) -> Values:
+        """(B,) how many samples were drawn; groups differ in size, so this differs between draws."""
+        return self.sums(_one)[:, 0]
+
+    def sums(self, of: PerSample) -> Values:
+        """(B, M) sums over each draw of `of(outcome)`, (N,) or (N, M).
+
+        Give a function of a module, not a new lambda each time: its sums over the groups are kept by function.
+        """
+        return self._times @ self.source.table(of)
+
+    @cached_property
+    def confusion(self) -> Values:
+        """(B, K, K) counts, rows are labels and columns decisions."""
+        k = len(self.outcome.classes)
+        return self.sums(_cells).reshape(-1, k, k)
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        """ROC points by the probability of the positive class. Only of two classes: see `each_against_rest`.
+
+        Raises:
+            ValueError: there are more classes.
+        """
+        if not self.outcome.binary:
+            raise ValueError("Only two classes can be ranked; take `each_against_rest`.")
+        groups, labels, ends = self.source.ranking
+        drawn = self.times[:, groups]
+        every = np.cumsum(drawn, axis=1, dtype=np.int32)[:, ends]
+        drawn *= labels
+        true = np.cumsum(drawn, axis=1, dtype=np.int32)[:, ends]
+        return Ranked(true, every - true)
+
+    @cached_property
+    def each_against_rest(self) -> tuple[Resamples, ...]:
+        """The same draws of the two-class outcomes of each class against all others."""
+        return tuple(Resamples(source, self.times) for source in self.source.each_against_rest)
+
+    @cached_property
+    def _times(self) -> Values:
+        return self.times.astype(np.float64)  # a product of floats is BLAS, one of integers a loop
+
+
+def draw(outcome: Outcome, draws: int, seed: int) -> Iterator[Resamples]:
+    """`draws` draws of the groups with replacement, in chunks that keep memory flat.
+
+    They depend on the seed and the number of groups alone: two models on the same samples get the same draws.
+    """
+    rng = np.random.default_rng(seed)
+    source = Source(outcome)
+    count = source.groups
+    chunk = max(1, CELLS // len(outcome))
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        picks = rng.integers(0, count, size=(rows, count), dtype=np.int32)
+        cells = picks + count * np.arange(rows, dtype=np.int32)[:, None]
+        times = np.bincount(cells.ravel(), minlength=rows * count).astype(np.int32)
+        yield Resamples(source, times.reshape(rows, count))
+
+
+def share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Values:
+    """part / whole, of one shape; NaN where the whole is nothing."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _one(outcome: Outcome) -> Values:
+    return np.ones(len(outcome))
+
+
+def _cells(outcome: Outcome) -> Values:
     k = len(outcome.classes)
-    cell = outcome.labels * k + outcome.decisions
-    one_hot = np.eye(k * k)[cell]
-    return (weights @ one_hot).reshape(-1, k, k)
+    return np.eye(k * k)[outcome.labels * k + outcome.decisions]

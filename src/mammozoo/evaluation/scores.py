@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mammozoo.evaluation.intervals import interval
-from mammozoo.evaluation.metric import Metric
+from mammozoo.evaluation.intervals import DRAWS, bounds, resample_all
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.plugins import registry
 
@@ -29,26 +27,24 @@ class Score:
 
 
 def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
-    """Name → score for every registered metric; those of single classes are named `metric[class]`."""
+    """Name → score for every registered metric; those of single classes are named `metric[class]`.
+
+    All intervals are on the same draws of groups.
+    """
+    metrics = [item.value for item in registry().items("metrics").values()]
+    draws = resample_all(metrics, outcome, DRAWS, seed)
     scores = {}
-    for item in registry().items("metrics").values():
-        for name, metric, view in _views(item.value, outcome):
-            low, high = interval(metric, view, seed=seed)
-            scores[name] = Score(_finite(metric.value(view)), _finite(low), _finite(high), len(outcome))
+    for metric in metrics:
+        for key, number in metric.keys(outcome.classes).items():
+            view = outcome if number is None else outcome.one_against_rest(number)
+            low, high = bounds(draws[key])
+            scores[key] = Score(_finite(metric.value(view)), _finite(low), _finite(high), len(outcome))
     return scores
 
 
 def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]]:
     """Scores as `scores.json` and `--json` hold them."""
     return {name: dataclasses.asdict(score) for name, score in scores.items()}
-
-
-def _views(metric: Metric, outcome: Outcome) -> Iterator[tuple[str, Metric, Outcome]]:
-    if metric.overall or outcome.binary:
-        yield metric.name, metric, outcome
-    if metric.per_class and not outcome.binary:
-        for number, label in enumerate(outcome.classes):
-            yield f"{metric.name}[{label}]", metric, outcome.one_against_rest(number)
 
 
 def _finite(value: float) -> float | None:

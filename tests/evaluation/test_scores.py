@@ -1,0 +1,130 @@
+"""All scores at once: on shared draws, the same as one by one, the same whatever the memory, written without NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from mammozoo.evaluation import resampling
+from mammozoo.evaluation.intervals import DRAWS, bounds, interval, resample, resample_all
+from mammozoo.evaluation.metric import Metric
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.resampling import draw
+from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.plugins import registry
+
+
+def outcome(classes: int = 2, n: int = 60, groups: int | None = None) -> Outcome:
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(0, classes, n)
+    raw = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels])
+    p = raw / raw.sum(axis=1, keepdims=True)
+    return Outcome(tuple("abc"[:classes]), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n) % (groups or n))
+
+
+def metrics() -> list[Metric]:
+    return [item.value for item in registry().items("metrics").values()]
+
+
+def test_keys_of_two_and_three_classes() -> None:
+    two, three = score_all(outcome(2)), score_all(outcome(3))
+    assert set(two) == {metric.name for metric in metrics()}
+    assert {"auc", "auc[a]", "auc[c]", "accuracy", "brier", "brier[b]", "sensitivity@90specificity[c]"} <= set(three)
+    assert not {"sensitivity", "accuracy[a]", "ppv"} & set(three)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_all_at_once_is_one_by_one(classes: int) -> None:
+    o = outcome(classes, groups=25)
+    together = resample_all(metrics(), o, 50, 4)
+    for metric in metrics():
+        for key, number in metric.keys(o.classes).items():
+            view = o if number is None else o.one_against_rest(number)
+            np.testing.assert_allclose(together[key], resample(metric, view, 50, 4), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_hold_value_interval_and_n(classes: int) -> None:
+    o = outcome(classes)
+    auc = next(metric for metric in metrics() if metric.name == "auc")
+    low, high = interval(auc, o, seed=5)
+    assert score_all(o, seed=5)["auc"] == Score(auc.value(o), low, high, 60)
+
+
+def test_metrics_see_the_same_draws() -> None:
+    """Sensitivity and specificity put together again give the accuracy of every single draw."""
+    o = outcome(groups=20)
+    drawn = resample_all(metrics(), o, 40, 0)
+    share = np.concatenate([chunk.weights @ (o.labels == 1) / chunk.total for chunk in draw(o, 40, 0)])
+    together = share * drawn["sensitivity"] + (1 - share) * drawn["specificity"]
+    np.testing.assert_allclose(together, drawn["accuracy"])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_memory_does_not_decide(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    o = outcome(classes, groups=30)
+    at_once = resample_all(metrics(), o, 100, 1)
+    monkeypatch.setattr(resampling, "CELLS", 7 * len(o))
+    for key, values in resample_all(metrics(), o, 100, 1).items():
+        np.testing.assert_allclose(values, at_once[key], rtol=0, atol=1e-12)
+
+
+def test_whole_groups_are_drawn() -> None:
+    o = outcome(groups=20)
+    (chunk,) = draw(o, 200, 0)
+    assert (chunk.times.sum(axis=1) == 20).all()
+    assert chunk.times.mean(axis=0) == pytest.approx(1, abs=0.3)
+    for number in range(20):
+        assert (chunk.weights[:, o.groups == number] == chunk.times[:, [number]]).all()
+    assert (chunk.total == chunk.weights.sum(axis=1)).all()
+
+
+def test_only_two_classes_can_be_ranked() -> None:
+    (chunk,) = draw(outcome(3), 5, 0)
+    with pytest.raises(ValueError, match="each_against_rest"):
+        _ = chunk.ranked
+
+
+def test_bounds_by_hand() -> None:
+    values = np.arange(101.0)
+    assert bounds(values) == pytest.approx((2.5, 97.5))
+    values[:50] = np.nan
+    assert bounds(values) == pytest.approx((51.25, 98.75))
+    values[:51] = np.nan
+    assert np.isnan(bounds(values)).all(), "most are undefined"
+
+
+def test_undefined_is_null() -> None:
+    o = outcome()
+    scores = as_json(score_all(dataclasses.replace(o, labels=np.zeros(60, np.intp))))
+    assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
+    assert scores["specificity"]["value"] is not None
+    json.dumps(scores, allow_nan=False)
+
+
+def test_two_thousand_draws_of_all_scores_take_no_time() -> None:
+    o = outcome(n=2000)
+    started = time.perf_counter()
+    drawn = resample_all(metrics(), o, DRAWS, 0)
+    assert time.perf_counter() - started < 10, "0.1 s when nobody else is computing"
+    assert all(len(values) == DRAWS for values in drawn.values())
+
+
+def test_each_source_is_summed_once() -> None:
+    """A plugin's function of the samples is called once, however many chunks and scores want its sums."""
+    calls: list[Outcome] = []
+
+    def length(o: Outcome) -> np.ndarray:
+        calls.append(o)
+        return np.ones(len(o))
+
+    o = outcome(n=100)
+    chunks: Iterable[resampling.Resamples] = draw(o, 3 * resampling.CELLS // 100 // 2, 0)
+    totals = [chunk.sums(length)[:, 0] for chunk in chunks]
+    assert len(totals) == 2 and len(calls) == 1
+    assert (np.concatenate(totals) == 100).all()
