@@ -12,6 +12,7 @@ import torch
 
 from mammozoo.data import splits
 from mammozoo.data.collection import open_data, seen_before
+from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.loading import batches
 from mammozoo.data.profile import fit_profile
 from mammozoo.data.split_file import write_splits
@@ -20,6 +21,7 @@ from mammozoo.errors import MammozooError
 from mammozoo.evaluation.abstention import choose_abstention
 from mammozoo.evaluation.calibration import fit_temperature
 from mammozoo.evaluation.overfitting import overfitting
+from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
@@ -34,8 +36,7 @@ from mammozoo.models.model import probabilities
 from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.training.fit import EpochRow, Material, fit, predict
-from mammozoo.training.predictions import Predictions, predictions_of, read_predictions
+from mammozoo.training.fit import EpochRow, Material, direction, fit, predict
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, plugins_of, refuse_occupied, write_table
 from mammozoo.zoo.card import write_card
@@ -155,13 +156,14 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
         weights=prepared.lineage.weights,
         images=len(data.samples),
         groups=len(np.unique(data.groups)),
+        near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
         splits=prepared.split_counts(),
     )
     write_splits(run.path / "splits.json", prepared.splits, data.names)
     fits = [_fit_one(prepared, split, run, progress) for split in prepared.splits]
     # Of the inner folds of one outer fold the one that was best on its own validation part reports, and of all folds it
     # stands for the run.
-    sign = -1 if recipe.monitor == "loss" or not _higher_is_better(recipe.monitor) else 1
+    sign = direction(recipe.monitor)
     reporting: dict[str, _Fit] = {}
     for fit_ in sorted(fits, key=lambda f: f.best.monitor * sign):
         reporting[fit_.split.outer] = fit_
@@ -178,10 +180,6 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
     run.save(scores=scores, model={"fold": chosen.split.name, "sha256": sha256(run.path / "model.safetensors")})
     write_text(run.path / "README.md", write_card(config, run.facts))
     run.close("done")
-
-
-def _higher_is_better(monitor: str) -> bool:
-    return bool(registry().get("metrics", monitor).higher_is_better)
 
 
 def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:

@@ -99,6 +99,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
     input = backbone.input.model_copy(update=changes)
     by: By = "patient" if recipe.split.by == "patient" else "group"
     data = open_data(recipe.dataset, recipe.root, recipe.classes, input, by, progress)
+    _check_monitor(recipe, data)
     made = make_splits(recipe, data)
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
     try:
@@ -152,3 +153,13 @@ def _look_up(recipe: Recipe) -> None:
         build_transform(transform)
     if recipe.monitor != "loss":
         registry().get("metrics", recipe.monitor)
+
+
+def _check_monitor(recipe: Recipe, data: Data) -> None:
+    if recipe.monitor == "loss":
+        return
+    if recipe.monitor not in registry().get("metrics", recipe.monitor).keys(data.classes):
+        raise UsageError(
+            f"`monitor: {recipe.monitor}` is a score of two classes, and there are {len(data.classes)}. Say loss, auc or "
+            "balanced-accuracy."
+        )

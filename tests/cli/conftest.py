@@ -66,5 +66,5 @@ def tiny() -> list[str]:
     """The flags of a training of two seconds."""
     return [
         "--dataset", "phantom:n=60", "--backbone", "test_resnet", "--weights", "random", "--epochs", "1",
-        "--device", "cpu", "--set", "size=64", "--set", "augment=[hflip]",
+        "--device", "cpu", "--set", "size=64", "--set", "augment=[hflip]", "--no-report",
     ]  # fmt: skip

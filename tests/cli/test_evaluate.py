@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 
@@ -34,9 +37,70 @@ def test_a_table_for_people(command, tiny_run) -> None:
     assert "! synthetic" in answer.err
 
 
+@pytest.fixture
+def clinic(tmp_path: Path) -> Path:
+    """24 pictures of 12 patients with two lesions each, two hospitals; the second lesion of every other patient is malignant."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label,patient,lesion,hospital"]
+    for number in range(24):
+        Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        patient, malignant = number // 2, number % 4 == 3
+        label = "malignant" if malignant else "benign"
+        lines.append(f"{number}.png,{label},P{patient},L{number},{'north' if patient < 11 else 'south'}")
+    table = tmp_path / "clinic.csv"
+    table.write_text("\n".join(lines))
+    return table
+
+
+def test_patients(command, tiny_run, clinic: Path, tmp_path: Path) -> None:
+    words = ["evaluate", tiny_run.path, "--dataset", "csv", "--root", clinic, "--csv", "all.csv", "--json"]
+    images = command(*words).json
+    assert (images["n"], images["level"]) == (24, "image")
+    patients = command(*words, "--aggregate", "max").json
+    assert (patients["n"], patients["level"], patients["aggregate"]) == (12, "patient", "max")
+    with (tmp_path / "all.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    worst = [max(float(row["p_malignant"]) for row in rows if row["patient"] == f"P{k}") for k in range(12)]
+    assert patients["scores"]["auc"]["value"] == pytest.approx(roc_auc_score([k % 2 for k in range(12)], worst))
+    lesions = command(*words, "--aggregate", "mean", "--by", "lesion").json
+    assert lesions["scores"] == images["scores"], "every picture is a lesion of its own here"
+
+
+def test_subgroups(command, tiny_run, clinic: Path) -> None:
+    words = ["evaluate", tiny_run.path, "--dataset", "csv", "--root", clinic, "--subgroup", "hospital"]
+    north, south = command(*words, "--json").json["subgroups"]
+    assert (north["value"], north["n"], north["groups"]) == ("north", 22, 11)
+    assert north["scores"]["auc"]["n"] == 22
+    assert (south["value"], south["n"], south["groups"], south["scores"]) == ("south", 2, 1, None)
+    shown = command(*words)
+    assert "too few" in shown.out and "fewer than 10" in shown.err
+    command(*words, "--aggregate", "max").refused(2, "--aggregate")
+    command(*words[:-1], "hospitals").refused(2, "'hospital'")
+
+
+def test_a_run_on_its_own_test_images(command, tiny_run) -> None:
+    content = command("evaluate", tiny_run.path, "--json").json
+    assert (content["n"], content["split"]) == (12, "test")
+    scores = json.loads((tiny_run.path / "scores.json").read_text())
+    assert content["scores"] == {name: score for name, score in scores.items() if name != "beta"}
+
+
+def test_another_threshold(command, tiny_run) -> None:
+    config = json.loads((tiny_run.path / "config.json").read_text())["mammozoo"]
+    for name in ("youden", "sensitivity:0.9"):
+        content = command("evaluate", tiny_run.path, "--threshold", name, "--json").json
+        used = content["threshold"]
+        assert used["name"] == name and used["chosen_on"] == "validation"
+        assert used["lowest"] == used["highest"] == config["thresholds"][name]["value"]
+    command("evaluate", tiny_run.path, "--threshold", "yuden").refused(2, "'youden'")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["--aggregate", "median"], 2, "noisy-or"),
+        (["--aggregate", "mean", "--by", "breast"], 2, "lesion"),
+        (["--root", "somewhere"], 2, "--dataset"),
         (["--dataset", "fantom"], 3, "'phantom'"),
         (["--dataset", "phantom:n=none"], 2, "'n'"),
         (["--dataset", "folder"], 2, "--root"),

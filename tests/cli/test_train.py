@@ -21,7 +21,7 @@ from mammozoo.training.recipe import load
 
 FILES = {
     "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",
-    "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv",
+    "splits.json", "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv",
 }  # fmt: skip
 
 
@@ -52,9 +52,9 @@ def test_json(command, tiny, tmp_path: Path) -> None:
     assert content["run"] == "run"
     assert content["seconds"] > 0
     assert content["scores"] == json.loads((tmp_path / "run/scores.json").read_text())
-    for score in content["scores"].values():
+    for name, score in content["scores"].items():
         assert set(score) == {"value", "low", "high", "n"}
-        assert score["n"] == 12
+        assert score["n"] == (10 if name == "beta" else 12)
     assert "Synthetic data" in (tmp_path / "run/README.md").read_text()
 
 
@@ -125,7 +125,13 @@ def test_every_score_can_be_computed_again_from_the_predictions(tiny_run) -> Non
         "f1": metrics.f1_score(truth, decided, zero_division=0.0),
     }
     scores = json.loads((tiny_run.path / "scores.json").read_text())
-    assert {name: score["value"] for name, score in scores.items()} == pytest.approx(again, abs=1e-12)
+    assert {name: scores[name]["value"] for name in again} == pytest.approx(again, abs=1e-12)
+    rows = {
+        part: [row for row in _table(tiny_run.path / "predictions.csv") if row["part"] == part]
+        for part in ("train", "val")
+    }
+    right = {part: sum(row["label"] == row["decision"] for row in found) / len(found) for part, found in rows.items()}
+    assert scores["beta"]["value"] == pytest.approx(right["train"] / right["val"])
 
 
 def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
@@ -141,6 +147,7 @@ def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
         "predictions.csv",
         "scores.json",
         "holdout/split.csv",
+        "splits.json",
     ):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     clock = {"seconds", "rate"}
@@ -153,6 +160,58 @@ def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
     )
     assert a == b
     assert len(a) == 2
+
+
+def test_a_report_comes_with_it(command, tiny, tmp_path: Path) -> None:
+    tiny = [word for word in tiny if word != "--no-report"]
+    answer = command("train", *tiny, "--out", "run")
+    assert answer.code == 0, answer.err
+    assert "report.html" in answer.out
+    assert "CLAIM" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_split_of_another_run(command, tiny, tiny_run, tmp_path: Path) -> None:
+    """The same test images, though everything else may differ."""
+    answer = command("train", *tiny, "--seed", "5", "--split", tiny_run.path / "splits.json", "--out", "again")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "again" / "splits.json").read_bytes() == (tiny_run.path / "splits.json").read_bytes()
+    assert command("compare", tiny_run.path, "again").code == 0
+
+
+def test_a_split_from_nnunet(command, tiny, tmp_path: Path) -> None:
+    """Its folds are tested, and each gets a validation part by group, which nnU-Net does not have."""
+    cases = [f"phantom-0-{number:05d}" for number in range(60)]
+    folds = [{"train": cases[20:], "val": cases[:20]}, {"train": cases[:20], "val": cases[20:40]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
+    answer = command("train", *tiny, "--split", "splits_final.json", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    counts = {
+        (s["name"], part): sum(s[part].values()) for s in answer.json["splits"] for part in ("train", "val", "test")
+    }
+    assert counts["fold-0", "test"] == counts["fold-1", "test"] == 20
+    assert 6 <= counts["fold-0", "val"] <= 12 and counts["fold-0", "train"] + counts["fold-0", "val"] == 40
+    (tmp_path / "other.csv").write_text("sample,part\nphantom-0-00001,train\nnowhere.png,test\n")
+    command("train", *tiny, "--split", "other.csv").refused(2, "1 images", "nowhere.png")
+    command("train", *tiny, "--split", "none.json").refused(3, "none.json")
+    command("train", *tiny, "--split", "splits_final.json", "--folds", "3").refused(2, "choose one")
+
+
+def test_nested_folds(command, tiny, tmp_path: Path) -> None:
+    """Outer folds test each image once, by the inner model that was best on its own validation part."""
+    answer = command("train", *tiny, "--folds", "2", "--set", "split.inner=2", "--out", "nested", "--json")
+    assert answer.code == 0, answer.err
+    rows = _table(tmp_path / "nested" / "predictions.csv")
+    tested = [row for row in rows if row["part"] == "test"]
+    assert len(tested) == len({row["sample"] for row in tested}) == 60
+    assert len({row["fold"] for row in tested}) == 2 and len({row["fold"] for row in rows}) == 4
+    for outer in ("fold-0", "fold-1"):
+        (told,) = {row["fold"] for row in tested if row["fold"].startswith(outer)}
+        losses = {
+            inner: min(float(row["val_loss"]) for row in _table(tmp_path / "nested" / outer / inner / "history.csv"))
+            for inner in ("inner-0", "inner-1")
+        }
+        assert told == f"{outer}/{min(losses, key=losses.__getitem__)}"
+    assert command("report", "nested", "--no-heatmaps").code == 0
 
 
 # How it says no
@@ -311,5 +370,5 @@ def test_ctrl_c(tiny, tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["status"] == "interrupted"
     assert facts["ended"] >= facts["started"]
-    assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt"}
+    assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt", "splits.json"}
     assert load(str(tmp_path / "run/recipe.yaml")).epochs == 5000

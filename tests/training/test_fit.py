@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -89,6 +89,15 @@ def test_the_weights_of_the_best_epoch_remain() -> None:
     assert max(row.epoch for row in rows if row.best) == best.epoch
     loss = Loss(material.labels[material.split.train], 2, True, CPU.device)
     assert validate(model, recipe, material, material.split.val, loss, CPU)[0] == best.val_loss
+
+
+@pytest.mark.parametrize(("monitor", "choose"), [("auc", max), ("brier", min), ("loss", min)])
+def test_a_score_may_improve_either_way(monitor: str, choose: Callable[..., float]) -> None:
+    """The best epoch is the one that the metric's own direction says; the history holds the metric's own value."""
+    _, rows = _trained(_recipe(monitor=monitor, epochs=4, batch=8), _material())
+    values = [row.monitor for row in rows]
+    assert all(value >= 0 for value in values)
+    assert [row for row in rows if row.best][-1].monitor == choose(values)
 
 
 def test_patience_ends_it_early_with_the_best_weights() -> None:

@@ -19,8 +19,8 @@ def compare_runs(
     """Tell which run is better, with what certainty."""
     from mammozoo.errors import UsageError
     from mammozoo.evaluation.compare import Contender, compare
+    from mammozoo.evaluation.predictions import read_test_predictions
     from mammozoo.plugins import registry
-    from mammozoo.training.predictions import read_test_predictions
 
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("One run is named twice.")

@@ -31,12 +31,14 @@ def train(
     device: str = typer.Option(None, help="auto, cpu, cuda or mps."),
     out: Path = typer.Option(None, help="Folder of the run; must be new or empty."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1."),
+    report: bool = typer.Option(True, "--report/--no-report", help="Write report.html into the run."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo import experiment
     from mammozoo.plan import plan
+    from mammozoo.report.page import write_report
     from mammozoo.training.recipe import load
 
     flags = {
@@ -53,6 +55,8 @@ def train(
             content = _dry(plan(resolved, shown))
         else:
             run = experiment.train(resolved, out, shown)
+            if report:
+                write_report(run.path, progress=shown)
     finally:
         shown.stop()
     if dry_run:
@@ -65,7 +69,8 @@ def train(
     for stamp in run.facts["stamps"]:
         note(f"! {stamp}")
     print_scores(run.facts["scores"])
-    typer.echo(f"{run.path} ({seconds:.0f} s)\nTry: mammozoo predict IMAGE --model {run.path}")
+    written = f", {run.path / 'report.html'}" if report else ""
+    typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mammozoo.data.reading import read_image, read_mask
 from mammozoo.data.sample import Dataset
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.localisation import find_masks
+from mammozoo.evaluation.predictions import read_predictions
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,12 @@ def of_run(folder: Path, part: str, dataset: Dataset) -> list[Case]:
 
     Raises:
         NotFoundError: the run has no predictions, or the data set no such sample.
-        IncompatibleError: the data set gives a sample another class than the run did.
+        IncompatibleError: the table is damaged, or the data set gives a sample another class than the run did.
     """
-    try:
-        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as handle:
-            rows = [
-                (row["sample"], row["label"], int(row["group"]), row["fold"])
-                for row in csv.DictReader(handle)
-                if row["part"] == part
-            ]
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no complete run at '{folder}': it has no predictions.csv.") from None
-    except (KeyError, ValueError) as error:
-        raise IncompatibleError(f"'{folder / 'predictions.csv'}' is not a run's: {error}.") from None
-    return _of_samples(dataset, rows)
+    found = read_predictions(folder).of(part)
+    labels = [found.outcome.classes[number] for number in found.outcome.labels]
+    rows = zip(found.samples.tolist(), labels, found.outcome.groups.tolist(), found.folds.tolist(), strict=True)
+    return _of_samples(dataset, list(rows))
 
 
 def free_stems(names: Sequence[str]) -> list[str]:

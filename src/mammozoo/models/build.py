@@ -33,9 +33,19 @@ class Lineage:
 
 
 def build_backbone(name: str) -> Backbone:
-    """The backbone that `name[:options]` names, with random weights."""
+    """The backbone that `name[:options]` names, with random weights.
+
+    Raises:
+        NotFoundError, UsageError: no such backbone or option.
+        IncompatibleError: its library cannot build it without its own pooling or head.
+    """
     spec = parse(name)
-    return call(registry().get("backbones", spec.name).build, spec)
+    try:
+        return call(registry().get("backbones", spec.name).build, spec)
+    except (AssertionError, AttributeError, TypeError) as error:
+        raise IncompatibleError(
+            f"Backbone '{name}' cannot be built without its own classifier ({error or type(error).__name__})."
+        ) from error
 
 
 def build_model(

@@ -9,7 +9,7 @@ import numpy as np
 from mammozoo.evaluation.intervals import DRAWS
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.claim import Answer
-from mammozoo.report.content import Content, auc_of, part_of
+from mammozoo.report.content import Content, auc_of
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
 from mammozoo.report.settings import weights_without_path
@@ -150,11 +150,7 @@ def _training(content: Content) -> dict[int, Answer]:
 
 
 def _evaluation(content: Content, gallery: Gallery) -> dict[int, Answer]:
-    per_fold = [
-        area
-        for fold in content.folds
-        if (area := auc_of(part_of(content.outcome, [image.fold == fold.name for image in content.images]))) is not None
-    ]
+    per_fold = [area for fold in content.folds if (area := auc_of(content.of_fold(fold.name))) is not None]
     found = {
         28: Answer(f"{listed(list(content.scores))}. Each is in the table of scores."),
         29: Answer(

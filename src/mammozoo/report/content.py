@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mammozoo.data.sample import DatasetInfo
 from mammozoo.data.splits import PARTS, Split
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.scores import Score
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
@@ -65,7 +66,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a report is written from. `images` and `outcome` are in one order: by fold, as the run wrote them."""
+    """All that a report is written from. `images` and `outcome` are in one order."""
 
     run: Run
     config: ModelConfig
@@ -74,6 +75,10 @@ class Content:
     outcome: Outcome
     scores: Mapping[str, Score]
     info: DatasetInfo | None
+
+    def of_fold(self, name: str) -> Outcome:
+        """The outcome of one fold's test images."""
+        return self.outcome.take(np.flatnonzero([image.fold == name for image in self.images]))
 
     @property
     def recipe(self) -> Recipe:
@@ -106,17 +111,15 @@ def read(folder: Path) -> Content:
         )
     config = read_config(folder)
     try:
-        images = tuple(
-            _tested(row, config.classes) for row in _rows(folder / "predictions.csv") if row["part"] == "test"
-        )
+        tested = read_predictions(folder).of("test")
         scores = _scores(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
-        names = list(dict.fromkeys(image.fold for image in images))
+        names = sorted(set(tested.folds.tolist()))
         folds = tuple(_fold(folder, name) for name in names)
     except (OSError, KeyError, ValueError) as error:
         raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
-    if not images:
+    if not len(tested):
         raise IncompatibleError(f"The run at '{folder}' has no test image in its predictions.csv.")
-    return Content(run, config, folds, images, _outcome(images, config.classes), scores, _info(run.recipe))
+    return Content(run, config, folds, _images(tested), tested.outcome, scores, _info(run.recipe))
 
 
 def auc_of(outcome: Outcome) -> float | None:
@@ -130,32 +133,24 @@ def auc_of(outcome: Outcome) -> float | None:
     return float(roc_auc_score(outcome.labels, outcome.probabilities, multi_class="ovr"))
 
 
-def part_of(outcome: Outcome, keep: Sequence[bool]) -> Outcome:
-    """The samples of `outcome` where `keep` is true."""
-    k = np.asarray(keep, bool)
-    return Outcome(
-        outcome.classes, outcome.labels[k], outcome.probabilities[k], outcome.decisions[k], outcome.groups[k]
-    )
-
-
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
 
 
-def _tested(row: Mapping[str, str], classes: Sequence[str]) -> Tested:
-    p = {name: float(row[f"p_{name}"]) for name in classes}
-    patient = row.get("patient", "")
-    return Tested(row["sample"], row["fold"], int(row["group"]), patient, row["label"], row["decision"], p)
-
-
-def _outcome(images: Sequence[Tested], classes: tuple[str, ...]) -> Outcome:
-    return Outcome(
-        classes,
-        np.array([classes.index(image.label) for image in images], np.intp),
-        np.array([[image.p[name] for name in classes] for image in images], np.float64),
-        np.array([classes.index(image.decision) for image in images], np.intp),
-        np.array([image.group for image in images], np.intp),
+def _images(tested: Predictions) -> tuple[Tested, ...]:
+    o = tested.outcome
+    return tuple(
+        Tested(
+            str(tested.samples[i]),
+            str(tested.folds[i]),
+            int(o.groups[i]),
+            str(tested.patients[i]),
+            o.classes[o.labels[i]],
+            o.classes[o.decisions[i]],
+            dict(zip(o.classes, o.probabilities[i].tolist(), strict=True)),
+        )
+        for i in range(len(tested))
     )
 
 

@@ -16,7 +16,7 @@ from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.report import claim, curves, plots
 from mammozoo.report.answers import answers, listed
-from mammozoo.report.content import Content, Fold, auc_of, part_of, read
+from mammozoo.report.content import Content, Fold, auc_of, read
 from mammozoo.report.mistakes import Gallery, show
 from mammozoo.report.separation import counts, separation
 from mammozoo.report.settings import settings
@@ -112,7 +112,7 @@ def _confusion(content: Content) -> list[tuple[str, list[tuple[int, float]], int
 def _fold_row(content: Content, fold: Fold) -> dict[str, Any]:
     """What the table of trainings says of one fold."""
     best = [row for row in fold.history if row["best"] == "True"]
-    keep = [image.fold == fold.name for image in content.images]
+    outcome = content.of_fold(fold.name)
     cut = fold.config.thresholds.get(fold.config.threshold)
     return {
         "name": fold.name,
@@ -121,8 +121,8 @@ def _fold_row(content: Content, fold: Fold) -> dict[str, Any]:
         "val_loss": float(best[-1]["val_loss"]) if best else None,
         "monitor": float(best[-1]["monitor"]) if best else None,
         "seconds": sum(float(row.get("seconds") or 0) for row in fold.history),
-        "tested": sum(keep),
-        "auc": auc_of(part_of(content.outcome, keep)),
+        "tested": len(outcome),
+        "auc": auc_of(outcome),
         "threshold": cut.value if cut else None,
         "chosen_on": cut.chosen_on if cut else "",
         "temperature": fold.config.calibration.temperature if fold.config.calibration else None,

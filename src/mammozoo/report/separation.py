@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mammozoo.data.splits import PARTS
 from mammozoo.plan import LEAKY
 from mammozoo.report.content import Content
+from mammozoo.training.recipe import SplitPlan
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,12 @@ class Separation:
 
 def separation(content: Content) -> Separation:
     """The statement for a run; groups and digests are taken from `split.csv` again."""
-    split, folds = content.recipe.split, content.folds
-    if split.folds > 1:
-        method = (
-            f"{split.folds}-fold cross-validation, stratified by class: every image is tested once; {split.val:.0%} of all "
-            f"images, cut from the training side, are for validation. Split seed {split.seed}."
-        )
-    else:
-        method = (
-            f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation. "
-            f"Split seed {split.seed}."
-        )
+    folds = content.folds
     crossing = sum(fold.crossing() for fold in folds)
     leaky = crossing > 0 or LEAKY in content.facts.get("stamps", ())
-    return Separation(method, _level(content), tuple(_checks(content, crossing)), crossing, leaky)
+    return Separation(
+        _method(content.recipe.split), _level(content), tuple(_checks(content, crossing)), crossing, leaky
+    )
 
 
 def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
@@ -56,6 +49,30 @@ def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
     return rows
 
 
+def _method(split: SplitPlan) -> str:
+    lacking = (
+        f"Where it has no validation part, {split.val:.0%} of all images were cut from the training side by group."
+    )
+    if split.file is not None:
+        return f"Taken from the file {split.file.name}. {lacking} Split seed {split.seed}."
+    if split.official:
+        return f"The data set's own split. {lacking} Split seed {split.seed}."
+    if split.inner > 1:
+        return (
+            f"Nested cross-validation, stratified by class: {split.folds} outer folds, in each {split.inner} inner ones. The inner "
+            f"folds validate and choose, the outer ones test every image once. Split seed {split.seed}."
+        )
+    if split.folds > 1:
+        return (
+            f"{split.folds}-fold cross-validation, stratified by class: every image is tested once; {split.val:.0%} of all "
+            f"images, cut from the training side, are for validation. Split seed {split.seed}."
+        )
+    return (
+        f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation. "
+        f"Split seed {split.seed}."
+    )
+
+
 def _level(content: Content) -> str:
     by = content.recipe.split.by
     if by == "image":
@@ -66,7 +83,17 @@ def _level(content: Content) -> str:
         return "Generated images are independent of each other; each is a group of its own."
     return (
         "A group stays in one part. A group is a patient, where the data set names patients, joined with near-duplicate "
-        f"images, as mammozoo {content.facts['mammozoo']} finds them by perceptual hashes."
+        f"images, as mammozoo {content.facts['mammozoo']} finds them{_rule(content)}."
+    )
+
+
+def _rule(content: Content) -> str:
+    rule = content.facts.get("near_duplicates")
+    if not rule:
+        return ""
+    return (
+        f": perceptual hashes that differ in at most {rule['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
+        f"hash differs in at most {rule['view_bits']} bits and whose pixels correlate by {rule['correlation']:g} or more"
     )
 
 

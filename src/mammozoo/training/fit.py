@@ -84,6 +84,7 @@ def fit(
     augment = [build(name) for name in recipe.augment]
     seed = recipe.seed
     rows: list[EpochRow] = []
+    sign = direction(recipe.monitor)
     best_value, best_state, stale = -np.inf, copy.deepcopy(model.state_dict()), 0
     epoch = 0
     for number, phase in enumerate(recipe.all_phases()):
@@ -115,13 +116,14 @@ def fit(
                 total, seen = total + value * len(labels), seen + len(labels)
                 on_batch(len(labels))
             trained = time.perf_counter() - started
-            val_loss, value = validate(model, recipe, material, val, loss, engine)
-            if not (np.isfinite(val_loss) and np.isfinite(value)):
-                what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (recipe.monitor, value)
+            val_loss, monitored = validate(model, recipe, material, val, loss, engine)
+            if not (np.isfinite(val_loss) and np.isfinite(monitored)):
+                what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (recipe.monitor, monitored)
                 raise FailedError(
                     f"The validation {what} became {got} in epoch {epoch + 1} at learning rate {phase.lr:g}. Try a "
                     "smaller --lr, --set precision=fp32 or --set monitor=loss."
                 )
+            value = sign * monitored
             best = value > best_value
             if best:
                 best_value, best_state, stale = value, copy.deepcopy(model.state_dict()), 0
@@ -134,7 +136,7 @@ def fit(
                 lr=float(optimizer.param_groups[0]["lr"]),
                 train_loss=total / seen,
                 val_loss=val_loss,
-                monitor=val_loss if recipe.monitor == "loss" else value,
+                monitor=monitored,
                 best=best,
                 seconds=time.perf_counter() - started,
                 rate=seen / trained,
@@ -168,17 +170,23 @@ def validate(
     loss: Loss,
     engine: Engine,
 ) -> tuple[float, float]:
-    """(loss, value to be maximised) on the validation part."""
+    """(loss, monitored value) on the validation part."""
     loader = batches(material.pixels, material.labels, indices, recipe.batch)
     logits, labels = engine.logits(model, loader, model.backbone.input)
     val_loss = float(loss(logits.to(engine.device), labels.to(engine.device)))
     if recipe.monitor == "loss" or not np.isfinite(val_loss):
-        return val_loss, -val_loss
+        return val_loss, val_loss
     metric = registry().get("metrics", recipe.monitor)
     p = probabilities(logits).numpy()
     outcome = Outcome(model.classes, labels.numpy(), p, decide(p, 0.5), np.arange(len(p)))
-    value = metric.value(outcome)
-    return val_loss, value if metric.higher_is_better else -value
+    return val_loss, metric.value(outcome)
+
+
+def direction(monitor: str) -> int:
+    """1 where a model improves as `monitor` rises, −1 where it improves as it falls, as the loss does."""
+    if monitor == "loss":
+        return -1
+    return 1 if registry().get("metrics", monitor).higher_is_better else -1
 
 
 def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:
