@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
 
-from mammozoo.evaluation.intervals import DRAWS, bounds, resample_all
+from mammozoo.evaluation.intervals import DRAWS, interval_all
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import Values
@@ -78,11 +78,11 @@ def cover(metrics: list[Metric], truth: Values, groups: int, area: float, repeti
     found, values = np.full((2, repetitions, len(metrics), 2), np.nan), np.full((repetitions, len(metrics)), np.nan)
     for i in range(repetitions):
         outcome = simulate(rng, groups, area)
-        values[i] = [metric.value(outcome) for metric in metrics]
         by_image = dataclasses.replace(outcome, groups=np.arange(len(outcome)))
         for kind, view in enumerate((outcome, by_image)):
-            draws = resample_all(metrics, view, DRAWS, i)
-            found[kind, i] = [bounds(draws[metric.name]) for metric in metrics]
+            scores = interval_all(metrics, view, seed=i)
+            values[i] = [scores[metric.name][0] for metric in metrics]
+            found[kind, i] = [scores[metric.name][1] for metric in metrics]
     low, high = found[..., 0], found[..., 1]
     defined = np.isfinite(low)
     held = np.where(defined, (low <= truth) & (truth <= high), np.nan)

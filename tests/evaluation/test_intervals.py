@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mammozoo.evaluation import resampling
-from mammozoo.evaluation.intervals import interval
+from mammozoo.evaluation.intervals import bca, interval
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.resampling import leave_out
 from mammozoo_basics.metrics import METRICS
 
 METRIC = {metric.name: metric for metric in METRICS}
@@ -88,3 +90,55 @@ def test_undefined_has_no_bounds() -> None:
     assert all(map(math.isnan, interval(METRIC["auc"], one_class, draws=50)))
     never = Metric("never", "", lambda o: float("nan"))
     assert all(map(math.isnan, interval(never, o, draws=50)))
+
+
+def test_bca_is_that_of_scipy() -> None:
+    """On one distribution of draws, each image a group; the widening for few groups is nothing with a million of them."""
+    rng = np.random.default_rng(0)
+    data = rng.exponential(size=40)
+    theirs = stats.bootstrap((data,), np.mean, n_resamples=2000, method="BCa", rng=rng)
+    without = (data.sum() - data) / 39
+    ours = bca(theirs.bootstrap_distribution, data.mean(), without, 10**9)
+    assert ours == pytest.approx(theirs.confidence_interval, abs=1e-3)
+
+
+def test_a_symmetric_case_by_hand() -> None:
+    """No bias, no skewness: the percentiles; with 12 groups of the rarer class those of √(12/11) · 2.201 = 2.299 deviations."""
+    draws, jackknife = np.arange(1.0, 10000), np.array([4000.0, 5000, 6000])
+    assert bca(draws, 5000, jackknife, 10**9) == pytest.approx((250.95, 9749.05), abs=1)
+    share = stats.norm.cdf(-2.2990)
+    assert bca(draws, 5000, jackknife, 12) == pytest.approx((10000 * share, 10000 * (1 - share)), abs=2)
+
+
+def test_a_score_above_most_draws_moves_the_interval_up() -> None:
+    draws, jackknife = np.arange(1.0, 10000), np.array([4000.0, 5000, 6000])
+    low, high = bca(draws, 6000, jackknife, 10**9)
+    z0 = stats.norm.ppf(0.6)
+    assert (low, high) == pytest.approx(
+        (10000 * stats.norm.cdf(2 * z0 - 1.96), 10000 * stats.norm.cdf(2 * z0 + 1.96)), rel=0.01
+    )
+
+
+def test_draws_that_all_agree_bound_nothing() -> None:
+    """No miss among twelve images does not say that there will be none."""
+    o = outcome(12)
+    right = dataclasses.replace(o, decisions=o.labels)
+    assert METRIC["accuracy"].value(right) == 1
+    assert all(map(math.isnan, interval(METRIC["accuracy"], right)))
+
+
+def test_a_class_in_one_group_bounds_nothing() -> None:
+    o = outcome(20)
+    labels = np.zeros(20, np.intp)
+    labels[3] = 1
+    assert all(map(math.isnan, interval(METRIC["auc"], dataclasses.replace(o, labels=labels))))
+
+
+@pytest.mark.parametrize("groups", [7, 199, 200, 450])
+def test_each_group_is_left_out_once(groups: int) -> None:
+    o = copies(outcome(groups), 2, one_group=True)
+    times = np.concatenate([chunk.times for chunk in leave_out(o, 0)])
+    assert times.shape == (min(groups, 200), groups)
+    assert ((times == 0).sum(axis=0) == 1).all() and ((times == 0) | (times == 1)).all()
+    if groups <= 200:
+        assert ((times == 0).sum(axis=1) == 1).all()

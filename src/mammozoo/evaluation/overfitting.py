@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.evaluation.intervals import DRAWS, LEVEL
+from mammozoo.evaluation.intervals import DRAWS, bca
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.scores import Score
 
@@ -21,14 +21,13 @@ def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
     of_train, of_val = index[: len(train)], index[len(train) :]
     counts = np.stack([*_hits(train, of_train, index.max() + 1), *_hits(val, of_val, index.max() + 1)], axis=1)
     draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = _ratio(counts.sum(axis=0, keepdims=True))[0]
-        values = _ratio(draws.astype(np.float64) @ counts)
-    values = values[np.isfinite(values)]
-    if not np.isfinite(value) or len(values) < DRAWS / 2:
-        return Score(float(value) if np.isfinite(value) else None, None, None, len(val))
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Score(float(value), float(low), float(high), len(val))
+    total = counts.sum(axis=0)
+    value = float(_ratio(total[None])[0])
+    if not np.isfinite(value):
+        return Score(None, None, None, len(val))
+    low, high = bca(_ratio(draws.astype(np.float64) @ counts), value, _ratio(total - counts), len(np.unique(of_val)))
+    known = np.isfinite(low)
+    return Score(value, low if known else None, high if known else None, len(val))
 
 
 def _hits(
@@ -42,5 +41,6 @@ def _hits(
 
 def _ratio(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(B, 4) hits and n of train, hits and n of val → (B,) ratio of the accuracies."""
-    ratio: npt.NDArray[np.float64] = (sums[:, 0] / sums[:, 1]) / (sums[:, 2] / sums[:, 3])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio: npt.NDArray[np.float64] = (sums[:, 0] / sums[:, 1]) / (sums[:, 2] / sums[:, 3])
     return ratio

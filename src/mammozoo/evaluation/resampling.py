@@ -22,6 +22,7 @@ Counts = npt.NDArray[np.int32]
 PerSample = Callable[[Outcome], Values]
 
 CELLS = 200_000  # draws × samples of one chunk: it stays in the processor's cache
+BLOCKS = 200  # of groups that a jackknife leaves out in turn; enough for a skewness
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +186,17 @@ def draw(outcome: Outcome, draws: int, seed: int) -> Iterator[Resamples]:
         cells = picks + count * np.arange(rows, dtype=np.int32)[:, None]
         times = np.bincount(cells.ravel(), minlength=rows * count).astype(np.int32)
         yield Resamples(source, times.reshape(rows, count))
+
+
+def leave_out(outcome: Outcome, seed: int) -> Iterator[Resamples]:
+    """The jackknife over groups, in chunks: everything but one group; from `BLOCKS` groups on, everything but a block of them."""
+    source = Source(outcome)
+    blocks = min(source.groups, BLOCKS)
+    block = np.random.default_rng(seed).permutation(source.groups) % blocks
+    chunk = max(1, CELLS // len(outcome))
+    for start in range(0, blocks, chunk):
+        number = np.arange(start, min(start + chunk, blocks))
+        yield Resamples(source, (block != number[:, None]).astype(np.int32))
 
 
 def share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from mammozoo.evaluation.intervals import DRAWS, bounds, resample_all
+from mammozoo.evaluation.intervals import interval_all
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.plugins import registry
 
@@ -32,14 +32,10 @@ def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
     All intervals are on the same draws of groups.
     """
     metrics = [item.value for item in registry().items("metrics").values()]
-    draws = resample_all(metrics, outcome, DRAWS, seed)
-    scores = {}
-    for metric in metrics:
-        for key, number in metric.keys(outcome.classes).items():
-            view = outcome if number is None else outcome.one_against_rest(number)
-            low, high = bounds(draws[key])
-            scores[key] = Score(_finite(metric.value(view)), _finite(low), _finite(high), len(outcome))
-    return scores
+    return {
+        key: Score(_finite(value), _finite(low), _finite(high), len(outcome))
+        for key, (value, (low, high)) in interval_all(metrics, outcome, seed=seed).items()
+    }
 
 
 def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]]:

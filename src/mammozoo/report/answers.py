@@ -154,7 +154,7 @@ def _evaluation(content: Content, gallery: Gallery) -> dict[int, Answer]:
     found = {
         28: Answer(f"{listed(list(content.scores))}. Each is in the table of scores."),
         29: Answer(
-            f"95 % percentile intervals from a bootstrap over groups, {DRAWS:,} draws. No hypothesis was tested."
+            f"95 % intervals: BCa bootstrap over groups, {DRAWS:,} draws, widened for few groups. No hypothesis was tested."
         ),
         32: Answer(
             "Internal testing only, on "

@@ -60,7 +60,7 @@ def _table(config: ModelConfig) -> str:
         value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
         bounds = "" if score["low"] is None else f"{score['low']:.3f}–{score['high']:.3f}"
         rows.append(f"| {name} | {value} | {bounds} | {score['n']} |")
-    return "\n".join(rows) + "\n\nIntervals: percentile bootstrap over groups, 2,000 draws."
+    return "\n".join(rows) + "\n\nIntervals: BCa bootstrap over groups, 2,000 draws, widened for few groups."
 
 
 def _thresholds(config: ModelConfig) -> str:
