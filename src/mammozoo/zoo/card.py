@@ -36,7 +36,7 @@ def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
         *([_thresholds(config)] if config.thresholds else []),
         "## Use",
         "```\nmammozoo predict image.png --model THIS_FOLDER\n```",
-        f"`config.json` lists perceptual hashes of the {len(training.seen)} images that the weights have seen, so that "
+        f"`config.json` lists {len(training.seen)} perceptual hashes, those of all images that the weights have seen, so that "
         "`mammozoo evaluate` can tell whether a test set is new to them."
         if training.seen
         else "",
