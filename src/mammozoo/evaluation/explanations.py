@@ -23,7 +23,7 @@ from mammozoo.data.transform import build
 from mammozoo.errors import ConflictError, MammozooError, UsageError
 from mammozoo.evaluation.cases import Case
 from mammozoo.evaluation.explain import heat, opinion, side_by_side
-from mammozoo.evaluation.localisation import Localisation, Mean, localise, mean
+from mammozoo.evaluation.localisation import Localisation, localise, mean
 from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation
 from mammozoo.files import write_bytes
 from mammozoo.models.config import ModelConfig
@@ -167,8 +167,7 @@ def _summary(results: Sequence[Explanation]) -> dict[str, Any]:
     scored = [(r.place, r.case.group) for r in results if r.place is not None]
 
     def over(value: Callable[[Localisation], float]) -> dict[str, Any]:
-        result: Mean = mean([value(place) for place, _ in scored], [group for _, group in scored])
-        return dataclasses.asdict(result)
+        return dataclasses.asdict(mean([value(place) for place, _ in scored], [group for _, group in scored]))
 
     return {
         "heat_inside": over(lambda place: place.heat_inside),

@@ -31,9 +31,7 @@ Interval = tuple[float, float]
 _NONE = (float("nan"), float("nan"))
 
 
-def interval(
-    metric: Metric, outcome: Outcome, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
-) -> Interval:
+def interval(metric: Metric, outcome: Outcome, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0) -> Interval:
     """The (low, high) bounds of `metric` on `outcome`.
 
     NaN where the draws cannot tell: the score is undefined in most of them, the same in all of them (no miss among
@@ -64,6 +62,16 @@ def interval_all(
             value = metric.value(views[number])
             found[key] = value, bca(values[key], value, without[key], few[number], level)
     return found
+
+
+def interval_of_sums(
+    sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """The bounds of what `statistic` makes of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
+    count = len(sums)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+    total = sums.sum(axis=0)
+    return bca(statistic(times @ sums), float(statistic(total[None])[0]), statistic(total - sums), few, level)
 
 
 def resample(metric: Metric, outcome: Outcome, draws: int, seed: int) -> Values:

@@ -20,11 +20,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mammozoo.data.reading import IMAGE_SUFFIXES
+from mammozoo.evaluation.intervals import interval_of_sums
+from mammozoo.evaluation.scores import Score, score
 
 #: How far outside the mask a point still hits, as a share of the longer side: the customary 15 pixels, of the 500
 #: that the pictures of PASCAL VOC have, for which it was chosen.
 TOLERANCE = 15 / 500
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,6 @@ class Localisation:
     hit: bool
     hit_by_chance: float
     hit_center: bool
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over n samples with its 95 % interval; None where there is no sample, no interval of a single group."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 def localise(heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Localisation | None:
@@ -90,20 +81,22 @@ def find_masks(image: Path) -> list[Path]:
     )
 
 
-def mean(values: Sequence[float], groups: Sequence[int], seed: int = 0) -> Mean:
-    """The mean with the percentile interval of a bootstrap that draws whole groups (Efron & Tibshirani 1993, ch. 13).
+def mean(values: Sequence[float], groups: Sequence[int]) -> Score:
+    """The mean with its 95 % interval over groups.
 
     Args:
         values: (n,) one for each sample.
         groups: (n,) group numbers; samples of one group are not independent.
     """
     if not values:
-        return Mean(None, None, None, 0)
+        return Score(None, None, None, 0)
     x = np.asarray(values, dtype=np.float64)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
-    sums, counts = np.bincount(place, x), np.bincount(place)
-    if len(counts) < 2:
-        return Mean(float(x.mean()), None, None, len(x))
-    times = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
-    low, high = np.quantile((times @ sums) / (times @ counts), [0.025, 0.975])
-    return Mean(float(x.mean()), float(low), float(high), len(x))
+    sums = np.stack([np.bincount(place, x), np.bincount(place)], axis=1).astype(np.float64)
+    return score(float(x.mean()), interval_of_sums(sums, _quotient, len(sums)), len(x))
+
+
+def _quotient(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(B, 2) sums and counts → (B,) means."""
+    means: npt.NDArray[np.float64] = sums[:, 0] / sums[:, 1]
+    return means

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.evaluation.intervals import DRAWS, bca
+from mammozoo.evaluation.intervals import interval_of_sums
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.scores import Score
+from mammozoo.evaluation.scores import Score, score
 
 
 def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
@@ -20,14 +20,8 @@ def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
     _, index = np.unique(groups, return_inverse=True)
     of_train, of_val = index[: len(train)], index[len(train) :]
     counts = np.stack([*_hits(train, of_train, index.max() + 1), *_hits(val, of_val, index.max() + 1)], axis=1)
-    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
-    total = counts.sum(axis=0)
-    value = float(_ratio(total[None])[0])
-    if not np.isfinite(value):
-        return Score(None, None, None, len(val))
-    low, high = bca(_ratio(draws.astype(np.float64) @ counts), value, _ratio(total - counts), len(np.unique(of_val)))
-    known = np.isfinite(low)
-    return Score(value, low if known else None, high if known else None, len(val))
+    value = float(_ratio(counts.sum(axis=0, keepdims=True))[0])
+    return score(value, interval_of_sums(counts, _ratio, len(np.unique(of_val)), seed=seed), len(val))
 
 
 def _hits(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
-from mammozoo.evaluation.intervals import interval_all
+from mammozoo.evaluation.intervals import Interval, interval_all
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.plugins import registry
 
@@ -33,8 +34,8 @@ def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
     """
     metrics = [item.value for item in registry().items("metrics").values()]
     return {
-        key: Score(_finite(value), _finite(low), _finite(high), len(outcome))
-        for key, (value, (low, high)) in interval_all(metrics, outcome, seed=seed).items()
+        key: score(value, interval, len(outcome))
+        for key, (value, interval) in interval_all(metrics, outcome, seed=seed).items()
     }
 
 
@@ -43,5 +44,11 @@ def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]
     return {name: dataclasses.asdict(score) for name, score in scores.items()}
 
 
+def score(value: float, interval: Interval, n: int) -> Score:
+    """A score of numbers that may be NaN or infinite."""
+    low, high = interval
+    return Score(_finite(value), _finite(low), _finite(high), n)
+
+
 def _finite(value: float) -> float | None:
-    return float(value) if value == value else None
+    return float(value) if math.isfinite(value) else None
