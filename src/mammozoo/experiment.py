@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from mammozoo.data import splits
 from mammozoo.data.collection import open_data, seen_before
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.loading import batches
-from mammozoo.data.profile import fit_profile
 from mammozoo.data.split_file import write_splits
-from mammozoo.data.splits import Split
-from mammozoo.errors import MammozooError
-from mammozoo.evaluation.abstention import choose_abstention
-from mammozoo.evaluation.calibration import fit_temperature
+from mammozoo.errors import FailedError, MammozooError
 from mammozoo.evaluation.overfitting import overfitting
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
-from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
-from mammozoo.models.build import (
-    load_model,
-    round_weights,
-    save_model,
-)
-from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
+from mammozoo.models.build import load_model
+from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.engine import choose_engine
 from mammozoo.models.model import probabilities
 from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.training.fit import EpochRow, Material, direction, fit, predict
+from mammozoo.training.checkpoint import Stopped
+from mammozoo.training.fit import EpochRow, direction
 from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run, plugins_of, refuse_occupied, write_table
+from mammozoo.training.run import Run, refuse_occupied, write_table
+from mammozoo.training.team import Team, current_team, gather_team
+from mammozoo.trial import Surroundings, Trial, carry_out, finished
 from mammozoo.zoo.card import write_card
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,32 +45,75 @@ class Evaluation:
     stamps: tuple[str, ...]
 
 
-def train(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Run:
     """Carry out a recipe; the result is its run directory.
 
-    A run that fails or is interrupted keeps its folder, and `run.json` says so.
+    A run that fails, is interrupted or killed keeps its folder; `resume` goes on with it. Once `stop` says so, training ends after
+    the batch under way.
 
     Raises:
         MammozooError: with the reason.
+        Stopped: `stop` said so.
         KeyboardInterrupt: after the run was marked.
     """
-    progress = progress or Progress()
-    if out is not None:
+    if out is not None and current_team().leads:
         refuse_occupied(out)
+    return _train(recipe, lambda: Run.create(recipe, out), progress or Progress(), stop)
+
+
+def resume(path: Path, progress: Progress | None = None, *, stop: Callable[[], bool] = lambda: False) -> Run:
+    """Go on with the run at `path`, however it ended; the result has the bytes of one that was never interrupted.
+
+    Raises:
+        NotFoundError: there is no run.
+        ConflictError: it is complete.
+        IncompatibleError: it was begun with another version, or its data have changed.
+    """
+    run = Run.open(path)
+
+    def again() -> Run:
+        run.resume()
+        return run
+
+    if run.facts.get("status") == "done":
+        again()
+    return _train(run.recipe, again, progress or Progress(), stop)
+
+
+def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool]) -> Run:
+    team = gather_team(recipe.device)
+    if not team.leads:
+        progress = Progress()
     prepared = plan(recipe, progress)
     prepared.build()  # what the strategy or the head refuses, they refuse before there is a folder
-    run = Run.create(recipe, out)
+    if not team.leads:
+        idle = Run(Path(), recipe, {})  # the leading process writes; this one trains along
+        _carry_out(prepared, idle, progress, stop, team)
+        return idle
+    run = begin()
     try:
-        _carry_out(prepared, run, progress)
+        _carry_out(prepared, run, progress, stop, team)
     except KeyboardInterrupt:
         run.close("interrupted")
         raise
+    except Stopped:
+        run.close("interrupted", "stopped by a signal")
+        raise Stopped(run.path.as_posix()) from None
     except (MammozooError, OSError) as error:
         known = error if isinstance(error, MammozooError) else disk_error(error, run.path)
         run.close("failed", str(known))
         raise known from error
     except BaseException as error:
         run.close("failed", f"{type(error).__name__}: {error}")
+        if team.size > 1 and isinstance(error, RuntimeError):
+            first = str(error).partition("\n")[0]
+            raise FailedError(f"Another process of the team ended, so this one cannot go on ({first}).") from error
         raise
     registry().notify("run_end", run=run)
     return run
@@ -135,41 +168,49 @@ def own_predictions(run: Path, threshold: str | None = None) -> Evaluation:
     return Evaluation(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """One trained fold: its model's config, its best epoch, and its rows of `predictions.csv`."""
-
-    split: Split
-    config: ModelConfig
-    best: EpochRow
-    rows: list[dict[str, Any]]
-
-
-def _carry_out(prepared: Plan, run: Run, progress: Progress) -> None:
+def _carry_out(prepared: Plan, run: Run, progress: Progress, stop: Callable[[], bool], team: Team) -> None:
     recipe, data = prepared.recipe, prepared.data
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
-    run.save(
-        device=str(prepared.engine.device),
-        precision=prepared.engine.precision,
-        threads=torch.get_num_threads(),
-        stamps=prepared.stamps,
-        weights=prepared.lineage.weights,
-        images=len(data.samples),
-        groups=len(np.unique(data.groups)),
-        near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
-        splits=prepared.split_counts(),
-    )
-    write_splits(run.path / "splits.json", prepared.splits, data.names)
-    fits = [_fit_one(prepared, split, run, progress) for split in prepared.splits]
+    if team.leads:
+        run.save(
+            device=str(prepared.engine.device),
+            precision=prepared.engine.precision,
+            threads=torch.get_num_threads(),
+            processes=team.size,
+            stamps=prepared.stamps,
+            weights=prepared.lineage.weights,
+            images=len(data.samples),
+            groups=len(np.unique(data.groups)),
+            near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
+            splits=prepared.split_counts(),
+        )
+        write_splits(run.path / "splits.json", prepared.splits, data.names)
+
+    def on_epoch(row: EpochRow) -> None:
+        if team.leads:
+            registry().notify("epoch_end", run=run, row=row)
+
+    around = Surroundings(progress, on_epoch, stop, team)
+    trials = []
+    for split in prepared.splits:
+        folder = run.path / split.name
+        known = finished(folder, split) if team.leads else None
+        if not team.tell(known is not None):
+            known = carry_out(prepared, split, folder, around)
+        trials.append(known)
+    if team.leads:
+        _conclude(recipe, run, [trial for trial in trials if trial is not None])
+
+
+def _conclude(recipe: Recipe, run: Run, trials: list[Trial]) -> None:
+    """From complete trials to a complete run: its predictions, its model, its scores, its card."""
     # Of the inner folds of one outer fold the one that was best on its own validation part reports, and of all folds it
     # stands for the run.
-    sign = direction(recipe.monitor)
-    reporting: dict[str, _Fit] = {}
-    for fit_ in sorted(fits, key=lambda f: f.best.monitor * sign):
-        reporting[fit_.split.outer] = fit_
-    chosen = max(reporting.values(), key=lambda f: f.best.monitor * sign)
-    told = {f.split.name for f in reporting.values()}
-    rows = [row for f in fits for row in f.rows if row["part"] != "test" or f.split.name in told]
+    ranked = sorted(trials, key=lambda trial: trial.monitor * direction(recipe.monitor))
+    reporting = {trial.split.outer: trial for trial in ranked}
+    told = {trial.split.name for trial in reporting.values()}
+    chosen = [trial for trial in ranked if trial.split.name in told][-1]
+    rows = [row for trial in trials for row in trial.rows if row["part"] != "test" or trial.split.name in told]
     write_table(run.path / "predictions.csv", rows)
     write_bytes(run.path / "model.safetensors", (run.path / chosen.split.name / "model.safetensors").read_bytes())
     write_json(run.path / "config.json", chosen.config.to_json())
@@ -190,104 +231,3 @@ def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
     if len(train):
         scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
     return scores
-
-
-def _fit_one(prepared: Plan, split: Split, run: Run, progress: Progress) -> _Fit:
-    recipe, data, engine = prepared.recipe, prepared.data, prepared.engine
-    model, chosen = prepared.build()
-    material = Material(data.images.pixels, data.labels, data.names, split)
-    epochs = sum(phase.epochs for phase in recipe.all_phases())
-    progress.start(f"training {split.name}" if len(prepared.splits) > 1 else "training", epochs * len(split.train))
-
-    def on_epoch(row: EpochRow) -> None:
-        log.info(
-            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
-            row.split,
-            row.epoch,
-            row.train_loss,
-            row.val_loss,
-            recipe.monitor,
-            row.monitor,
-            " (best)" if row.best else "",
-            row.lr,
-        )
-        progress.epoch(row)
-        registry().notify("epoch_end", run=run, row=row)
-
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        rows = fit(model, chosen, recipe, material, engine, progress.advance, on_epoch)
-    run.write_history(split.name, rows)
-    stored = torch.float16 if recipe.store == "fp16" else torch.float32
-    round_weights(model, stored)
-    logits = {part: predict(model, material, split.part(part), recipe.batch, engine) for part in splits.PARTS}
-    config = _describe(prepared, split, logits["val"])
-    save_model(model, config, run.path / split.name, stored)
-    write_table(
-        run.path / split.name / "split.csv",
-        [
-            {"sample": data.names[i], "group": int(data.groups[i]), "part": part}
-            for part in splits.PARTS
-            for i in split.part(part)
-        ],
-    )
-    table = [
-        row
-        for part in splits.PARTS
-        for row in predictions_of(
-            data,
-            split.name,
-            part,
-            split.part(part),
-            probabilities(logits[part], config.temperature).numpy(),
-            config.cut(),
-        ).rows()
-    ]
-    return _Fit(split, config, [row for row in rows if row.best][-1], table)
-
-
-def _describe(prepared: Plan, split: Split, val: torch.Tensor) -> ModelConfig:
-    """The config of a fold's model; every choice in it comes from the validation part's logits."""
-    recipe, data = prepared.recipe, prepared.data
-    labels = data.labels[split.val]
-    calibration = None
-    if recipe.calibration == "temperature":
-        calibration = Calibration(temperature=fit_temperature(val, labels), chosen_on="validation")
-    p = probabilities(val, calibration.temperature if calibration else 1.0).numpy()
-    thresholds = {}
-    if len(data.classes) == 2:
-        thresholds = {
-            rule: Threshold(
-                value=choose_threshold(rule, labels, p[:, 1]), chosen_on="nothing" if rule == "half" else "validation"
-            )
-            for rule in dict.fromkeys((*RULES, recipe.threshold))
-        }
-    cut = thresholds[recipe.threshold].value if thresholds else 0.5
-    used = np.concatenate([split.train, split.val])
-    info = data.dataset.info
-    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
-    return ModelConfig(
-        name=recipe.name,
-        backbone=recipe.backbone,
-        strategy=recipe.strategy,
-        head=recipe.head,
-        classes=data.classes,
-        input=prepared.input,
-        thresholds=thresholds,
-        threshold=recipe.threshold if thresholds else "",
-        calibration=calibration,
-        abstention=choose_abstention(p, cut, recipe.abstain),
-        guard=fit_profile(data.images.features[used]),
-        training=Training(
-            dataset=recipe.dataset,
-            modality=info.modality,
-            synthetic=info.synthetic or prepared.lineage.synthetic,
-            images={part: len(split.part(part)) for part in splits.PARTS},
-            split_sha256=split.digest(data.names),
-            weights=prepared.lineage.weights,
-            seed=recipe.seed,
-            seen=tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
-        ),
-        stamps=prepared.stamps,
-        plugins=plugins_of(recipe),
-    )

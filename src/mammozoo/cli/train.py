@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +35,23 @@ def train(
     seed: int = typer.Option(None, help="Seed of everything random."),
     device: str = typer.Option(None, help="auto, cpu, cuda or mps."),
     out: Path = typer.Option(None, help="Folder of the run; must be new or empty."),
+    resume: Path = typer.Option(None, metavar="RUN", help="Go on with a run that was killed or stopped."),
+    gpus: int = typer.Option(
+        1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
+    ),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1."),
     report: bool = typer.Option(True, "--report/--no-report", help="Write report.html into the run."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
+    if gpus > 1 and "RANK" not in os.environ:
+        raise typer.Exit(_launch(gpus))
     from mammozoo import experiment
+    from mammozoo.errors import UsageError
     from mammozoo.plan import plan
     from mammozoo.report.page import write_report
+    from mammozoo.training.checkpoint import Stopped
     from mammozoo.training.recipe import load
 
     flags = {
@@ -47,6 +60,8 @@ def train(
         "split.file": split, "seed": seed, "device": device,
     }  # fmt: skip
     overrides = _settings(settings) | {key: value for key, value in flags.items() if value is not None}
+    if resume is not None and (recipe or out or dry_run or overrides):
+        raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
     started = time.perf_counter()
     shown = progress()
@@ -54,9 +69,19 @@ def train(
         if dry_run:
             content = _dry(plan(resolved, shown))
         else:
-            run = experiment.train(resolved, out, shown)
+            with _stopping() as stop:
+                run = (
+                    experiment.resume(resume, shown, stop=stop)
+                    if resume
+                    else experiment.train(resolved, out, shown, stop=stop)
+                )
+            if not run.facts:  # of a process that trained along
+                return
             if report:
                 write_report(run.path, progress=shown)
+    except Stopped as stopped:
+        note(f"mammozoo: stopped by a signal. Go on with: mammozoo train --resume {stopped}")
+        raise typer.Exit(143) from None
     finally:
         shown.stop()
     if dry_run:
@@ -71,6 +96,54 @@ def train(
     print_scores(run.facts["scores"])
     written = f", {run.path / 'report.html'}" if report else ""
     typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM came, as Slurm sends it before a job's time is over: training then ends after the batch under way.
+
+    A second one ends the process at once. Of several processes the leading one keeps the state; the others are ended by the
+    launcher.
+    """
+    asked: list[int] = []
+
+    def note_it(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGTERM, note_it)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _launch(processes: int) -> int:
+    """Run this very command in several processes through torch's launcher; the exit code of the first that failed."""
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its tables say less than our one line
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id="mammozoo", rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.2,
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)("-m", "mammozoo", *sys.argv[1:])
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            note(
+                f"mammozoo: process {rank + 1} of {processes} was ended by signal {-failure.exitcode}; the others were stopped."
+            )
+        return failure.exitcode if failure.exitcode > 0 else 1
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

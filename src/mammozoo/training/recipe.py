@@ -98,6 +98,9 @@ class Recipe(_Part):
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
     """Statistics of batch norms whose weights train; `auto` freezes them where they were folded into the weights."""
 
+    sync_batch_norm: bool = False
+    """In several processes on GPUs: batch statistics over the whole batch, not over each process's share."""
+
     size: tuple[int, int] | None = None
     """(height, width); one number stands for both; None for the backbone's own."""
     color: Literal["grey", "rgb"] = "grey"

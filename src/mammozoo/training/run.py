@@ -8,7 +8,8 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── predictions.csv   a row for each sample of each fold, with its part
 ├── scores.json       metric → value, 95 % interval, n
 ├── report.html       all of it on one page
-├── fold-0/           split.csv · history.csv · model.safetensors · config.json
+├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json
+│                     and, while it trains, last.safetensors: what `--resume` goes on from
 ├── model.safetensors ┐
 ├── config.json       ├ the model that `--model RUN` means
 └── README.md         ┘ its card
@@ -24,7 +25,7 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -83,16 +84,32 @@ class Run:
         run = cls(path, recipe, {"schema": 1, "status": "running", **surroundings(recipe)})
         write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
         run.save()
+        run._start_log()
+        return run
+
+    def resume(self) -> None:
+        """Go on with a run that was killed, stopped or failed.
+
+        Raises:
+            ConflictError: it is complete.
+        """
+        if self.facts.get("status") == "done":
+            raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
+        for ended in ("ended", "reason"):
+            self.facts.pop(ended, None)
+        self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
+        self._start_log()
+
+    def _start_log(self) -> None:
         try:
-            run._log = _Log(path / "log.txt", encoding="utf-8")
+            self._log = _Log(self.path / "log.txt", encoding="utf-8")
         except OSError as error:
-            raise disk_error(error, path / "log.txt") from error
-        run._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            raise disk_error(error, self.path / "log.txt") from error
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("mammozoo")
-        logger.addHandler(run._log)
+        logger.addHandler(self._log)
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)  # a notebook has chosen no level, and log.txt would stay empty
-        return run
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -121,10 +138,6 @@ class Run:
             self._log.close()
             self._log = None
         self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
-
-    def write_history(self, split: str, rows: Sequence[EpochRow]) -> None:
-        """`history.csv` of one fit."""
-        write_table(self.path / split / "history.csv", [vars_of(row) for row in rows])
 
 
 def refuse_occupied(path: Path) -> None:

@@ -1,0 +1,173 @@
+"""Where a fit stands, kept on disk after every epoch: a killed run goes on from there, with the same bytes.
+
+fold-0/last.safetensors    model.*       what can change in the model: trainable parameters, and buffers
+                           best.*        the same at the best epoch so far
+                           optimizer.*   moments and steps
+                           rng           torch's generator, for dropout
+                           (header)      phase, epoch, batch, losses so far, history, scheduler, learning rates
+
+One file, written atomically: a kill at any moment leaves the old state or the new one. Read as safetensors, never as
+pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from mammozoo.errors import IncompatibleError, NotVerifiedError
+from mammozoo.files import write_bytes
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass
+class Place:
+    """How far a fit has come.
+
+    Attributes:
+        phase, of_phase: number of the phase, and epochs done in it.
+        epoch: epochs done in all.
+        batch: batches done of the epoch under way; `total` and `seen` are their summed loss and images.
+        best: highest monitored value so far (with the sign that makes higher better); None before the first epoch.
+        stale: epochs since then.
+        rows: the history.
+    """
+
+    phase: int = 0
+    of_phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    seen: int = 0
+    best: float | None = None
+    stale: int = 0
+    rows: list[Any] = field(default_factory=list)
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """A fit ended early because it was asked to; its state is kept. Names the run to resume."""
+
+
+class Keeper:
+    """The file of one fit's state.
+
+    `key` says what the fit depends on (recipe, split, versions); a state with another key is refused. Once `stop` says so the
+    fit keeps its state after the batch under way and raises `Stopped`.
+    """
+
+    def __init__(self, path: Path, key: str, stop: Callable[[], bool] = lambda: False):
+        self.path, self.key, self.stop = path, key, stop
+
+    def save(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the state on disk."""
+        header = json.dumps({"key": self.key, **facts})
+        content = safetensors.torch.save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata={"fit": header}
+        )
+        write_bytes(self.path, content)
+
+    def load(self) -> tuple[State, dict[str, Any]] | None:
+        """The state on disk; None where there is none.
+
+        Raises:
+            IncompatibleError: it is of another recipe, split or version.
+            NotVerifiedError: the file is damaged.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {})["fit"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+            raise NotVerifiedError(
+                f"'{self.path}' is not a sound state of a fit: {error}. Remove it to start this fit again."
+            ) from None
+        if facts["key"] != self.key:
+            raise IncompatibleError(
+                f"'{self.path}' was kept under another recipe, split or version of torch or mammozoo; going on would not give "
+                "the run that it began. Remove it to start this fit again."
+            )
+        return tensors, facts
+
+    def drop(self) -> None:
+        """Remove the file: the fit is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+def moving(model: nn.Module) -> State:
+    """Copies of what training can change in a model: parameters that learn, and buffers."""
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    buffers = {name for name, _ in model.named_buffers()}
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name in learning | buffers}
+
+
+@torch.no_grad()
+def put_back(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """The reverse of `moving`.
+
+    Raises:
+        IncompatibleError: the state is of another model.
+    """
+    own = model.state_dict()
+    if missing := [name for name in state if name not in own or own[name].shape != state[name].shape]:
+        raise IncompatibleError(f"The kept state does not fit the model: {', '.join(missing[:3])}.")
+    for name, tensor in state.items():
+        own[name].copy_(tensor)
+
+
+def pack(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
+    """Names with a prefix, as the file has them."""
+    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> State:
+    """The reverse of `pack`."""
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[State, list[dict[str, Any]]]:
+    """(tensors by `number.name`, settings of each parameter group); numbers count parameters over all groups."""
+    content = optimizer.state_dict()
+    tensors = {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, values in content["state"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in content["param_groups"]]
+    return tensors, groups
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: list[dict[str, Any]]) -> None:
+    """The reverse of `pack_optimizer`, on a fresh optimizer over the same parameters."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    fresh = optimizer.state_dict()["param_groups"]
+    if len(fresh) != len(groups):
+        raise IncompatibleError("The kept state has other parameter groups than the strategy makes now.")
+    merged = [
+        {
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()},
+            "params": own["params"],
+        }
+        for kept, own in zip(groups, fresh, strict=True)
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": merged})
+
+
+def as_facts(place: Place) -> dict[str, Any]:
+    """A place as JSON."""
+    return dataclasses.asdict(place)

@@ -1,0 +1,196 @@
+"""One fit of a plan: a model trained on a split, described, saved, and tried on each of its parts.
+
+Everything that a fit leaves behind is in its own folder, so that a fit that is complete is known by its folder, and never done
+again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import mammozoo
+from mammozoo.data import splits
+from mammozoo.data.profile import fit_profile
+from mammozoo.data.splits import Split
+from mammozoo.evaluation.abstention import choose_abstention
+from mammozoo.evaluation.calibration import fit_temperature
+from mammozoo.evaluation.predictions import predictions_of
+from mammozoo.evaluation.thresholds import RULES, choose_threshold
+from mammozoo.models.build import round_weights, save_model
+from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
+from mammozoo.models.model import probabilities
+from mammozoo.plan import Plan
+from mammozoo.progress import Progress
+from mammozoo.training.checkpoint import Keeper
+from mammozoo.training.fit import EpochRow, Material, fit, predict
+from mammozoo.training.run import plugins_of, vars_of, write_table
+from mammozoo.training.team import ALONE, Team
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A complete fit: its split, its model's config, the monitored value of its best epoch, and its rows of `predictions.csv`."""
+
+    split: Split
+    config: ModelConfig
+    monitor: float
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a fit is told and asked while it runs: whom to report to, when to stop, with whom it works."""
+
+    progress: Progress = field(default_factory=Progress)
+    on_epoch: Callable[[EpochRow], object] = lambda row: None
+    stop: Callable[[], bool] = lambda: False
+    team: Team = ALONE
+
+
+def finished(folder: Path, split: Split) -> Trial | None:
+    """The trial that `folder` holds; None where there is none, or none that came to its end."""
+    if not (folder / "predictions.csv").is_file():  # what a trial writes last
+        return None
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as handle:
+        rows: list[dict[str, Any]] = list(csv.DictReader(handle))
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as handle:
+        best = [row for row in csv.DictReader(handle) if row["best"] == "True"][-1]
+    return Trial(split, read_config(folder), float(best["monitor"]), rows)
+
+
+def carry_out(prepared: Plan, split: Split, folder: Path, around: Surroundings) -> Trial | None:
+    """Train on a split and write its folder; None in a process that does not lead its team.
+
+    A fit that was begun in `folder` goes on from the state that was kept there.
+
+    Raises:
+        FailedError, Stopped: as `fit`.
+    """
+    recipe, data, engine, team = prepared.recipe, prepared.data, prepared.engine, around.team
+    model, chosen = prepared.build()
+    material = Material(data.images.pixels, data.labels, data.names, split)
+    epochs = sum(phase.epochs for phase in recipe.all_phases())
+    title = f"training {split.name}" if len(prepared.splits) > 1 else "training"
+    around.progress.start(title, epochs * len(split.train) // team.size)
+
+    def on_epoch(row: EpochRow) -> None:
+        log.info(
+            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
+            row.split,
+            row.epoch,
+            row.train_loss,
+            row.val_loss,
+            recipe.monitor,
+            row.monitor,
+            " (best)" if row.best else "",
+            row.lr,
+        )
+        around.progress.epoch(row)
+        around.on_epoch(row)
+
+    keeper = Keeper(folder / "last.safetensors", _key(prepared, split), around.stop)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        rows = fit(model, chosen, recipe, material, engine, around.progress.advance, on_epoch, keeper=keeper, team=team)
+    stored = torch.float16 if recipe.store == "fp16" else torch.float32
+    round_weights(model, stored)
+    logits = {part: predict(model, material, split.part(part), recipe.batch, engine, team) for part in splits.PARTS}
+    if not team.leads:
+        return None
+    config = describe(prepared, split, logits["val"])
+    write_table(folder / "history.csv", [vars_of(row) for row in rows])
+    save_model(model, config, folder, stored)
+    write_table(
+        folder / "split.csv",
+        [
+            {"sample": data.names[i], "group": int(data.groups[i]), "part": part}
+            for part in splits.PARTS
+            for i in split.part(part)
+        ],
+    )
+    table = [
+        row
+        for part in splits.PARTS
+        for row in predictions_of(
+            data,
+            split.name,
+            part,
+            split.part(part),
+            probabilities(logits[part], config.temperature).numpy(),
+            config.cut(),
+        ).rows()
+    ]
+    write_table(folder / "predictions.csv", table)
+    keeper.drop()
+    return Trial(split, config, [row for row in rows if row.best][-1].monitor, table)
+
+
+def _key(prepared: Plan, split: Split) -> str:
+    """What a kept state depends on: all of the recipe but where the data lie, the split, and the versions."""
+    recipe = prepared.recipe.model_dump_json(exclude={"root", "workers", "device"})
+    parts = [
+        recipe,
+        split.digest(prepared.data.names),
+        prepared.engine.precision,
+        torch.__version__,
+        mammozoo.__version__,
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def describe(prepared: Plan, split: Split, val: torch.Tensor) -> ModelConfig:
+    """The config of a fold's model; every choice in it comes from the validation part's logits."""
+    recipe, data = prepared.recipe, prepared.data
+    labels = data.labels[split.val]
+    calibration = None
+    if recipe.calibration == "temperature":
+        calibration = Calibration(temperature=fit_temperature(val, labels), chosen_on="validation")
+    p = probabilities(val, calibration.temperature if calibration else 1.0).numpy()
+    thresholds = {}
+    if len(data.classes) == 2:
+        thresholds = {
+            rule: Threshold(
+                value=choose_threshold(rule, labels, p[:, 1]), chosen_on="nothing" if rule == "half" else "validation"
+            )
+            for rule in dict.fromkeys((*RULES, recipe.threshold))
+        }
+    cut = thresholds[recipe.threshold].value if thresholds else 0.5
+    used = np.concatenate([split.train, split.val])
+    info = data.dataset.info
+    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
+    return ModelConfig(
+        name=recipe.name,
+        backbone=recipe.backbone,
+        strategy=recipe.strategy,
+        head=recipe.head,
+        classes=data.classes,
+        input=prepared.input,
+        thresholds=thresholds,
+        threshold=recipe.threshold if thresholds else "",
+        calibration=calibration,
+        abstention=choose_abstention(p, cut, recipe.abstain),
+        guard=fit_profile(data.images.features[used]),
+        training=Training(
+            dataset=recipe.dataset,
+            modality=info.modality,
+            synthetic=info.synthetic or prepared.lineage.synthetic,
+            images={part: len(split.part(part)) for part in splits.PARTS},
+            split_sha256=split.digest(data.names),
+            weights=prepared.lineage.weights,
+            seed=recipe.seed,
+            seen=tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
+        ),
+        stamps=prepared.stamps,
+        plugins=plugins_of(recipe),
+    )
