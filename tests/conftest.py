@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network by accident
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from threads, and neighbours lose much
+os.environ["MAMMOZOO_CACHE"] = tempfile.mkdtemp(prefix="mammozoo-tests-")  # nobody's own cache is touched
 os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is not under test
 
 import torch
@@ -21,6 +25,7 @@ from mammozoo.training.recipe import load
 from mammozoo.training.run import Run
 
 torch.set_num_threads(1)
+atexit.register(shutil.rmtree, os.environ["MAMMOZOO_CACHE"], ignore_errors=True)
 
 #: A recipe that trains in two seconds.
 TINY = {

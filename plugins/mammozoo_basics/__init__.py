@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mammozoo import BackboneSpec, HeadSpec, Metric, Strategy, TransformSpec, hookimpl
+from mammozoo import hookimpl
+
+if TYPE_CHECKING:  # each hook imports what it gives, so that a command pays only for what it asks for
+    from mammozoo import BackboneSpec, HeadSpec, Metric, Strategy, TransformSpec
 
 
 @hookimpl
 def register_backbones() -> Iterable[BackboneSpec]:
     """Every convolutional network of timm, and torchvision's under `torchvision/`."""
-    from mammozoo_basics import timm_backbone, torchvision_backbone
+    from mammozoo_basics.catalogue import timm_specs, torchvision_specs
 
-    return [*timm_backbone.specs(), *torchvision_backbone.specs()]
+    return [*timm_specs(), *torchvision_specs()]
 
 
 @hookimpl

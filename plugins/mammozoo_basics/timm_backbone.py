@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -17,7 +16,6 @@ from mammozoo.data.input import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
     Backbone,
-    BackboneSpec,
     Followed,
     Make,
     load_exactly,
@@ -111,15 +109,12 @@ class TimmBackbone(Backbone):
         return None
 
 
-def specs() -> Iterator[BackboneSpec]:
-    """One spec for each network that timm lists; one that makes no feature maps is refused when a head is put on it."""
-    for name in timm.list_models():
-        yield BackboneSpec(
-            name, "timm", functools.partial(TimmBackbone, name), imagenet=functools.partial(_imagenet, name)
-        )
+def load_imagenet(name: str, backbone: Backbone) -> None:
+    """Put timm's default weights of `name` into a built backbone.
 
-
-def _imagenet(name: str, backbone: Backbone) -> None:
+    Raises:
+        UnreachableError: they are neither cached nor to be had.
+    """
     backbone.load_pretrained(load_from_hub(timm.get_pretrained_cfg(name), name))
 
 

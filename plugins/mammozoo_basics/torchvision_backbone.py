@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 import torchvision
@@ -13,15 +12,11 @@ from mammozoo.data.input import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
     Backbone,
-    BackboneSpec,
     Followed,
     Make,
     load_exactly,
     output_shapes,
 )
-
-#: Families with `features`; timm has all the others.
-_FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
 
 
 class TorchvisionBackbone(Backbone):
@@ -71,11 +66,3 @@ class TorchvisionBackbone(Backbone):
     def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load torchvision's own weights of this network, with or without its classifier."""
         load_exactly(self, {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")})
-
-
-def specs() -> Iterator[BackboneSpec]:
-    """One spec for each network of torchvision's that has `features`."""
-    for name in torchvision.models.list_models(module=torchvision.models):
-        if name.startswith(_FAMILIES):
-            # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
-            yield BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(TorchvisionBackbone, name))

@@ -26,6 +26,8 @@ from torch import nn
 
 from mammozoo import Model, Strategy
 from mammozoo.errors import IncompatibleError
+from mammozoo_drs.norm import lean
+from mammozoo_drs.scaling import scale
 
 
 class DrsLayer(nn.Module):
@@ -39,14 +41,13 @@ class DrsLayer(nn.Module):
         self.depth_bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
-        """The scaled representation, in y's own dtype: float32 parameters would promote all that follows."""
+        """The scaled representation, in y's own dtype: float32 would promote all that follows."""
         if y.shape[1:] != (self.depth_weight.shape[1], *self.spatial_weight.shape[2:]):
             raise IncompatibleError(
                 f"A DRS layer made for {self.depth_weight.shape[1]} × {tuple(self.spatial_weight.shape[2:])} "
                 f"(channels × positions) met {y.shape[1]} × {tuple(y.shape[2:])}: a DRS model has one input size."
             )
-        spatial = torch.addcmul(self.spatial_bias.to(y.dtype), self.spatial_weight.to(y.dtype), y)
-        return torch.addcmul(self.depth_bias.to(y.dtype), self.depth_weight.to(y.dtype), spatial)
+        return scale(y, self.spatial_weight, self.spatial_bias, self.depth_weight, self.depth_bias)
 
 
 class Drs(Strategy):
@@ -59,8 +60,12 @@ class Drs(Strategy):
         self.rate = rate
 
     def adapt(self, model: Model) -> None:
-        """Insert a layer into every block; where a block has no final activation, at its end."""
+        """Insert a layer into every block; where a block has no final activation, at its end.
+
+        The batch norms become lean: gradients pass through all of them, and while frozen they need not keep their inputs.
+        """
         model.backbone.insert_before_final_activations(DrsLayer)
+        lean(model.backbone)
 
     def trainable(self, model: Model) -> Iterable[nn.Parameter]:
         """The parameters of the inserted layers."""

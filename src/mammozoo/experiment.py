@@ -13,7 +13,7 @@ from mammozoo.data.collection import open_data, seen_before
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.loading import batches
 from mammozoo.data.split_file import write_splits
-from mammozoo.errors import FailedError, MammozooError
+from mammozoo.errors import FailedError, MammozooError, UsageError
 from mammozoo.evaluation.overfitting import overfitting
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
@@ -27,11 +27,20 @@ from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.fit import EpochRow, direction
+from mammozoo.training.jobs import spread
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, refuse_occupied, write_table
-from mammozoo.training.team import Team, current_team, gather_team
-from mammozoo.trial import Surroundings, Trial, carry_out, finished
+from mammozoo.training.team import current_team, gather_team
+from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished
 from mammozoo.zoo.card import write_card
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How many fits at once, and who runs them (`mammozoo.training.jobs`)."""
+
+    count: int = 1
+    backend: str = "loky"
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ def train(
     progress: Progress | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
+    jobs: Jobs = Jobs(),
 ) -> Run:
     """Carry out a recipe; the result is its run directory.
 
@@ -64,10 +74,16 @@ def train(
     """
     if out is not None and current_team().leads:
         refuse_occupied(out)
-    return _train(recipe, lambda: Run.create(recipe, out), progress or Progress(), stop)
+    return _train(recipe, lambda: Run.create(recipe, out), progress or Progress(), stop, jobs)
 
 
-def resume(path: Path, progress: Progress | None = None, *, stop: Callable[[], bool] = lambda: False) -> Run:
+def resume(
+    path: Path,
+    progress: Progress | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    jobs: Jobs = Jobs(),
+) -> Run:
     """Go on with the run at `path`, however it ended; the result has the bytes of one that was never interrupted.
 
     Raises:
@@ -83,22 +99,28 @@ def resume(path: Path, progress: Progress | None = None, *, stop: Callable[[], b
 
     if run.facts.get("status") == "done":
         again()
-    return _train(run.recipe, again, progress or Progress(), stop)
+    return _train(run.recipe, again, progress or Progress(), stop, jobs)
 
 
-def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool]) -> Run:
+def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs) -> Run:
     team = gather_team(recipe.device)
+    if team.size > 1 and jobs.count > 1:
+        raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
     if not team.leads:
         progress = Progress()
     prepared = plan(recipe, progress)
     prepared.build()  # what the strategy or the head refuses, they refuse before there is a folder
     if not team.leads:
         idle = Run(Path(), recipe, {})  # the leading process writes; this one trains along
-        _carry_out(prepared, idle, progress, stop, team)
+        _carry_out(prepared, idle, Surroundings(team=team), jobs)
         return idle
     run = begin()
+
+    def on_epoch(row: EpochRow) -> None:
+        registry().notify("epoch_end", run=run, row=row)
+
     try:
-        _carry_out(prepared, run, progress, stop, team)
+        _carry_out(prepared, run, Surroundings(progress, on_epoch, stop, team), jobs)
     except KeyboardInterrupt:
         run.close("interrupted")
         raise
@@ -168,8 +190,8 @@ def own_predictions(run: Path, threshold: str | None = None) -> Evaluation:
     return Evaluation(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
 
 
-def _carry_out(prepared: Plan, run: Run, progress: Progress, stop: Callable[[], bool], team: Team) -> None:
-    recipe, data = prepared.recipe, prepared.data
+def _carry_out(prepared: Plan, run: Run, around: Surroundings, jobs: Jobs) -> None:
+    recipe, data, team = prepared.recipe, prepared.data, around.team
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
     if team.leads:
         run.save(
@@ -177,6 +199,7 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress, stop: Callable[[], 
             precision=prepared.engine.precision,
             threads=torch.get_num_threads(),
             processes=team.size,
+            jobs=jobs.count,
             stamps=prepared.stamps,
             weights=prepared.lineage.weights,
             images=len(data.samples),
@@ -185,40 +208,73 @@ def _carry_out(prepared: Plan, run: Run, progress: Progress, stop: Callable[[], 
             splits=prepared.split_counts(),
         )
         write_splits(run.path / "splits.json", prepared.splits, data.names)
-
-    def on_epoch(row: EpochRow) -> None:
-        if team.leads:
-            registry().notify("epoch_end", run=run, row=row)
-
-    around = Surroundings(progress, on_epoch, stop, team)
-    trials = []
-    for split in prepared.splits:
-        folder = run.path / split.name
-        known = finished(folder, split) if team.leads else None
-        if not team.tell(known is not None):
-            known = carry_out(prepared, split, folder, around)
-        trials.append(known)
+    every = attempts(prepared)
+    complete: dict[str, Trial] = {}
     if team.leads:
-        _conclude(recipe, run, [trial for trial in trials if trial is not None])
+        complete = {a.name: t for a in every if (t := finished(run.path / a.name, a)) is not None}
+    known = set(team.tell(list(complete)))
+    missing = [attempt for attempt in every if attempt.name not in known]
+    if jobs.count > 1 and len(missing) > 1:
+        complete |= _side_by_side(prepared, run, missing, around, jobs)
+    else:
+        for attempt in missing:
+            trial = carry_out(prepared, attempt, run.path / attempt.name, around)
+            if trial is not None:
+                complete[attempt.name] = trial
+    if team.leads:
+        _conclude(recipe, run, [complete[attempt.name] for attempt in every])
+
+
+def _side_by_side(
+    prepared: Plan, run: Run, missing: list[Attempt], around: Surroundings, jobs: Jobs
+) -> dict[str, Trial]:
+    """Fits in processes of their own; their epochs are told when a fit is complete."""
+    around.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
+    tasks = [(prepared, attempt, run.path / attempt.name, Surroundings()) for attempt in missing]
+    complete = {}
+    for trial in spread(carry_out, tasks, jobs.count, jobs.backend):
+        for row in trial.history:
+            around.on_epoch(row)
+        around.progress.note(f"  {trial.attempt.name}: best {prepared.recipe.monitor} {trial.monitor:.4f}")
+        around.progress.advance()
+        complete[trial.attempt.name] = trial
+    return complete
 
 
 def _conclude(recipe: Recipe, run: Run, trials: list[Trial]) -> None:
     """From complete trials to a complete run: its predictions, its model, its scores, its card."""
-    # Of the inner folds of one outer fold the one that was best on its own validation part reports, and of all folds it
-    # stands for the run.
-    ranked = sorted(trials, key=lambda trial: trial.monitor * direction(recipe.monitor))
-    reporting = {trial.split.outer: trial for trial in ranked}
-    told = {trial.split.name for trial in reporting.values()}
-    chosen = [trial for trial in ranked if trial.split.name in told][-1]
-    rows = [row for trial in trials for row in trial.rows if row["part"] != "test" or trial.split.name in told]
-    write_table(run.path / "predictions.csv", rows)
-    write_bytes(run.path / "model.safetensors", (run.path / chosen.split.name / "model.safetensors").read_bytes())
+    # Of all fits with one test part (points of a grid, repeats, inner folds) the one that was best on its own validation
+    # part reports; of those that report, the best stands for the run.
+    sign = direction(recipe.monitor)
+    reporting: dict[str, Trial] = {}
+    for trial in trials:
+        best = reporting.setdefault(trial.attempt.split.outer, trial)
+        if trial.monitor * sign > best.monitor * sign:
+            reporting[trial.attempt.split.outer] = trial
+    chosen = max(reporting.values(), key=lambda trial: trial.monitor * sign)
+    write_table(run.path / "predictions.csv", [row for trial in reporting.values() for row in trial.rows])
+    if len(trials) > len(reporting):
+        told = {trial.attempt.name for trial in reporting.values()}
+        write_table(
+            run.path / "attempts.csv",
+            [
+                {
+                    "fit": t.attempt.name,
+                    "split": t.attempt.split.name,
+                    **t.attempt.point,
+                    f"validation {recipe.monitor}": t.monitor,
+                    "reports": t.attempt.name in told,
+                }
+                for t in trials
+            ],
+        )
+    write_bytes(run.path / "model.safetensors", (run.path / chosen.attempt.name / "model.safetensors").read_bytes())
     write_json(run.path / "config.json", chosen.config.to_json())
     scores = as_json(score_run(run.path, seed=recipe.seed))
     config = chosen.config.model_copy(update={"scores": scores})
     write_json(run.path / "config.json", config.to_json())
     write_json(run.path / "scores.json", scores)
-    run.save(scores=scores, model={"fold": chosen.split.name, "sha256": sha256(run.path / "model.safetensors")})
+    run.save(scores=scores, model={"fold": chosen.attempt.name, "sha256": sha256(run.path / "model.safetensors")})
     write_text(run.path / "README.md", write_card(config, run.facts))
     run.close("done")
 

@@ -49,13 +49,14 @@ class Plan:
     lineage: Lineage
     starting_state: dict[str, torch.Tensor]
 
-    def build(self) -> tuple[Model, Composite]:
-        """A fresh model with the starting weights; its head is drawn from the recipe's seed."""
+    def build(self, recipe: Recipe | None = None) -> tuple[Model, Composite]:
+        """A fresh model with the starting weights; its head is drawn from the seed. `recipe` is a point of the plan's own."""
+        recipe = recipe or self.recipe
         with torch.random.fork_rng():
-            torch.manual_seed(self.recipe.seed)
-            backbone = build_backbone(self.recipe.backbone)
+            torch.manual_seed(recipe.seed)
+            backbone = build_backbone(recipe.backbone)
             backbone.load_state_dict(self.starting_state)
-            return build_model(backbone, self.recipe.strategy, self.recipe.head, self.data.classes, self.input)
+            return build_model(backbone, recipe.strategy, recipe.head, self.data.classes, self.input)
 
     def split_counts(self) -> list[dict[str, Any]]:
         """For every split the number of samples of each class in each part."""

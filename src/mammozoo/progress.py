@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class Progress:
     """What happens while a run goes on; the command line overrides it to draw bars. Silent as it is."""
 
-    def start(self, what: str, total: int) -> None:
-        """A stretch of work of `total` images begins."""
+    def start(self, what: str, total: int, unit: str = "images") -> None:
+        """A stretch of work of `total` images (or whatever the unit) begins."""
 
     def advance(self, images: int = 1) -> None:
         """So many more are done."""

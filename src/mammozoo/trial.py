@@ -32,20 +32,36 @@ from mammozoo.plan import Plan
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import Keeper
 from mammozoo.training.fit import EpochRow, Material, fit, predict
-from mammozoo.training.run import plugins_of, vars_of, write_table
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.run import plugins_of, read_history, vars_of, write_table
 from mammozoo.training.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A complete fit: its split, its model's config, the monitored value of its best epoch, and its rows of `predictions.csv`."""
+class Attempt:
+    """A fit to be done: on a split, by a recipe that is a point of the plan's grid; `name` is its folder in the run."""
 
+    name: str
     split: Split
+    recipe: Recipe
+    point: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A complete fit: its model's config, its history, and its rows of `predictions.csv`; `monitor` is its best epoch's value."""
+
+    attempt: Attempt
     config: ModelConfig
-    monitor: float
+    history: list[EpochRow]
     rows: list[dict[str, Any]]
+
+    @property
+    def monitor(self) -> float:
+        """The monitored value of the epoch whose weights remain."""
+        return [row for row in self.history if row.best][-1].monitor
 
 
 @dataclass(frozen=True)
@@ -58,30 +74,40 @@ class Surroundings:
     team: Team = ALONE
 
 
-def finished(folder: Path, split: Split) -> Trial | None:
+def attempts(prepared: Plan) -> list[Attempt]:
+    """All fits of a plan: each point of the grid and each repeat on each split, in the order of the splits."""
+    points = prepared.recipe.points()
+    found = []
+    for split in prepared.splits:
+        for number, (point, recipe) in enumerate(points):
+            name = split.name if len(points) == 1 else f"{split.name}/{number:03d}"
+            found.append(Attempt(name, split, recipe, point))
+    return found
+
+
+def finished(folder: Path, attempt: Attempt) -> Trial | None:
     """The trial that `folder` holds; None where there is none, or none that came to its end."""
     if not (folder / "predictions.csv").is_file():  # what a trial writes last
         return None
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as handle:
         rows: list[dict[str, Any]] = list(csv.DictReader(handle))
-    with (folder / "history.csv").open(encoding="utf-8", newline="") as handle:
-        best = [row for row in csv.DictReader(handle) if row["best"] == "True"][-1]
-    return Trial(split, read_config(folder), float(best["monitor"]), rows)
+    return Trial(attempt, read_config(folder), read_history(folder), rows)
 
 
-def carry_out(prepared: Plan, split: Split, folder: Path, around: Surroundings) -> Trial | None:
-    """Train on a split and write its folder; None in a process that does not lead its team.
+def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundings) -> Trial | None:
+    """Train and write the fit's folder; None in a process that does not lead its team.
 
     A fit that was begun in `folder` goes on from the state that was kept there.
 
     Raises:
         FailedError, Stopped: as `fit`.
     """
-    recipe, data, engine, team = prepared.recipe, prepared.data, prepared.engine, around.team
-    model, chosen = prepared.build()
+    recipe, split = attempt.recipe, attempt.split
+    data, engine, team = prepared.data, prepared.engine, around.team
+    model, chosen = prepared.build(recipe)
     material = Material(data.images.pixels, data.labels, data.names, split)
     epochs = sum(phase.epochs for phase in recipe.all_phases())
-    title = f"training {split.name}" if len(prepared.splits) > 1 else "training"
+    title = "training" if attempt.name == "holdout" else f"training {attempt.name}"
     around.progress.start(title, epochs * len(split.train) // team.size)
 
     def on_epoch(row: EpochRow) -> None:
@@ -99,16 +125,23 @@ def carry_out(prepared: Plan, split: Split, folder: Path, around: Surroundings) 
         around.progress.epoch(row)
         around.on_epoch(row)
 
-    keeper = Keeper(folder / "last.safetensors", _key(prepared, split), around.stop)
+    keeper = Keeper(folder / "last.safetensors", _key(prepared, attempt), around.stop)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        rows = fit(model, chosen, recipe, material, engine, around.progress.advance, on_epoch, keeper=keeper, team=team)
+        fitted = fit(
+            model, chosen, recipe, material, engine, around.progress.advance, on_epoch, keeper=keeper, team=team
+        )
+    rows = fitted.history
     stored = torch.float16 if recipe.store == "fp16" else torch.float32
     round_weights(model, stored)
-    logits = {part: predict(model, material, split.part(part), recipe.batch, engine, team) for part in splits.PARTS}
+    # What was kept of the trunk is that of the weights as they were trained.
+    kept = fitted.kept if stored == torch.float32 else None
+    logits = {
+        part: predict(model, material, split.part(part), recipe.batch, engine, team, kept) for part in splits.PARTS
+    }
     if not team.leads:
         return None
-    config = describe(prepared, split, logits["val"])
+    config = describe(prepared, attempt, logits["val"])
     write_table(folder / "history.csv", [vars_of(row) for row in rows])
     save_model(model, config, folder, stored)
     write_table(
@@ -124,7 +157,7 @@ def carry_out(prepared: Plan, split: Split, folder: Path, around: Surroundings) 
         for part in splits.PARTS
         for row in predictions_of(
             data,
-            split.name,
+            attempt.name,
             part,
             split.part(part),
             probabilities(logits[part], config.temperature).numpy(),
@@ -133,15 +166,15 @@ def carry_out(prepared: Plan, split: Split, folder: Path, around: Surroundings) 
     ]
     write_table(folder / "predictions.csv", table)
     keeper.drop()
-    return Trial(split, config, [row for row in rows if row.best][-1].monitor, table)
+    return Trial(attempt, config, rows, table)
 
 
-def _key(prepared: Plan, split: Split) -> str:
+def _key(prepared: Plan, attempt: Attempt) -> str:
     """What a kept state depends on: all of the recipe but where the data lie, the split, and the versions."""
     recipe = prepared.recipe.model_dump_json(exclude={"root", "workers", "device"})
     parts = [
         recipe,
-        split.digest(prepared.data.names),
+        attempt.split.digest(prepared.data.names),
         prepared.engine.precision,
         torch.__version__,
         mammozoo.__version__,
@@ -149,9 +182,9 @@ def _key(prepared: Plan, split: Split) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def describe(prepared: Plan, split: Split, val: torch.Tensor) -> ModelConfig:
+def describe(prepared: Plan, attempt: Attempt, val: torch.Tensor) -> ModelConfig:
     """The config of a fold's model; every choice in it comes from the validation part's logits."""
-    recipe, data = prepared.recipe, prepared.data
+    recipe, split, data = attempt.recipe, attempt.split, prepared.data
     labels = data.labels[split.val]
     calibration = None
     if recipe.calibration == "temperature":

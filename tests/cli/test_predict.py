@@ -7,6 +7,8 @@ import json
 import resource
 import shutil
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -112,6 +114,27 @@ def test_the_example_of_the_package(command, tiny_run) -> None:
     (result,) = _predict(command, tiny_run, "--example", "--json").json["results"]
     assert result["label"] in ("benign", "malignant")
     assert any("synthetic" in warning for warning in result["warnings"])
+
+
+#: What `predict` has no use for, and what would cost each of its runs a second or more.
+UNUSED = (
+    "timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.sparse", "albumentations", "captum", "matplotlib",
+    "pandas", "huggingface_hub", "imagehash", "pydicom",
+)  # fmt: skip
+
+
+def test_predict_imports_only_what_it_needs() -> None:
+    """The built-in network is our own, so that not even timm is imported; nothing of training, scores or explanations."""
+    code = (
+        "import sys\n"
+        "from mammozoo.cli import main\n"
+        "sys.argv = ['mammozoo', 'predict', '--example', '--json']\n"
+        "try:\n    main()\nfinally:\n"
+        f"    print('imported:', *[name for name in ('torch', *{UNUSED}) if name in sys.modules], file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert json.loads(answer.stdout)["results"][0]["error"] is None
+    assert answer.stderr.splitlines()[-1] == "imported: torch"
 
 
 def _header(width: int, height: int) -> bytes:

@@ -21,7 +21,7 @@ from mammozoo.training.recipe import load
 
 FILES = {
     "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",
-    "splits.json", "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv",
+    "splits.json", "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv", "holdout/predictions.csv",
 }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def test_nested_folds(command, tiny, tmp_path: Path) -> None:
     rows = _table(tmp_path / "nested" / "predictions.csv")
     tested = [row for row in rows if row["part"] == "test"]
     assert len(tested) == len({row["sample"] for row in tested}) == 60
-    assert len({row["fold"] for row in tested}) == 2 and len({row["fold"] for row in rows}) == 4
+    assert {row["fold"] for row in tested} == {row["fold"] for row in rows} and len({row["fold"] for row in rows}) == 2
     for outer in ("fold-0", "fold-1"):
         (told,) = {row["fold"] for row in tested if row["fold"].startswith(outer)}
         losses = {
@@ -212,6 +212,41 @@ def test_nested_folds(command, tiny, tmp_path: Path) -> None:
         }
         assert told == f"{outer}/{min(losses, key=losses.__getitem__)}"
     assert command("report", "nested", "--no-heatmaps").code == 0
+
+
+def test_a_grid_chooses_on_validation(command, tiny, tmp_path: Path) -> None:
+    words = ["--folds", "2", "--set", "grid={optimizer.lr: [1e-4, 1e-2]}", "--set", "repeats=2"]
+    answer = command("train", *tiny, *words, "--out", "grid", "--json")
+    assert answer.code == 0, answer.err
+    attempts = _table(tmp_path / "grid" / "attempts.csv")
+    assert [(row["fit"], row["optimizer.lr"], row["repeat"]) for row in attempts[:4]] == [
+        ("fold-0/000", "0.0001", "0"), ("fold-0/001", "0.0001", "1"), ("fold-0/002", "0.01", "0"), ("fold-0/003", "0.01", "1"),
+    ]  # fmt: skip
+    for fold in ("fold-0", "fold-1"):
+        mine = [row for row in attempts if row["split"] == fold]
+        (told,) = [row["fit"] for row in mine if row["reports"] == "True"]
+        assert told == min(mine, key=lambda row: float(row["validation loss"]))["fit"]
+    tested = [row for row in _table(tmp_path / "grid" / "predictions.csv") if row["part"] == "test"]
+    assert len(tested) == 60 and {row["fold"] for row in tested} == {
+        a["fit"] for a in attempts if a["reports"] == "True"
+    }
+    command("train", *tiny, "--set", "grid={backbone: [a, b]}").refused(2, "'backbone'", "several runs")
+    command("train", *tiny, "--set", "grid={optimizer.lr: [fast]}").refused(2, "optimizer.lr")
+
+
+def test_jobs_change_nothing(mammozoo, tiny, tmp_path: Path) -> None:
+    words = ["train", *tiny, "--folds", "2", "--set", "repeats=2"]
+    for out, more in (("one", []), ("two", ["--jobs", "2"])):
+        answer = mammozoo(*words, *more, "--out", out, OMP_NUM_THREADS="1")
+        assert answer.returncode == 0, answer.stderr
+    for name in ("model.safetensors", "config.json", "predictions.csv", "scores.json", "attempts.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs dask: pip install 'mammozoo[dask]'")
+    answer = mammozoo("train", *tiny, "--folds", "2", "--jobs", "2", "--jobs-by", "dask", "--out", "run")
+    assert answer.returncode == 0, answer.stderr
 
 
 # How it says no
@@ -308,7 +343,7 @@ def test_a_full_disk(tiny, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert "Traceback" not in err and "Logging error" not in err
-    assert err.count("mammozoo: No space left to write 'run/holdout/model.safetensors'") == 1
+    assert err.count("mammozoo: No space left to write 'run/holdout/last.safetensors'") == 1
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert not list((tmp_path / "run").rglob("model.safetensors"))
     facts = json.loads((tmp_path / "run/run.json").read_text())
@@ -370,5 +405,5 @@ def test_ctrl_c(tiny, tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["status"] == "interrupted"
     assert facts["ended"] >= facts["started"]
-    assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt", "splits.json"}
+    assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt", "splits.json", "holdout/last.safetensors"}
     assert load(str(tmp_path / "run/recipe.yaml")).epochs == 5000

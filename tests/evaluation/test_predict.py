@@ -1,4 +1,4 @@
-"""What surrounds a prediction: the header's modality, and answers that are all the same."""
+"""What surrounds a prediction: reading ahead, the header's modality, and answers that are all the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import pydicom
 import pytest
 from PIL import Image
 
-from mammozoo.data.reading import is_for_processing, read_modality
+from mammozoo.data.reading import is_for_processing, read_image, read_modality
+from mammozoo.evaluation import predict
 from mammozoo.evaluation.predict import Prediction, same_answer
+from mammozoo.models.build import load_model
+from mammozoo.models.engine import choose_engine
+from mammozoo.training.run import Run
 
 
 def _header(path: Path, **tags: str) -> Path:
@@ -68,3 +72,41 @@ def test_answers_that_are_all_the_same(positive: tuple[float | None, ...], alike
 def test_one_file_under_many_names_is_one_file() -> None:
     one = Prediction("a", "sha", "benign", {"benign": 0.7, "malignant": 0.3}, 0.5)
     assert same_answer([one] * 5) is None
+
+
+def test_files_are_read_a_few_batches_ahead_and_no_further(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So memory does not grow with their number, and a caller who stops does not wait for the rest."""
+    files = [tmp_path / f"{number}.png" for number in range(200)]
+    for number, file in enumerate(files):
+        Image.new("L", (64, 64), number).save(file)
+    begun: list[Path] = []
+
+    def count(path: Path) -> np.ndarray:
+        begun.append(path)
+        return read_image(path)
+
+    monkeypatch.setattr(predict, "read_image", count)
+    model, config = load_model(tiny_run.path)
+    results = predict.predict_files(model, config, files, choose_engine("cpu", "fp32"), batch=4)
+    first = next(results)
+    assert first.file == files[0].as_posix()
+    assert 4 <= len(begun) <= 4 * (1 + predict._AHEAD)
+    results.close()
+    assert len(begun) <= 4 * (1 + predict._AHEAD)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 50])
+def test_the_order_is_kept_whatever_the_batch(tiny_run: Run, tmp_path: Path, batch: int) -> None:
+    """Of fast and slow files, and of those that cannot be read."""
+    files = []
+    for number in range(14):
+        files.append(tmp_path / f"{number}.png")
+        side = 900 if number % 4 == 0 else 32
+        Image.new("L", (side, side), 10 * number).save(files[-1])
+    files[5].write_text("no image")
+    model, config = load_model(tiny_run.path)
+    results = list(predict.predict_files(model, config, files, choose_engine("cpu", "fp32"), batch))
+    assert [result.file for result in results] == [file.as_posix() for file in files]
+    assert [bool(result.error) for result in results] == [number == 5 for number in range(14)]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
 
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.build import build_backbone, build_model
@@ -12,8 +17,11 @@ from mammozoo.plan import plan
 from mammozoo.training.fit import Material, fit
 from mammozoo.training.recipe import load
 from mammozoo_drs.drs import DrsLayer, layers
+from mammozoo_drs.norm import LeanBatchNorm2d, lean
+from mammozoo_drs.norm_timm import LeanBatchNormAct2d
 
 CLASSES = ("benign", "malignant")
+FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def build(name: str, strategy: str, size: int) -> Model:
@@ -62,24 +70,116 @@ def test_layers_stand_before_the_last_activation() -> None:
         assert torch.equal(model.backbone(torch.randn(1, 3, 64, 64)), torch.zeros(1, 96, 2, 2))
 
 
-def test_layer_is_the_formula() -> None:
-    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    out = layer(y)
+def plain(layer: DrsLayer, y: torch.Tensor) -> torch.Tensor:
+    """The two equations one after the other."""
+    return layer.depth_weight * (layer.spatial_weight * y + layer.spatial_bias) + layer.depth_bias
+
+
+def saved_shapes(module: nn.Module, x: torch.Tensor) -> list[tuple[int, ...]]:
+    """The tensors with a batch dimension that autograd keeps for the backward pass."""
+    shapes: list[tuple[int, ...]] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(x)
+    return [shape for shape in shapes if shape[:1] == x.shape[:1] and len(shape) == x.ndim]
+
+
+@pytest.mark.parametrize("learns", [True, False], ids=["training", "no-grad"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_layer_is_the_formula(format: torch.memory_format, learns: bool) -> None:
+    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=format)
+    with torch.set_grad_enabled(learns):
+        out = layer(y)
+    assert out.stride() == y.stride()
     for n, k, i, j in torch.cartesian_prod(*map(torch.arange, y.shape)).tolist():
         spatial = layer.spatial_weight[0, 0, i, j] * y[n, k, i, j] + layer.spatial_bias[0, 0, i, j]
         expected = layer.depth_weight[0, k, 0, 0] * spatial + layer.depth_bias[0, k, 0, 0]
         torch.testing.assert_close(out[n, k, i, j], expected, rtol=1e-14, atol=1e-14)
 
 
-def test_gradients() -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_gradients(format: torch.memory_format) -> None:
     layer = random_layer(2, 2, 3)
     names = [name for name, _ in layer.named_parameters()]
 
     def apply(y: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (y,))
 
-    y = torch.randn(2, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 2, 2, 3, dtype=torch.float64).to(memory_format=format).requires_grad_()
     assert torch.autograd.gradcheck(apply, (y, *layer.parameters()))
+
+
+def test_gradients_of_a_strided_view_and_an_expanded_gradient() -> None:
+    """Neither lies in memory as one of the two formats."""
+    layer = random_layer(4, 3, 3)
+    wide = torch.randn(2, 4, 3, 6, dtype=torch.float64, requires_grad=True)
+    y, wanted = wide[..., ::2], [wide, *layer.parameters()]
+    found = torch.autograd.grad(layer(y).sum(), wanted)
+    expected = torch.autograd.grad(plain(layer, y).sum(), wanted)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_y", "of_parameters"),
+    [(torch.float32, 1e-6, 1e-6), (torch.bfloat16, 3e-3, 1e-6)],
+    ids=["fp32", "bf16"],
+)
+def test_gradients_are_as_exact_as_the_dtype(dtype: torch.dtype, of_y: float, of_parameters: float) -> None:
+    """Relative errors (2-norm) against float64. In bfloat16 results are rounded once (2⁻⁹ at most), and sums not at all."""
+    exact = random_layer(32, 14, 14)
+    layer = copy.deepcopy(exact).float()
+    exact.load_state_dict(layer.state_dict())
+    y = torch.randn(8, 32, 14, 14).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    g = torch.randn(8, 32, 14, 14).to(dtype, memory_format=torch.channels_last)
+    y64 = y.detach().double().requires_grad_()
+
+    def errors(z: torch.Tensor) -> list[float]:
+        z64 = plain(exact, y64)
+        found = [z, *torch.autograd.grad(z, [y, *layer.parameters()], g)]
+        expected = [z64, *torch.autograd.grad(z64, [y64, *exact.parameters()], g.double())]
+        return [float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(found, expected, strict=True)]
+
+    ours = errors(layer(y))
+    assert max(ours[:2]) < of_y
+    assert max(ours[2:]) < of_parameters
+    if dtype == torch.bfloat16:  # the layer with its parameters rounded to bfloat16, as it was
+        cast = [p.to(dtype) for p in layer.parameters()]
+        before = errors(torch.addcmul(cast[3], cast[2], torch.addcmul(cast[1], cast[0], y)))
+        assert all(new < old for new, old in zip(ours, before, strict=True))
+
+
+def test_only_y_is_kept_and_only_for_the_parameters() -> None:
+    layer, y = random_layer(), torch.randn(7, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert saved_shapes(layer, y) == [(7, 3, 4, 5)]
+    expected = torch.autograd.grad(plain(layer, y).square().sum(), y)[0]
+    layer.requires_grad_(False)
+    assert saved_shapes(layer, y) == []
+    torch.testing.assert_close(torch.autograd.grad(layer(y).square().sum(), y)[0], expected)
+
+
+def test_first_layer_of_a_network_needs_no_gradient_of_its_input() -> None:
+    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    found = torch.autograd.grad(layer(y).square().sum(), list(layer.parameters()))
+    expected = torch.autograd.grad(plain(layer, y).square().sum(), list(layer.parameters()))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_an_activation_may_work_in_place_on_the_result() -> None:
+    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(torch.relu_(layer(y)).sum(), y)[0]
+    torch.testing.assert_close(found, torch.autograd.grad(torch.relu(plain(layer, y)).sum(), y)[0])
+
+
+def test_function_transforms() -> None:
+    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    found = torch.func.grad(lambda y: layer(y).square().sum())(y)
+    torch.testing.assert_close(found, torch.func.grad(lambda y: plain(layer, y).square().sum())(y))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
@@ -148,3 +248,56 @@ def test_with_last_blocks_the_union_trains(name: str) -> None:
     expected = {*last, *added, *model.head.parameters()}
     assert {p for p in model.parameters() if p.requires_grad} == expected
     assert 0 < len(last) < len(list(backbone.parameters())) - len(added)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv2_100", "resnet9:width=8"])
+def test_lean_norms_change_no_gradient(name: str) -> None:
+    """Against torch's and timm's own batch norms in the same network."""
+    model = build(name, "drs", 64).train()
+    usual = copy.deepcopy(model)
+    back: dict[type[nn.Module], type[nn.Module]] = {LeanBatchNorm2d: nn.BatchNorm2d, LeanBatchNormAct2d: BatchNormAct2d}
+    turned = [module for module in usual.modules() if type(module) in back]
+    assert len(turned) == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    for module in turned:
+        module.__class__ = back[type(module)]
+    images = torch.randn(2, 3, 64, 64)
+    results = []
+    for network in (model, usual):
+        logits = network(images)
+        results.append(
+            [logits, *torch.autograd.grad(logits.sum(), [p for p in network.parameters() if p.requires_grad])]
+        )
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.detach().abs().max()))
+
+
+def test_a_frozen_norm_keeps_nothing_and_one_that_learns_works_as_ever() -> None:
+    norm, usual = lean(nn.BatchNorm2d(3)), nn.BatchNorm2d(3)
+    assert isinstance(norm, LeanBatchNorm2d)
+    x = torch.randn(7, 3, 4, 4, requires_grad=True)
+    torch.testing.assert_close(norm(x), usual(x))
+    assert torch.equal(norm.running_var, usual.running_var) and not torch.equal(norm.running_var, torch.ones(3))
+    norm.requires_grad_(False)
+    assert saved_shapes(norm, x) == [(7, 3, 4, 4)], "statistics of the batch are in use"
+    assert saved_shapes(norm.eval(), x) == []
+    assert torch.autograd.gradcheck(norm.double(), (x.detach().double().requires_grad_(),))
+    norm.weight.requires_grad_()
+    assert saved_shapes(norm, x.double()) == [(7, 3, 4, 4)]
+
+
+def test_adapted_models_are_copied_pickled_and_published_under_the_same_names() -> None:
+    model, frozen = build("test_resnet", "drs", 64), build("test_resnet", "frozen", 64)
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    common = {name: tuple(tensor.shape) for name, tensor in frozen.state_dict().items()}
+    added = {name: own[name] for name in own.keys() - common.keys()}
+    assert own == common | added
+    first = (
+        "backbone.net.layer1.0.act3.0."
+        if "backbone.net.layer1.0.act3.0.depth_bias" in added
+        else "backbone.net.layer1.0.act2.0."
+    )
+    sides = {name.removeprefix(first) for name in added if name.startswith(first)}
+    assert sides == {"spatial_weight", "spatial_bias", "depth_weight", "depth_bias"}
+    images = torch.randn(1, 3, 64, 64)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(model.eval()(images), other.eval()(images))

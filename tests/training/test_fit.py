@@ -58,7 +58,7 @@ def _model(recipe: Recipe, change: object = None) -> tuple[Model, Composite]:
 
 def _trained(recipe: Recipe, material: Material, change: object = None) -> tuple[Model, list[EpochRow]]:
     model, strategy = _model(recipe, change)
-    return model, fit(model, strategy, recipe, material, CPU)
+    return model, fit(model, strategy, recipe, material, CPU).history
 
 
 def _norms(model: Model) -> dict[str, torch.Tensor]:

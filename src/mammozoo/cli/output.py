@@ -64,8 +64,8 @@ def progress() -> Progress:
     class Lines(Progress):
         """A line for each stretch of work and each epoch."""
 
-        def start(self, what: str, total: int) -> None:
-            note(f"{what}: {total} images")
+        def start(self, what: str, total: int, unit: str = "images") -> None:
+            note(f"{what}: {total} {unit}")
 
         def epoch(self, row: EpochRow) -> None:
             note(
@@ -91,16 +91,17 @@ def progress() -> Progress:
             )
             self.task = self.bars.add_task("", total=None, rate="")
             self.bars.start()
-            self.started, self.done = time.perf_counter(), 0
+            self.started, self.done, self.unit = time.perf_counter(), 0, "images"
 
-        def start(self, what: str, total: int) -> None:
+        def start(self, what: str, total: int, unit: str = "images") -> None:
+            self.unit = unit
             self.started, self.done = time.perf_counter(), 0
             self.bars.reset(self.task, description=what, total=total, rate="")
 
         def advance(self, images: int = 1) -> None:
             self.done += images
             rate = self.done / max(time.perf_counter() - self.started, 1e-6)
-            self.bars.update(self.task, advance=images, rate=f"{rate:.0f} images/s")
+            self.bars.update(self.task, advance=images, rate=f"{rate:.3g} {self.unit}/s")
             if self.bars.tasks[0].finished:
                 self.bars.refresh()
 

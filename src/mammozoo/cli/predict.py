@@ -40,7 +40,6 @@ def predict(
     from mammozoo.files import sha256
     from mammozoo.models.build import load_model
     from mammozoo.models.engine import choose_engine
-    from mammozoo.training.run import write_table
     from mammozoo.zoo.registry import default_model, find_model
 
     if example:
@@ -58,6 +57,8 @@ def predict(
     remarks = [same] if same else []
     rows = _rows(results, config)
     if csv is not None:
+        from mammozoo.training.run import write_table  # here, because it brings scikit-learn
+
         write_table(csv, rows)
     if as_json:
         about = {"name": config.name, "sha256": sha256(folder / "model.safetensors"), **_decision(config)}

@@ -40,6 +40,8 @@ def train(
         1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1."),
+    jobs: int = typer.Option(1, min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process."),
+    jobs_by: str = typer.Option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
     report: bool = typer.Option(True, "--report/--no-report", help="Write report.html into the run."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
@@ -52,6 +54,7 @@ def train(
     from mammozoo.plan import plan
     from mammozoo.report.page import write_report
     from mammozoo.training.checkpoint import Stopped
+    from mammozoo.training.jobs import BACKENDS
     from mammozoo.training.recipe import load
 
     flags = {
@@ -62,6 +65,8 @@ def train(
     overrides = _settings(settings) | {key: value for key, value in flags.items() if value is not None}
     if resume is not None and (recipe or out or dry_run or overrides):
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
+    if jobs_by not in BACKENDS:
+        raise UsageError(f"--jobs-by is {', '.join(BACKENDS)}, not '{jobs_by}'.")
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
     started = time.perf_counter()
     shown = progress()
@@ -69,12 +74,12 @@ def train(
         if dry_run:
             content = _dry(plan(resolved, shown))
         else:
+            side = experiment.Jobs(jobs, jobs_by)
             with _stopping() as stop:
-                run = (
-                    experiment.resume(resume, shown, stop=stop)
-                    if resume
-                    else experiment.train(resolved, out, shown, stop=stop)
-                )
+                if resume is not None:
+                    run = experiment.resume(resume, shown, stop=stop, jobs=side)
+                else:
+                    run = experiment.train(resolved, out, shown, stop=stop, jobs=side)
             if not run.facts:  # of a process that trained along
                 return
             if report:

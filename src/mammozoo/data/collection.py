@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mammozoo.data.duplicates import near_duplicates, near_pairs
 from mammozoo.data.grouping import group
 from mammozoo.data.input import Input
-from mammozoo.data.loading import Images, decode
+from mammozoo.data.loading import Images, decode_cached
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.errors import UsageError, nearest
 from mammozoo.plugins import registry
@@ -83,7 +83,7 @@ def open_data(
     for note in dataset.notes:
         progress.note(note)
     progress.start("reading images", len(samples))
-    images = decode(dataset, samples, input, progress.advance)
+    images = decode_cached(dataset, samples, input, progress.advance)
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")

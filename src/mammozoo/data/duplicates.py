@@ -7,7 +7,8 @@ Two images are near-duplicates when
 
 The first rule is the one in common use and stays unconfirmed: joining two images too many costs a split nothing.
 The second finds crops, shifts and mirror images. Hashes are compared through buckets, not each with each: 64 bits
-are cut into 4 bands of 16, and of two hashes that differ in at most 4r + 3 bits one band differs in at most r.
+are cut into 4 bands b = 0 … 3 of 16, and of two hashes that differ in at most n bits one band differs in at most
+(n − b) // 4, since otherwise they would differ in n + 1 bits and more (multi-index hashing, Norouzi et al., CVPR 2012).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -
     second = hashes if others is None else others
     codes = [np.empty(0, np.int64)]
     for band in range(_BANDS):
-        for i, j in _candidates(_keys(hashes, band), _keys(second, band), near // _BANDS):
+        for i, j in _candidates(_keys(hashes, band), _keys(second, band), (near - band) // _BANDS):
             if others is None:
                 i, j = i[i < j], j[i < j]
             close = np.bitwise_count(hashes[i] ^ second[j]) <= near
@@ -92,7 +93,7 @@ def _keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
 def _candidates(
     keys: npt.NDArray[np.uint16], table: npt.NDArray[np.uint16], radius: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(i, j) for which keys[i] and table[j] differ in at most `radius` bits, in chunks."""
+    """(i, j) for which keys[i] and table[j] differ in at most `radius` bits, in chunks; none for a radius of −1."""
     order = np.argsort(table, kind="stable")
     starts = np.searchsorted(table[order], np.arange((1 << _BITS) + 1))
     flips = (sum(1 << bit for bit in chosen) for r in range(radius + 1) for chosen in combinations(range(_BITS), r))

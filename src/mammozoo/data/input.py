@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -41,13 +42,20 @@ class Input(pydantic.BaseModel):
     preprocess: tuple[str, ...] = ()
 
     def preparer(self) -> Callable[[npt.NDArray[Any]], Pixels]:
-        """A function from an image as read, (H, W) or (H, W, 3) of any depth, to `size` as (h, w, 1 or 3) uint8."""
-        steps = [build(name) for name in self.preprocess]
+        """A function from an image as read, (H, W) or (H, W, 3) of any depth, to `size` as (h, w, 1 or 3) uint8.
+
+        Threads may share it: each has steps of its own, since OpenCV's CLAHE, for one, keeps buffers from call to call.
+        """
+        for name in self.preprocess:
+            build(name)  # a name that is wrong is refused here
+        own = threading.local()
 
         def prepare(image: npt.NDArray[Any]) -> Pixels:
+            if not hasattr(own, "steps"):
+                own.steps = [build(name) for name in self.preprocess]
             stored = 1 if self.color == "grey" else 3
             pixels = to_uint8(to_channels(image, stored))
-            for step in steps:
+            for step in own.steps:
                 pixels = step(pixels, np.random.default_rng(0))
             return _resized(pixels, self)
 

@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from mammozoo.data.reading import IMAGE_SUFFIXES
 from mammozoo.evaluation.intervals import interval_of_sums
+from mammozoo.evaluation.resampling import share
 from mammozoo.evaluation.scores import Score, score
 
 #: How far outside the mask a point still hits, as a share of the longer side: the customary 15 pixels, of the 500
@@ -98,5 +99,4 @@ def mean(values: Sequence[float], groups: Sequence[int]) -> Score:
 
 def _quotient(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(B, 2) sums and counts → (B,) means."""
-    means: npt.NDArray[np.float64] = sums[:, 0] / sums[:, 1]
-    return means
+    return share(sums[:, 0], sums[:, 1])

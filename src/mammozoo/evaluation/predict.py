@@ -5,9 +5,12 @@ Each file is also looked at by the input guard: whether it is of the kind that t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +23,6 @@ from mammozoo.data.input import Pixels
 from mammozoo.data.profile import features, unusual
 from mammozoo.data.reading import IMAGE_SUFFIXES, is_for_processing, read_image, read_modality
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
-from mammozoo.evaluation.abstention import abstains
 from mammozoo.evaluation.outcome import decide
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
@@ -34,6 +36,8 @@ _FITTING = {
     "mammography": frozenset({"MG", "OT"}),
     "microscopy": frozenset({"SM", "GM", "XC", "OT"}),
 }
+_AHEAD = 2  # batches; it evens out files that take long, and prepared pixels are small
+_MOST_THREADS = 8  # beyond, Python's lock is what they wait for
 _SAME = 1e-4  # probabilities that differ by no more are the same
 
 
@@ -84,7 +88,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
 def predict_files(
     model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int = 32, *, abstain: bool = False
 ) -> Iterator[Prediction]:
-    """A prediction for each file, in order. Files are read ahead by threads, a batch at a time.
+    """A prediction for each file, in order. Threads read files ahead of the network, a few batches at most.
 
     With `abstain` an image in the uncertain band gets no label.
 
@@ -138,12 +142,8 @@ def _predictions(
             return _Read(path, error=f"'{path}' cannot be read: {error.strerror or error}.")
 
     cut = config.cut() if len(config.classes) == 2 else None
-    remaining = iter(files)
-    with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(read, path) for path in islice(remaining, batch)]
-        while waiting:
-            done = [future.result() for future in waiting]
-            waiting = [pool.submit(read, path) for path in islice(remaining, batch)]
+    with contextlib.closing(_read_ahead(read, files, batch)) as batches:
+        for done in batches:
             good = [one.pixels for one in done if one.pixels is not None]
             rows = iter(_opinions(model, config, good, engine, abstain) if good else [])
             for one in done:
@@ -154,6 +154,19 @@ def _predictions(
                 p, label = next(rows)
                 warnings = [*config.stamps, *one.warnings]
                 yield Prediction(file, one.sha256, label, p, cut, warnings, abstained=label is None)
+
+
+def _read_ahead(read: Callable[[Path], _Read], files: Sequence[Path], batch: int) -> Generator[list[_Read], None, None]:
+    """Batches of `read` files, in order. While the caller is at work on one, threads read the next `_AHEAD`, no more."""
+    remaining = iter(files)
+    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+    try:
+        waiting = deque(pool.submit(read, path) for path in islice(remaining, _AHEAD * batch))
+        while waiting:
+            waiting.extend(pool.submit(read, path) for path in islice(remaining, batch))
+            yield [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _header_warnings(path: Path, modality: str) -> list[str]:
@@ -185,6 +198,8 @@ def _opinions(
     p = probabilities(logits, temperature).numpy()
     labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
     if abstain and config.abstention is not None:
+        from mammozoo.evaluation.abstention import abstains  # here, because it brings scipy
+
         for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
             labels[number] = None
     return [

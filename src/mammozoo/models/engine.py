@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from mammozoo.data.input import Input
-from mammozoo.data.loading import Batch
 from mammozoo.errors import UsageError
 from mammozoo.models.model import Model
+
+if TYPE_CHECKING:
+    from mammozoo.data.loading import Batch  # it brings the image hashes, which `predict` has no use for
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,8 @@ from mammozoo.training.checkpoint import (
 )
 from mammozoo.training.loss import Loss
 from mammozoo.training.recipe import Optimizer, Phase, Recipe, Schedule
-from mammozoo.training.team import ALONE, Team
+from mammozoo.training.team import ALONE, Indices, Team
+from mammozoo.training.trunk import CachedViews, plan_trunk
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,14 @@ class Material:
     split: Split
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What remains of a fit besides the trained model: its history, and what was kept of its frozen trunk."""
+
+    history: list[EpochRow]
+    kept: CachedViews | None
+
+
 #: Told of progress: `batch(images)` after each batch, `epoch(row)` after each epoch.
 OnBatch = Callable[[int], object]
 OnEpoch = Callable[[EpochRow], object]
@@ -83,7 +93,7 @@ def fit(
     *,
     keeper: Keeper | None = None,
     team: Team = ALONE,
-) -> list[EpochRow]:
+) -> Fitted:
     """Train `model` in place; it ends with the weights of the epoch that was best on validation.
 
     With a `keeper` the state is kept after every epoch, and a fit that was kept goes on from there: with the same bytes as one
@@ -124,13 +134,14 @@ class _Fit:
         self.augment = [build(name) for name in recipe.augment]
         self.place = Place()
         self.best = moving(model)
+        self.kept = self._cache()
         self._start_phase()
         if keeper is not None:
             self._restore(keeper)
         # Wrapped last: what is restored is then what the team starts from.
         self.trained = team.wrap(model, engine.device, recipe.sync_batch_norm)
 
-    def run(self) -> list[EpochRow]:
+    def run(self) -> Fitted:
         """Epoch after epoch, until the last one or until patience ends."""
         place, patience = self.place, self.recipe.patience
         while place.phase < len(self.phases):
@@ -139,12 +150,23 @@ class _Fit:
                 break
             self._epoch()
         put_back(self.model, self.best)
-        return place.rows
+        return Fitted(place.rows, self.kept)
 
     @property
     def name(self) -> str:
         """Of the split."""
         return self.material.split.name
+
+    def _cache(self) -> CachedViews | None:
+        """What the frozen trunk makes of every image, where there is one and the recipe allows it."""
+        recipe, augmented = self.recipe, bool(self.augment)
+        if recipe.cache == "off" or self.team.size > 1 or (augmented and not recipe.cache_views):
+            return None
+        trunk = plan_trunk(self.model, self.engine)
+        if trunk is None:
+            return None
+        views = max(1, recipe.cache_views)
+        return trunk.cached(self.material.pixels, views=views, augment=recipe.augment, seed=recipe.seed)
 
     def _start_phase(self) -> None:
         phase = self.phases[self.place.phase]
@@ -157,7 +179,14 @@ class _Fit:
         trained = time.perf_counter() - started
         total, seen = self.team.sum([place.total, place.seen])
         val_loss, monitored = validate(
-            self.model, self.recipe, self.material, self.material.split.val, self.loss, self.engine, self.team
+            self.model,
+            self.recipe,
+            self.material,
+            self.material.split.val,
+            self.loss,
+            self.engine,
+            self.team,
+            self.kept,
         )
         lr = float(self.optimizer.param_groups[0]["lr"])
         if not (np.isfinite(val_loss) and np.isfinite(monitored)):
@@ -206,22 +235,14 @@ class _Fit:
         place, recipe = self.place, self.recipe
         order = epoch_order(self.material.split.train, recipe.batch, recipe.seed, place.epoch)
         share = recipe.batch // self.team.size
-        loader = batches(
-            self.material.pixels,
-            self.material.labels,
-            self.team.share(order, recipe.batch)[place.batch * share :],
-            share,
-            augment=self.augment,
-            seed=recipe.seed,
-            epoch=place.epoch,
-            workers=recipe.workers,
-        )
+        coming = self.team.share(order, recipe.batch)[place.batch * share :]
         if place.batch == 0:
             # For dropout. So an epoch depends on no other, and each process has numbers of its own.
             torch.manual_seed((recipe.seed * 1_000_003 + place.epoch) * 1_009 + self.team.rank)
         self.model.train()
-        for pixels, labels, indices in loader:
-            value = self._step(pixels, labels, min(recipe.batch, len(order) - place.batch * recipe.batch))
+        for forward, indices in self._batches(coming, share):
+            labels = torch.from_numpy(self.material.labels[indices])
+            value = self._step(forward, labels, min(recipe.batch, len(order) - place.batch * recipe.batch))
             if not np.isfinite(value):
                 files = ", ".join(self.material.names[int(i)] for i in indices)
                 lr = self.phases[place.phase].lr
@@ -239,13 +260,37 @@ class _Fit:
                 self._keep(self.keeper)
                 raise Stopped
 
-    def _step(self, pixels: torch.Tensor, labels: torch.Tensor, whole: int) -> float:
+    def _batches(self, order: Indices, size: int) -> Iterator[tuple[Callable[[], torch.Tensor], Indices]]:
+        """(what gives the logits of a batch, its images): through the whole network, or from its frozen trunk on."""
+        if self.kept is not None:
+            trunk, view = self.kept.trunk, self.kept.view_of(self.place.epoch)
+            for start in range(0, len(order), size):
+                chunk = order[start : start + size]
+                yield partial(trunk.logits, self.kept.batch(chunk, view)), chunk
+            return
+        loader = batches(
+            self.material.pixels,
+            self.material.labels,
+            order,
+            size,
+            augment=self.augment,
+            seed=self.recipe.seed,
+            epoch=self.place.epoch,
+            workers=self.recipe.workers,
+        )
+        for pixels, _, indices in loader:
+            yield partial(self._logits, pixels), indices.numpy()
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        images = self.model.backbone.input.normalize(pixels.to(self.engine.device))
+        with self.engine.autocast():
+            logits: torch.Tensor = self.trained(images)
+        return logits
+
+    def _step(self, forward: Callable[[], torch.Tensor], labels: torch.Tensor, whole: int) -> float:
         """One optimizer step on this process's share of a batch of `whole`; without one when the loss is not finite."""
         try:
-            images = self.model.backbone.input.normalize(pixels.to(self.engine.device))
-            with self.engine.autocast():
-                logits = self.trained(images)
-            value = self.loss(logits, labels.to(self.engine.device))
+            value = self.loss(forward(), labels.to(self.engine.device))
             if torch.isfinite(value):
                 self.optimizer.zero_grad(set_to_none=True)
                 (value * self.team.weight(len(labels), whole)).backward()  # type: ignore[no-untyped-call]
@@ -293,8 +338,14 @@ def predict(
     batch: int,
     engine: Engine,
     team: Team = ALONE,
+    kept: CachedViews | None = None,
 ) -> torch.Tensor:
-    """(len(indices), outputs) float32 logits of some of the images, on the CPU; each process of a team does its share."""
+    """(len(indices), outputs) float32 logits of some of the images, on the CPU; each process of a team does its share.
+
+    With `kept` from the frozen trunk on, which gives the same numbers sooner.
+    """
+    if kept is not None:
+        return kept.logits(indices, batch)
     loader = batches(material.pixels, material.labels, indices[team.rank :: team.size], batch)
     logits, _ = engine.logits(model, loader, model.backbone.input)
     return team.join(logits, len(indices))
@@ -308,9 +359,10 @@ def validate(
     loss: Loss,
     engine: Engine,
     team: Team = ALONE,
+    kept: CachedViews | None = None,
 ) -> tuple[float, float]:
     """(loss, monitored value) on the validation part."""
-    logits = predict(model, material, indices, recipe.batch, engine, team)
+    logits = predict(model, material, indices, recipe.batch, engine, team, kept)
     labels = torch.from_numpy(material.labels[indices])
     val_loss = float(loss(logits.to(engine.device), labels.to(engine.device)))
     if recipe.monitor == "loss" or not np.isfinite(val_loss):

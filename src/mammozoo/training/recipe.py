@@ -6,6 +6,7 @@ no code. Unknown keys are errors with the nearest name.
 
 from __future__ import annotations
 
+import itertools
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,11 @@ from pydantic import Field
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+
+#: What a grid may try: nothing that changes the data, the network or the split.
+_TRIED = {
+    "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
+}  # fmt: skip
 
 
 class _Part(pydantic.BaseModel):
@@ -129,6 +135,14 @@ class Recipe(_Part):
     store: Literal["fp32", "fp16"] = "fp32"
     """Precision of the weights on disk; all scores are those of the stored weights."""
 
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; of all points the best on validation reports."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Times that each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
+    cache: Literal["auto", "off"] = "auto"
+    """`auto` computes the frozen part of a network once and keeps what it gives; without augmentation nothing else changes."""
+    cache_views: Annotated[int, Field(ge=0)] = 0
+    """With augmentation: so many fixed variants of each image are kept, and epochs take turns; 0 draws anew each epoch."""
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -149,6 +163,16 @@ class Recipe(_Part):
     def _known_rule(cls, value: str) -> str:
         return check_rule(value)
 
+    @pydantic.field_validator("grid")
+    @classmethod
+    def _within_a_run(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key in value:
+            if key.partition(".")[0] not in _TRIED:
+                raise ValueError(
+                    f"'{key}' cannot differ within a run, only {', '.join(sorted(_TRIED))}; make several runs"
+                )
+        return value
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.split.folds == 1 and self.split.test + self.split.val >= 1:
@@ -161,6 +185,24 @@ class Recipe(_Part):
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
         return self
+
+    def points(self) -> list[tuple[dict[str, Any], Recipe]]:
+        """(what is tried, the recipe that tries it) of every point of the grid and every repeat; a plain recipe has one.
+
+        Raises:
+            UsageError: a key is none that may differ within a run, or a value does not suit it.
+        """
+        found = []
+        for values in itertools.product(*self.grid.values()):
+            for repeat in range(self.repeats):
+                fields = self.model_dump(mode="json") | {"grid": {}, "repeats": 1, "seed": self.seed + repeat}
+                point = dict(zip(self.grid, values, strict=True))
+                for key, value in point.items():
+                    _assign(fields, key, value)
+                recipe = validated(fields, "grid")
+                tried = {key: _value(recipe.model_dump(mode="json"), key) for key in point}
+                found.append((tried | ({"repeat": repeat} if self.repeats > 1 else {}), recipe))
+        return found
 
     def all_phases(self) -> tuple[Phase, ...]:
         """The phases in turn; a recipe without any is one phase."""
@@ -187,6 +229,17 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
     for key, value in (overrides or {}).items():
         _assign(fields, key, value)
     _refuse_unknown(fields, Recipe, "", str(path))
+    recipe = validated(fields, path.name)
+    recipe.points()
+    return recipe
+
+
+def validated(fields: Mapping[str, Any], name: str) -> Recipe:
+    """A recipe of these fields.
+
+    Raises:
+        UsageError: a value is of the wrong type, or does not go with another.
+    """
     try:
         return Recipe.model_validate(fields)
     except pydantic.ValidationError as error:
@@ -194,7 +247,7 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
             f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
         )
-        raise UsageError(f"Recipe '{path.name}': {problems}.") from None
+        raise UsageError(f"Recipe '{name}': {problems}.") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -219,6 +272,12 @@ def _assign(fields: dict[str, Any], key: str, value: Any) -> None:
             raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
         fields = inner
     fields[last] = value
+
+
+def _value(fields: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        fields = fields[part]
+    return fields
 
 
 def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import datetime
 import io
 import json
 import logging
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -185,6 +186,21 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return write_text(path, text.getvalue())
+
+
+def read_history(folder: Path) -> list[EpochRow]:
+    """The epochs in a fit's `history.csv`."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(EpochRow)}
+    read: dict[str, Callable[[str], Any]] = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "bool": lambda text: text == "True",
+    }
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as handle:
+        return [
+            EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in csv.DictReader(handle)
+        ]
 
 
 def vars_of(row: EpochRow) -> dict[str, Any]:

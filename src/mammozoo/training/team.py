@@ -61,7 +61,9 @@ class Team:
             if device.type != "cuda":
                 raise UsageError("sync_batch_norm needs CUDA: torch synchronises batch norms on GPUs only.")
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        return DistributedDataParallel(
+            model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None
+        )
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value added up over the team."""

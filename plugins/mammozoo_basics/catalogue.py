@@ -1,0 +1,82 @@
+"""Which networks timm and torchvision have, without importing them: they take seconds, and most commands need one network or none.
+
+Both libraries register a network by a decorator, `@register_model`, on a function of its name. The names are read from
+their source; where there is no source to read, or it is written in another way, the library is imported and asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mammozoo import Backbone, BackboneSpec
+
+#: torchvision's families with a `features` module; timm has all the others.
+_FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
+_REGISTERED = re.compile(r"^@register_model\b.*\n(?:(?!def ).*\n)*?def (\w+)\(", re.MULTILINE)
+
+
+def timm_specs() -> Iterator[BackboneSpec]:
+    """One spec for each network that timm lists; one that makes no feature maps is refused when a head is put on it."""
+    for name in timm_names():
+        yield BackboneSpec(
+            name, "timm", functools.partial(_build_timm, name), imagenet=functools.partial(_load_timm, name)
+        )
+
+
+def torchvision_specs() -> Iterator[BackboneSpec]:
+    """One spec for each network of torchvision's that has `features`."""
+    for name in torchvision_names():
+        if name.startswith(_FAMILIES):
+            # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
+            yield BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(_build_torchvision, name))
+
+
+def timm_names() -> list[str]:
+    """What `timm.list_models()` says, in alphabetical order."""
+    names = registered_names("timm")
+    if not names:
+        import timm
+
+        names = timm.list_models()
+    return sorted(names)
+
+
+def torchvision_names() -> list[str]:
+    """What `torchvision.models.list_models` says of its networks for classification, in alphabetical order."""
+    names = registered_names("torchvision")
+    if not names:
+        import torchvision
+
+        names = torchvision.models.list_models(module=torchvision.models)
+    return sorted(names)
+
+
+def registered_names(package: str) -> list[str]:
+    """Names of the functions under `@register_model` in the files of `package`.models; none where there is no source."""
+    spec = importlib.util.find_spec(package)  # finds a package, does not import it
+    if spec is None or spec.origin is None:
+        return []
+    files = sorted((Path(spec.origin).parent / "models").glob("*.py"))
+    return [name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8"))]
+
+
+def _build_timm(name: str) -> Backbone:
+    from mammozoo_basics.timm_backbone import TimmBackbone
+
+    return TimmBackbone(name)
+
+
+def _load_timm(name: str, backbone: Backbone) -> None:
+    from mammozoo_basics.timm_backbone import load_imagenet
+
+    load_imagenet(name, backbone)
+
+
+def _build_torchvision(name: str) -> Backbone:
+    from mammozoo_basics.torchvision_backbone import TorchvisionBackbone
+
+    return TorchvisionBackbone(name)

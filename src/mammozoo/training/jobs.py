@@ -1,0 +1,64 @@
+"""Several fits at once, each in a process of its own, through joblib: on this machine, on dask or on ray.
+
+The result of a fit depends neither on its neighbours nor on the order in which they end. It does depend on the number of
+threads, in the last bits: sums are added up in another order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import joblib
+import torch
+
+from mammozoo.errors import UsageError
+
+BACKENDS = ("loky", "dask", "ray")
+
+
+def spread(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], jobs: int, backend: str) -> Iterator[Any]:
+    """`work(*task)` of each task, `jobs` at a time, in the order in which they end.
+
+    On a machine with GPUs each task has one; on one without, the threads are shared out.
+
+    Args:
+        backend: `loky` (processes of this machine), `dask` (of the cluster at DASK_SCHEDULER_ADDRESS, or a local one), `ray`.
+
+    Raises:
+        UsageError: the backend's package is not installed.
+    """
+    threads = max(1, torch.get_num_threads() // jobs)
+    prepared = (joblib.delayed(_alone)(work, task, threads, number) for number, task in enumerate(tasks))
+    with _chosen(backend, threads):
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(prepared)
+
+
+def _chosen(backend: str, threads: int) -> Any:
+    try:
+        if backend == "dask":
+            from distributed import Client
+
+            address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+            local = {} if address else {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+            Client(address, **local)  # type: ignore[no-untyped-call]
+            return joblib.parallel_config("dask")
+        if backend == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+            return joblib.parallel_config("ray")
+    except ImportError as error:
+        raise UsageError(
+            f"--jobs-by {backend} needs a package that is not installed ({error.name}). Run: pip install 'mammozoo[{backend}]'"
+        ) from None
+    return joblib.parallel_config("loky", inner_max_num_threads=threads)
+
+
+def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int) -> Any:
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    return work(*task)

@@ -1,0 +1,213 @@
+"""Decoded images from the cache are those that decoding gives, and only for the very same bytes, input and code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mammozoo.data import sample
+from mammozoo.data.collection import open_data, open_dataset
+from mammozoo.data.input import Input
+from mammozoo.data.loading import Images, batches, code_of, decode, decode_cached
+from mammozoo.data.reading import UnreadableImageError
+from mammozoo.data.store import Store
+from mammozoo.data.transform import build
+from mammozoo.progress import Progress
+
+INPUT = Input(size=(32, 32))
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twelve pictures in two classes, and a cache folder of its own."""
+    monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for label in ("benign", "malignant"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for n in range(6):
+            Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8)).save(tmp_path / "images" / label / f"{n}.png")
+    return tmp_path / "images"
+
+
+def opened(root: Path, input: Input = INPUT, advance: Any = lambda: None) -> Images:
+    dataset = open_dataset("folder", root)
+    return decode_cached(dataset, list(dataset.samples()), input, advance)
+
+
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on nothing can be decoded."""
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr(sample, "read_image", refuse)
+
+
+def entries(root: Path) -> int:
+    return len(list((root.parent / "cache" / "arrays").glob("*")))
+
+
+def test_the_second_opening_decodes_nothing_and_gives_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset("folder", root)
+    plain = decode(dataset, list(dataset.samples()), INPUT)
+    first = opened(root)
+    blind(monkeypatch)
+    steps: list[None] = []
+    second = opened(root, advance=lambda: steps.append(None))
+    for images in (first, second):
+        assert np.array_equal(images.pixels, plain.pixels)
+        assert np.array_equal(images.prints.whole, plain.prints.whole)
+        assert np.array_equal(images.prints.views, plain.prints.views)
+        assert np.array_equal(images.prints.thumbs, plain.prints.thumbs)
+        assert np.array_equal(images.features, plain.features)
+        assert not images.pixels.flags.writeable
+    assert len(steps) == 12
+    data = open_data("folder", root, None, INPUT, "group", Progress())
+    assert np.array_equal(data.images.pixels, plain.pixels)
+
+
+def test_a_file_changed_behind_size_and_time_is_noticed(root: Path) -> None:
+    opened(root)
+    path = root / "benign" / "0.png"
+    before, was = path.stat(), path.read_bytes()
+    content = np.asarray(Image.open(path)).copy()
+    content[0, :20] = content[0, :20][::-1]
+    Image.fromarray(content).save(path)
+    new = path.read_bytes()
+    path.write_bytes(new[: len(was)].ljust(len(was), b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if len(new) <= len(was):
+        assert np.array_equal(opened(root).pixels[0], decode_one(root))
+    else:  # what does not fit is a truncated picture, and must be refused as such
+        with pytest.raises(UnreadableImageError):
+            opened(root)
+
+
+def decode_one(root: Path) -> Any:
+    dataset = open_dataset("folder", root)
+    return decode(dataset, list(dataset.samples())[:1], INPUT).pixels[0]
+
+
+def test_what_matters_for_the_pixels_has_a_key_of_its_own(root: Path) -> None:
+    opened(root)
+    opened(root, INPUT.model_copy(update={"mean": (0.5, 0.5, 0.5)}))  # used later, on the device
+    assert entries(root) == 1
+    for change in ({"size": (32, 16)}, {"fit": "pad"}, {"color": "rgb"}, {"preprocess": ("clahe",)}):
+        input = INPUT.model_copy(update=change)
+        dataset = open_dataset("folder", root)
+        assert np.array_equal(opened(root, input).pixels, decode(dataset, list(dataset.samples()), input).pixels)
+    assert entries(root) == 5
+    (root / "benign" / "5.png").rename(root / "benign" / "55.png")
+    opened(root)
+    assert entries(root) == 6
+    assert code_of(["clahe:clip=2"]) != code_of(["clahe:clip=3"]) != code_of(["hflip"])
+
+
+def test_threads_do_not_disturb_each_others_preprocessing(root: Path) -> None:
+    rng = np.random.default_rng(1)
+    for n in range(40):
+        Image.fromarray(rng.integers(0, 256, (200, 220), np.uint8)).save(root / "benign" / f"more-{n}.png")
+    dataset, input = open_dataset("folder", root), INPUT.model_copy(update={"preprocess": ("clahe",)})
+    samples = list(dataset.samples())
+    prepare = input.preparer()
+    one_by_one = np.stack([prepare(dataset.read(sample)) for sample in samples])
+    assert np.array_equal(decode(dataset, samples, input).pixels, one_by_one)
+
+
+def test_a_damaged_entry_is_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = opened(root).pixels.copy()
+    (stored,) = (root.parent / "cache" / "arrays").glob("*/pixels.npy")
+    stored.write_bytes(stored.read_bytes()[:-100])
+    assert np.array_equal(opened(root).pixels, plain)
+    blind(monkeypatch)
+    assert np.array_equal(opened(root).pixels, plain)
+
+
+def test_generated_images_and_unusual_readers_are_not_cached(root: Path, tmp_path: Path) -> None:
+    open_data("phantom:n=4", None, None, INPUT, "group", Progress())
+    dataset = open_dataset("folder", root)
+
+    class Inverted(type(dataset)):  # type: ignore[misc]
+        def read(self, sample: Any) -> Any:
+            return 255 - super().read(sample)
+
+    own = Inverted(root)
+    images = decode_cached(own, list(own.samples()), INPUT)
+    assert np.array_equal(images.pixels, decode(own, list(own.samples()), INPUT).pixels)
+    assert images.pixels.flags.writeable
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_unreadable_image_is_named_with_and_without_a_cache(root: Path) -> None:
+    (root / "benign" / "0.png").write_bytes(b"nothing")
+    for _ in range(2):
+        with pytest.raises(UnreadableImageError, match=r"0\.png"):
+            opened(root)
+    assert Store().folder is not None and entries(root) == 0
+
+
+AUGMENT = ("hflip", "affine", "brightness-contrast")
+
+
+def collected(pixels: Any, **options: Any) -> list[tuple[Any, Any, Any]]:
+    augment = [build(name) for name in options.pop("augment", ())]
+    labels = np.arange(len(pixels)) % 2
+    loader = batches(pixels, labels, np.arange(len(pixels)), 4, augment=augment, **options)
+    return [tuple(part.numpy().copy() for part in batch) for batch in loader]
+
+
+def test_batches_are_the_images_in_the_order_of_the_seed() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 8, 8, 1), np.uint8)
+    pixels.setflags(write=False)
+    plain = collected(pixels)
+    assert [len(batch[0]) for batch in plain] == [4, 4, 4, 1]
+    assert np.array_equal(np.concatenate([batch[0] for batch in plain]), pixels)
+    shuffled = collected(pixels, shuffle=True, seed=3, epoch=2)
+    order = np.random.default_rng([3, 2]).permutation(13)[:12]  # the last one would be alone
+    assert np.array_equal(np.concatenate([batch[2] for batch in shuffled]), order)
+    assert np.array_equal(np.concatenate([batch[0] for batch in shuffled]), pixels[order])
+    assert np.array_equal(np.concatenate([batch[1] for batch in shuffled]), order % 2)
+    assert shuffled[0][1].dtype == shuffled[0][2].dtype == np.int64
+
+
+def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), np.uint8)
+    pixels.setflags(write=False)
+    before = torch.random.get_rng_state()
+    here = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=5)
+    there = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=5, workers=2)
+    unshuffled = collected(pixels, augment=AUGMENT, seed=1, epoch=5)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for a, b in zip(here, there, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    images = {int(i): image for found, _, places in here for image, i in zip(found, places, strict=True)}
+    for found, _, places in unshuffled:
+        assert all(np.array_equal(images[int(i)], image) for image, i in zip(found, places, strict=True))
+    other = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=6)
+    assert not np.array_equal(here[0][0], other[0][0])
+
+
+def test_an_error_in_augmentation_comes_out_and_an_early_end_stops_the_thread() -> None:
+    pixels = np.zeros((40, 8, 8, 1), np.uint8)
+    made: list[int] = []
+
+    def fragile(image: Any, rng: Any) -> Any:
+        made.append(1)
+        if len(made) > 20:
+            raise ValueError("cannot")
+        return image
+
+    everything = np.arange(40)
+    loader = batches(pixels, everything, everything, 4, augment=[fragile])
+    with pytest.raises(ValueError, match="cannot"):
+        list(loader)
+    made.clear()
+    for _ in loader:
+        break
+    assert len(made) <= 16  # the one asked for, two ahead, one in work

@@ -1,0 +1,40 @@
+"""The names of networks, read from source: the same as those that the libraries list."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torchvision
+
+from mammozoo_basics import catalogue
+
+
+def test_the_names_of_timm() -> None:
+    assert catalogue.timm_names() == sorted(timm.list_models())
+
+
+def test_the_names_of_torchvision() -> None:
+    assert catalogue.torchvision_names() == sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def test_a_library_without_readable_source_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "registered_names", lambda package: [])
+    assert catalogue.timm_names() == sorted(timm.list_models())
+    assert "squeezenet1_1" in catalogue.torchvision_names()
+
+
+def test_no_source_no_names() -> None:
+    assert catalogue.registered_names("a_package_that_nobody_has") == []
+    assert catalogue.registered_names("json") == []  # it has no models
+
+
+def test_listing_imports_neither() -> None:
+    code = (
+        "import sys; from mammozoo.plugins import registry; n = len(registry().items('backbones'));"
+        "print(n > 1000, [m for m in ('timm', 'torchvision') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.split("\n")[0] == "True []"
