@@ -160,7 +160,7 @@ class _Fit:
     def _cache(self) -> CachedViews | None:
         """What the frozen trunk makes of every image, where there is one and the recipe allows it."""
         recipe, augmented = self.recipe, bool(self.augment)
-        if recipe.cache == "off" or self.team.size > 1 or (augmented and not recipe.cache_views):
+        if not recipe.cache or self.team.size > 1 or (augmented and not recipe.cache_views):
             return None
         trunk = plan_trunk(self.model, self.engine)
         if trunk is None:

@@ -139,8 +139,8 @@ class Recipe(_Part):
     """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; of all points the best on validation reports."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Times that each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
-    cache: Literal["auto", "off"] = "auto"
-    """`auto` computes the frozen part of a network once and keeps what it gives; without augmentation nothing else changes."""
+    cache: bool = True
+    """Compute the frozen part of a network once and keep what it gives; without augmentation nothing else changes."""
     cache_views: Annotated[int, Field(ge=0)] = 0
     """With augmentation: so many fixed variants of each image are kept, and epochs take turns; 0 draws anew each epoch."""
     seed: int = 0
