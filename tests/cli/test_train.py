@@ -21,7 +21,8 @@ from mammozoo.training.recipe import load
 
 FILES = {
     "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",
-    "splits.json", "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv", "holdout/predictions.csv",
+    "splits.json", "holdout/config.json", "holdout/history.csv", "holdout/model.safetensors", "holdout/split.csv",
+    "holdout/predictions.csv",
 }  # fmt: skip
 
 
