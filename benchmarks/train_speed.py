@@ -83,7 +83,7 @@ def ours(name: str, batch: int, steps: int) -> Turn:
         labels, order = (np.arange(count + 4) % 2).astype(np.intp), np.arange(count + 4)
         split = Split("holdout", order[:count], order[count : count + 2], order[count + 2 :])
         material = Material(pixels, labels, [f"image-{i}" for i in order], split)
-        return fit(model, strategy, recipe, material, engine)[-1].rate
+        return fit(model, strategy, recipe, material, engine).history[-1].rate
 
     learn(batch)
     return lambda: learn(batch * steps)
