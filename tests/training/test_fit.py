@@ -102,7 +102,7 @@ def test_a_score_may_improve_either_way(monitor: str, choose: Callable[..., floa
 
 @pytest.mark.parametrize("strategy", ["frozen", "last-blocks:1"])
 def test_a_kept_trunk_changes_nothing(strategy: str) -> None:
-    """Without augmentation the same epochs and the same weights, up to rounding; with it, as many views as epochs are the same too."""
+    """The same epochs and weights, up to rounding: without augmentation, and with as many views as epochs."""
     material = _material()
     for more in ({}, {"augment": ["hflip", "affine"], "cache_views": 3}):
         fields = {"strategy": strategy, "epochs": 3, "batch": 8, "head": "gap:dropout=0.2", **more}

@@ -98,6 +98,8 @@ class Run:
             raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
         for ended in ("ended", "reason"):
             self.facts.pop(ended, None)
+        for half in self.path.rglob(".*.tmp"):  # what a kill left of a file that was being written
+            half.unlink(missing_ok=True)
         self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
         self._start_log()
 
