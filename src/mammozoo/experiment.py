@@ -30,7 +30,7 @@ from mammozoo.training.fit import EpochRow, direction
 from mammozoo.training.jobs import spread
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, refuse_occupied, write_table
-from mammozoo.training.team import current_team, gather_team
+from mammozoo.training.team import Team, current_team, gather_team, leave_team
 from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished
 from mammozoo.zoo.card import write_card
 
@@ -104,6 +104,15 @@ def resume(
 
 def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs) -> Run:
     team = gather_team(recipe.device)
+    try:
+        return _train_in(team, recipe, begin, progress, stop, jobs)
+    finally:
+        leave_team()
+
+
+def _train_in(
+    team: Team, recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs
+) -> Run:
     if team.size > 1 and jobs.count > 1:
         raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
     if not team.leads:

@@ -20,7 +20,7 @@ WORDS = [
     "--dataset", "phantom:n=60", "--backbone", "test_resnet", "--weights", "random", "--device", "cpu", "--no-report",
     "--strategy", "full", "--head", "gap:dropout=0.3", "--batch", "8", "--set", "size=48",
     "--set", "augment=[hflip, affine]",
-    "--set", "phases=[{name: adam, lr: 1e-3, epochs: 3}, {name: sgd, lr: 1e-2, epochs: 3}]",
+    "--set", "phases=[{name: adam, lr: 1e-3, epochs: 12}, {name: sgd, lr: 1e-2, epochs: 12}]",
     "--set", "schedule={kind: exponential, factor: 0.9}",
 ]  # fmt: skip
 FILES = ("model.safetensors", "config.json", "predictions.csv", "scores.json", "splits.json")

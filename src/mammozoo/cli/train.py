@@ -81,7 +81,7 @@ def train(
                 else:
                     run = experiment.train(resolved, out, shown, stop=stop, jobs=side)
             if not run.facts:  # of a process that trained along
-                return
+                _end_in_team()
             if report:
                 write_report(run.path, progress=shown)
     except Stopped as stopped:
@@ -95,12 +95,22 @@ def train(
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
+        _end_in_team()
         return
     for stamp in run.facts["stamps"]:
         note(f"! {stamp}")
     print_scores(run.facts["scores"])
     written = f", {run.path / 'report.html'}" if report else ""
     typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+    _end_in_team()
+
+
+def _end_in_team() -> None:
+    """End one of several processes here and now: all is written, and gloo's threads abort some that end in the ordinary way."""
+    if "RANK" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @contextlib.contextmanager

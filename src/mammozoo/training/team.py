@@ -7,6 +7,7 @@ n-th image of each batch. Batches keep the recipe's size, so that the losses are
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +122,13 @@ def gather_team(device: str) -> Team:
     else:
         distributed.init_process_group("gloo")
     return team
+
+
+def leave_team() -> None:
+    """Part from the other processes, also after an error: a process that ends with its connections open may abort."""
+    if distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
 
 
 def _device() -> torch.device:
