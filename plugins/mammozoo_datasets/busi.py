@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mammozoo.data.sample import Dataset, DatasetInfo, Sample
-from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.errors import UsageError
+from mammozoo_datasets.layout import nothing_found, some
 
 _FILE = re.compile(r"(benign|malignant|normal) \((\d+)\)(_mask(?:_\d+)?)?\.png", re.IGNORECASE)
 _PUBLISHED = {"benign": 437, "malignant": 210, "normal": 133}
@@ -88,7 +89,12 @@ class Busi(Dataset):
             else:
                 images[key] = name
         if not images:
-            raise NotFoundError(_no_busi(self.root))
+            raise nothing_found(
+                self.info.name,
+                self.root,
+                _LAYOUT,
+                "Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class.",
+            )
         self.notes = _notes(images, masks, strangers)
         order = sorted(images, key=lambda key: (self.classes.index(key[0]), key[1]))
         return [
@@ -127,25 +133,10 @@ def _notes(images: dict[Key, str], masks: dict[Key, list[str]], strangers: list[
         )
     bare = [name for key, name in images.items() if key not in masks]
     if bare:
-        notes.append(f"{len(bare)} images have no mask: {_some(bare)}.")
+        notes.append(f"{len(bare)} images have no mask: {some(bare)}.")
     orphans = [name for key, names in masks.items() if key not in images for name in names]
     if orphans:
-        notes.append(f"{len(orphans)} masks have no image: {_some(orphans)}.")
+        notes.append(f"{len(orphans)} masks have no image: {some(orphans)}.")
     if strangers:
-        notes.append(f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {_some(strangers)}.")
+        notes.append(f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {some(strangers)}.")
     return notes
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:5]) + (" …" if len(names) > 5 else "")
-
-
-def _no_busi(root: Path) -> str:
-    entries = sorted(root.glob("*")) if root.is_dir() else [root]
-    found = "\n".join(f"      {entry.name}{'/' if entry.is_dir() else ''}" for entry in entries[:10])
-    more = f"\n      … {len(entries) - 10} more" if len(entries) > 10 else ""
-    return (
-        f"Data set 'busi': no file under --root '{root}' is named like one of BUSI's. Expected\n{_LAYOUT}\n"
-        f"  and found in '{root}'\n{found or '      nothing'}{more}\n"
-        "  Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class."
-    )
