@@ -1,0 +1,1 @@
+"""Exponentially decaying learning rates (Chougrad 2017)."""

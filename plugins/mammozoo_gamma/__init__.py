@@ -1,0 +1,1 @@
+"""Transfer learning, and fine-tuning from layer γ (Falconí 2020)."""

@@ -1,0 +1,1 @@
+"""Multistage transfer with EfficientNetB2 (Ayana 2022)."""
