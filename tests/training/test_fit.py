@@ -17,9 +17,12 @@ from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.engine import choose_engine
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.strategy import Composite
-from mammozoo.training.fit import EpochRow, Material, fit, make_optimizer, predict, validate
+from mammozoo.training.fit import EpochRow, fit
 from mammozoo.training.loss import Loss
+from mammozoo.training.material import Material
+from mammozoo.training.optimizer import make_optimizer
 from mammozoo.training.recipe import Phase, Recipe
+from mammozoo.training.validation import predict, validate
 
 CPU = choose_engine("cpu", "fp32")
 CLASSES = ("benign", "malignant")

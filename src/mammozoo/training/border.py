@@ -13,11 +13,9 @@ latest first, and one is taken only when all of this holds on a batch of random 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model
+from mammozoo.training.unchanged import Buffers, random_state, restore_buffers, set_modes, untouched
+from mammozoo.training.watch import Call, watch
 
 _IMAGES = 2  # of the batch on which a border is tried; batch norms that train need more than one
 _TRIES = 40  # candidates
-
-Buffers = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,16 +59,6 @@ class Border:
     shapes: tuple[tuple[int, ...], ...] = field(repr=False)
 
 
-@dataclass
-class _Call:
-    """What one module did in a forward pass: `started` and `ended` count the starts and ends of all modules."""
-
-    calls: int = 0
-    started: int = -1
-    ended: int = -1
-    output: torch.Tensor | None = None
-
-
 def find_border(model: Model, engine: Engine) -> Border | None:
     """The latest border of a model that is placed and frozen as it will be trained; None where there is none.
 
@@ -80,8 +68,8 @@ def find_border(model: Model, engine: Engine) -> Border | None:
     size, channels = model.backbone.input.size, 1 if model.backbone.input.color == "grey" else 3
     pixels = torch.randint(0, 256, (_IMAGES, *size, channels), generator=generator, dtype=torch.uint8)
     images = model.backbone.input.normalize(pixels.to(engine.device))
-    with _untouched(model, engine), engine.autocast():
-        seen = _watch(model, images)
+    with untouched(model, engine), engine.autocast():
+        seen = watch(model, images)
         candidates = [name for name, call in seen.items() if _possible(call)]
         candidates.sort(key=lambda name: -seen[name].ended)
         for name in candidates[:_TRIES]:
@@ -146,9 +134,9 @@ def state_before(model: Model, border: Border) -> dict[str, torch.Tensor]:
     device = next(model.parameters()).device
     was = {module: module.training for module in model.modules()}
     try:
-        seen = _watch(model.eval(), images.to(device))
+        seen = watch(model.eval(), images.to(device))
     finally:
-        _set_modes(was)
+        set_modes(was)
     after = {name for name, call in seen.items() if call.started > seen[border.name].ended}
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {
@@ -166,36 +154,7 @@ class _ReachedError(Exception):
         self.output = output
 
 
-def _watch(model: Model, images: torch.Tensor) -> dict[str, _Call]:
-    """One forward pass in evaluation mode: who was called when, and gave what."""
-    seen: dict[str, _Call] = {}
-    clock = itertools.count()
-    handles = []
-    for name, module in model.named_modules():
-        if name:
-            seen[name] = _Call()
-            start = functools.partial(_start, seen[name], clock)
-            end = functools.partial(_end, seen[name], clock)
-            handles += [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
-    try:
-        model.eval()(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
-
-
-def _start(call: _Call, clock: Iterator[int], module: nn.Module, given: object) -> None:
-    call.calls += 1
-    call.started = next(clock) if call.calls == 1 else call.started
-
-
-def _end(call: _Call, clock: Iterator[int], module: nn.Module, given: object, output: object) -> None:
-    call.ended = next(clock)
-    call.output = output if isinstance(output, torch.Tensor) else None
-
-
-def _possible(call: _Call) -> bool:
+def _possible(call: Call) -> bool:
     output = call.output
     return (
         call.calls == 1
@@ -207,17 +166,17 @@ def _possible(call: _Call) -> bool:
     )
 
 
-def _try(model: Model, engine: Engine, images: torch.Tensor, name: str, seen: dict[str, _Call]) -> Border | None:
+def _try(model: Model, engine: Engine, images: torch.Tensor, name: str, seen: dict[str, Call]) -> Border | None:
     """The border at `name` if it passes the three tests."""
     buffers = {key: value.clone() for key, value in model.named_buffers()}
     output = run_before(model.eval(), name, images).clone()
-    state = _random_state(engine)
+    state = random_state(engine)
     in_training = run_before(model.train(), name, images)
     moved = any(not torch.equal(value, buffers[key]) for key, value in model.named_buffers())
-    _restore_buffers(model, buffers)
+    restore_buffers(model, buffers)
     if output.requires_grad or moved or not torch.equal(output, in_training):
         return None
-    if not all(torch.equal(a, b) for a, b in zip(state, _random_state(engine), strict=True)):
+    if not all(torch.equal(a, b) for a, b in zip(state, random_state(engine), strict=True)):
         return None
     if _passes_by(model, name, images, output, buffers):
         return None
@@ -262,7 +221,7 @@ def _passes_by(model: Model, name: str, images: torch.Tensor, output: torch.Tens
                 return True
     finally:
         handle.remove()
-        _restore_buffers(model, buffers)
+        restore_buffers(model, buffers)
     return False
 
 
@@ -280,7 +239,7 @@ def _same_logits(model: Model, images: torch.Tensor, border: Border, output: tor
             except (RuntimeError, ValueError, TypeError, AssertionError, IndexError):
                 return False  # it looked at the shape of a stand-in
             finally:
-                _restore_buffers(model, buffers)
+                restore_buffers(model, buffers)
         (whole, slopes), (rest, own_slopes) = found
         if not torch.equal(whole, rest) or not all(map(_close, slopes, own_slopes)):
             return False
@@ -300,37 +259,3 @@ def _flops(model: Model, run: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-@contextlib.contextmanager
-def _untouched(model: Model, engine: Engine) -> Iterator[None]:
-    """Whatever happens inside, buffers, modes and torch's random state are afterwards what they were."""
-    buffers = {key: value.clone() for key, value in model.named_buffers()}
-    was = {module: module.training for module in model.modules()}
-    devices = [engine.device] if engine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            _restore_buffers(model, buffers)
-            _set_modes(was)
-
-
-def _set_modes(was: dict[nn.Module, bool]) -> None:
-    for module, mode in was.items():
-        module.training = mode
-
-
-@torch.no_grad()
-def _restore_buffers(model: Model, buffers: Buffers) -> None:
-    for key, value in model.named_buffers():
-        value.copy_(buffers[key])
-
-
-def _random_state(engine: Engine) -> list[torch.Tensor]:
-    states = [torch.get_rng_state()]
-    if engine.device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(engine.device))
-    if engine.device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states

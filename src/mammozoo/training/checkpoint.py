@@ -53,6 +53,24 @@ class Place:
     stale: int = 0
     rows: list[Any] = field(default_factory=list)
 
+    def next_batch(self, loss: float, images: int) -> None:
+        """A batch is done; `loss` is the mean over its images."""
+        self.batch, self.total, self.seen = self.batch + 1, self.total + loss * images, self.seen + images
+
+    def judge(self, value: float) -> bool:
+        """Whether an epoch with this validation value is the best so far."""
+        best = self.best is None or value > self.best
+        self.best, self.stale = (value, 0) if best else (self.best, self.stale + 1)
+        return best
+
+    def next_epoch(self, of_phase: int) -> bool:
+        """An epoch is done; whether the phase, which has `of_phase` of them, is done with it."""
+        self.epoch, self.of_phase, self.batch, self.total, self.seen = self.epoch + 1, self.of_phase + 1, 0, 0.0, 0
+        over = self.of_phase == of_phase
+        if over:
+            self.phase, self.of_phase = self.phase + 1, 0
+        return over
+
 
 class Stopped(Exception):  # noqa: N818 - no error
     """A fit ended early because it was asked to; its state is kept. Names the run to resume."""

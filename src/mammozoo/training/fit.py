@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from mammozoo.data.input import Pixels
 from mammozoo.data.loading import batches
-from mammozoo.data.splits import Split
 from mammozoo.data.transform import build
 from mammozoo.errors import FailedError
-from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.models.engine import Engine
-from mammozoo.models.model import Model, has_folded_batch_norm, probabilities
+from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.strategy import Composite
-from mammozoo.plugins import registry
 from mammozoo.training.checkpoint import (
     Keeper,
     Place,
@@ -36,9 +30,15 @@ from mammozoo.training.checkpoint import (
     unpack,
 )
 from mammozoo.training.loss import Loss
-from mammozoo.training.recipe import Optimizer, Phase, Recipe, Schedule
+from mammozoo.training.material import Material, epoch_order
+from mammozoo.training.optimizer import advance, make_optimizer, make_scheduler
+from mammozoo.training.recipe import Recipe
 from mammozoo.training.team import ALONE, Indices, Team
 from mammozoo.training.trunk import CachedViews, plan_trunk
+from mammozoo.training.validation import direction, predict, validate
+
+#: What the rest of the house needs of a fit, wherever it is written.
+__all__ = ["EpochRow", "Fitted", "Material", "OnBatch", "OnEpoch", "fit", "predict"]
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +57,6 @@ class EpochRow:
     best: bool
     seconds: float
     rate: float
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a fit learns from: all images as the model sees them, their labels and names, and the split."""
-
-    pixels: Pixels
-    labels: npt.NDArray[np.intp]
-    names: Sequence[str]
-    split: Split
 
 
 @dataclass(frozen=True)
@@ -171,36 +161,19 @@ class _Fit:
     def _start_phase(self) -> None:
         phase = self.phases[self.place.phase]
         self.optimizer = make_optimizer(self.strategy, self.model, phase)
-        self.scheduler = _make_scheduler(self.optimizer, self.recipe.schedule, phase)
+        self.scheduler = make_scheduler(self.optimizer, self.recipe.schedule, phase)
 
     def _epoch(self) -> None:
         place, started = self.place, time.perf_counter()
         self._train()
         trained = time.perf_counter() - started
         total, seen = self.team.sum([place.total, place.seen])
-        val_loss, monitored = validate(
-            self.model,
-            self.recipe,
-            self.material,
-            self.material.split.val,
-            self.loss,
-            self.engine,
-            self.team,
-            self.kept,
-        )
         lr = float(self.optimizer.param_groups[0]["lr"])
-        if not (np.isfinite(val_loss) and np.isfinite(monitored)):
-            what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (self.recipe.monitor, monitored)
-            raise FailedError(
-                f"The validation {what} became {got} in epoch {place.epoch + 1} at learning rate {lr:g}. Try a "
-                "smaller --lr, --set precision=fp32 or --set monitor=loss."
-            )
+        val_loss, monitored = self._validate(lr)
         value = direction(self.recipe.monitor) * monitored
-        best = place.best is None or value > place.best
+        best = place.judge(value)
         if best:
-            place.best, self.best, place.stale = value, moving(self.model), 0
-        else:
-            place.stale += 1
+            self.best = moving(self.model)
         row = EpochRow(
             split=self.name,
             epoch=place.epoch + 1,
@@ -214,21 +187,26 @@ class _Fit:
             rate=seen / trained,
         )
         place.rows.append(row)
-        _advance(self.scheduler, value)
-        place.epoch, place.of_phase, place.batch, place.total, place.seen = (
-            place.epoch + 1,
-            place.of_phase + 1,
-            0,
-            0.0,
-            0,
-        )
-        if place.of_phase == self.phases[place.phase].epochs:
-            place.phase, place.of_phase = place.phase + 1, 0
-            if place.phase < len(self.phases):
-                self._start_phase()
+        advance(self.scheduler, value)
+        if place.next_epoch(self.phases[place.phase].epochs) and place.phase < len(self.phases):
+            self._start_phase()
         if self.keeper is not None:
             self._keep(self.keeper)
         self.on_epoch(row)
+
+    def _validate(self, lr: float) -> tuple[float, float]:
+        """(loss, monitored value), both numbers."""
+        part = self.material.split.val
+        val_loss, monitored = validate(
+            self.model, self.recipe, self.material, part, self.loss, self.engine, self.team, self.kept
+        )
+        if not (np.isfinite(val_loss) and np.isfinite(monitored)):
+            what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (self.recipe.monitor, monitored)
+            raise FailedError(
+                f"The validation {what} became {got} in epoch {self.place.epoch + 1} at learning rate {lr:g}. Try a "
+                "smaller --lr, --set precision=fp32 or --set monitor=loss."
+            )
+        return val_loss, monitored
 
     def _train(self) -> None:
         """The batches of an epoch that are still to come."""
@@ -250,11 +228,7 @@ class _Fit:
                     f"The loss became {value} in epoch {place.epoch + 1} at learning rate {lr:g}. Try a smaller --lr, "
                     f"or --set precision=fp32. The batch was: {files}."
                 )
-            place.batch, place.total, place.seen = (
-                place.batch + 1,
-                place.total + value * len(labels),
-                place.seen + len(labels),
-            )
+            place.next_batch(value, len(labels))
             self.on_batch(len(labels))
             if self.keeper is not None and self.team.leads and self.keeper.stop():
                 self._keep(self.keeper)
@@ -329,107 +303,3 @@ class _Fit:
                 self.scheduler.load_state_dict(facts["scheduler"])
         torch.set_rng_state(tensors["rng"])
         log.info("%s: goes on after epoch %d, batch %d.", self.name, self.place.epoch, self.place.batch)
-
-
-def predict(
-    model: Model,
-    material: Material,
-    indices: npt.NDArray[np.intp],
-    batch: int,
-    engine: Engine,
-    team: Team = ALONE,
-    kept: CachedViews | None = None,
-) -> torch.Tensor:
-    """(len(indices), outputs) float32 logits of some of the images, on the CPU; each process of a team does its share.
-
-    With `kept` from the frozen trunk on, which gives the same numbers sooner.
-    """
-    if kept is not None:
-        return kept.logits(indices, batch)
-    loader = batches(material.pixels, material.labels, indices[team.rank :: team.size], batch)
-    logits, _ = engine.logits(model, loader, model.backbone.input)
-    return team.join(logits, len(indices))
-
-
-def validate(
-    model: Model,
-    recipe: Recipe,
-    material: Material,
-    indices: npt.NDArray[np.intp],
-    loss: Loss,
-    engine: Engine,
-    team: Team = ALONE,
-    kept: CachedViews | None = None,
-) -> tuple[float, float]:
-    """(loss, monitored value) on the validation part."""
-    logits = predict(model, material, indices, recipe.batch, engine, team, kept)
-    labels = torch.from_numpy(material.labels[indices])
-    val_loss = float(loss(logits.to(engine.device), labels.to(engine.device)))
-    if recipe.monitor == "loss" or not np.isfinite(val_loss):
-        return val_loss, val_loss
-    metric = registry().get("metrics", recipe.monitor)
-    p = probabilities(logits).numpy()
-    outcome = Outcome(model.classes, labels.numpy(), p, decide(p, 0.5), np.arange(len(p)))
-    return val_loss, metric.value(outcome)
-
-
-def epoch_order(indices: npt.NDArray[np.intp], size: int, seed: int, epoch: int) -> npt.NDArray[np.intp]:
-    """The images of an epoch in their order, which depends on (seed, epoch) alone.
-
-    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(indices)
-    return order[:-1] if len(order) > size and len(order) % size == 1 else order
-
-
-def direction(monitor: str) -> int:
-    """1 where a model improves as `monitor` rises, −1 where it improves as it falls, as the loss does."""
-    if monitor == "loss":
-        return -1
-    return 1 if registry().get("metrics", monitor).higher_is_better else -1
-
-
-def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:
-    """The strategy's own optimizer, or the recipe's, over the trainable parameters grouped by learning rate."""
-    groups = strategy.parameter_groups(model, settings.lr)
-    own = strategy.optimizer(groups, settings.lr, settings.weight_decay)
-    if own is not None:
-        return own
-    lr, decay = settings.lr, settings.weight_decay
-    match settings.name:
-        case "adam":
-            return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
-        case "sgd":
-            return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(groups, lr, momentum=settings.momentum, weight_decay=decay)
-
-
-def _make_scheduler(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, phase: Phase
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    match schedule.kind:
-        case "constant":
-            return None
-        case "plateau":
-            return torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode="max", factor=schedule.factor, patience=schedule.patience, threshold=0.0
-            )
-        case "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=phase.epochs)
-        case "exponential":
-            return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=schedule.factor)
-
-
-def _advance(scheduler: torch.optim.lr_scheduler.LRScheduler | None, value: float) -> None:
-    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        scheduler.step(value)
-    elif scheduler is not None:
-        scheduler.step()
-
-
-def row_fields() -> list[str]:
-    """The columns of `history.csv`."""
-    return [field.name for field in dataclasses.fields(EpochRow)]

@@ -1,0 +1,52 @@
+"""The optimizer of a phase, and what becomes of its learning rate."""
+
+from __future__ import annotations
+
+import torch
+
+from mammozoo.models.model import Model
+from mammozoo.models.strategy import Composite
+from mammozoo.training.recipe import Optimizer, Phase, Schedule
+
+
+def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:
+    """The strategy's own optimizer, or the recipe's, over the trainable parameters grouped by learning rate."""
+    groups = strategy.parameter_groups(model, settings.lr)
+    own = strategy.optimizer(groups, settings.lr, settings.weight_decay)
+    if own is not None:
+        return own
+    lr, decay = settings.lr, settings.weight_decay
+    match settings.name:
+        case "adam":
+            return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr, momentum=settings.momentum, weight_decay=decay)
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, phase: Phase
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The schedule of one phase; None where the rate stays. Plateaus are those of a value that rises as the model improves."""
+    match schedule.kind:
+        case "constant":
+            return None
+        case "plateau":
+            return torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode="max", factor=schedule.factor, patience=schedule.patience, threshold=0.0
+            )
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=phase.epochs)
+        case "exponential":
+            return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=schedule.factor)
+
+
+def advance(scheduler: torch.optim.lr_scheduler.LRScheduler | None, value: float) -> None:
+    """After an epoch with this validation value (higher is better)."""
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        scheduler.step(value)
+    elif scheduler is not None:
+        scheduler.step()
