@@ -9,28 +9,33 @@ Files say by themselves what they are, so every mirror is read alike, whatever i
       malignant/malignant (1).png  …
       normal/normal (1).png        …                   (masks all black)
 
-There are no patient ids and no official split, and many pictures are near-duplicates of others.
+There are no patient ids and no official split, many pictures are near-duplicates of others, and some show the axilla.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from mammozoo.data.sample import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
 from mammozoo_datasets.layout import nothing_found, some
+from mammozoo_datasets.listing import files_under
 
 _FILE = re.compile(r"(benign|malignant|normal) \((\d+)\)(_mask(?:_\d+)?)?\.png", re.IGNORECASE)
 _PUBLISHED = {"benign": 437, "malignant": 210, "normal": 133}
 _DEPTH = 4  # <anything>/Dataset_BUSI_with_GT/benign/images/
-_LAYOUT = """\
-    Dataset_BUSI_with_GT/
-      benign/benign (1).png, benign (1)_mask.png, …
-      malignant/malignant (1).png, malignant (1)_mask.png, …
-      normal/normal (1).png, normal (1)_mask.png, …"""
+# Images whose burnt-in text says axilla: the list DELETED_FROM_BUSI.md of https://github.com/im-garriz/rhaiunet.
+# Pawłowska et al. (Data in Brief 48 (2023) 109247) count about 70 without naming them.
+AXILLA = {
+    "benign": frozenset(
+        {199, 205, 207, 210, 223, 225, 228, 235, 236, 243, 247, 248, 256, 257, 262, 292, 293, 294, 298, 306}
+    ),
+    "malignant": frozenset({11, 12, 13, 109, 110, 113, 148}),
+    "normal": frozenset[int](),
+}
 
 Key = tuple[str, int]
 
@@ -40,6 +45,7 @@ class Busi(Dataset):
 
     Args:
         root: `Dataset_BUSI_with_GT`, or a folder that holds it.
+        axilla: `drop` leaves out the 27 images known to show the axilla, `keep` does not.
     """
 
     info = DatasetInfo(
@@ -53,10 +59,17 @@ class Busi(Dataset):
         license="unclear: mirrors differ; research use with attribution",
         citation="W. Al-Dhabyani, M. Gomaa, H. Khaled, A. Fahmy. Dataset of breast ultrasound images. "
         "Data in Brief 28 (2020) 104863.",
+        access="Download https://scholar.cu.edu.eg/Dataset_BUSI.zip and unpack.",
+        layout="""\
+    Dataset_BUSI_with_GT/
+      benign/benign (1).png, benign (1)_mask.png, …
+      malignant/malignant (1).png, malignant (1)_mask.png, …
+      normal/normal (1).png, normal (1)_mask.png, …""",
     )
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, axilla: Literal["keep", "drop"] = "keep") -> None:
         super().__init__(root)
+        self.axilla = axilla
         # Samples are then named alike, whichever of the two folders the user pointed at.
         while self.root and (inner := self.root / "Dataset_BUSI_with_GT").is_dir():
             self.root = inner
@@ -72,7 +85,7 @@ class Busi(Dataset):
         images: dict[Key, str] = {}
         masks: defaultdict[Key, list[str]] = defaultdict(list)
         strangers = []
-        for path in _pictures(self.root):
+        for path in files_under(self.root, {".png"}, _DEPTH):
             name = path.relative_to(self.root).as_posix()
             match = _FILE.fullmatch(path.name)
             if match is None:
@@ -92,23 +105,18 @@ class Busi(Dataset):
             raise nothing_found(
                 self.info.name,
                 self.root,
-                _LAYOUT,
+                self.info.layout,
                 "Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class.",
             )
         self.notes = _notes(images, masks, strangers)
+        if self.axilla == "drop":
+            dropped = [key for key in images if key[1] in AXILLA[key[0]]]
+            self.notes.append(f"{len(dropped)} images of the axilla are left out (axilla=drop).")
+            images = {key: name for key, name in images.items() if key not in dropped}
         order = sorted(images, key=lambda key: (self.classes.index(key[0]), key[1]))
         return [
             Sample(images[key], label=key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]}) for key in order
         ]
-
-
-def _pictures(root: Path) -> Iterator[Path]:
-    """PNG files up to `_DEPTH` folders down, in the same order on every machine."""
-    for depth in range(_DEPTH + 1):
-        for path in sorted(root.glob("*/" * depth + "*")):
-            # macOS archives carry a hidden twin of every file.
-            if path.suffix.lower() == ".png" and not path.name.startswith("."):
-                yield path
 
 
 def _key(match: re.Match[str], name: str) -> Key:

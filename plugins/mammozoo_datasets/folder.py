@@ -18,11 +18,14 @@ from mammozoo.data.sample import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
-_LAYOUT = "root/<class>/<image>, such as root/benign/001.png and root/malignant/002.png"
+_EXPECTED = "root/<class>/<image>, such as root/benign/001.png and root/malignant/002.png"
 
 
 class Folder(Dataset):
     """Images in one folder a class; the classes are the names of the folders, sorted.
+
+    Args:
+        root: the folder that holds the class folders.
 
     Raises:
         UsageError: the root is a file, or holds fewer than two folders.
@@ -34,6 +37,11 @@ class Folder(Dataset):
         modality="any",
         classes=(),
         license="yours",
+        access="Your own files.",
+        layout="""\
+    root/
+      benign/001.png  002.png  002_mask.png  …
+      malignant/clinic-a/17.dcm  …""",
     )
 
     def __init__(self, root: Path | None = None) -> None:
@@ -42,7 +50,7 @@ class Folder(Dataset):
             found = ", ".join(f"'{name}'" for name in self.classes) or "none"
             raise UsageError(
                 f"Data set 'folder' needs at least two class folders in --root '{root}'; found {found}. "
-                f"Expected {_LAYOUT}."
+                f"Expected {_EXPECTED}."
             )
 
     @property
@@ -65,7 +73,7 @@ class Folder(Dataset):
             if not images:
                 raise UsageError(
                     f"Data set 'folder': class folder '{self.root / label}' holds no image "
-                    f"({', '.join(sorted(IMAGE_SUFFIXES))}). Fill it or remove it. Expected {_LAYOUT}."
+                    f"({', '.join(sorted(IMAGE_SUFFIXES))}). Fill it or remove it. Expected {_EXPECTED}."
                 )
             left_out += others
             for image, masks in images.items():

@@ -34,7 +34,10 @@ def write(path: Path, value: int = 9) -> Path:
 
 
 def test_registered() -> None:
-    assert [dataset.info.name for dataset in register_datasets()] == ["busi", "folder", "csv", "phantom"]
+    assert [dataset.info.name for dataset in register_datasets()] == [
+        "busi", "bus-bra", "breast", "mendeley", "breastmnist", "breakhis", "cbis-ddsm", "inbreast", "mini-mias", "bcdr-f03",
+        "folder", "csv", "phantom",
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- busi

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,10 +13,106 @@ from mammozoo.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from mammozoo.data.audit import Audit, CutPair
+    from mammozoo.data.description import Contents
+    from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
 
-app = typer.Typer(help="What is wrong with a data set, or with a split made elsewhere.", no_args_is_help=True)
+app = typer.Typer(
+    help="Which data sets there are, what is in one, what is wrong with it or with a split made elsewhere.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def list_data(as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout.")) -> None:
+    """List the data sets that mammozoo can read: what they are, how large, under which licence."""
+    from mammozoo.plugins import registry
+
+    items = registry().items("datasets").values()
+    if as_json:
+        print_json({"datasets": [_facts(item) for item in items]})
+        return
+    rows = [
+        (
+            info.name,
+            info.title,
+            info.modality,
+            ", ".join(info.classes) or "yours",
+            info.images or "",
+            info.patients or "",
+            info.license,
+        )
+        for info in (item.value.info for item in items)
+    ]
+    print_table("", ["name", "title", "modality", "classes", "images", "patients", "licence"], rows)
+    for plugin in registry().plugins:
+        if plugin.state == "failed":
+            note(f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {plugin.reason}")
+
+
+@app.command("show")
+def show_data(
+    name: str = typer.Argument(..., help="Data set, as in `mammozoo data list`; options count with --root."),
+    root: Path | None = typer.Option(None, help="Folder (or file) that holds the data set: say what is in it."),
+    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+) -> None:
+    """Tell what a data set is, how to get it, how it lies on disk and which options it has."""
+    from mammozoo.data.collection import open_dataset
+    from mammozoo.data.description import contents, options
+    from mammozoo.plugins import registry
+    from mammozoo.spec import parse
+
+    short = parse(name).name
+    kind = registry().get("datasets", short)
+    item = registry().items("datasets")[short]
+    found = contents(open_dataset(name, root)) if root is not None or not kind.needs_root else None
+    knobs = options(kind)
+    if as_json:
+        listed = [dataclasses.asdict(knob) for knob in knobs]
+        print_json(_facts(item) | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
+        return
+    for fact, value in _facts(item).items():
+        if fact != "layout":
+            _print_fact(fact, value)
+    if kind.info.layout:
+        typer.echo(f"\nlayout\n{kind.info.layout}")
+    if knobs:
+        example = f"\noptions, as in {short}:{knobs[0].name}={knobs[0].default or '…'}"
+        print_table(example, ["option", "values", "default", "meaning"], [dataclasses.astuple(knob) for knob in knobs])
+    if found is not None:
+        _print_contents(found, "generated" if root is None else f"in {root}")
+
+
+def _facts(item: Item) -> dict[str, Any]:
+    """What a data set states about itself, and the plugin that brings it."""
+    info = item.value.info
+    stated = dataclasses.asdict(info) | {"classes": list(info.classes)}
+    return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
+
+
+def _print_fact(fact: str, value: Any) -> None:
+    word = {"license": "licence", "access": "get it"}.get(fact, fact)
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    elif isinstance(value, list):
+        value = ", ".join(value) or "those found there"
+    elif value in (None, ""):
+        value = "not stated"
+    typer.echo(f"{word:<13} {value}")
+
+
+def _print_contents(found: Contents, where: str) -> None:
+    names = list(found.classes)
+    rows = [(part, *counts.values(), sum(counts.values())) for part, counts in found.parts.items()]
+    rows.append(("all", *found.classes.values(), found.images))
+    print_table(f"\n{where}", ["official part" if found.parts else "", *names, "images"], rows)
+    named = "no patient is named" if found.patients is None else f"{found.patients} patients"
+    if found.patients is not None and found.nameless:
+        named += f", {found.nameless} images without one"
+    typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
+    for text in found.notes:
+        note(text)
 
 
 @app.command("check")

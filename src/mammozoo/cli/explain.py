@@ -117,7 +117,7 @@ def _of_dataset(
     else:
         if part is not None:
             raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
-        data = open_data(name, root, config.classes, config.input, "group", shown)
+        data = open_data(name, root, config.asked, config.input, "group", shown)
         known = seen_before(data, np.arange(len(data.samples)), config.training.seen)
         if len(known):
             stamps.append(LEAKY)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mammozoo.data.classes import read_classes
 from mammozoo.data.duplicates import near_duplicates, near_pairs
 from mammozoo.data.grouping import group
 from mammozoo.data.input import Input
 from mammozoo.data.loading import Images, decode_cached
 from mammozoo.data.sample import Dataset, Sample
-from mammozoo.errors import UsageError, nearest
+from mammozoo.errors import UsageError
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.spec import call, parse
@@ -28,8 +29,10 @@ class Data:
     """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped.
 
     Attributes:
+        samples: labelled by class: where a class is several labels in one, by its name.
         labels: (N,) class numbers.
         groups: (N,) group numbers; samples of one group are of one patient or near-duplicates.
+        merged: the classes as they were asked for, where one is several labels of the data set in one; else empty.
     """
 
     dataset: Dataset
@@ -38,6 +41,7 @@ class Data:
     labels: npt.NDArray[np.intp]
     groups: npt.NDArray[np.intp]
     images: Images
+    merged: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -59,25 +63,22 @@ def open_dataset(name: str, root: Path | None) -> Dataset:
 def open_data(
     name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: By, progress: Progress
 ) -> Data:
-    """Read a data set: samples, labels, groups, pixels.
+    """Read a data set: samples, labels, groups, pixels. `classes` may hold several labels as one, `lesion=benign|malignant`.
 
     Raises:
         NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
     """
     dataset = open_dataset(name, root)
     found = list(dataset.samples())
-    chosen = classes or dataset.classes
-    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
-        raise UsageError(f"`classes` must name two or more classes, none of them twice; not {', '.join(chosen)}.")
-    for wanted in chosen:
-        if wanted not in dataset.classes:
-            raise UsageError(
-                f"Data set '{name}' has no class '{wanted}'.{nearest(wanted, dataset.classes)} It has "
-                f"{', '.join(dataset.classes)}."
-            )
-    samples = [sample for sample in found if sample.label in chosen]
-    labels = np.array([chosen.index(sample.label) for sample in samples], np.intp)
-    for number, wanted in enumerate(chosen):
+    written = tuple(classes or dataset.classes)
+    chosen = read_classes(written, dataset.classes, name)
+    samples = [
+        replace(sample, label=chosen.names[chosen.numbers[sample.label]])
+        for sample in found
+        if sample.label in chosen.numbers
+    ]
+    labels = np.array([chosen.names.index(sample.label) for sample in samples], np.intp)
+    for number, wanted in enumerate(chosen.names):
         if not (labels == number).any():
             raise UsageError(f"Data set '{name}' has no image of class '{wanted}' at '{root}'.")
     for note in dataset.notes:
@@ -89,7 +90,8 @@ def open_data(
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
     # Generated images are independent by construction, whatever their looks say.
     duplicates = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.prints)
-    return Data(dataset, samples, tuple(chosen), labels, group(patients, duplicates), images)
+    merged = written if chosen.merged else ()
+    return Data(dataset, samples, chosen.names, labels, group(patients, duplicates), images, merged)
 
 
 def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,24 @@ import torch
 from PIL import Image, ImageOps
 
 from mammozoo.data.reading import to_channels, to_uint8
-from mammozoo.data.transform import build
+from mammozoo.data.region import Box, Region
+from mammozoo.data.transform import Transform, build
+from mammozoo.errors import UsageError
+from mammozoo.spec import call, parse
+
+#: The one step of `preprocess` that knows where the lesion is; its options are those of `Region`.
+LESION = "lesion"
 
 Pixels = npt.NDArray[np.uint8]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Prepare(Protocol):
+    """From an image as read, (H, W) or (H, W, 3) of any depth, and its lesion's box, to (h, w, 1 or 3) uint8."""
+
+    def __call__(self, image: npt.NDArray[Any], box: Box | None = None) -> Pixels:
+        """Without a box, the step `lesion` leaves the image as it is: it is taken to be cut out already."""
+        ...
 
 
 class Input(pydantic.BaseModel):
@@ -28,7 +42,9 @@ class Input(pydantic.BaseModel):
         mean, std: of each channel, for pixels in [0, 1].
         color: `grey` drops colour (overlays in ultrasound say nothing of tissue), `rgb` keeps it (microscopy).
         fit: `stretch` changes the aspect ratio, `pad` adds black, `crop` cuts the longer side.
-        preprocess: names of the transforms applied to the 8-bit image at full resolution, in order.
+        preprocess: names of the transforms applied to the 8-bit image at full resolution, in order; `lesion` among them
+            cuts out the lesion's surroundings. An image deeper than 8 bits is stretched from its own minimum to its
+            maximum before the first step, so every step gets uint8.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -41,33 +57,54 @@ class Input(pydantic.BaseModel):
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     preprocess: tuple[str, ...] = ()
 
-    def preparer(self) -> Callable[[npt.NDArray[Any]], Pixels]:
-        """A function from an image as read, (H, W) or (H, W, 3) of any depth, to `size` as (h, w, 1 or 3) uint8.
+    @property
+    def region(self) -> Region | None:
+        """What is cut out around a lesion; None for an input of whole images.
+
+        Raises:
+            UsageError: an option that the step does not have, or a second such step.
+        """
+        found = [step for step in map(parse, self.preprocess) if step.name == LESION]
+        if len(found) > 1:
+            raise UsageError("`preprocess` names the step 'lesion' twice; a lesion is cut out once.")
+        region: Region | None = call(Region, found[0]) if found else None
+        return region
+
+    def preparer(self) -> Prepare:
+        """A function from an image and its lesion's box to the pixels of `size`.
 
         Threads may share it: each has steps of its own, since OpenCV's CLAHE, for one, keeps buffers from call to call.
+
+        Raises:
+            NotFoundError, UsageError: a wrong name or option in `preprocess`. The function itself raises UsageError for a
+                box outside the image, and where a step before `lesion` changed the image's shape.
         """
-        for name in self.preprocess:
-            build(name)  # a name that is wrong is refused here
+        self._steps()  # a name that is wrong is refused here
         own = threading.local()
 
-        def prepare(image: npt.NDArray[Any]) -> Pixels:
+        def prepare(image: npt.NDArray[Any], box: Box | None = None) -> Pixels:
             if not hasattr(own, "steps"):
-                own.steps = [build(name) for name in self.preprocess]
-            stored = 1 if self.color == "grey" else 3
-            pixels = to_uint8(to_channels(image, stored))
-            for step in own.steps:
-                pixels = step(pixels, np.random.default_rng(0))
-            return _resized(pixels, self)
+                own.steps = self._steps()
+            pixels = to_uint8(to_channels(image, 1 if self.color == "grey" else 3))
+            return _resized(_through(own.steps, pixels, box), self)
 
         return prepare
 
-    def fit_mask(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def fit_mask(self, mask: npt.NDArray[np.bool_], box: Box | None = None) -> npt.NDArray[np.bool_]:
         """A lesion mask (H, W), fitted as its image is, to `size` as (h, w) booleans: nearest pixel, and padding is outside.
 
-        `preprocess` is left out: a step that moves pixels would have to be applied to the mask by its own rule.
+        `lesion` cuts it as it cuts the image. Of the other steps it passes those that change the shape of what they get (a
+        resize, a centre crop), and half a pixel in the lesion counts as inside; the others change grey levels alone.
         """
-        stored = Image.fromarray(mask.astype(np.uint8) * 255)
+        pixels = mask.astype(np.uint8)[..., None] * 255
+        for step in self._steps():
+            pixels = _moved(step, pixels, mask.shape, box)
+        stored = Image.fromarray(np.where(pixels[..., 0] > 127, 255, 0).astype(np.uint8))
         return np.asarray(_fitted(stored, self, Image.Resampling.NEAREST)) > 0
+
+    def _steps(self) -> list[Transform | Region]:
+        region = self.region
+        return [region if region and parse(name).name == LESION else build(name) for name in self.preprocess]
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, h, w, 1 or 3) uint8 → (N, channels, h, w) float32, channels last, on the same device."""
@@ -77,6 +114,35 @@ class Input(pydantic.BaseModel):
         if x.shape[1] != self.channels:
             x = x.mean(1, keepdim=True).expand(-1, self.channels, -1, -1)
         return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _through(steps: Sequence[Transform | Region], pixels: Pixels, box: Box | None) -> Pixels:
+    """(H, W, C) through all steps; without a box past the one that cuts."""
+    shape = pixels.shape
+    for step in steps:
+        if not isinstance(step, Region):
+            pixels = step(pixels, np.random.default_rng(0))
+        elif box is not None:
+            pixels = _cut(step, pixels, shape, box)
+    return pixels
+
+
+def _moved(step: Transform | Region, pixels: Pixels, shape: tuple[int, ...], box: Box | None) -> Pixels:
+    """A mask (H, W, 1) of 0 and 255 after a step that moves pixels, and as it was after one that does not."""
+    if isinstance(step, Region):
+        return pixels if box is None else _cut(step, pixels, shape, box)
+    moved = step(pixels, np.random.default_rng(0))
+    return pixels if moved.shape == pixels.shape else moved
+
+
+def _cut(region: Region, pixels: Pixels, shape: tuple[int, ...], box: Box) -> Pixels:
+    """What `region` cuts out; `shape` is that of the image in whose pixels the box is."""
+    if pixels.shape[:2] != shape[:2]:
+        raise UsageError(
+            "`preprocess`: a step before 'lesion' changed the image's shape, and the lesion's box is in pixels of the image as "
+            "stored. Put 'lesion' first, and such a step after it."
+        )
+    return region.cut(pixels, box)
 
 
 def _resized(pixels: Pixels, input: Input) -> Pixels:

@@ -24,13 +24,15 @@ from torch.utils.data import Dataset as TorchDataset
 
 from mammozoo.data import fingerprint as fingerprint_module
 from mammozoo.data import input as input_module
-from mammozoo.data import profile, reading, sample, transform
+from mammozoo.data import profile, reading, region, sample, transform
 from mammozoo.data.fingerprint import Fingerprint, Prints, collect, fingerprint
-from mammozoo.data.input import Input, Pixels
+from mammozoo.data.input import LESION, Input, Pixels
 from mammozoo.data.profile import NAMES, Features, features
+from mammozoo.data.region import Box
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.store import Store
 from mammozoo.data.transform import Transform
+from mammozoo.errors import UsageError
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
 from mammozoo.spec import parse
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 _FORMAT = 1  # of a stored `Images`; raise it when its meaning changes and the code below does not show it
-_CODE = (fingerprint_module, input_module, profile, reading, sample, transform)
+_CODE = (fingerprint_module, input_module, profile, reading, region, sample, transform)
 _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
 _AHEAD = 2  # batches that are augmented while the network works on one
 
@@ -52,8 +54,9 @@ class Images:
 
     Attributes:
         pixels: (N, h, w, 1 or 3) uint8.
-        prints: fingerprints of the images as stored.
-        features: (N, 16) statistics of the images as stored, for the model's input guard.
+        prints: fingerprints of the images as stored, whole.
+        features: (N, 16) statistics of the images as stored (where lesions are cut out, of what is cut out), for the
+            model's input guard.
     """
 
     pixels: Pixels
@@ -68,21 +71,61 @@ def decode(
 
     Raises:
         UnreadableImageError: of the first image that cannot be read.
+        UsageError: lesions are to be cut out, and a sample has none or one outside its image.
     """
-    prepare = input.preparer()
+    return _decode(dataset, samples, input, advance, lesion_boxes(dataset, samples, input))
 
-    def one(sample: Sample) -> tuple[Pixels, Fingerprint, Features]:
+
+def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> list[Box | None]:
+    """The box of each sample's lesion where the input cuts lesions out; None of each where it does not.
+
+    Raises:
+        UnreadableImageError: of the first mask that cannot be read.
+        UsageError: a sample has no lesion.
+    """
+    if input.region is None:
+        return [None] * len(samples)
+    with _pool() as pool:
+        boxes = list(pool.map(dataset.box, samples))
+    bare = [sample.image for sample, box in zip(samples, boxes, strict=True) if box is None]
+    if bare:
+        raise UsageError(
+            f"`preprocess` cuts out the lesion, and {len(bare)} of {len(samples)} samples have neither a lesion box nor a mask "
+            f"with a lesion in it; the first is '{bare[0]}'. Choose `classes` that all have one, or leave out the step 'lesion'."
+        )
+    return boxes
+
+
+def _decode(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    input: Input,
+    advance: Callable[[], object],
+    boxes: Sequence[Box | None],
+) -> Images:
+    prepare, cutting = input.preparer(), input.region
+
+    def one(sample: Sample, box: Box | None) -> tuple[Pixels, Fingerprint, Features]:
         image = dataset.read(sample)
-        result = prepare(image), fingerprint(image), features(image)
+        try:
+            pixels = prepare(image, box)
+            looked_at = image if cutting is None or box is None else cutting.cut(image, box)
+        except UsageError as error:
+            raise UsageError(f"'{sample.image}': {error}") from error
+        result = pixels, fingerprint(image), features(looked_at)
         advance()
         return result
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(one, samples))
+    with _pool() as pool:
+        results = list(pool.map(one, samples, boxes))
     shape = (*input.size, 1 if input.color == "grey" else 3)
     pixels = np.stack([r[0] for r in results]) if results else np.empty((0, *shape), np.uint8)
     seen = np.stack([r[2] for r in results]) if results else np.empty((0, len(NAMES)), np.float32)
     return Images(pixels, collect([r[1] for r in results]), seen)
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
 
 def decode_cached(
@@ -92,24 +135,25 @@ def decode_cached(
     advance: Callable[[], object] = lambda: None,
     store: Store | None = None,
 ) -> Images:
-    """`decode`, or what it gave for the same bytes in the same files' names, input, code and libraries before.
+    """`decode`, or what it gave for the same bytes in the same files' names, boxes, input, code and libraries before.
 
     Data sets that generate their images, or read them in a way of their own, are decoded each time.
 
     Raises:
-        UnreadableImageError: of the first image that cannot be read.
+        UnreadableImageError, UsageError: as `decode`.
     """
     store = store or Store()
-    description = _description(dataset, samples, input)
+    boxes = lesion_boxes(dataset, samples, input)
+    description = _description(dataset, samples, input, boxes)
     if description is None:
-        return decode(dataset, samples, input, advance)
+        return _decode(dataset, samples, input, advance, boxes)
     if (arrays := store.get(description)) is not None:
         log.debug("%d decoded images come from the cache", len(samples))
         for _ in samples:
             advance()
         return _images(arrays)
-    images = decode(dataset, samples, input, advance)
-    if _description(dataset, samples, input) != description:  # a file was replaced while we read
+    images = _decode(dataset, samples, input, advance, boxes)
+    if _description(dataset, samples, input, boxes) != description:  # a file was replaced while we read
         return images
     prints = images.prints
     arrays = {
@@ -130,7 +174,7 @@ def code_of(transforms: Sequence[str], modules: Iterable[ModuleType] = ()) -> di
     transforms all installed ones count.
     """
     names = [parse(text).name for text in transforms]
-    built = [registry().get("transforms", name).build for name in names]
+    built = [registry().get("transforms", name).build for name in names if name != LESION]
     files = {Path(inspect.getfile(module)) for module in modules}
     for build in built:
         files |= _package_files(inspect.getmodule(build))
@@ -157,7 +201,9 @@ def _package_files(module: ModuleType | None) -> set[Path]:
     return set(Path(top.__file__).parent.rglob("*.py"))
 
 
-def _description(dataset: Dataset, samples: Sequence[Sample], input: Input) -> Mapping[str, Any] | None:
+def _description(
+    dataset: Dataset, samples: Sequence[Sample], input: Input, boxes: Sequence[Box | None]
+) -> Mapping[str, Any] | None:
     """All that the decoded images depend on; None where that is not files alone.
 
     The files' whole content is hashed: 0.05 s for the 680 images of BUSI that take 4 s to decode, and nothing that
@@ -174,6 +220,7 @@ def _description(dataset: Dataset, samples: Sequence[Sample], input: Input) -> M
         "what": "decoded images",
         "format": _FORMAT,
         "files": files,
+        "boxes": [box and list(box) for box in boxes],
         "input": input.model_dump(mode="json", include={"size", "color", "fit", "preprocess"}),
         "code": code_of(input.preprocess, _CODE),
     }

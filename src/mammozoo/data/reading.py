@@ -44,7 +44,7 @@ def read_image(path: Path) -> npt.NDArray[Any]:
 
     Palettes and CMYK become RGB, 1-bit images 0 and 255. Transparent pixels are laid over black, the
     background of an ultrasound screen. EXIF orientation is applied. Colour of 16 bits a channel comes out
-    with 8, since Pillow reads it so. DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted.
+    with 8, since Pillow reads it so. DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted, padding is black.
 
     Raises:
         NotFoundError: there is no such file.
@@ -264,7 +264,7 @@ def _check_decoder(path: Path, dataset: Any) -> None:
 
 def _dicom_to_array(dataset: Any) -> npt.NDArray[Any]:
     """Pixels as the file asks to be shown (DICOM PS3.3 C.7.6.3, C.11.1, C.11.2), in `BitsStored` bits."""
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
 
     pixels = pixel_array(dataset)  # YBR comes out as RGB
@@ -274,13 +274,35 @@ def _dicom_to_array(dataset: Any) -> npt.NDArray[Any]:
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     if pixels.ndim == 3:
         return to_uint8(pixels)
-    shown = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset).astype(np.float64)
+    low, high = int(pixels.min()), int(pixels.max())
+    if high - low > np.iinfo(np.uint16).max:
+        return _shown(pixels, dataset)
+    # What is shown hangs on the stored value alone, and there are far fewer values than pixels.
+    table = _shown(np.arange(low, high + 1).astype(pixels.dtype), dataset)
+    return table[pixels.astype(np.int32) - low]
+
+
+def _shown(stored: npt.NDArray[Any], dataset: Any) -> npt.NDArray[Any]:
+    """Grey levels in `BitsStored` bits of stored values, of any shape."""
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset).astype(np.float64)
     low, high = _display_range(dataset)
-    unit = np.clip((shown - low) / (high - low), 0, 1)
-    if photometric == "MONOCHROME1":  # white is the smallest value
+    unit = np.clip((values - low) / (high - low), 0, 1)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":  # white is the smallest value
         unit = 1 - unit
+    unit[_padding(stored, dataset)] = 0
     dtype: type[np.uint8] | type[np.uint16] = np.uint8 if dataset.BitsStored <= 8 else np.uint16
     return np.rint(unit * (2 ** int(dataset.BitsStored) - 1)).astype(dtype)
+
+
+def _padding(stored: npt.NDArray[Any], dataset: Any) -> npt.NDArray[np.bool_]:
+    """Which stored values are no image: `PixelPaddingValue`, or from it to `PixelPaddingRangeLimit` (PS3.3 C.7.5.1.1.2)."""
+    first = dataset.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return np.zeros(stored.shape, np.bool_)
+    last = dataset.get("PixelPaddingRangeLimit", first)
+    return (stored >= min(first, last)) & (stored <= max(first, last))
 
 
 def _display_range(dataset: Any) -> tuple[float, float]:

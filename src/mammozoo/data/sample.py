@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.reading import read_image, read_mask
+from mammozoo.data.region import Box, box_of_mask
 from mammozoo.errors import NotFoundError, UsageError
 
 Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
+
+_PART_OF_FILE = re.compile(r"(.+\.[A-Za-z]{3,5})#[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Sample:
     """One image to classify.
 
     Attributes:
-        image: path relative to the data set's root, with forward slashes (an id for generated images).
+        image: path relative to the data set's root, with forward slashes (an id for generated images). It is the sample's
+            name, and no other has it: where one file holds several lesions, `#` and the lesion follow (`mdb005.pgm#2`).
         label: name of its class.
         patient: identifier of the patient, None where the data set has none.
         lesion: identifier of the lesion, unique in the data set, None where it has none.
@@ -34,7 +39,7 @@ class Sample:
     label: str
     patient: str | None = None
     masks: tuple[str, ...] = ()
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     lesion: str | None = None
 
@@ -45,6 +50,7 @@ class DatasetInfo:
 
     `classes` are in the order in which a model's outputs stand; in a data set of two classes the second is
     the positive one. `images` and `patients` are the published counts, None where there is no such number.
+    `access` says how to get the data, `layout` what stands on disk as a tree of lines, each indented by four or more.
     """
 
     name: str
@@ -57,6 +63,8 @@ class DatasetInfo:
     license: str = ""
     citation: str = ""
     synthetic: bool = False
+    access: str = ""
+    layout: str = ""
 
 
 class Dataset:
@@ -101,9 +109,17 @@ class Dataset:
         found = [read_mask(self.path(name)) for name in sample.masks]
         return np.logical_or.reduce(found) if found else None
 
+    def box(self, sample: Sample) -> Box | None:
+        """The lesion's box: the sample's own, else that around its mask; None where there is no lesion."""
+        if sample.box is not None:
+            return sample.box
+        mask = self.mask(sample)
+        return None if mask is None else box_of_mask(mask)
+
     def path(self, relative: str) -> Path:
-        """Where a sample's file is on this machine."""
+        """Where a sample's file is on this machine; of a lesion in a file (`mdb005.pgm#2`), that file."""
         if self.root is None:
             raise UsageError(f"Data set '{self.info.name}' has no files; '{relative}' is generated.")
         base = self.root if self.root.is_dir() else self.root.parent
-        return base / relative
+        part = _PART_OF_FILE.fullmatch(relative)
+        return base / (part[1] if part else relative)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mammozoo.data.collection import Data
 from mammozoo.data.reading import read_image, read_mask
+from mammozoo.data.region import Box
 from mammozoo.data.sample import Dataset
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.localisation import find_masks
@@ -28,6 +29,7 @@ class Case:
         stem: where its files go: path below the output folder, without a suffix.
         read: gives the image (H, W) or (H, W, 3) as read.
         mask: gives the lesion (H, W), None where none is known.
+        box: gives the lesion's box, None where none is known.
         label: its true class, None where unknown.
         group: samples of one group are not independent.
         fold: the fold whose model explains it, None for a model alone.
@@ -40,6 +42,7 @@ class Case:
     label: str | None = None
     group: int = 0
     fold: str | None = None
+    box: Callable[[], Box | None] = lambda: None
 
 
 def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
@@ -106,10 +109,11 @@ def _of_samples(dataset: Dataset, rows: Sequence[tuple[str, str, int, str | None
                 f"The run was tested on '{name}', and the data set at '{dataset.root}' has no such image."
             )
         sample = known[name]
-        if sample.label != label:
+        # A label that the data set does not have is of merged classes, which only the recipe knows.
+        if sample.label != label and label in dataset.classes:
             raise IncompatibleError(f"'{name}' was {label} in the run, and is {sample.label} in '{dataset.root}'.")
         read, mask = functools.partial(dataset.read, sample), functools.partial(dataset.mask, sample)
-        cases.append(Case(name, stem, read, mask, label, group, fold))
+        cases.append(Case(name, stem, read, mask, label, group, fold, functools.partial(dataset.box, sample)))
     return cases
 
 

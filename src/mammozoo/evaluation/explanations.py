@@ -18,8 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mammozoo.data.input import Input
-from mammozoo.data.reading import to_channels, to_uint8
-from mammozoo.data.transform import build
+from mammozoo.data.region import Box
 from mammozoo.errors import ConflictError, MammozooError, UsageError
 from mammozoo.evaluation.cases import Case
 from mammozoo.evaluation.explain import heat, opinion, side_by_side
@@ -89,11 +88,12 @@ def explain_cases(
     for number, case in enumerate(cases):
         try:
             image, mask = case.read(), case.mask()
-            _check(case, config.input, image, mask)
+            box = case.box() if config.input.region else None
+            _check(case, image, mask)
+            pixels = config.input.preparer()(image, box)
         except MammozooError as error:
             yield Explanation(case, error=str(error))
             continue
-        pixels = config.input.preparer()(image)
         decided, p = opinion(model, config, pixels, engine)
         explained = decided if target is None else target
         found = heat(model, config, pixels, engine, method=method, target=explained)
@@ -103,7 +103,7 @@ def explain_cases(
             correlation = rank_correlation(
                 found, heat(control, config, pixels, engine, method=method, target=explained)
             )
-        picture, array = _write(out, case, config.input, image, mask, found)
+        picture, array = _write(out, case, config.input, image, mask, box, found)
         warnings = list(config.stamps)
         if not found.any():
             warnings.append(EMPTY)
@@ -111,7 +111,7 @@ def explain_cases(
             case,
             config.classes[explained],
             float(p[explained]),
-            None if mask is None else localise(found, config.input.fit_mask(mask)),
+            None if mask is None else localise(found, config.input.fit_mask(mask, box)),
             picture,
             array,
             correlation,
@@ -178,8 +178,8 @@ def _summary(results: Sequence[Explanation]) -> dict[str, Any]:
     }
 
 
-def _check(case: Case, input: Input, image: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> None:
-    """Raise UsageError unless the mask belongs to the image, also after what the input does to it."""
+def _check(case: Case, image: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> None:
+    """Raise UsageError unless the mask belongs to the image."""
     if mask is None:
         return
     if mask.shape != image.shape[:2]:
@@ -187,12 +187,6 @@ def _check(case: Case, input: Input, image: npt.NDArray[Any], mask: npt.NDArray[
         raise UsageError(
             f"The mask of '{case.name}' is {sizes[0]} pixels and the image {sizes[1]}: it is not its mask."
         )
-    pixels = to_uint8(to_channels(image, 1))
-    for name in input.preprocess:
-        if build(name)(pixels, np.random.default_rng(0)).shape[:2] != mask.shape:
-            raise UsageError(
-                f"The model's preprocessing '{name}' changes the image's shape, and masks do not follow it."
-            )
 
 
 def _write(
@@ -201,13 +195,15 @@ def _write(
     input: Input,
     image: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_] | None,
+    box: Box | None,
     found: npt.NDArray[np.float32],
 ) -> tuple[str, str]:
     """The two files' paths."""
-    drawn = _drawing(input, (image.shape[0], image.shape[1]))
-    outline = None if mask is None else drawn.fit_mask(mask)
+    shown = image if box is None or input.region is None else input.region.cut(image, box)
+    drawn = _drawing(input, (shown.shape[0], shown.shape[1]))
+    outline = None if mask is None else drawn.fit_mask(mask, box)
     png, npy = io.BytesIO(), io.BytesIO()
-    Image.fromarray(side_by_side(drawn.preparer()(image), found, outline)).save(png, "PNG")
+    Image.fromarray(side_by_side(drawn.preparer()(image, box), found, outline)).save(png, "PNG")
     np.save(npy, found)
     return (
         write_bytes(out / f"{case.stem}.png", png.getvalue()).as_posix(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 from collections import deque
@@ -28,6 +29,8 @@ from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model, probabilities
+
+log = logging.getLogger(__name__)
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
 #: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and says nothing.
@@ -90,7 +93,8 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """A prediction for each file, in order. Threads read files ahead of the network, a few batches at most.
 
-    With `abstain` an image in the uncertain band gets no label.
+    With `abstain` an image in the uncertain band gets no label. A model of lesions that were cut out takes each file for
+    such a cut-out, and the log says so once.
 
     Raises:
         UsageError: `abstain`, and the model has no such band.
@@ -99,6 +103,13 @@ def predict_files(
         raise UsageError(
             f"The model '{config.name}' has no uncertain band, so it cannot abstain. Leave --abstain out, or train it "
             "again: a band is chosen on validation since."
+        )
+    if config.input.region is not None:
+        log.warning(
+            "The model '%s' looks at lesions cut out of their images (%s). Where a lesion lies in these files is not known: "
+            "each is taken to be such a cut-out. A whole image gives no meaningful answer.",
+            config.name,
+            ", ".join(config.input.preprocess),
         )
     return _predictions(model, config, files, engine, batch, abstain)
 

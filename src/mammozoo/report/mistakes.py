@@ -102,7 +102,8 @@ def _draw(
             with _told(progress):
                 if image.sample not in samples:
                     raise NotFoundError(f"'{image.sample}' is not in the data at this root.")
-                pixels = fold.config.input.preparer()(dataset.read(samples[image.sample]))
+                sample, input = samples[image.sample], fold.config.input
+                pixels = input.preparer()(dataset.read(sample), dataset.box(sample) if input.region else None)
                 picture = _data_uri(pixels)
                 if model is not None:
                     heatmap = _data_uri(overlay(pixels, heat(model, fold.config, pixels, engine)))

@@ -1,0 +1,120 @@
+"""The four tables of CBIS-DDSM: one row a lesion on an image."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mammozoo.errors import UsageError
+from mammozoo_datasets.published_table import Row, read_rows
+
+KINDS = ("mass", "calc")
+_LABELS = {"MALIGNANT": "malignant", "BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign"}
+_PATIENT = re.compile(r"P_\d{5}")
+_IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "roi mask file path"
+_NEEDED = ("patient_id", "left or right breast", "image view", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
+_META = {  # ours → theirs
+    "assessment": "assessment",
+    "subtlety": "subtlety",
+    "shape": "mass shape",
+    "margins": "mass margins",
+    "type": "calc type",
+    "distribution": "calc distribution",
+}
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One row.
+
+    Attributes:
+        kind: `mass` or `calc`.
+        part: `train` or `test`, by the table's name.
+        number: of the lesion, on its image.
+        case: folder of the whole image, which is the PatientID of its DICOM header; the patient is a part of it.
+        folder: folder of the lesion's mask and cut-out.
+        image_series, lesion_series: SeriesInstanceUIDs, by which a mirror names its folders.
+    """
+
+    kind: str
+    part: str
+    patient: str
+    side: str
+    view: str
+    number: str
+    pathology: str
+    case: str
+    folder: str
+    image_series: str
+    lesion_series: tuple[str, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Benign or malignant; a lesion benign without callback, which was never biopsied, is benign."""
+        return _LABELS[self.pathology]
+
+    @property
+    def name(self) -> str:
+        """One for the lesion on both views, as far as the numbers on them agree."""
+        return f"{self.patient}-{self.side}-{self.kind}-{self.number}"
+
+
+def read_table(path: Path, kind: str, part: str) -> Iterator[Lesion]:
+    """The rows of one table.
+
+    Raises:
+        UsageError: a column is missing, or a row that makes no sense; with the line.
+    """
+    for line, row in read_rows(path, _NEEDED):
+        yield _lesion(row, kind, part, f"'{path}', line {line}")
+
+
+def disagreeing(lesions: Sequence[Lesion]) -> set[str]:
+    """Names under which the two views of a breast have lesions of different pathology: the numbers do not match there."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for lesion in lesions:
+        found[lesion.name].add(lesion.pathology)
+    return {name for name, pathologies in found.items() if len(pathologies) > 1}
+
+
+def _lesion(row: Row, kind: str, part: str, where: str) -> Lesion:
+    if row["pathology"] not in _LABELS:
+        raise UsageError(f"{where}: the pathology '{row['pathology']}' is none of {', '.join(_LABELS)}.")
+    image, crop, mask = (PurePosixPath(row[column]).parts for column in (_IMAGE, _CROP, _MASK))
+    patient = _PATIENT.search(row["patient_id"])
+    if patient is None or min(len(image), len(crop), len(mask)) < 3:
+        raise UsageError(
+            f"{where}: no patient 'P_00001', or a path that is not of the form case/study/series/file. Copy the table again."
+        )
+    # Masses say `breast_density`, calcifications `breast density`; 0 stands for unknown.
+    density = row.get("breast_density") or row.get("breast density") or ""
+    known = {
+        "density": density if density != "0" else "",
+        **{ours: row.get(theirs, "") for ours, theirs in _META.items()},
+    }
+    return Lesion(
+        kind,
+        part,
+        patient[0],
+        row["left or right breast"],
+        row["image view"],
+        row["abnormality id"],
+        row["pathology"],
+        case=image[0],
+        folder=crop[0],
+        image_series=image[2],
+        lesion_series=tuple(dict.fromkeys((crop[2], mask[2]))),
+        meta={
+            "part": part,
+            "abnormality": kind,
+            "side": row["left or right breast"],
+            "view": row["image view"],
+            "pathology": row["pathology"],
+            **{key: value for key, value in known.items() if value},
+        },
+    )

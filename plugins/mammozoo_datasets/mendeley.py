@@ -1,0 +1,144 @@
+"""Mendeley breast ultrasound: 250 lesion crops, 100 benign and 150 malignant.
+
+P. S. Rodrigues, Breast Ultrasound Image, Mendeley Data V1 (2017), https://doi.org/10.17632/wmy84gzngw.1
+
+    originals/
+      benign/*.bmp       100
+      malignant/*.bmp    150
+
+No patient ids, no masks, no official split. The pictures are cut around the lesion, so that their size follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mammozoo.data.reading import IMAGE_SUFFIXES
+from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.errors import UsageError
+from mammozoo_datasets.layout import nothing_found, some
+from mammozoo_datasets.listing import by_number, files_under, home
+
+_PUBLISHED = {"benign": 100, "malignant": 150}
+_MASKS = re.compile(r"mask|segment|ground|^gts?$", re.IGNORECASE)
+_BUSC_SIZE = (128, 128)
+
+
+class Mendeley(Dataset):
+    """The lesion crops of `originals`; BUSC, the same pictures at 128 x 128 with masks, is refused.
+
+    Args:
+        root: `originals`, or a folder that holds it.
+        balanced: images of each class to draw; 0 takes all. 100 is the number of Ayana 2022.
+        seed: decides which images `balanced` draws; 0 or more.
+
+    Raises:
+        UsageError: `balanced` or `seed` is negative, or the root holds several copies.
+    """
+
+    info = DatasetInfo(
+        name="mendeley",
+        title="Mendeley breast ultrasound, lesion crops",
+        modality="ultrasound",
+        classes=tuple(_PUBLISHED),
+        images=sum(_PUBLISHED.values()),
+        url="https://doi.org/10.17632/wmy84gzngw.1",
+        license="CC BY 4.0",
+        citation="P. S. Rodrigues. Breast Ultrasound Image. Mendeley Data, V1 (2017), doi:10.17632/wmy84gzngw.1.",
+        access="Download from https://data.mendeley.com/datasets/wmy84gzngw/1 and unpack.",
+        layout="""\
+    originals/
+      benign/*.bmp      (100)
+      malignant/*.bmp   (150)""",
+    )
+
+    def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
+        super().__init__(root)
+        if balanced < 0 or seed < 0:
+            raise UsageError(
+                f"Data set 'mendeley': balanced and seed are 0 or more; got balanced={balanced}, seed={seed}."
+            )
+        assert root is not None
+        self.root: Path = home(self.info.name, root, _PUBLISHED)
+        self.balanced = balanced
+        self.seed = seed
+
+    def samples(self) -> list[Sample]:
+        """Every image, benign first, each class by the numbers in its file names; with `balanced`, those that the seed draws.
+
+        Raises:
+            NotFoundError: no BMP file in a folder `benign` or `malignant`.
+            UsageError: this is BUSC, or there are fewer images than `balanced` asks for.
+        """
+        _refuse_busc(self.root)
+        images: dict[str, list[str]] = {label: [] for label in _PUBLISHED}
+        strangers = []
+        for path in files_under(self.root, {".bmp"}):
+            name = path.relative_to(self.root).as_posix()
+            labels = {part.lower() for part in name.split("/")[:-1]} & _PUBLISHED.keys()
+            if len(labels) == 1:
+                images[labels.pop()].append(name)
+            else:
+                strangers.append(name)
+        if not any(images.values()):
+            raise nothing_found(self.info.name, self.root, self.info.layout, self.info.access)
+        self.notes = _notes({label: len(names) for label, names in images.items()}, strangers)
+        return [Sample(name, label) for label, names in images.items() for name in self._drawn(label, names)]
+
+    def _drawn(self, label: str, names: list[str]) -> list[str]:
+        ordered = sorted(names, key=by_number)
+        if not self.balanced:
+            return ordered
+        if len(ordered) < self.balanced:
+            raise UsageError(
+                f"Data set 'mendeley': balanced={self.balanced} asks for more than the {len(ordered)} {label} images "
+                f"under '{self.root}'. Ask for {len(ordered)} or fewer."
+            )
+        rng = np.random.default_rng([self.seed, self.classes.index(label)])
+        return [ordered[i] for i in sorted(rng.permutation(len(ordered))[: self.balanced])]
+
+
+def _refuse_busc(root: Path) -> None:
+    pictures = list(files_under(root, IMAGE_SUFFIXES))
+    masks = [path for path in pictures if any(_MASKS.search(part) for part in path.relative_to(root).parts[:-1])]
+    if masks:
+        why = f"'{masks[0].relative_to(root).as_posix()}' looks like a mask"
+    elif len(pictures) > 1 and all(_size(path) == _BUSC_SIZE for path in pictures):
+        why = f"all {len(pictures)} images are 128 x 128 pixels"
+    else:
+        return
+    raise UsageError(
+        f"Data set 'mendeley': --root '{root}' looks like BUSC (doi:10.17632/vckdnhtw26), the same pictures at 128 x 128 "
+        f"with masks: {why}. Use the originals of doi:10.17632/wmy84gzngw.1, and never both together: they share every "
+        "lesion. To use BUSC by itself, take '--dataset csv' with a column 'mask'."
+    )
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """(width, height) by the header; None where it cannot be read, which `read` will say better."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _notes(found: dict[str, int], strangers: list[str]) -> list[str]:
+    notes = [
+        "These are crops around the lesion and their size follows it: a model may learn the size. "
+        "`mammozoo data check` measures how much the size alone tells."
+    ]
+    if Counter(found) != Counter(_PUBLISHED):
+        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
+        notes.append(
+            f"{sum(found.values())} images, published are {sum(_PUBLISHED.values())}: {counts}. "
+            "Scores are not comparable with those on the whole set."
+        )
+    if strangers:
+        notes.append(f"{len(strangers)} BMP files left out, in no folder of one class: {some(strangers)}.")
+    return notes

@@ -1,0 +1,140 @@
+"""Where a lesion is, and what is cut out around it: boxes from masks, outlines and circles, and the step `lesion`.
+
+A box is (left, top, right, bottom) in pixels, right and bottom exclusive; outlines and circles are in (x, y), y downwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from mammozoo.errors import UsageError
+
+Box = tuple[int, int, int, int]
+Point = tuple[float, float]
+
+
+def box_of_mask(mask: npt.NDArray[np.bool_]) -> Box | None:
+    """The smallest box around all of a mask (H, W); None where the mask is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def box_of_outline(points: Sequence[Point]) -> Box:
+    """The smallest box that holds the pixels of an outline's points (x, y); one point is a box of one pixel."""
+    pixels = np.floor(np.asarray(points, dtype=np.float64)).astype(int)
+    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
+    return int(left), int(top), int(right) + 1, int(bottom) + 1
+
+
+def box_of_circle(x: float, y: float, radius: float) -> Box:
+    """The box around the pixels within `radius` of the pixel (x, y); it may leave the image."""
+    return round(x - radius), round(y - radius), round(x + radius) + 1, round(y + radius) + 1
+
+
+def join_boxes(boxes: Sequence[Box]) -> Box | None:
+    """The smallest box around all of them; None of none."""
+    if not boxes:
+        return None
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def draw_outlines(outlines: Sequence[Sequence[Point]], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Closed outlines of (x, y), filled, border included, as a mask of `shape` (H, W); what leaves the image is dropped."""
+    canvas = Image.new("L", (shape[1], shape[0]))
+    pen = ImageDraw.Draw(canvas)
+    for outline in outlines:
+        if len(outline) > 2:
+            pen.polygon([(x, y) for x, y in outline], fill=255, outline=255)
+        else:
+            pen.line([(x, y) for x, y in (*outline, outline[0])], fill=255)
+    return np.asarray(canvas) > 0
+
+
+def clip_box(box: Box, shape: tuple[int, int]) -> Box | None:
+    """The part of a box inside an image of `shape` (H, W); None where there is no such part."""
+    left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], shape[1]), min(box[3], shape[0])
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the step `lesion` cuts out of an image, given the box of the lesion.
+
+    Args:
+        margin: added on each side, as a share of the box's width (left, right) and height (above, below).
+        pixels: added on each side, in pixels of the image as stored.
+        square: the longer side is taken for both, about the same centre.
+        size: a square of so many pixels about the centre of the box, whatever the lesion's size: small lesions keep their
+            surroundings, large ones lose their border. 0 for the box itself.
+
+    A margin that leaves the image is cut off. A square is moved inwards at the border, so that it is whole; where the
+    image is smaller than it, black is added.
+
+    Raises:
+        UsageError: a negative number, or `size` together with another option.
+    """
+
+    margin: float = 0.0
+    pixels: int = 0
+    square: bool = False
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.margin, self.pixels, self.size) < 0:
+            raise UsageError("'lesion': margin, pixels and size cannot be negative.")
+        if self.size and (self.margin or self.pixels or self.square):
+            raise UsageError(
+                "'lesion': size is the side of what is cut out; it takes no margin, pixels or square with it."
+            )
+
+    def window(self, box: Box, shape: tuple[int, int]) -> Box:
+        """What is cut out of an image of `shape` (H, W); it leaves the image only where that is smaller than a square.
+
+        Raises:
+            UsageError: the box is empty, or not in the image.
+        """
+        if clip_box(box, shape) is None:
+            raise UsageError(
+                f"The lesion's box {box} (left, top, right, bottom) is empty, or outside the image of {shape[1]} × "
+                f"{shape[0]} pixels."
+            )
+        left, top, right, bottom = box
+        if self.size:
+            sides = self.size, self.size
+        else:
+            across, down = (
+                round(self.margin * (right - left)) + self.pixels,
+                round(self.margin * (bottom - top)) + self.pixels,
+            )
+            left, top, right, bottom = left - across, top - down, right + across, bottom + down
+            if not self.square:
+                inside = clip_box((left, top, right, bottom), shape)
+                assert inside is not None
+                return inside
+            sides = (max(right - left, bottom - top),) * 2
+        left, right = _along(left, right, sides[0], shape[1])
+        top, bottom = _along(top, bottom, sides[1], shape[0])
+        return left, top, right, bottom
+
+    def cut(self, image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+        """The window of `image` (H, W) or (H, W, C), a copy of the same kind; UsageError as for `window`."""
+        height, width = image.shape[:2]
+        left, top, right, bottom = self.window(box, (height, width))
+        inside = image[max(top, 0) : bottom, max(left, 0) : right]
+        missing = [(max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))]
+        return np.pad(inside, missing + [(0, 0)] * (image.ndim - 2))
+
+
+def _along(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+    """`side` pixels about the middle of start … end, moved into 0 … limit; about the image's middle where that is shorter."""
+    first = -((side - limit) // 2) if side >= limit else min(max((start + end - side) // 2, 0), limit - side)
+    return first, first + side

@@ -1,0 +1,109 @@
+"""BrEaST: a workbook, one image a patient, the tumour's mask apart from what else is outlined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo_datasets.breast_lesions import Breast
+
+from .trees.breast import COLUMNS, WORKBOOK, breast, write_workbook
+
+HOME = "BrEaST-Lesions_USG-images_and_masks"
+
+
+def test_rows_become_samples(tmp_path: Path) -> None:
+    dataset = Breast(breast(tmp_path, benign=3, malignant=1, normal=1))
+    samples = dataset.samples()
+    assert [(s.image, s.label, s.patient, s.masks) for s in samples] == [
+        (f"{HOME}/case001.png", "benign", "1", (f"{HOME}/case001_tumor.png",)),
+        (f"{HOME}/case002.png", "benign", "2", (f"{HOME}/case002_tumor.png",)),
+        (f"{HOME}/case003.png", "benign", "3", (f"{HOME}/case003_tumor.png",)),
+        (f"{HOME}/case004.png", "malignant", "4", (f"{HOME}/case004_tumor.png",)),
+        (f"{HOME}/case005.png", "normal", "5", ()),
+    ]
+    assert samples[3].meta == {
+        "pixel_size": "0.007", "age": "44", "margin": "circumscribed", "birads": "4c",
+        "mask_other_filename": f"{HOME}/case004_other1.png;{HOME}/case004_other2.png",
+    }  # fmt: skip
+    # The mask is the tumour's alone.
+    mask = dataset.mask(samples[3])
+    assert mask is not None
+    assert mask.sum() == 16 * 21
+    assert dataset.mask(samples[4]) is None
+    assert dataset.notes == [
+        "5 images, published are 256: 3 of the published 154 benign, 1 of the published 98 malignant, "
+        "1 of the published 4 normal. Scores are not comparable with those on the whole set."
+    ]
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    breast(tmp_path, benign=2, malignant=2, normal=0)
+    (tmp_path / HOME / "case001.png").unlink()
+    (tmp_path / HOME / "case002_tumor.png").unlink()
+    dataset = Breast(tmp_path)
+    assert [(s.patient, len(s.masks)) for s in dataset.samples()] == [("2", 0), ("3", 1), ("4", 1)]
+    assert dataset.notes[1:] == [
+        "1 rows of the workbook have no image: 'case001.png'.",
+        "1 masks of the workbook are not there: 'case002_tumor.png'.",
+    ]
+
+
+def test_columns_in_any_order_empty_rows_and_words_for_nothing(tmp_path: Path) -> None:
+    breast(tmp_path, benign=1, malignant=1, normal=0)
+    rows = [
+        ("classification", "IMAGE_FILENAME", "caseid ", "Mask_tumor_filename", "Mask_other_filename"),
+        (" Benign", "case001.png", 1.0, "case001_tumor.png", "not applicable"),
+        (None, None, None, None, None),
+        ("malignant", "CASE002.png", 2, "not applicable", None),
+    ]
+    write_workbook(tmp_path / WORKBOOK, rows)
+    samples = Breast(tmp_path).samples()
+    assert [(s.label, s.patient, len(s.masks), s.meta) for s in samples] == [
+        ("benign", "1", 1, {}), ("malignant", "2", 0, {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([(1, "case001.png", "", "", 0, 0, "", 3, "unsure")], "row 2: classification 'unsure' is none of benign"),
+        ([(1, "case001.png", "", "", 0, 0, "", 3, "benign")] * 2, "lists case 1 twice, in rows 2 and 3"),
+    ],
+)
+def test_a_workbook_that_was_changed_is_refused(tmp_path: Path, rows: list[tuple[object]], message: str) -> None:
+    breast(tmp_path, benign=1, malignant=1)
+    write_workbook(tmp_path / WORKBOOK, [COLUMNS, *rows])  # type: ignore[list-item]
+    with pytest.raises(UsageError) as refusal:
+        Breast(tmp_path).samples()
+    assert message in str(refusal.value)
+
+
+def test_workbooks_of_others_and_locks_are_passed_over(tmp_path: Path) -> None:
+    breast(tmp_path, benign=1, malignant=1, normal=0)
+    write_workbook(tmp_path / "costs.xlsx", [("month", "sum"), ("May", 3)])
+    (tmp_path / f"~${WORKBOOK}").write_bytes(b"lock")
+    assert len(Breast(tmp_path).samples()) == 2
+    write_workbook(tmp_path / "copy.xlsx", [COLUMNS])
+    with pytest.raises(UsageError, match="holds 2 workbooks"):
+        Breast(tmp_path).samples()
+
+
+def test_a_damaged_workbook(tmp_path: Path) -> None:
+    breast(tmp_path, benign=1, malignant=1)
+    whole = (tmp_path / WORKBOOK).read_bytes()
+    (tmp_path / WORKBOOK).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match=r"cannot be read .* Download it again"):
+        Breast(tmp_path).samples()
+
+
+def test_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"(?s)BrEaST-Lesions-USG-clinical-data.*cancerimagingarchive"):
+        Breast(tmp_path).samples()
+    breast(tmp_path, benign=1, malignant=1, normal=0)
+    for image in (tmp_path / HOME).iterdir():
+        image.unlink()
+    with pytest.raises(NotFoundError, match="its images are not"):
+        Breast(tmp_path).samples()
