@@ -30,7 +30,7 @@ def register_heads() -> Iterable[HeadSpec]:
 
 @hookimpl
 def register_strategies() -> Iterable[type[Strategy]]:
-    """`frozen`, `last-blocks`, `full`, `scratch`, `gamma`."""
+    """`frozen`, `last-blocks`, `full`, `scratch`."""
     from mammozoo_basics.strategies import STRATEGIES
 
     return STRATEGIES
@@ -46,7 +46,7 @@ def register_metrics() -> Iterable[Metric]:
 
 @hookimpl
 def register_transforms() -> Iterable[TransformSpec]:
-    """Preprocessing steps and augmentations, through albumentations."""
+    """Preprocessing steps and augmentations, through OpenCV and albumentations."""
     from mammozoo_basics.transforms import TRANSFORMS
 
     return TRANSFORMS

@@ -58,20 +58,4 @@ class LastBlocks(Strategy):
         return [parameter for group in groups[-self.k :] for parameter in group.parameters]
 
 
-class Gamma(Strategy):
-    """Fine-tuning from layer γ on, counting layers with weights from 1 (Falconí 2020); those before γ are frozen."""
-
-    name = "gamma"
-
-    def __init__(self, layer: int):
-        self.layer = layer
-
-    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
-        """The parameters of layer γ and of all that follow."""
-        groups = model.backbone.groups("layer")
-        if not 1 <= self.layer <= len(groups):
-            raise UsageError(f"gamma: this backbone has layers 1 to {len(groups)}; {self.layer} is none of them.")
-        return [parameter for group in groups[self.layer - 1 :] for parameter in group.parameters]
-
-
-STRATEGIES = [Frozen, LastBlocks, Full, Scratch, Gamma]
+STRATEGIES = [Frozen, LastBlocks, Full, Scratch]

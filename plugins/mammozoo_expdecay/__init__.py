@@ -1,1 +1,28 @@
-"""Exponentially decaying learning rates (Chougrad 2017)."""
+"""Exponentially decaying learning rates (Chougrad 2017) as the strategy `expdecay`, with the paper's seven variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mammozoo import Strategy, hookimpl
+
+
+@hookimpl
+def register_strategies() -> Iterable[type[Strategy]]:
+    """`expdecay`."""
+    from mammozoo_expdecay.expdecay import ExpDecay
+
+    return [ExpDecay]
+
+
+@hookimpl
+def register_recipes() -> Iterable[Path]:
+    """`chougrad-bcdr` and the variants that it is compared with."""
+    return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+@hookimpl
+def register_papers() -> Iterable[Path]:
+    """`chougrad-2017`."""
+    return sorted((Path(__file__).parent / "papers").glob("*.yaml"))

@@ -1,1 +1,52 @@
-"""Transfer learning, and fine-tuning from layer γ (Falconí 2020)."""
+"""Transfer learning and fine-tuning from layer γ (Falconí 2020): the strategy `gamma`, its recipes, its way of judging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mammozoo import Metric, Strategy, hookimpl
+
+if TYPE_CHECKING:
+    from mammozoo.training.run import Run
+
+
+@hookimpl
+def register_strategies() -> Iterable[type[Strategy]]:
+    """`gamma`."""
+    from mammozoo_gamma.gamma import Gamma
+
+    return [Gamma]
+
+
+@hookimpl
+def register_metrics() -> Iterable[Metric]:
+    """`auc-one-point`."""
+    from mammozoo_gamma.judging import ONE_POINT
+
+    return [ONE_POINT]
+
+
+@hookimpl
+def register_recipes() -> Iterable[Path]:
+    """`falconi-cbis` (transfer learning) and its fine-tuned networks."""
+    return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+@hookimpl
+def register_papers() -> Iterable[Path]:
+    """`falconi-2020`."""
+    return sorted((Path(__file__).parent / "papers").glob("*.yaml"))
+
+
+@hookimpl
+def run_end(run: Run) -> None:
+    """Stamp a run of the paper's recipes that the paper would reject."""
+    from mammozoo.evaluation.predictions import read_predictions
+    from mammozoo_gamma.judging import PAPER, rejection
+
+    if run.recipe.paper == PAPER:
+        reason = rejection(read_predictions(run.path))
+        if reason:
+            run.save(stamps=list(dict.fromkeys([*run.facts.get("stamps", []), reason])))
