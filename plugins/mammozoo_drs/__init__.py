@@ -20,3 +20,9 @@ def register_strategies() -> Iterable[type[Strategy]]:
 def register_recipes() -> Iterable[Path]:
     """`byra-busi` and its comparisons."""
     return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+@hookimpl
+def register_papers() -> Iterable[Path]:
+    """What the paper reported, row by row."""
+    return sorted((Path(__file__).parent / "papers").glob("*.yaml"))

@@ -27,3 +27,9 @@ def register_backbones() -> Iterable[BackboneSpec]:
 def register_recipes() -> Iterable[Path]:
     """`resnet9-busi` and its relatives."""
     return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+@hookimpl
+def register_papers() -> Iterable[Path]:
+    """What the paper reported, row by row."""
+    return sorted((Path(__file__).parent / "papers").glob("*.yaml"))

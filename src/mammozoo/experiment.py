@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from mammozoo.data.collection import open_data, seen_before
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.loading import batches
 from mammozoo.data.split_file import write_splits
-from mammozoo.errors import FailedError, MammozooError, UsageError
+from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.overfitting import overfitting
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
@@ -25,13 +25,16 @@ from mammozoo.models.model import probabilities
 from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.training.checkpoint import Stopped
-from mammozoo.training.fit import EpochRow, direction
+from mammozoo.training.checkpoint import STATE, Keeper, Stopped
+from mammozoo.training.compiled import require_compiler
+from mammozoo.training.extend import longer, reopened
+from mammozoo.training.fit import EpochRow
 from mammozoo.training.jobs import spread
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run, refuse_occupied, write_table
 from mammozoo.training.team import Team, current_team, gather_team, leave_team
-from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished
+from mammozoo.training.validation import direction
+from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished, state_key, waves
 from mammozoo.zoo.card import write_card
 
 
@@ -74,7 +77,7 @@ def train(
     """
     if out is not None and current_team().leads:
         refuse_occupied(out)
-    return _train(recipe, lambda: Run.create(recipe, out), progress or Progress(), stop, jobs)
+    return _train(recipe, lambda prepared: Run.create(recipe, out), progress or Progress(), stop, jobs)
 
 
 def resume(
@@ -93,16 +96,72 @@ def resume(
     """
     run = Run.open(path)
 
-    def again() -> Run:
+    if run.facts.get("status") == "done":
+        run.resume()
+
+    def again(prepared: Plan) -> Run:
         run.resume()
         return run
 
-    if run.facts.get("status") == "done":
-        again()
     return _train(run.recipe, again, progress or Progress(), stop, jobs)
 
 
-def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs) -> Run:
+def extend(
+    path: Path,
+    epochs: int,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    jobs: Jobs = Jobs(),
+) -> Run:
+    """The complete run at `path` with more epochs, in a folder of its own: with the bytes of a run that had them from the start.
+
+    Raises:
+        NotFoundError: there is no run.
+        ConflictError: it is not complete.
+        UsageError: it did not keep its states, or its schedule depends on the number of epochs.
+        IncompatibleError: it was trained with another version, or its data have changed.
+    """
+    before = Run.open(path)
+    if before.facts.get("status") != "done":
+        raise ConflictError(f"The run '{path}' is not complete. Go on with: mammozoo train --resume {path}")
+    if before.recipe.stages:
+        raise UsageError(
+            f"The run '{path}' has earlier stages, and those cannot be extended with it. Train again with --epochs {epochs}, or "
+            f"start a new run with --weights {path}."
+        )
+    recipe = longer(before.recipe, epochs)
+    if not before.recipe.keep_state:
+        raise UsageError(
+            f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
+            f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
+        )
+    if out is not None and current_team().leads:
+        refuse_occupied(out)
+
+    def begin(prepared: Plan) -> Run:
+        was = replace(prepared, recipe=before.recipe)
+        keepers = [(Keeper(path / a.name / STATE, state_key(was, a)), a.recipe.all_phases()) for a in attempts(was)]
+        if missing := [keeper.path for keeper, _ in keepers if not keeper.path.is_file()]:
+            raise NotFoundError(f"'{missing[0]}' is missing, so the run '{path}' cannot be extended.")
+        keepers[0][0].load()  # what does not fit is refused before there is a folder
+        run = Run.create(recipe, out)
+        for (keeper, phases), attempt in zip(keepers, attempts(prepared), strict=True):
+            if (state := keeper.load()) is not None:
+                tensors, facts = state
+                Keeper(run.path / attempt.name / STATE, state_key(prepared, attempt)).save(
+                    tensors, reopened(facts, phases)
+                )
+        run.save(extends={"epochs": sum(phase.epochs for phase in before.recipe.all_phases()), **before.facts["model"]})
+        return run
+
+    return _train(recipe, begin, progress or Progress(), stop, jobs)
+
+
+def _train(
+    recipe: Recipe, begin: Callable[[Plan], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs
+) -> Run:
     team = gather_team(recipe.device)
     try:
         return _train_in(team, recipe, begin, progress, stop, jobs)
@@ -111,7 +170,7 @@ def _train(recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: C
 
 
 def _train_in(
-    team: Team, recipe: Recipe, begin: Callable[[], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs
+    team: Team, recipe: Recipe, begin: Callable[[Plan], Run], progress: Progress, stop: Callable[[], bool], jobs: Jobs
 ) -> Run:
     if team.size > 1 and jobs.count > 1:
         raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
@@ -119,11 +178,16 @@ def _train_in(
         progress = Progress()
     prepared = plan(recipe, progress)
     prepared.build()  # what the strategy or the head refuses, they refuse before there is a folder
+    if recipe.compile:
+        require_compiler(prepared.engine.device)
     if not team.leads:
         idle = Run(Path(), recipe, {})  # the leading process writes; this one trains along
-        _carry_out(prepared, idle, Surroundings(team=team), jobs)
+        try:
+            _carry_out(prepared, idle, Surroundings(team=team), jobs)
+        except RuntimeError as error:
+            raise _left_alone(error) from error
         return idle
-    run = begin()
+    run = begin(prepared)
 
     def on_epoch(row: EpochRow) -> None:
         registry().notify("epoch_end", run=run, row=row)
@@ -143,11 +207,16 @@ def _train_in(
     except BaseException as error:
         run.close("failed", f"{type(error).__name__}: {error}")
         if team.size > 1 and isinstance(error, RuntimeError):
-            first = str(error).partition("\n")[0]
-            raise FailedError(f"Another process of the team ended, so this one cannot go on ({first}).") from error
+            raise _left_alone(error) from error
         raise
     registry().notify("run_end", run=run)
     return run
+
+
+def _left_alone(error: RuntimeError) -> FailedError:
+    """What a process of a team says when it waits in vain for another one."""
+    first = str(error).partition("\n")[0]
+    return FailedError(f"Another process of the team ended, so this one cannot go on ({first}).")
 
 
 def evaluate(
@@ -170,9 +239,10 @@ def evaluate(
     model, config = load_model(folder)
     cut = config.cut(threshold)
     engine = choose_engine(device, precision)
-    data = open_data(dataset, root, config.classes, config.input, "group", progress)
+    data = open_data(dataset, root, config.asked, config.input, "group", progress)
     everything = np.arange(len(data.samples))
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or config.training.synthetic else []
+    stamps += dict.fromkeys(s for stage in config.training.stages for s in stage.stamps if s not in stamps)
     known = seen_before(data, everything, config.training.seen)
     if len(known):
         stamps.append(LEAKY)
@@ -215,23 +285,32 @@ def _carry_out(prepared: Plan, run: Run, around: Surroundings, jobs: Jobs) -> No
             groups=len(np.unique(data.groups)),
             near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
             splits=prepared.split_counts(),
+            **({"stages": prepared.stage_counts()} if prepared.stages else {}),
         )
         write_splits(run.path / "splits.json", prepared.splits, data.names)
-    every = attempts(prepared)
+    *earlier, (own, every) = waves(prepared)
+    for stage, fits in earlier:
+        _complete(stage, fits, run, around, jobs)
+    complete = _complete(own, every, run, around, jobs)
+    if team.leads:
+        _conclude(recipe, run, [complete[attempt.name] for attempt in every])
+
+
+def _complete(prepared: Plan, every: list[Attempt], run: Run, around: Surroundings, jobs: Jobs) -> dict[str, Trial]:
+    """All of these fits, by name; those that the run already holds are not done again."""
+    team = around.team
     complete: dict[str, Trial] = {}
     if team.leads:
         complete = {a.name: t for a in every if (t := finished(run.path / a.name, a)) is not None}
     known = set(team.tell(list(complete)))
     missing = [attempt for attempt in every if attempt.name not in known]
     if jobs.count > 1 and len(missing) > 1:
-        complete |= _side_by_side(prepared, run, missing, around, jobs)
-    else:
-        for attempt in missing:
-            trial = carry_out(prepared, attempt, run.path / attempt.name, around)
-            if trial is not None:
-                complete[attempt.name] = trial
-    if team.leads:
-        _conclude(recipe, run, [complete[attempt.name] for attempt in every])
+        return complete | _side_by_side(prepared, run, missing, around, jobs)
+    for attempt in missing:
+        trial = carry_out(prepared, attempt, run.path / attempt.name, around)
+        if trial is not None:
+            complete[attempt.name] = trial
+    return complete
 
 
 def _side_by_side(

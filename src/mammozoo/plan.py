@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mammozoo.data.split_file import read_splits
 from mammozoo.data.splits import LeakageError, Split
 from mammozoo.data.transform import build as build_transform
 from mammozoo.errors import UsageError
+from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.build import (
     Lineage,
     build_backbone,
@@ -22,12 +23,14 @@ from mammozoo.models.build import (
     default_weights,
     load_starting_weights,
 )
+from mammozoo.models.config import PastStage
 from mammozoo.models.engine import Engine, choose_engine
 from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite, strategy
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.spec import parse
+from mammozoo.stages import Start, check_handover, fits, shapes, stage_splits
 from mammozoo.training.recipe import Recipe
 from mammozoo.zoo.registry import find_model
 
@@ -38,7 +41,12 @@ SYNTHETIC = "synthetic data: says nothing about patients"
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out."""
+    """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out.
+
+    Attributes:
+        stages: the plans of the earlier stages, first to last, each with one split for every split of this plan.
+        past: the stages that the starting weights have been through.
+    """
 
     recipe: Recipe
     engine: Engine
@@ -48,6 +56,12 @@ class Plan:
     stamps: tuple[str, ...]
     lineage: Lineage
     starting_state: dict[str, torch.Tensor]
+    stages: tuple[Plan, ...] = ()
+    past: tuple[PastStage, ...] = ()
+
+    def after(self, start: Start) -> Plan:
+        """The same plan from the weights of a stage."""
+        return replace(self, starting_state=start.state, lineage=start.lineage, past=start.past)
 
     def build(self, recipe: Recipe | None = None) -> tuple[Model, Composite]:
         """A fresh model with the starting weights; its head is drawn from the seed. `recipe` is a point of the plan's own."""
@@ -55,8 +69,13 @@ class Plan:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             backbone = build_backbone(recipe.backbone)
-            backbone.load_state_dict(self.starting_state)
-            return build_model(backbone, recipe.strategy, recipe.head, self.data.classes, self.input)
+            plain = fits(backbone, self.starting_state)
+            if plain:
+                load_exactly(backbone, self.starting_state)
+            model, chosen = build_model(backbone, recipe.strategy, recipe.head, self.data.classes, self.input)
+            if not plain:  # a stage's, whose strategy has changed the network as this one's does
+                load_exactly(model.backbone, self.starting_state)
+            return model, chosen
 
     def split_counts(self) -> list[dict[str, Any]]:
         """For every split the number of samples of each class in each part."""
@@ -74,6 +93,26 @@ class Plan:
             for split in self.splits
         ]
 
+    def stage_counts(self) -> list[dict[str, Any]]:
+        """For every earlier stage its data, and how many images are kept from it for the sake of each split."""
+        return [
+            {
+                "name": stage.recipe.name,
+                "dataset": stage.recipe.dataset,
+                "classes": list(stage.data.merged or stage.data.classes),
+                "strategy": stage.recipe.strategy,
+                "head": stage.recipe.head,
+                "epochs": sum(phase.epochs for phase in stage.recipe.all_phases()),
+                "images": len(stage.data.samples),
+                "left_out": {
+                    own.name: len(stage.data.samples) - sum(len(split.part(part)) for part in splits.PARTS)
+                    for own, split in zip(self.splits, stage.splits, strict=True)
+                },
+                "stamps": list(stage.stamps),
+            }
+            for stage in self.stages
+        ]
+
 
 def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
     """Look everything up, read the data, cut the splits and load the starting weights; train nothing.
@@ -84,20 +123,18 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
     """
     progress = progress or Progress()
     engine = choose_engine(recipe.device, recipe.precision)
-    _look_up(recipe)  # before the data is read, which may take minutes
+    trained = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
+    for number, one in enumerate(trained):
+        _look_up(one)  # before the data are read, which may take minutes
+        if one is not recipe:
+            _check_root(one, number)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         backbone = build_backbone(recipe.backbone)
-    insists = strategy(recipe.strategy).starting_weights
+    insists = _insists(trained)
     weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
     lineage = load_starting_weights(backbone, recipe.backbone, insists or weights, find_model)
-    changes: dict[str, Any] = {
-        "color": recipe.color,
-        "fit": recipe.fit,
-        "preprocess": recipe.preprocess,
-        "size": recipe.size or backbone.input.size,
-    }
-    input = backbone.input.model_copy(update=changes)
+    input = _input(recipe, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
     data = open_data(recipe.dataset, recipe.root, recipe.classes, input, by, progress)
     _check_monitor(recipe, data)
@@ -109,7 +146,59 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
         if not recipe.allow_leakage:
             raise
         stamps.append(LEAKY)
-    return Plan(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
+    final = Plan(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
+    return _with_stages(final, trained[:-1], backbone, progress) if recipe.stages else final
+
+
+def _with_stages(final: Plan, recipes: list[Recipe], backbone: Backbone, progress: Progress) -> Plan:
+    """The plan with those of its earlier stages."""
+    stages = []
+    for said, recipe in zip(final.recipe.stages, recipes, strict=True):
+        input = _input(recipe, backbone)
+        data = open_data(recipe.dataset, recipe.root, recipe.classes, input, "group", progress)
+        _check_monitor(recipe, data)
+        made = stage_splits(said.name, data, final.data, final.splits, val=recipe.split.val, seed=recipe.split.seed)
+        stamps = [SYNTHETIC] if data.dataset.info.synthetic or final.lineage.synthetic else []
+        if said.substitute_for:
+            stamps.append(f"stage {said.name}: {recipe.dataset} is a substitute for {said.substitute_for}")
+        stages.append(replace(final, recipe=recipe, input=input, data=data, splits=made, stamps=tuple(stamps)))
+    every = [*stages, final]
+    check_handover(shapes(backbone), [(p.recipe.name, p.recipe.strategy, p.build()[0]) for p in every])
+    # What a stage was trained on is said of everything that comes after it.
+    told = [list(dict.fromkeys(stamp for p in every[: n + 1] for stamp in p.stamps)) for n in range(len(every))]
+    every = [replace(p, stamps=tuple(stamps)) for p, stamps in zip(every, told, strict=True)]
+    return replace(every[-1], stages=tuple(every[:-1]))
+
+
+def _input(recipe: Recipe, backbone: Backbone) -> Input:
+    changes: dict[str, Any] = {
+        "color": recipe.color,
+        "fit": recipe.fit,
+        "preprocess": recipe.preprocess,
+        "size": recipe.size or backbone.input.size,
+    }
+    return backbone.input.model_copy(update=changes)
+
+
+def _insists(trained: list[Recipe]) -> str | None:
+    """The starting weights that the first stage's strategy insists on; a later one must leave it the stage's before."""
+    first, *later = (strategy(recipe.strategy).starting_weights for recipe in trained)
+    for recipe, wanted in zip(trained[1:], later, strict=True):
+        if wanted is not None:
+            raise UsageError(
+                f"Strategy '{recipe.strategy}' starts from {wanted} weights, so what the stages before '{recipe.name}' have "
+                "learnt would be lost. Give it another strategy, or leave the stages out."
+            )
+    return first
+
+
+def _check_root(recipe: Recipe, number: int) -> None:
+    """Raise for a stage without the folder of its data, with the way to say it."""
+    dataset = registry().get("datasets", parse(recipe.dataset).name)
+    if dataset.needs_root and recipe.root is None:
+        raise UsageError(
+            f"Stage '{recipe.name}' needs the folder that holds its data set '{recipe.dataset}': --set stages.{number}.root=DIR."
+        )
 
 
 def make_splits(recipe: Recipe, data: Data) -> list[Split]:
@@ -150,6 +239,7 @@ def check_leakage(made: list[Split], data: Data, seen: tuple[str, ...]) -> None:
 def _look_up(recipe: Recipe) -> None:
     """Raise for those names in a recipe that only training would miss."""
     registry().get("heads", parse(recipe.head).name)
+    registry().get("datasets", parse(recipe.dataset).name)
     for transform in recipe.augment:
         build_transform(transform)
     if recipe.monitor != "loss":

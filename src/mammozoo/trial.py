@@ -10,7 +10,7 @@ import csv
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,30 @@ from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training
 from mammozoo.models.model import probabilities
 from mammozoo.plan import Plan
 from mammozoo.progress import Progress
+from mammozoo.stages import read_start
 from mammozoo.training.checkpoint import Keeper
-from mammozoo.training.fit import EpochRow, Material, fit, predict
+from mammozoo.training.fit import EpochRow, fit
+from mammozoo.training.material import Material
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import plugins_of, read_history, vars_of, write_table
 from mammozoo.training.team import ALONE, Team
+from mammozoo.training.validation import predict
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A fit to be done: on a split, by a recipe that is a point of the plan's grid; `name` is its folder in the run."""
+    """A fit to be done: on a split, by a recipe that is a point of the plan's grid; `name` is its folder in the run.
+
+    `after` names the fit of the stage before, whose weights it starts from; empty where it starts from the plan's own.
+    """
 
     name: str
     split: Split
     recipe: Recipe
     point: dict[str, Any]
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,46 @@ def attempts(prepared: Plan) -> list[Attempt]:
     return found
 
 
+def waves(prepared: Plan) -> list[tuple[Plan, list[Attempt]]]:
+    """All fits in the order in which they need each other: those of the first stage, of the second …, and the plan's own.
+
+    Fits of the plan for which a stage would be the very same share it: it is trained once, in RUN/stages where all do, in
+    RUN/<split>/stages where all of a split do, else in the folder of the first of them.
+    """
+    finals = attempts(prepared)
+    found: list[tuple[Plan, list[Attempt]]] = []
+    stage_of = dict.fromkeys(
+        (final.name for final in finals), ("", "")
+    )  # the key and the name of the last stage so far
+    for number, stage in enumerate(prepared.stages):
+        splits_by_name = {own.name: cut for own, cut in zip(prepared.splits, stage.splits, strict=True)}
+        sharing: dict[str, list[Attempt]] = {}
+        for final in finals:
+            recipe = final.recipe.of_stage(number)
+            cut = splits_by_name[final.split.name]
+            # A repeat has a seed of its own; its stages have that of the recipe.
+            attempt = Attempt("", cut, recipe.model_copy(update={"seed": prepared.recipe.seed}), {})
+            key = hashlib.sha256((state_key(stage, attempt) + stage_of[final.name][0]).encode()).hexdigest()
+            sharing.setdefault(key, []).append(replace(final, recipe=attempt.recipe, split=cut))
+        fits = []
+        for key, those in sharing.items():
+            name = "/".join(part for part in (_common(those, finals), "stages", stage.recipe.name) if part)
+            first = those[0]
+            fits.append(Attempt(name, replace(first.split, name=name), first.recipe, {}, stage_of[first.name][1]))
+            stage_of |= dict.fromkeys((final.name for final in those), (key, name))
+        found.append((stage, fits))
+    return [*found, (replace(prepared, stages=()), [replace(final, after=stage_of[final.name][1]) for final in finals])]
+
+
+def _common(those: list[Attempt], everyone: list[Attempt]) -> str:
+    """The folder in a run for what these fits share."""
+    if len(those) == len(everyone):
+        return ""
+    split = those[0].split.name
+    of_split = {fit.name for fit in everyone if fit.split.name == split}
+    return split if of_split <= {fit.name for fit in those} else those[0].name
+
+
 def finished(folder: Path, attempt: Attempt) -> Trial | None:
     """The trial that `folder` holds; None where there is none, or none that came to its end."""
     if not (folder / "predictions.csv").is_file():  # what a trial writes last
@@ -104,6 +151,9 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
     """
     recipe, split = attempt.recipe, attempt.split
     data, engine, team = prepared.data, prepared.engine, around.team
+    if attempt.after:
+        run = folder.parents[attempt.name.count("/")]
+        prepared = prepared.after(team.tell(read_start(run / attempt.after) if team.leads else None))
     model, chosen = prepared.build(recipe)
     material = Material(data.images.pixels, data.labels, data.names, split)
     epochs = sum(phase.epochs for phase in recipe.all_phases())
@@ -125,7 +175,7 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
         around.progress.epoch(row)
         around.on_epoch(row)
 
-    keeper = Keeper(folder / "last.safetensors", _key(prepared, attempt), around.stop)
+    keeper = Keeper(folder / "last.safetensors", state_key(prepared, attempt), around.stop)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         fitted = fit(
@@ -137,7 +187,9 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
     # What was kept of the trunk is that of the weights as they were trained.
     kept = fitted.kept if stored == torch.float32 else None
     logits = {
-        part: predict(model, material, split.part(part), recipe.batch, engine, team, kept) for part in splits.PARTS
+        part: predict(model, material, split.part(part), recipe.batch, engine, team, kept)
+        for part in splits.PARTS
+        if len(split.part(part))  # a stage has no test part
     }
     if not team.leads:
         return None
@@ -154,7 +206,7 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
     )
     table = [
         row
-        for part in splits.PARTS
+        for part in logits
         for row in predictions_of(
             data,
             attempt.name,
@@ -169,11 +221,14 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
     return Trial(attempt, config, rows, table)
 
 
-def _key(prepared: Plan, attempt: Attempt) -> str:
-    """What a kept state depends on: all of the recipe but where the data lie, the split, and the versions."""
-    recipe = prepared.recipe.model_dump_json(exclude={"root", "workers", "device"})
+def state_key(prepared: Plan, attempt: Attempt) -> str:
+    """What a fit and its kept state depend on: all of the recipe but where the data lie, the split, earlier stages, versions."""
+    recipe = attempt.recipe.model_dump_json(
+        exclude={"root": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
+    )
     parts = [
         recipe,
+        *(stage.sha256 for stage in prepared.past),
         attempt.split.digest(prepared.data.names),
         prepared.engine.precision,
         torch.__version__,
@@ -216,11 +271,14 @@ def describe(prepared: Plan, attempt: Attempt, val: torch.Tensor) -> ModelConfig
         guard=fit_profile(data.images.features[used]),
         training=Training(
             dataset=recipe.dataset,
+            classes=data.merged,
             modality=info.modality,
             synthetic=info.synthetic or prepared.lineage.synthetic,
             images={part: len(split.part(part)) for part in splits.PARTS},
+            left_out=len(data.samples) - sum(len(split.part(part)) for part in splits.PARTS),
             split_sha256=split.digest(data.names),
             weights=prepared.lineage.weights,
+            stages=prepared.past,
             seed=recipe.seed,
             seen=tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
         ),

@@ -45,19 +45,50 @@ class Abstention(_Part):
     chosen_on: str
 
 
+class PastStage(_Part):
+    """A training that the weights went through before the one that made the model.
+
+    Attributes:
+        classes: as the recipe wrote them, merged ones with their parts.
+        images: images of each part.
+        left_out: images of the data set that were left out, because a later stage chooses or tests on them or their like.
+        epochs: that were trained; the best one's weights went on.
+        weights: what it started from.
+        sha256: of the file of weights that it ended with, head included.
+        stamps: what its outputs are not to be taken for.
+    """
+
+    name: str
+    dataset: str
+    classes: tuple[str, ...]
+    images: dict[str, int]
+    left_out: int = 0
+    strategy: str
+    head: str
+    epochs: int
+    weights: str
+    sha256: str
+    stamps: tuple[str, ...] = ()
+
+
 class Training(_Part):
     """What the weights were made from.
 
+    `classes` are the model's as the recipe wrote them, where one is several labels of the data set in one; else empty.
+    `left_out` counts images of the data set in no part. `stages` are the earlier ones, first to last.
     `seen` holds the perceptual hashes (16 hexadecimal digits) of every image that training or model selection
     looked at, here and in the models that it started from: so that a later test set can be checked against them.
     """
 
     dataset: str
+    classes: tuple[str, ...] = ()
     modality: str = "any"
     synthetic: bool = False
     images: dict[str, int] = {}
+    left_out: int = 0
     split_sha256: str = ""
     weights: str = ""
+    stages: tuple[PastStage, ...] = ()
     seed: int = 0
     seen: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
 
@@ -82,6 +113,11 @@ class ModelConfig(_Part):
     scores: dict[str, dict[str, float | int | None]] = {}
     plugins: dict[str, str] = {}
     intended_use: str = INTENDED_USE
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The classes as a data set is asked for them: merged ones with their parts, `lesion=benign|malignant`."""
+        return self.training.classes or self.classes
 
     def cut(self, name: str | None = None) -> float:
         """The threshold in force, or the one of that name; 0.5 where none was chosen.

@@ -20,8 +20,9 @@ from pydantic import Field
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+from mammozoo.spec import parse
 
-#: What a grid may try: nothing that changes the data, the network or the split.
+#: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
 _TRIED = {
     "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
 }  # fmt: skip
@@ -79,6 +80,48 @@ class Schedule(_Part):
     """Epochs without a better `monitor` that make a plateau."""
 
 
+def _listed(value: Any) -> Any:
+    """`a+b`, as the command line has it, as a list."""
+    return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+
+
+class Stage(_Part):
+    """An earlier training of the recipe's backbone, whose weights the next one starts from.
+
+    What it leaves out is as in the recipe. `root` and `classes` are so only where the data set is the same one.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    substitute_for: str = ""
+    """The data that a paper used here and that this data set stands in for; every output then says so."""
+
+    dataset: str | None = None
+    root: Path | None = None
+    classes: tuple[str, ...] | None = None
+    val: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """Share of its validation part; a stage has no test part."""
+    color: Literal["grey", "rgb"] | None = None
+    fit: Literal["stretch", "pad", "crop"] | None = None
+    preprocess: tuple[str, ...] | None = None
+    augment: tuple[str, ...] | None = None
+
+    strategy: str | None = None
+    head: str | None = None
+    batch_norm: Literal["auto", "train", "frozen"] | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=2)] | None = None
+    optimizer: Optimizer | None = None
+    """Of its settings too those left out are the recipe's."""
+    phases: tuple[Phase, ...] | None = None
+    """A stage that says `epochs` or `optimizer` does without the recipe's phases."""
+    schedule: Schedule | None = None
+    class_weights: Literal["balanced", "none"] | None = None
+    monitor: str | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+    _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(_listed)
+
+
 class Recipe(_Part):
     """Everything that decides a run. `name` and `summary` describe; the rest acts."""
 
@@ -91,14 +134,17 @@ class Recipe(_Part):
     """Data set with options: `busi`, `phantom:n=800`."""
     root: Path | None = None
     classes: tuple[str, ...] | None = None
-    """Which classes, in output order; None for all of the data set's."""
+    """Which classes, in output order; several labels as one are `lesion=benign|malignant`; None for all of the data set's."""
     split: SplitPlan = SplitPlan()
     allow_leakage: bool = False
     """Go on with a leaky split; every output then carries the stamp."""
 
+    stages: tuple[Stage, ...] = ()
+    """What the backbone is trained on before, in turn; this recipe itself is the last stage."""
+
     backbone: str
     weights: str = "auto"
-    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`."""
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, or the folder of a run."""
     strategy: str = "frozen"
     head: str = "gap"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
@@ -147,16 +193,37 @@ class Recipe(_Part):
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
+    compile: bool = False
+    """Train through torch.compile; needs a C++ compiler (on a GPU Triton), and pays after minutes of training only."""
+    keep_state: bool = False
+    """Keep each fit's last state when it is complete, so that `train --extend` can go on from there."""
 
     @pydantic.field_validator("size", mode="before")
     @classmethod
     def _square(cls, value: Any) -> Any:
         return (value, value) if isinstance(value, int | str) else value
 
-    @pydantic.field_validator("classes", "preprocess", "augment", mode="before")
+    _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(_listed)
+
+    @pydantic.model_validator(mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+    def _complete_stages(cls, fields: Any) -> Any:
+        """A stage's optimizer and schedule with what they leave out; done here, so that `recipe.yaml` holds all of it."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("stages"), list | tuple):
+            return fields
+        own = {key: fields.get(key) for key in ("optimizer", "schedule")}
+        stages = [
+            stage | {k: v | stage[k] for k, v in own.items() if isinstance(v, dict) and isinstance(stage.get(k), dict)}
+            if isinstance(stage, dict)
+            else stage
+            for stage in fields["stages"]
+        ]
+        return fields | {"stages": stages}
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _of_a_run(cls, value: str) -> str:
+        return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
 
     @pydantic.field_validator("threshold")
     @classmethod
@@ -167,7 +234,8 @@ class Recipe(_Part):
     @classmethod
     def _within_a_run(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
         for key in value:
-            if key.partition(".")[0] not in _TRIED:
+            tried = key.split(".")[2:] if key.startswith("stages.") else key.split(".")
+            if not tried or tried[0] not in _TRIED:
                 raise ValueError(
                     f"'{key}' cannot differ within a run, only {', '.join(sorted(_TRIED))}; make several runs"
                 )
@@ -184,7 +252,26 @@ class Recipe(_Part):
             raise ValueError("split.inner nests folds in folds; set split.folds too")
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+        if len({stage.name for stage in self.stages}) < len(self.stages):
+            raise ValueError("two stages have one name")
         return self
+
+    def of_stage(self, number: int) -> Recipe:
+        """The recipe of an earlier stage: what it says itself, and for the rest what this one says."""
+        stage = self.stages[number]
+        said = {
+            key: value
+            for key in Stage.model_fields
+            if key in Recipe.model_fields and (value := getattr(stage, key)) is not None
+        }
+        changes: dict[str, Any] = {"split": SplitPlan(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)}
+        if stage.dataset is not None and parse(stage.dataset).name != parse(self.dataset).name:
+            changes |= {"root": None, "classes": None}
+        if stage.epochs is not None or stage.optimizer is not None:
+            changes["phases"] = ()
+        # Weights on their way to the next stage are not rounded.
+        changes |= {"stages": (), "grid": {}, "repeats": 1, "store": "fp32", "keep_state": False}
+        return self.model_copy(update=changes | said)
 
     def points(self) -> list[tuple[dict[str, Any], Recipe]]:
         """(what is tried, the recipe that tries it) of every point of the grid and every repeat; a plain recipe has one.
@@ -265,19 +352,33 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _assign(fields: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key, in which a number counts the entries of a list from 0: `stages.0.root`."""
+    here: Any = fields
     *parents, last = key.split(".")
     for parent in parents:
-        inner = fields.setdefault(parent, {})
-        if not isinstance(inner, dict):
+        place = _place(here, parent, key)
+        if isinstance(here, dict) and here.get(place) is None:
+            here[place] = {}
+        here = here[place]
+        if not isinstance(here, dict | list):
             raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
-        fields = inner
-    fields[last] = value
+    here[_place(here, last, key)] = value
+
+
+def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
+    """A part of a dotted key as an index."""
+    if isinstance(fields, dict):
+        return part
+    if not part.isdecimal() or int(part) >= len(fields):
+        raise UsageError(f"--set {key}: '{part}' is no entry of a list of {len(fields)}; they count from 0.")
+    return int(part)
 
 
 def _value(fields: dict[str, Any], key: str) -> Any:
+    here: Any = fields
     for part in key.split("."):
-        fields = fields[part]
-    return fields
+        here = here[_place(here, part, key)]
+    return here
 
 
 def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:

@@ -34,6 +34,7 @@ def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
         f"* Starting weights: {training.weights}. Seed: {training.seed}. Split: SHA-256 `{training.split_sha256}`.",
         f"* mammozoo {facts['mammozoo']}, torch {facts['versions']['torch']}, {facts['device']}, {facts['precision']}.",
         *([_thresholds(config)] if config.thresholds else []),
+        *(["## Stages", _stages(config)] if training.stages else []),
         "## Use",
         "```\nmammozoo predict image.png --model THIS_FOLDER\n```",
         f"`config.json` lists {len(training.seen)} perceptual hashes, those of all images that the weights have seen, so that "
@@ -66,3 +67,27 @@ def _table(config: ModelConfig) -> str:
 def _thresholds(config: ModelConfig) -> str:
     listed = ", ".join(f"{name} {t.value:.3f} (chosen on {t.chosen_on})" for name, t in config.thresholds.items())
     return f"* Thresholds of the probability of {config.classes[-1]}: {listed}. In force: {config.threshold}."
+
+
+def _stages(config: ModelConfig) -> str:
+    """What was trained on what, from which weights: the earlier stages, and the model itself."""
+    training = config.training
+    rows = [
+        "| stage | data | classes | train / val | left out | strategy, head | epochs | from weights | SHA-256 of its weights |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for s in training.stages:
+        classes = ", ".join(s.classes).replace("|", "\\|")
+        rows.append(
+            f"| {s.name} | `{s.dataset}` | {classes} | {s.images['train']} / {s.images['val']} | {s.left_out} | `{s.strategy}`, "
+            f"`{s.head}` | {s.epochs} | {s.weights} | `{s.sha256[:16]}…` |"
+        )
+    rows.append(
+        f"| this model | `{training.dataset}` | {', '.join(config.classes)} | {training.images['train']} / "
+        f"{training.images['val']} | {training.left_out} | `{config.strategy}`, `{config.head}` | | {training.weights} | |"
+    )
+    note = (
+        "Left out of a stage are images that the final model's validation or test part holds, or that belong with one of it: one "
+        "patient, or near-duplicates."
+    )
+    return "\n".join(rows) + f"\n\n{note}"
