@@ -102,6 +102,16 @@ def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_papers() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Papers as YAML files (`mammozoo.paper`): what was reported, and which recipe makes each row; named by the file's stem.
+
+    @hookimpl
+    def register_papers():
+        return sorted(Path(__file__).parent.glob("papers/*.yaml"))
+    """
+
+
+@hookspec
 def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
     """`zoo.yaml` files that list further models.
 

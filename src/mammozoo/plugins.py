@@ -17,6 +17,7 @@ import inspect
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ KINDS = {
     "metrics": "register_metrics",
     "transforms": "register_transforms",
     "recipes": "register_recipes",
+    "papers": "register_papers",
     "zoos": "register_zoos",
 }
 
@@ -78,9 +80,13 @@ class Item:
 
     @property
     def summary(self) -> str:
-        """One line: the thing's own `summary`, a data set's title, a recipe's first comment, or its docstring's first line."""
+        """One line: its own `summary`, a data set's or paper's title, a recipe's first comment, or its docstring's first line."""
         if isinstance(self.value, Path):
-            first = self.value.read_text(encoding="utf-8").partition("\n")[0]
+            text = self.value.read_text(encoding="utf-8")
+            if self.kind == "papers":
+                title = re.search(r"^title: *(.+)$", text, re.MULTILINE)
+                return title.group(1).strip("\"'") if title else ""
+            first = text.partition("\n")[0]
             return first.lstrip("# ").partition(": ")[2] if first.startswith("#") else ""
         own = getattr(self.value, "summary", None) or getattr(getattr(self.value, "info", None), "title", None)
         return str(own or (inspect.getdoc(self.value) or "").partition("\n")[0])

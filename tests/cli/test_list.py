@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-KINDS = ("datasets", "backbones", "strategies", "heads", "metrics", "transforms", "recipes")
+KINDS = ("datasets", "backbones", "strategies", "heads", "metrics", "transforms", "recipes", "papers")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -16,7 +16,8 @@ def test_every_kind_as_json(command, kind) -> None:
     assert content["kind"] == kind
     assert content["items"]
     for item in content["items"]:
-        assert set(item) == {"name", "plugin", "distribution", "version", "summary"}
+        of_recipes = {"paper"} if kind == "recipes" else set()
+        assert set(item) == {"name", "plugin", "distribution", "version", "summary"} | of_recipes
         assert all(isinstance(text, str) for text in item.values())
         assert item["name"] and item["distribution"] == "mammozoo"
 
@@ -28,6 +29,21 @@ def test_drs_is_named_with_its_plugin_and_version(command) -> None:
     assert items["drs"]["plugin"] == "drs"
     assert items["drs"]["version"] == mammozoo.__version__
     assert items["drs"]["summary"]
+
+
+def test_recipes_name_their_papers(command) -> None:
+    items = {item["name"]: item["paper"] for item in command("list", "recipes", "--json").json["items"]}
+    assert items["byra-busi"] == items["byra-busi-as-published"] == "byra-2021"
+    assert items["default"] == ""
+    assert "byra-2021" in command("list", "recipes", "--match", "byra-busi").out
+
+
+def test_a_paper_is_listed_by_its_title_and_shown(command) -> None:
+    items = {item["name"]: item["summary"] for item in command("list", "papers", "--json").json["items"]}
+    assert items["byra-2021"].startswith("Breast mass classification")
+    answer = command("show", "byra-2021")
+    assert answer.code == 0
+    assert "recipe: byra-busi-as-published" in answer.out
 
 
 def test_a_table_for_people_and_a_filter(command) -> None:

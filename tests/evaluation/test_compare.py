@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from mammozoo.errors import UsageError
-from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, Contender, compare, delong, holm
-from mammozoo.evaluation.intervals import resample
+from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, RANK_SUM, Contender, compare, delong, holm
+from mammozoo.evaluation.intervals import DRAWS, resample
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.plugins import registry
 
@@ -118,6 +119,29 @@ def test_mcnemar_by_hand() -> None:
     (result,) = [r for r in compare([a, b], registry().get("metrics", "accuracy")) if r.test == MCNEMAR]
     assert result.difference == pytest.approx((6 - 1) / 10)
     assert result.p == pytest.approx(2 * (1 + 7) / 2**7)  # six against one of seven disagreements
+
+
+def test_the_rank_sum_is_wilcoxons_on_the_replicates_and_falls_with_their_number(
+    pair: tuple[Contender, Contender],
+) -> None:
+    """z = (R − n(n+m+1)/2) / √(nm(n+m+1)/12) with R the sum of the first sample's ranks (Wilcoxon 1945), two-sided."""
+
+    def by_hand(a: np.ndarray, b: np.ndarray) -> float:
+        n, m = len(a), len(b)
+        both = np.concatenate([a, b])
+        ranks = np.array([(both < value).sum() + ((both == value).sum() + 1) / 2 for value in a])
+        z = (ranks.sum() - n * (n + m + 1) / 2) / np.sqrt(n * m * (n + m + 1) / 12)
+        return math.erfc(abs(z) / math.sqrt(2))
+
+    assert by_hand(np.array([1.0, 2, 3]), np.array([4.0, 5, 6])) == pytest.approx(0.0495, abs=1e-4)
+    auc = registry().get("metrics", "auc")
+    middling = dataclasses.replace(
+        pair[0], outcome=_contender("", pair[0].outcome.labels, pair[0].outcome.probabilities[:, 1].round(1)).outcome
+    )
+    (result,) = [r for r in compare([pair[0], middling], auc) if r.test == RANK_SUM]
+    a, b = (resample(auc, c.outcome, DRAWS, 0) for c in (pair[0], middling))
+    assert result.p == pytest.approx(by_hand(a, b), rel=1e-9)
+    assert by_hand(a, b) < by_hand(a[: DRAWS // 4], b[: DRAWS // 4])
 
 
 def test_holm_by_hand() -> None:

@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from mammozoo.cli import compare, data, doctor, evaluate, explain, list_, plugins, predict, report, show, train
+from mammozoo.cli import (
+    compare,
+    data,
+    diagnose,
+    doctor,
+    evaluate,
+    explain,
+    list_,
+    plugins,
+    predict,
+    report,
+    reproduce,
+    show,
+    train,
+)
 from mammozoo.errors import MammozooError
 
 app = typer.Typer(
@@ -24,7 +38,9 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare_runs)
+app.command("diagnose")(diagnose.diagnose)
 app.command("report")(report.report)
+app.command("reproduce")(reproduce.reproduce)
 app.command("list")(list_.list_items)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")

@@ -8,7 +8,9 @@ from mammozoo.cli.output import note, print_json, print_table
 
 
 def list_items(
-    kind: str = typer.Argument(..., help="datasets, backbones, strategies, heads, metrics, transforms or recipes."),
+    kind: str = typer.Argument(
+        ..., help="datasets, backbones, strategies, heads, metrics, transforms, recipes or papers."
+    ),
     match: str = typer.Option("", help="Only names that contain this."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
@@ -19,6 +21,7 @@ def list_items(
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{nearest(kind, KINDS)} There are {', '.join(KINDS)}.")
     items = [item for item in registry().items(kind).values() if match in item.name]
+    papers = {item.name: {"paper": _paper(item.name)} for item in items if kind == "recipes"}
     if as_json:
         print_json(
             {
@@ -31,12 +34,28 @@ def list_items(
                         "version": item.plugin.version,
                         "summary": item.summary,
                     }
+                    | papers.get(item.name, {})
                     for item in items
                 ],
             }
         )
         return
-    print_table("", ["name", "what it is", "plugin"], [(i.name, i.summary, i.plugin.name) for i in items])
+    columns, cells = ["name", "what it is", "plugin"], [[i.name, i.summary, i.plugin.name] for i in items]
+    if papers:
+        columns = [*columns, "paper"]
+        cells = [[*row, papers[row[0]]["paper"]] for row in cells]
+    print_table("", columns, cells)
     for plugin in registry().plugins:
         if plugin.state == "failed":
             note(f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {plugin.reason}")
+
+
+def _paper(recipe: str) -> str:
+    """The paper whose method a recipe is; empty for none, and for a recipe that `show` will refuse."""
+    from mammozoo.errors import MammozooError
+    from mammozoo.training.recipe import load
+
+    try:
+        return load(recipe).paper or ""
+    except MammozooError:
+        return ""

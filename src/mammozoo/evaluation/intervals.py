@@ -40,7 +40,7 @@ def interval(metric: Metric, outcome: Outcome, *, draws: int = DRAWS, level: flo
     return bca(
         resample(metric, outcome, draws, seed),
         metric.value(outcome),
-        np.concatenate([_values(metric, chunk) for chunk in leave_out(outcome, seed)]),
+        np.concatenate([values_of(metric, chunk) for chunk in leave_out(outcome, seed)]),
         smallest_class(outcome),
         level,
     )
@@ -76,7 +76,7 @@ def interval_of_sums(
 
 def resample(metric: Metric, outcome: Outcome, draws: int, seed: int) -> Values:
     """(draws,) values of `metric`, one for each draw of groups; the same groups for outcomes that have the same."""
-    return np.concatenate([_values(metric, chunk) for chunk in draw(outcome, draws, seed)])
+    return np.concatenate([values_of(metric, chunk) for chunk in draw(outcome, draws, seed)])
 
 
 def resample_all(metrics: Iterable[Metric], outcome: Outcome, draws: int, seed: int) -> dict[str, Values]:
@@ -114,13 +114,14 @@ def _gather(metrics: list[Metric], outcome: Outcome, chunks: Callable[[], Iterat
     parts: dict[str, list[Values]] = {key: [] for key, _, _ in keys}
     for chunk in chunks():
         for key, metric, number in keys:
-            parts[key].append(_values(metric, chunk if number is None else chunk.each_against_rest[number]))
+            parts[key].append(values_of(metric, chunk if number is None else chunk.each_against_rest[number]))
     return {key: np.concatenate(part) for key, part in parts.items()}
 
 
-def _values(metric: Metric, chunk: Resamples) -> Values:
+def values_of(metric: Metric, chunk: Resamples) -> Values:
+    """(B,) scores of the draws, NaN for one without any sample; slow for a metric that cannot be resampled at once."""
     if metric.resampled is not None:
         return metric.resampled(chunk)
     samples = np.arange(len(chunk.outcome))
     drawn = (np.repeat(samples, row[chunk.source.index]) for row in chunk.times)
-    return np.array([metric.value(chunk.outcome.take(index)) for index in drawn])
+    return np.array([metric.value(chunk.outcome.take(index)) if len(index) else np.nan for index in drawn])

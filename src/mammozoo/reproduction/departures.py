@@ -1,0 +1,126 @@
+"""Whatever keeps a run from being the paper's: its settings, its split, its data, its stamps, and what the paper's file says."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mammozoo.data.collection import open_dataset
+from mammozoo.errors import MammozooError
+from mammozoo.paper import Paper, ProtocolName
+from mammozoo.reproduction.runs import differences
+from mammozoo.spec import parse
+from mammozoo.training.recipe import Recipe, SplitPlan
+from mammozoo.training.run import Run
+
+Kind = Literal["stamp", "data", "split", "settings", "note", "paper"]
+#: What each kind makes of a row whose number stands beside the paper's.
+WORDS: dict[Kind, str] = {"data": "other data", "split": "other split", "settings": "other settings"}
+#: Of those that need more words than a cell holds.
+SEE = "departs, see below"
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One way in which a run is not the paper's. A stamp's text is the run's own."""
+
+    kind: Kind
+    text: str
+
+
+def departures(paper: Paper, protocol: ProtocolName, row: str, run: Run) -> list[Departure]:
+    """Every departure of one run, each once: stamps first, then data, split, settings, and those of the paper's file."""
+    found = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
+    found += _of_data(paper, run.recipe)
+    found += _of_split(paper, protocol, row, run.recipe)
+    found += _of_settings(paper.recipe(protocol, row), run.recipe)
+    return found + [Departure("paper", text) for text in paper.departures]
+
+
+def verdict(found: list[Departure], reported: float | None, low: float | None, high: float | None) -> str:
+    """What may be said of a number beside the paper's. Only where nothing departs is it held against the interval."""
+    if reported is None:
+        return "not reported"
+    words = [d.text if d.kind == "stamp" else WORDS[d.kind] for d in found if d.kind == "stamp" or d.kind in WORDS]
+    if found:
+        return "; ".join(dict.fromkeys(words)) or SEE
+    if low is None or high is None:
+        return "no interval"
+    return "within the interval" if low <= reported <= high else "outside the interval"
+
+
+def split_text(split: SplitPlan) -> str:
+    """How a recipe divides the samples, in a few words."""
+    by = f"by {split.by}"
+    if split.file is not None:
+        return f"file {split.file.name}"
+    if split.official:
+        return "official"
+    if split.inner > 1:
+        return f"{split.folds} × {split.inner} nested folds {by}"
+    if split.folds > 1:
+        return f"{split.folds} folds {by}"
+    return f"{100 * (1 - split.val - split.test):.0f}/{100 * split.val:.0f}/{100 * split.test:.0f} % {by}"
+
+
+def _of_data(paper: Paper, recipe: Recipe) -> list[Departure]:
+    found = []
+    if parse(paper.dataset).name != parse(recipe.dataset).name:
+        found.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
+    found += _remarks("data", recipe)
+    for number, stage in enumerate(recipe.stages):
+        earlier = recipe.of_stage(number)
+        if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
+            found += _remarks(f"data of stage {stage.name}", earlier)
+    return found
+
+
+def _remarks(title: str, recipe: Recipe) -> list[Departure]:
+    """What a data set says of itself; that it is incomplete makes it other data."""
+    try:
+        whole, notes = _looked_at(recipe.dataset, recipe.root)
+    except MammozooError as error:
+        return [Departure("note", f"{title}: could not be looked at again: {error}")]
+    return [Departure("note" if whole else "data", f"{title}: {note}") for note in notes]
+
+
+@functools.cache
+def _looked_at(name: str, root: Path | None) -> tuple[bool, tuple[str, ...]]:
+    """Whether a data set has as many images as were published, and its notes. With options it may well have fewer."""
+    used, dataset = parse(name), open_dataset(name, root)
+    count, published = len(dataset.samples()), dataset.info.images
+    whole = published is None or count == published or bool(used.options or used.arguments)
+    notes = tuple(dataset.notes)
+    return whole, notes if whole or notes else (f"{count} images of the data set's {published}",)
+
+
+def _of_split(paper: Paper, protocol: ProtocolName, row: str, recipe: Recipe) -> list[Departure]:
+    """The published protocol's recipe splits as the paper did; whatever splits otherwise departs."""
+    told = f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}"
+    if protocol == "published":
+        return []  # a change of its split by hand is one of settings
+    if "published" not in paper.protocols:
+        return [Departure("split", told)]
+    as_published = paper.recipe("published", row).split
+    same = as_published.model_copy(update={"seed": recipe.split.seed}) == recipe.split
+    return [] if same else [Departure("split", told)]
+
+
+def _of_settings(own: Recipe, run: Recipe) -> list[Departure]:
+    changed = differences(own.model_dump(mode="json"), run.model_dump(mode="json"))
+    return [
+        Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}")
+        for key, one, two in changed
+        if key not in ("seed", "split.seed", "dataset")
+    ]
+
+
+def _short(value: Any) -> str:
+    """A setting for the eye; of a file its name, since its folder says nothing and may say too much."""
+    text = "none" if value in (None, {}, []) else str(value)
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("file", "zoo") and "/" in rest:
+        return f"{kind}:{Path(rest).name}"
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,150 @@
+"""The runs that a paper's rows take, OUT/<protocol>/<row>/seed-<n>: made, gone on with, or left alone when complete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammozoo.errors import ConflictError, MammozooError, UsageError
+from mammozoo.experiment import Jobs, resume, train
+from mammozoo.paper import Paper, ProtocolName
+from mammozoo.progress import Progress
+from mammozoo.training.checkpoint import Stopped
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.run import Run
+
+log = logging.getLogger(__name__)
+_ONE = Jobs()
+
+#: Keys that may differ between two starts of one run: they name or place it and change no result.
+NEUTRAL = {"name", "summary", "paper", "root", "device", "workers", "cache", "keep_state"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to make: a row under a protocol with a seed."""
+
+    protocol: ProtocolName
+    row: str
+    recipe: Recipe
+    path: Path
+
+    @property
+    def state(self) -> str:
+        """`done`, `begun` or `to do`."""
+        if not (self.path / "run.json").is_file():
+            return "to do"
+        return "done" if Run.open(self.path).facts.get("status") == "done" else "begun"
+
+
+def plan_runs(
+    paper: Paper,
+    out: Path,
+    *,
+    protocols: Sequence[ProtocolName],
+    rows: Sequence[str] = (),
+    seeds: int = 1,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Task]:
+    """Every run that is wanted, seed by seed; a seed moves the split as well as the training.
+
+    `rows` are all where none is named. `settings` go over those of the rows.
+
+    Raises:
+        NotFoundError: no such row, protocol or recipe.
+        UsageError: a setting is refused.
+        ConflictError: a run made with other settings is in the place of one of these.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds is 1 or more, not {seeds}.")
+    found = []
+    for number in range(seeds):
+        for protocol in protocols:
+            for row in rows or [row.name for row in paper.rows]:
+                recipe = with_seed(paper.recipe(protocol, row, dict(settings or {})), number)
+                task = Task(protocol, row, recipe, out / protocol / row / f"seed-{recipe.seed}")
+                _check_place(task)
+                found.append(task)
+    return found
+
+
+def carry_out(
+    tasks: Iterable[Task],
+    progress: Progress,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    jobs: Jobs = _ONE,
+    on_run: Callable[[Run], None] = lambda run: None,
+) -> dict[Path, str]:
+    """Make the runs that are not complete; the folders of those that failed, each with its reason. `on_run` gets each new run.
+
+    A run that fails ends none of the others.
+
+    Raises:
+        Stopped: `stop` said so.
+        KeyboardInterrupt: the run under way was marked, and the same call goes on with it.
+    """
+    failed = {}
+    for task in tasks:
+        state = task.state
+        if state == "done":
+            progress.note(f"{task.path}: complete")
+            continue
+        progress.note(f"{task.path}: {'goes on' if state == 'begun' else 'begins'}")
+        try:
+            if state == "begun":
+                run = resume(task.path, progress, stop=stop, jobs=jobs)
+            else:
+                run = train(task.recipe, task.path, progress, stop=stop, jobs=jobs)
+            on_run(run)
+        except Stopped:
+            raise
+        except Exception as error:  # hours of other runs must not end with one, whatever it met
+            known = isinstance(error, MammozooError)
+            log.debug("%s failed", task.path, exc_info=True)
+            failed[task.path] = str(error) if known else f"{type(error).__name__}: {error}"
+            progress.note(f"{task.path}: failed: {failed[task.path]}")
+    return failed
+
+
+def with_seed(recipe: Recipe, number: int) -> Recipe:
+    """The recipe with `number` added to both its seeds, of training and of the split."""
+    split = recipe.split.model_copy(update={"seed": recipe.split.seed + number})
+    return recipe.model_copy(update={"seed": recipe.seed + number, "split": split})
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted key, value in a, value in b) wherever two resolved recipes differ in what acts."""
+    found = []
+    neutral = {"root"} if prefix else NEUTRAL  # the name of an optimizer acts
+    for key in dict.fromkeys([*a, *b]):
+        one, other = a.get(key), b.get(key)
+        if key in neutral or one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict) and key != "grid":  # its keys hold dots themselves
+            found += differences(one, other, f"{prefix}{key}.")
+        elif key == "stages" and isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            for number, (stage, now) in enumerate(zip(one, other, strict=True)):
+                found += differences(stage, now, f"{key}.{number}.")
+        else:
+            found.append((f"{prefix}{key}", one, other))
+    return found
+
+
+def _check_place(task: Task) -> None:
+    """Raise ConflictError if a run of other settings, or anything else, stands where the task's run would."""
+    if task.state == "to do":
+        return
+    there = Run.open(task.path).recipe
+    other = differences(there.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
+    if there.root and task.recipe.root and there.root.resolve() != task.recipe.root.resolve():
+        other.append(("root", there.root, task.recipe.root))
+    if other:
+        told = "; ".join(f"{key} is {one} there and {two} now" for key, one, two in other[:5])
+        raise ConflictError(
+            f"'{task.path}' holds a run made with other settings: {told}. Give the settings it was made with, choose another "
+            "--out, or delete that folder."
+        )

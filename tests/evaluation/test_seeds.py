@@ -1,0 +1,110 @@
+"""Scores over several seeds: by hand, as one run's own interval, and against a bootstrap written out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mammozoo.evaluation.intervals import DRAWS, interval, resample
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.predictions import Predictions
+from mammozoo.evaluation.seeds import align, mean_difference, mean_score
+from mammozoo.plugins import registry
+
+AUC = registry().get("metrics", "auc")
+ACCURACY = registry().get("metrics", "accuracy")
+
+
+def _outcome(labels: list[int], positive: list[float], groups: list[int]) -> Outcome:
+    p = np.stack([1 - np.array(positive), np.array(positive)], axis=1)
+    return Outcome(("benign", "malignant"), np.array(labels, np.intp), p, decide(p, 0.5), np.array(groups, np.intp))
+
+
+def _random(seed: int, groups: np.ndarray, shift: float = 1.0) -> Outcome:
+    """Labels hang on the group alone, so that runs with other seeds agree on them."""
+    rng = np.random.default_rng(seed)
+    labels = (groups % 3 == 0).astype(np.intp)
+    return _outcome(
+        labels.tolist(), (1 / (1 + np.exp(-shift * labels - rng.normal(size=len(groups))))).tolist(), groups.tolist()
+    )
+
+
+def _test(outcome: Outcome, samples: list[str]) -> Predictions:
+    blank = np.full(len(samples), "")
+    return Predictions(
+        np.array(samples), blank, np.full(len(samples), "test"), blank, blank, outcome, np.full(len(samples), 0.5), {}
+    )
+
+
+def test_the_mean_and_the_seeds_by_hand() -> None:
+    """Of four images one seed has three right, the other one; they share two groups."""
+    one = _outcome([0, 0, 1, 1], [0.1, 0.2, 0.9, 0.4], [0, 1, 2, 3])
+    other = _outcome([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.3], [2, 3, 4, 5])
+    found = mean_score(ACCURACY, None, [one, other])
+    assert found.seeds == (0.75, 0.25)
+    assert found.value == pytest.approx(0.5)
+
+
+def test_one_seed_has_the_interval_of_its_run() -> None:
+    outcome = _random(1, np.arange(90) // 2)
+    found = mean_score(AUC, None, [outcome])
+    assert (found.low, found.high) == pytest.approx(interval(AUC, outcome))
+
+
+def test_the_same_run_twice_is_no_more_evidence() -> None:
+    """Pooling would halve the variance; drawing groups once for both does not."""
+    outcome = _random(2, np.arange(80))
+    once, twice = mean_score(AUC, None, [outcome]), mean_score(AUC, None, [outcome, outcome])
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+
+
+def test_a_group_is_drawn_for_all_seeds_or_none() -> None:
+    """The spread of the mean is that of draws written out: a group is in both seeds as often, wherever it stands."""
+    rng = np.random.default_rng(5)
+    groups = [np.sort(rng.choice(60, 40, replace=False)) for _ in range(2)]
+    outcomes = [_random(seed, numbers) for seed, numbers in enumerate(groups)]
+    union = np.unique(np.concatenate(groups))
+    slow = []
+    for _ in range(1500):
+        drawn = rng.choice(union, len(union))
+        picks = [np.concatenate([np.flatnonzero(o.groups == g) for g in drawn]) for o in outcomes]
+        slow.append(np.mean([ACCURACY.value(o.take(pick)) for o, pick in zip(outcomes, picks, strict=True)]))
+    found = mean_score(ACCURACY, None, outcomes)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(slow), rel=0.12)
+
+
+def test_a_metric_without_shortcut_gives_the_same() -> None:
+    outcomes = [_random(seed, np.arange(seed * 5, 30 + seed * 5)) for seed in range(2)]
+    slow = dataclasses.replace(ACCURACY, resampled=None)
+    fast, plain = (mean_score(metric, None, outcomes) for metric in (ACCURACY, slow))
+    assert (plain.low, plain.high) == pytest.approx((fast.low, fast.high))
+
+
+def test_a_difference_is_on_the_same_draws() -> None:
+    """Of one test set with one seed each it is the paired bootstrap's; and of a run with itself there is none."""
+    a, b = _random(3, np.arange(100), 2.0), _random(4, np.arange(100), 1.0)
+    found = mean_difference(AUC, None, [a], [b])
+    assert found.value == pytest.approx(AUC.value(a) - AUC.value(b))
+    draws = resample(AUC, a, DRAWS, 0) - resample(AUC, b, DRAWS, 0)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.015)
+    same = mean_difference(AUC, None, [a], [a])
+    assert same.value == 0
+    assert np.isnan(same.low)
+
+
+def test_one_class_against_the_rest() -> None:
+    p = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
+    outcome = Outcome(("a", "b", "c"), np.array([0, 1, 2, 0]), p, p.argmax(axis=1), np.arange(4))
+    assert mean_score(AUC, 0, [outcome]).value == pytest.approx(AUC.value(outcome.one_against_rest(0)))
+
+
+def test_groups_of_two_runs_are_numbered_alike() -> None:
+    """Group numbers differ between the runs, the samples tell; x and y are one group in the second run only, then in both."""
+    first = _test(_outcome([0, 1, 0], [0.1, 0.9, 0.2], [7, 8, 9]), ["x", "y", "z"])
+    second = _test(_outcome([0, 1, 1], [0.1, 0.9, 0.8], [1, 1, 2]), ["x", "y", "w"])
+    a, b = align([first, second])
+    assert a.groups[0] == a.groups[1] == b.groups[0] == b.groups[1]
+    assert len({a.groups[0], a.groups[2], b.groups[2]}) == 3
+    assert a.labels.tolist() == [0, 1, 0]
