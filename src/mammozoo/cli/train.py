@@ -24,7 +24,7 @@ def train(
     dataset: str = typer.Option(None, help="Data set with options, such as busi or phantom:n=400."),
     root: Path = typer.Option(None, help="Folder (or CSV file) that holds the data."),
     backbone: str = typer.Option(None, help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
-    weights: str = typer.Option(None, help="imagenet, random, file:PATH or zoo:NAME."),
+    weights: str = typer.Option(None, help="imagenet, random, file:PATH, zoo:NAME, or the folder of a run."),
     strategy: str = typer.Option(None, help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
     head: str = typer.Option(None, help="Classifier: gap, gap-fc, flatten-2fc."),
     epochs: int = typer.Option(None, help="Epochs of training."),
@@ -36,6 +36,11 @@ def train(
     device: str = typer.Option(None, help="auto, cpu, cuda or mps."),
     out: Path = typer.Option(None, help="Folder of the run; must be new or empty."),
     resume: Path = typer.Option(None, metavar="RUN", help="Go on with a run that was killed or stopped."),
+    extend: Path = typer.Option(None, metavar="RUN", help="Train a complete run for more --epochs, into a new folder."),
+    keep_state: bool = typer.Option(False, "--keep-state", help="Keep what --extend needs when the run is complete."),
+    compile_it: bool = typer.Option(
+        False, "--compile", help="Train through torch.compile; pays in long trainings only."
+    ),
     gpus: int = typer.Option(
         1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
@@ -60,11 +65,13 @@ def train(
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
         "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds,
-        "split.file": split, "seed": seed, "device": device,
+        "split.file": split, "seed": seed, "device": device, "compile": compile_it or None, "keep_state": keep_state or None,
     }  # fmt: skip
     overrides = _settings(settings) | {key: value for key, value in flags.items() if value is not None}
     if resume is not None and (recipe or out or dry_run or overrides):
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
+    if extend is not None and (recipe or resume or dry_run or set(overrides) - {"epochs"} or epochs is None):
+        raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
     if jobs_by not in BACKENDS:
         raise UsageError(f"--jobs-by is {', '.join(BACKENDS)}, not '{jobs_by}'.")
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
@@ -78,6 +85,8 @@ def train(
             with _stopping() as stop:
                 if resume is not None:
                     run = experiment.resume(resume, shown, stop=stop, jobs=side)
+                elif extend is not None:
+                    run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=side)
                 else:
                     run = experiment.train(resolved, out, shown, stop=stop, jobs=side)
             if not run.facts:  # of a process that trained along
@@ -201,6 +210,7 @@ def _dry(plan: Plan) -> dict[str, Any]:
         "recipe": plan.recipe.model_dump(mode="json"),
         "parameters": model.parameter_counts(),
         "groups": groups,
+        "stages": plan.stage_counts(),
         "splits": plan.split_counts(),
         "stamps": list(plan.stamps),
     }
@@ -222,6 +232,18 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         ["learning rate", "parameters", "tensors"],
         [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]],
     )
+    if content["stages"]:
+        print_table(
+            "Stages before, each from the weights of the one above it",
+            ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"],
+            [
+                (
+                    s["name"], s["dataset"], ", ".join(s["classes"]), f"{s['strategy']}, {s['head']}", s["epochs"], s["images"],
+                    "–".join(f"{n}" for n in sorted({min(s["left_out"].values()), max(s["left_out"].values())})),
+                )
+                for s in content["stages"]
+            ],
+        )  # fmt: skip
     print_table(
         "Splits",
         ["split", "train", "val", "test"],

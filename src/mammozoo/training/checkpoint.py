@@ -27,6 +27,8 @@ from torch import nn
 from mammozoo.errors import IncompatibleError, NotVerifiedError
 from mammozoo.files import write_bytes
 
+#: Name of the file in a fit's folder.
+STATE = "last.safetensors"
 State = dict[str, torch.Tensor]
 
 
@@ -85,6 +87,8 @@ class Keeper:
 
     def __init__(self, path: Path, key: str, stop: Callable[[], bool] = lambda: False):
         self.path, self.key, self.stop = path, key, stop
+        self.lasting = False
+        """Whether the state remains when the fit is complete, for more epochs one day."""
 
     def save(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the state on disk."""
@@ -116,11 +120,13 @@ class Keeper:
                 f"'{self.path}' was kept under another recipe, split or version of torch or mammozoo; going on would not give "
                 "the run that it began. Remove it to start this fit again."
             )
+        del facts["key"]
         return tensors, facts
 
     def drop(self) -> None:
-        """Remove the file: the fit is complete."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, unless it is to last: the fit is complete."""
+        if not self.lasting:
+            self.path.unlink(missing_ok=True)
 
 
 def moving(model: nn.Module) -> State:

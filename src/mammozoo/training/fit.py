@@ -29,6 +29,7 @@ from mammozoo.training.checkpoint import (
     restore_optimizer,
     unpack,
 )
+from mammozoo.training.compiled import Compiled
 from mammozoo.training.loss import Loss
 from mammozoo.training.material import Material, epoch_order
 from mammozoo.training.optimizer import advance, make_optimizer, make_scheduler
@@ -127,9 +128,13 @@ class _Fit:
         self.kept = self._cache()
         self._start_phase()
         if keeper is not None:
+            keeper.lasting = recipe.keep_state
             self._restore(keeper)
         # Wrapped last: what is restored is then what the team starts from.
-        self.trained = team.wrap(model, engine.device, recipe.sync_batch_norm)
+        network = team.wrap(model, engine.device, recipe.sync_batch_norm)
+        self.trained: Callable[[torch.Tensor], torch.Tensor] = network
+        if recipe.compile and self.kept is None:  # a cached trunk leaves little to compile
+            self.trained = Compiled(network, recipe.batch // team.size)
 
     def run(self) -> Fitted:
         """Epoch after epoch, until the last one or until patience ends."""
@@ -258,8 +263,7 @@ class _Fit:
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         images = self.model.backbone.input.normalize(pixels.to(self.engine.device))
         with self.engine.autocast():
-            logits: torch.Tensor = self.trained(images)
-        return logits
+            return self.trained(images)
 
     def _step(self, forward: Callable[[], torch.Tensor], labels: torch.Tensor, whole: int) -> float:
         """One optimizer step on this process's share of a batch of `whole`; without one when the loss is not finite."""

@@ -8,7 +8,10 @@ n-th image of each batch. Batches keep the recipe's size, so that the losses are
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mammozoo.errors import UsageError
 
 Indices = npt.NDArray[np.intp]
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl(2): the signal that comes when the parent dies
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def gather_team(device: str) -> Team:
     team = current_team()
     if team.size == 1 or distributed.is_initialized():
         return team
+    _die_with_the_launcher()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         if local >= torch.cuda.device_count():
@@ -129,6 +134,13 @@ def leave_team() -> None:
     if distributed.is_initialized():
         with contextlib.suppress(RuntimeError):
             distributed.destroy_process_group()
+
+
+def _die_with_the_launcher() -> None:
+    """On Linux: a launcher that is killed must not leave processes that go on writing into a run that somebody resumes."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _device() -> torch.device:

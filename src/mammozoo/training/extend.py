@@ -1,0 +1,49 @@
+"""More epochs for a complete run: its recipe made longer, and the state of a fit opened again at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mammozoo.errors import UsageError
+from mammozoo.training.recipe import Phase, Recipe
+
+
+def longer(recipe: Recipe, epochs: int) -> Recipe:
+    """The same recipe with `epochs` in all; where it has phases the last one grows.
+
+    Raises:
+        UsageError: these are not more than it has, or its learning rates depend on their number, or it has stages.
+    """
+    had = sum(phase.epochs for phase in recipe.all_phases())
+    if epochs <= had:
+        raise UsageError(f"The run has {had} epochs already; --extend needs a larger --epochs than that.")
+    if {"epochs", "phases"} & {key.partition(".")[0] for key in recipe.grid}:
+        raise UsageError("The run's grid tries several numbers of epochs; there is not one number to extend.")
+    if any(point.schedule.kind == "cosine" for _, point in recipe.points()):
+        raise UsageError(
+            "A run with a cosine schedule cannot be extended: its learning rate ended at zero after the epochs that it had, and "
+            "each rate before would be another one in a longer run. Train again with the larger --epochs."
+        )
+    if recipe.stages:
+        raise UsageError(
+            "A run with stages cannot be extended. Train again with the larger --epochs, or start a new run with --weights RUN."
+        )
+    if not recipe.phases:
+        return recipe.model_copy(update={"epochs": epochs})
+    *before, last = recipe.phases
+    grown = last.model_copy(update={"epochs": last.epochs + epochs - had})
+    return recipe.model_copy(update={"phases": (*before, grown)})
+
+
+def reopened(facts: dict[str, Any], phases: Sequence[Phase]) -> dict[str, Any]:
+    """The header of a complete fit's state as it would be had its last phase gone on; one that patience ended stays ended.
+
+    Args:
+        facts: as `Keeper.load` gives them.
+        phases: of the fit that kept them.
+    """
+    place = facts["place"]
+    if place["phase"] < len(phases):
+        return facts
+    return facts | {"place": place | {"phase": len(phases) - 1, "of_phase": phases[-1].epochs}}
