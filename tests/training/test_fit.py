@@ -21,7 +21,8 @@ from mammozoo.training.fit import EpochRow, fit
 from mammozoo.training.loss import Loss
 from mammozoo.training.material import Material
 from mammozoo.training.optimizer import make_optimizer
-from mammozoo.training.recipe import Phase, Recipe
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.settings import Phase
 from mammozoo.training.validation import predict, validate
 
 CPU = choose_engine("cpu", "fp32")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.training.recipe import Optimizer, Phase, Recipe, load
+from mammozoo.training.recipe import Recipe, load
+from mammozoo.training.settings import Optimizer, Phase
 
 LEAST = "dataset: phantom\nbackbone: resnet9\n"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mammozoo.cli.output import note, print_json, print_scores, print_table, progress
+from mammozoo.cli.settings import read_settings, stopping
 
 if TYPE_CHECKING:
     from mammozoo.plan import Plan
@@ -67,7 +65,7 @@ def train(
         "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds,
         "split.file": split, "seed": seed, "device": device, "compile": compile_it or None, "keep_state": keep_state or None,
     }  # fmt: skip
-    overrides = _settings(settings) | {key: value for key, value in flags.items() if value is not None}
+    overrides = read_settings(settings) | {key: value for key, value in flags.items() if value is not None}
     if resume is not None and (recipe or out or dry_run or overrides):
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
     if extend is not None and (recipe or resume or dry_run or set(overrides) - {"epochs"} or epochs is None):
@@ -82,7 +80,7 @@ def train(
             content = _dry(plan(resolved, shown))
         else:
             side = experiment.Jobs(jobs, jobs_by)
-            with _stopping() as stop:
+            with stopping() as stop:
                 if resume is not None:
                     run = experiment.resume(resume, shown, stop=stop, jobs=side)
                 elif extend is not None:
@@ -122,26 +120,6 @@ def _end_in_team() -> None:
         os._exit(0)
 
 
-@contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM came, as Slurm sends it before a job's time is over: training then ends after the batch under way.
-
-    A second one ends the process at once. Of several processes the leading one keeps the state; the others are ended by the
-    launcher.
-    """
-    asked: list[int] = []
-
-    def note_it(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    before = signal.signal(signal.SIGTERM, note_it)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _launch(processes: int) -> int:
     """Run this very command in several processes through torch's launcher; the exit code of the first that failed."""
     import logging
@@ -168,23 +146,6 @@ def _launch(processes: int) -> int:
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    import yaml
-
-    from mammozoo.errors import UsageError
-
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set takes KEY=VALUE, not '{pair}'.")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {pair}: {' '.join(str(error).split())}.") from None
-    return found
 
 
 def _dry(plan: Plan) -> dict[str, Any]:

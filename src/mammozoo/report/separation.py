@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mammozoo.data.splits import PARTS
 from mammozoo.plan import LEAKY
 from mammozoo.report.content import Content
-from mammozoo.training.recipe import SplitPlan
+from mammozoo.training.settings import SplitPlan
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from mammozoo.errors import MammozooError
 from mammozoo.paper import Paper, ProtocolName
 from mammozoo.reproduction.runs import differences
 from mammozoo.spec import parse
-from mammozoo.training.recipe import Recipe, SplitPlan
+from mammozoo.training.recipe import Recipe
 from mammozoo.training.run import Run
+from mammozoo.training.settings import SplitPlan
 
 Kind = Literal["stamp", "data", "split", "settings", "note", "paper"]
 #: What each kind makes of a row whose number stands beside the paper's.

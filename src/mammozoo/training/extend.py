@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mammozoo.errors import UsageError
-from mammozoo.training.recipe import Phase, Recipe
+from mammozoo.training.recipe import Recipe
+from mammozoo.training.settings import Phase
 
 
 def longer(recipe: Recipe, epochs: int) -> Recipe:

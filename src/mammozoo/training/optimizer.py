@@ -6,7 +6,7 @@ import torch
 
 from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite
-from mammozoo.training.recipe import Optimizer, Phase, Schedule
+from mammozoo.training.settings import Optimizer, Phase, Schedule
 
 
 def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:
