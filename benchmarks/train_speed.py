@@ -34,7 +34,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from mammozoo.data.splits import Split
 from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.engine import choose_engine
-from mammozoo.training.fit import Material, fit
+from mammozoo.training.fit import fit
+from mammozoo.training.material import Material
 from mammozoo.training.recipe import Recipe
 
 SIDE = 224

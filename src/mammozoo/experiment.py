@@ -14,7 +14,7 @@ from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.loading import batches
 from mammozoo.data.split_file import write_splits
 from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
-from mammozoo.evaluation.overfitting import overfitting
+from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
@@ -368,10 +368,12 @@ def _conclude(recipe: Recipe, run: Run, trials: list[Trial]) -> None:
 
 
 def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
-    """Every score of a run's test parts, and β of its training against its validation parts; from `predictions.csv` alone."""
+    """Every score of a run's test parts, β of training against validation, accuracy lost from training to test; from `predictions.csv`."""
     predictions = read_predictions(run)
-    scores = score_all(predictions.of("test").outcome, seed=seed)
+    test = predictions.of("test").outcome
+    scores = score_all(test, seed=seed)
     train = predictions.of("train")
     if len(train):
         scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
+        scores["accuracy-gap"] = accuracy_gap(train.outcome, test, seed=seed)
     return scores

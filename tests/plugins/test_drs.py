@@ -14,7 +14,8 @@ from mammozoo.errors import IncompatibleError
 from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.plan import plan
-from mammozoo.training.fit import Material, fit
+from mammozoo.training.fit import fit
+from mammozoo.training.material import Material
 from mammozoo.training.recipe import load
 from mammozoo_drs.drs import DrsLayer, layers
 from mammozoo_drs.norm import LeanBatchNorm2d, lean

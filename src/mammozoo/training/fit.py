@@ -36,10 +36,7 @@ from mammozoo.training.optimizer import advance, make_optimizer, make_scheduler
 from mammozoo.training.recipe import Recipe
 from mammozoo.training.team import ALONE, Indices, Team
 from mammozoo.training.trunk import CachedViews, plan_trunk
-from mammozoo.training.validation import direction, predict, validate
-
-#: What the rest of the house needs of a fit, wherever it is written.
-__all__ = ["EpochRow", "Fitted", "Material", "OnBatch", "OnEpoch", "fit", "predict"]
+from mammozoo.training.validation import direction, validate
 
 log = logging.getLogger(__name__)
 
