@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mammozoo import Metric, Strategy, hookimpl
+from mammozoo import hookimpl
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a metric's type brings scipy along, which `predict` does not need
+    from mammozoo import Metric, Strategy
     from mammozoo.training.run import Run
 
 

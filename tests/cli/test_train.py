@@ -129,10 +129,11 @@ def test_every_score_can_be_computed_again_from_the_predictions(tiny_run) -> Non
     assert {name: scores[name]["value"] for name in again} == pytest.approx(again, abs=1e-12)
     rows = {
         part: [row for row in _table(tiny_run.path / "predictions.csv") if row["part"] == part]
-        for part in ("train", "val")
+        for part in ("train", "val", "test")
     }
     right = {part: sum(row["label"] == row["decision"] for row in found) / len(found) for part, found in rows.items()}
     assert scores["beta"]["value"] == pytest.approx(right["train"] / right["val"])
+    assert scores["accuracy-gap"]["value"] == pytest.approx(right["train"] - right["test"])
 
 
 def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
