@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from mammozoo import cli
+from mammozoo.assessment import evaluate
 from mammozoo.data.collection import seen_before
 from mammozoo.data.grouping import group
 from mammozoo.data.splits import LeakageError, Split
 from mammozoo.errors import UsageError
-from mammozoo.experiment import evaluate, train
+from mammozoo.experiment import train
 from mammozoo.plan import LEAKY, SYNTHETIC, check_leakage, plan
 from mammozoo.progress import Progress
 from mammozoo.training.recipe import Recipe, load

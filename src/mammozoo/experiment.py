@@ -1,4 +1,4 @@
-"""From a plan to a run, and from a model to its scores on a data set: what `train` and `evaluate` do."""
+"""From a plan to a run: what `train` does, and `--resume` and `--extend`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mammozoo.data.collection import open_data, seen_before
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
-from mammozoo.data.loading import batches
 from mammozoo.data.split_file import write_splits
 from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
-from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
+from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
-from mammozoo.models.build import load_model
-from mammozoo.models.config import ModelConfig, read_config
-from mammozoo.models.engine import choose_engine
-from mammozoo.models.model import probabilities
-from mammozoo.plan import LEAKY, SYNTHETIC, Plan, plan
+from mammozoo.plan import Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import STATE, Keeper, Stopped
@@ -44,17 +38,6 @@ class Jobs:
 
     count: int = 1
     backend: str = "loky"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's predictions on a data set, decided at the threshold of that name (none with more than two classes)."""
-
-    config: ModelConfig
-    dataset: str
-    threshold: str
-    predictions: Predictions
-    stamps: tuple[str, ...]
 
 
 def train(
@@ -219,56 +202,6 @@ def _left_alone(error: RuntimeError) -> FailedError:
     return FailedError(f"Another process of the team ended, so this one cannot go on ({first}).")
 
 
-def evaluate(
-    folder: Path,
-    dataset: str,
-    root: Path | None,
-    *,
-    threshold: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    batch: int = 32,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """The predictions of the model in `folder` on all samples of a data set that have one of its classes.
-
-    Images that the model has seen in training put the stamp on the result; they are counted in a note. `threshold` is the
-    name of one of the model's; without it, the one in force.
-    """
-    progress = progress or Progress()
-    model, config = load_model(folder)
-    cut = config.cut(threshold)
-    engine = choose_engine(device, precision)
-    data = open_data(dataset, root, config.asked, config.input, "group", progress)
-    everything = np.arange(len(data.samples))
-    stamps = [SYNTHETIC] if data.dataset.info.synthetic or config.training.synthetic else []
-    stamps += dict.fromkeys(s for stage in config.training.stages for s in stage.stamps if s not in stamps)
-    known = seen_before(data, everything, config.training.seen)
-    if len(known):
-        stamps.append(LEAKY)
-        progress.note(f"{len(known)} of {len(everything)} images were seen in training, or nearly so: {LEAKY}.")
-    progress.start("predicting", len(everything))
-    engine.place(model)
-    logits, _ = engine.logits(model, batches(data.images.pixels, data.labels, everything, batch), config.input)
-    p = probabilities(logits, config.temperature).numpy()
-    progress.advance(len(everything))
-    predictions = predictions_of(data, "all", "test", everything, p, cut)
-    return Evaluation(config, dataset, threshold or config.threshold, predictions, tuple(stamps))
-
-
-def own_predictions(run: Path, threshold: str | None = None) -> Evaluation:
-    """A run's predictions on its own test parts, each made by a model that had not seen the image.
-
-    `threshold` is the name of one that each fold has chosen on its validation part; without it, the one in force.
-    """
-    config = read_config(run)
-    predictions = read_predictions(run).of("test")
-    if threshold is not None:
-        cuts = {fold: read_config(run / fold).cut(threshold) for fold in np.unique(predictions.folds).tolist()}
-        predictions = predictions.cut_at(np.array([cuts[fold] for fold in predictions.folds.tolist()]))
-    return Evaluation(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
-
-
 def _carry_out(prepared: Plan, run: Run, around: Surroundings, jobs: Jobs) -> None:
     recipe, data, team = prepared.recipe, prepared.data, around.team
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
@@ -368,7 +301,7 @@ def _conclude(recipe: Recipe, run: Run, trials: list[Trial]) -> None:
 
 
 def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
-    """Every score of a run's test parts, β of training against validation, accuracy lost from training to test; from `predictions.csv`."""
+    """Every score of a run's test parts, from `predictions.csv` alone; β and the accuracy gap tell of overfitting."""
     predictions = read_predictions(run)
     test = predictions.of("test").outcome
     scores = score_all(test, seed=seed)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mammozoo.assessment import evaluate
 from mammozoo.data.classes import read_classes
 from mammozoo.data.collection import open_data
 from mammozoo.data.input import Input
 from mammozoo.errors import UsageError
-from mammozoo.experiment import evaluate, train
+from mammozoo.experiment import train
 from mammozoo.progress import Progress
 from mammozoo.training.recipe import load
 

@@ -10,7 +10,7 @@ import typer
 from mammozoo.cli.output import note, print_json, print_scores, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.experiment import Evaluation
+    from mammozoo.assessment import Evaluation
 
 #: What the table of subgroups shows; --json holds all scores.
 _MAIN = ("auc", "sensitivity", "specificity", "accuracy")
@@ -29,7 +29,7 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Score a model on a data set, with intervals; says so when the model has seen the images."""
-    from mammozoo import experiment
+    from mammozoo import assessment
     from mammozoo.errors import UsageError
     from mammozoo.evaluation import levels, scores, subgroups
     from mammozoo.training.run import write_table
@@ -47,9 +47,9 @@ def evaluate(
     shown = progress()
     try:
         if dataset is None:
-            result = experiment.own_predictions(folder, threshold)
+            result = assessment.own_predictions(folder, threshold)
         else:
-            result = experiment.evaluate(folder, dataset, root, threshold=threshold, device=device, progress=shown)
+            result = assessment.evaluate(folder, dataset, root, threshold=threshold, device=device, progress=shown)
     finally:
         shown.stop()
     outcome = result.predictions.outcome

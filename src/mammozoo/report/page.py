@@ -134,7 +134,9 @@ def _summaries(content: Content) -> dict[str, str]:
     """Score → what its metric is, as far as it is installed here."""
     known = {name: item.value.summary for name, item in registry().items("metrics").items()}
     known["beta"] = "overfitting ratio: accuracy on the training part over accuracy on validation"
-    known["accuracy-gap"] = "accuracy on the training part minus that on the test part; above 0.10 Falconí 2020 rejects a model"
+    known["accuracy-gap"] = (
+        "accuracy on the training part minus that on the test part; above 0.10 Falconí 2020 rejects a model"
+    )
     found = {}
     for score in content.scores:
         name, _, label = score.partition("[")
