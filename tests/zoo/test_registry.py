@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,8 +16,12 @@ from mammozoo import plugins
 from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
 from mammozoo.files import sha256
 from mammozoo.models.build import load_model
+from mammozoo.models.config import read_config
 from mammozoo.models.weights import read_tensors
-from mammozoo.zoo.registry import default_model, entries, find_model, packaged_zoo, read_zoo, verify
+from mammozoo.zoo.entry import read_zoo
+from mammozoo.zoo.places import Listed
+from mammozoo.zoo.registry import catalogue, default_model, entries, find_model, packaged_zoo, whole
+from mammozoo.zoo.verify import check_tensors, verify
 
 PACKAGED = {entry.name: entry for entry in read_zoo(packaged_zoo()).models}
 
@@ -31,14 +36,15 @@ def test_packaged_zoo_is_valid() -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_files_are_the_promised_ones(name: str) -> None:
     entry = PACKAGED[name]
-    folder = entry.source.folder()
-    assert {"README.md", "config.json", "model.safetensors"} <= set(entry.files)
+    folder = verify(Listed(entry, packaged_zoo()))
+    assert {"README.md", "config.json", "adapter.safetensors" if entry.base else "model.safetensors"} <= set(
+        entry.files
+    )
     assert {path.name for path in folder.iterdir()} == set(entry.files), "nothing unlisted lies beside them"
     for file, promised in entry.files.items():
         assert (folder / file).stat().st_size == promised.size
         assert sha256(folder / file) == promised.sha256
-    verify(entry, folder)
-    assert sum(file.size for file in entry.files.values()) < 5 * 2**20
+    assert entry.size < 5 * 2**20
     assert re.search("research", entry.intended_use, re.IGNORECASE)
 
 
@@ -57,12 +63,35 @@ def test_packaged_model_loads_and_its_card_says_what_it_is(name: str) -> None:
     assert config.training.seen, "or nobody could tell whether a test set is new to it"
 
 
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_entry_says_what_its_config_says(name: str) -> None:
+    entry, config = PACKAGED[name], read_config(find_model(name))
+    assert entry.classes == config.classes and entry.input_size == config.input.size
+    assert entry.stamps == config.stamps
+    assert entry.training and entry.training.split_sha256 == config.training.split_sha256
+    assert entry.training.images == config.training.images
+    assert (entry.threshold.value if entry.threshold else 0.5) == config.cut()
+    (evaluation,) = entry.evaluation
+    for metric, score in evaluation.scores.items():
+        told = config.scores[metric]
+        assert evaluation.n == told["n"]
+        for ours, theirs in zip(
+            (score.value, score.low, score.high), (told["value"], told["low"], told["high"]), strict=True
+        ):
+            assert ours == theirs
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_model_is_deeply_right(name: str) -> None:
+    assert check_tensors(whole(catalogue()[name])) > 800_000
+
+
 def test_ways_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = default_model()
     folder = find_model(name)
     assert find_model(f"zoo:{name}") == folder
-    copy = shutil.copytree(folder, tmp_path / "my-model")
-    assert find_model(str(copy)) == copy
+    mine = shutil.copytree(folder, tmp_path / "my-model")
+    assert find_model(str(mine)) == mine
     monkeypatch.chdir(tmp_path)
     assert find_model("my-model") == Path("my-model")
     (tmp_path / "empty").mkdir()
@@ -164,6 +193,7 @@ def test_a_package_that_is_not_there(zoo: Zoo) -> None:
 
 def test_one_name_in_two_zoos(zoo: Zoo) -> None:
     zoo.entry["name"] = default_model()
+    zoo.entry["files"]["README.md"]["size"] += 1
     zoo.write()
     with pytest.raises(ConflictError) as caught:
         entries()
@@ -172,8 +202,15 @@ def test_one_name_in_two_zoos(zoo: Zoo) -> None:
     assert caught.value.exit_code == 9
 
 
+def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:
+    model = entries()[default_model()]
+    zoo.entry |= {"name": model.name, "files": {name: file.model_dump() for name, file in model.files.items()}}
+    zoo.write()
+    assert list(entries()) == list(PACKAGED)
+
+
 def test_one_name_twice_in_one_zoo(zoo: Zoo) -> None:
-    zoo.write(models=[zoo.entry, zoo.entry])
+    zoo.write(models=[zoo.entry, copy.deepcopy(zoo.entry)])
     with pytest.raises(ConflictError, match="'copy'"):
         entries()
 

@@ -21,6 +21,7 @@ from mammozoo.cli import (
     reproduce,
     show,
     train,
+    zoo,
 )
 from mammozoo.errors import MammozooError
 
@@ -45,6 +46,7 @@ app.command("list")(list_.list_items)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(zoo.app, name="zoo")
 app.command("doctor")(doctor.doctor)
 
 

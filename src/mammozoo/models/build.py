@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.metadata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from mammozoo.data.input import Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
@@ -15,12 +19,17 @@ from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.strategy import Composite, strategy
-from mammozoo.models.weights import read_tensors, write_tensors
+from mammozoo.models.tensor_file import Layout, read_header
+from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
 from mammozoo.spec import call, parse
 
 #: Finds the folder of a zoo model by its name; the zoo stands above this floor and hands it in.
 Resolve = Callable[[str], Path]
+#: Numbers in one input image (channels × height × width) that a model may ask for.
+MAX_INPUT = 2**26
+_SPARE, _SMALL = 4, 10**7  # a strategy may leave out some of a backbone, and nothing small is worth refusing
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def default_weights(backbone_name: str) -> str:
 
 
 def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, resolve: Resolve) -> Lineage:
-    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`) into an unadapted backbone.
+    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`) into an unadapted backbone.
 
     Raises:
         UnreachableError: ImageNet weights are neither cached nor to be had. Random ones never stand in for them.
@@ -92,11 +101,11 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
             raise UsageError(f"'{path}': mammozoo loads safetensors only; pickled weights can run code.")
         backbone.load_pretrained(read_tensors(path))
         return Lineage(f"file:{path.name}")
-    if kind == "zoo" and rest:
-        folder = resolve(rest)
+    if kind in ("zoo", "hub") and rest:
+        folder = resolve(rest if kind == "zoo" else weights)
         config = read_config(folder)
         if config.backbone != backbone_name:
-            raise IncompatibleError(f"Zoo model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
+            raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
         prefix = "backbone."
         state = {
             name.removeprefix(prefix): tensor
@@ -105,7 +114,10 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         }
         load_exactly(backbone, state)
         return Lineage(weights, config.training.seen, config.training.synthetic)
-    raise UsageError(f"Unknown weights '{weights}': say imagenet, random, file:PATH or zoo:NAME.")
+    raise UsageError(
+        f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, "
+        "hub:ORG/NAME@SHA, or the folder of a run."
+    )
 
 
 @torch.no_grad()
@@ -130,17 +142,88 @@ def save_model(model: Model, config: ModelConfig, folder: Path, dtype: torch.dty
 def load_model(folder: Path) -> tuple[Model, ModelConfig]:
     """The model in `folder`, in evaluation mode, float32, and its config.
 
+    The files may come from anywhere: a config that asks for far more memory than its weights fill is refused before any is taken.
+
     Raises:
-        NotFoundError: no model there, or a plugin that it needs is not installed (the message says which).
-        IncompatibleError, NotVerifiedError: config or weights do not fit.
+        NotFoundError: no model there.
+        IncompatibleError: config and weights do not fit each other or this mammozoo, or a plugin that they need is not
+            installed (the message says which).
+        NotVerifiedError: the weights are damaged, or not finite.
     """
-    config = read_config(folder)
-    try:
-        model, _ = build_model(
-            build_backbone(config.backbone), config.strategy, config.head, config.classes, config.input
+    config, path = read_config(folder), folder / "model.safetensors"
+    if not path.is_file() and (folder / "adapter.safetensors").is_file():
+        raise NotFoundError(
+            f"'{folder}' holds an adapter, the difference to another model, and no whole one. Name it as the zoo does, as in "
+            f"--model {config.name}."
         )
-    except NotFoundError as error:
-        needs = ", ".join(f"{name} {version}" for name, version in config.plugins.items())
-        raise IncompatibleError(f"The model in '{folder}' needs plugins of: {needs}. {error}") from None
-    load_exactly(model, read_tensors(folder / "model.safetensors"))
+    _refuse_huge_input(config, folder)
+    with _Bounded(config, read_header(path)):
+        model = _built(config, folder)
+    tensors = read_tensors(path)
+    load_exactly(model, tensors)
+    refuse_non_finite(tensors, path)
     return model.eval(), config
+
+
+def _built(config: ModelConfig, folder: Path) -> Model:
+    """The network that a config describes; whatever goes wrong, the config is to blame."""
+    try:
+        backbone = build_backbone(config.backbone)
+        return build_model(backbone, config.strategy, config.head, config.classes, config.input)[0]
+    except NotFoundError as error:
+        raise IncompatibleError(f"The model in '{folder}' needs {_needed(config)}. {error}") from None
+    except UsageError as error:
+        raise IncompatibleError(
+            f"The config of the model in '{folder}' does not suit this mammozoo. It was made with {_needed(config)}. {error}"
+        ) from None
+    except IncompatibleError:
+        raise
+    except Exception as error:
+        raise IncompatibleError(
+            f"The network that the config in '{folder}' describes cannot be built: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _needed(config: ModelConfig) -> str:
+    """The packages that brought what a model is made of: those that are not here, or else all."""
+    missing = {name: version for name, version in config.plugins.items() if not _installed(name)}
+    listed = ", ".join(f"{name} {version}" for name, version in (missing or config.plugins).items())
+    return f"plugins of: {listed or 'packages that it does not name'}{' (not installed)' if missing else ''}"
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _refuse_huge_input(config: ModelConfig, folder: Path) -> None:
+    height, width = config.input.size
+    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
+        raise IncompatibleError(
+            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
+            f"mammozoo goes up to {MAX_INPUT}."
+        )
+
+
+class _Bounded(TorchFunctionMode):
+    """Refuses to make more numbers than a network of these weights could need, before there is room for them."""
+
+    def __init__(self, config: ModelConfig, header: Mapping[str, Layout]):
+        super().__init__()
+        stored = sum(prod(layout.shape) for layout in header.values())
+        self.left = _SPARE * (stored + config.input.channels * prod(config.input.size)) + _SMALL
+        self.message = f"the config asks for far more numbers than the {stored:,} of the weights"
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _FACTORIES:
+            size = (kwargs or {}).get("size", args)
+            first = size[0] if size and not isinstance(size[0], int) else size
+            self.left -= prod(first) if isinstance(first, tuple | list) else 0
+            if self.left < 0:
+                raise IncompatibleError(f"One of the model's two files belongs to another model: {self.message}.")
+        return func(*args, **(kwargs or {}))

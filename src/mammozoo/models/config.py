@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from mammozoo.data.input import Input
 from mammozoo.data.profile import Profile
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 
+#: Bytes of a `config.json` that are read; the hashes of a million images would fit.
+MAX_CONFIG = 32 * 2**20
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis, screening or treatment decisions."
 
 
@@ -151,7 +154,9 @@ def read_config(folder: Path) -> ModelConfig:
     """
     path = folder / "config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_CONFIG:
+            raise IncompatibleError(f"'{path}' is longer than {MAX_CONFIG // 2**20} MiB; no config of a model is.")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
         return ModelConfig.model_validate(content["mammozoo"])
     except FileNotFoundError:
         raise NotFoundError(f"There is no model in '{folder}': it has no config.json.") from None
@@ -159,5 +164,13 @@ def read_config(folder: Path) -> ModelConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise IncompatibleError(f"'{path}' is not a config of this mammozoo: {where}: {first['msg']}.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IncompatibleError(f"'{path}' is not a mammozoo config: {error}.") from None
+
+
+def _finite(text: str) -> float:
+    """A number of the file; JSON's readers take NaN and 1e999 as well, and no threshold or size is one."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors only, and the same bytes for the same tensors."""
+"""Weights on disk: safetensors only, the same bytes for the same tensors, and nothing but finite numbers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import safetensors
 import safetensors.torch
 import torch
 
-from mammozoo.errors import NotFoundError, NotVerifiedError
+from mammozoo.errors import NotVerifiedError
 from mammozoo.files import write_bytes
+from mammozoo.models.tensor_file import MAX_HEADER as MAX_HEADER
+from mammozoo.models.tensor_file import Stored, read_header, to_bytes, unsound
 
-#: Longest header that is read: far above any model's, far below what would hurt.
-MAX_HEADER = 4 * 2**20
+_DTYPES = {
+    torch.float64: "F64", torch.int64: "I64", torch.float32: "F32", torch.int32: "I32", torch.bfloat16: "BF16",
+    torch.float16: "F16", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -23,22 +27,34 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         NotFoundError: there is no such file.
         NotVerifiedError: it is not a sound safetensors file. Pickles (.pt, .pth, .bin) are never opened.
     """
+    read_header(path)
     try:
-        with path.open("rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-        if length > MAX_HEADER:
-            raise NotVerifiedError(f"'{path}' is not a sound safetensors file: its header is too long.")
         return safetensors.torch.load_file(path)
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no weights file '{path}'.") from None
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise NotVerifiedError(f"'{path}' is not a sound safetensors file: {error}.") from None
+        raise unsound(path, error) from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
-    """Write tensors (made contiguous, on the CPU) atomically, in an order that does not depend on the process."""
-    content = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())},
-        metadata={"format": "pt"},
-    )
-    return write_bytes(path, content)
+    """Write tensors atomically; the bytes of the file depend on the tensors alone."""
+    return write_bytes(path, to_bytes({name: _stored(tensor) for name, tensor in tensors.items()}))
+
+
+def refuse_non_finite(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raise unless every number is finite.
+
+    Raises:
+        NotVerifiedError: a NaN or an infinity is among them; no training of ours ends with one.
+    """
+    found = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise NotVerifiedError(
+            f"'{path}' holds numbers that are not finite, in {', '.join(found[:3])}{more}: its predictions would mean nothing. "
+            "Get it again from where it came from, or train again."
+        )
+
+
+def _stored(tensor: torch.Tensor) -> Stored:
+    plain = tensor.detach().cpu().contiguous()
+    data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+    return Stored(_DTYPES[plain.dtype], tuple(plain.shape), data)

@@ -51,7 +51,7 @@ class Recipe(Part):
 
     backbone: str
     weights: str = "auto"
-    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, or the folder of a run."""
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, a run's folder."""
     strategy: str = "frozen"
     head: str = "gap"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"

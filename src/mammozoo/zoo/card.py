@@ -2,23 +2,133 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import yaml
 
 from mammozoo.models.config import ModelConfig
 
+_TAGS = ("medical", "breast-imaging", "research-only")
+#: The Hub's names of scores that it knows under another one.
+_HUB_METRICS = {"auc": "roc_auc", "macro-f1": "f1"}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a published model's card says and its run does not know.
+
+    Attributes:
+        name: of the model, in a zoo.
+        version: of the model; tag `vVERSION`.
+        license: SPDX expression of the weights' licence.
+        data_terms: what the data behind the weights asks for.
+        repository: `ORG/NAME` on the Hub.
+        kind: the whole model, its difference to a base, or its backbone alone.
+        base: of an adapter: the base's name in a zoo, and its repository on the Hub where it has one.
+    """
+
+    name: str
+    version: str
+    license: str
+    data_terms: str
+    repository: str
+    kind: Literal["full", "adapter", "backbone"] = "full"
+    base: str = ""
+    base_repository: str = ""
+
 
 def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
     """`README.md` of a model; `facts` is the content of its run's `run.json`."""
-    front = {
-        "library_name": "mammozoo",
-        "pipeline_tag": "image-classification",
-        "tags": ["medical", "breast-imaging", "research-only"],
-    }
+    front = {"library_name": "mammozoo", "pipeline_tag": "image-classification", "tags": list(_TAGS)}
+    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, facts)}"
+
+
+def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, publication: Publication) -> str:
+    """`README.md` of a model on the Hub, with the metadata that the Hub shows.
+
+    Without the `facts` of a run, the text is that of the model's `own` card.
+    """
+    text = _body(config, facts) if facts else _FRONT.sub("", own, count=1).lstrip("\n")
+    text = re.sub(r"^# .*$", f"# {publication.name}", text, count=1, flags=re.MULTILINE)
+    if publication.kind == "backbone":
+        text = re.sub(r"^## Use\n\n```.*?^```\n+", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = text.replace("--model THIS_FOLDER", f"--model hub:{publication.repository}@COMMIT")
+    parts = [
+        _front(config, publication),
+        text.rstrip("\n"),
+        *_kind(publication),
+        "## Licence",
+        _terms(config, publication),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_FRONT = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
+
+
+def _front(config: ModelConfig, publication: Publication) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    training = config.training
+    results = [
+        EvalResult(
+            task_type="image-classification", dataset_type=training.dataset, dataset_name=training.dataset, dataset_split="test",
+            dataset_revision=training.split_sha256 or None, metric_type=_HUB_METRICS.get(name, name), metric_value=score["value"],
+            metric_name=f"{name} (95 % interval {score['low']:.3f} to {score['high']:.3f}, n = {score['n']})",
+            metric_args={"ci_low": score["low"], "ci_high": score["high"], "level": 0.95, "n": score["n"]},
+        )
+        for name, score in config.scores.items()
+        if "[" not in name and None not in (score["value"], score["low"], score["high"])
+    ]  # fmt: skip
+    backbone = publication.kind == "backbone"
+    data = ModelCardData(
+        license=_hub_license(publication.license),
+        license_name=publication.license if _hub_license(publication.license) == "other" else None,
+        library_name="timm" if backbone else "mammozoo",
+        pipeline_tag="image-feature-extraction" if backbone else "image-classification",
+        tags=[*_TAGS, *(["mammozoo"] if backbone else [])],
+        base_model=publication.base_repository or None,
+        base_model_relation="adapter" if publication.base_repository else None,
+        model_name=publication.name,
+        eval_results=None if backbone else results,
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _hub_license(expression: str) -> str:
+    """The Hub's identifier: the SPDX one in small letters; a compound or own licence is `other` there."""
+    return "other" if " " in expression or expression.startswith("LicenseRef") else expression.lower()
+
+
+def _kind(publication: Publication) -> list[str]:
+    if publication.kind == "adapter":
+        return [
+            "## Adapter",
+            f"The weights here are the difference to `{publication.base}`; mammozoo fetches that, checks both, and makes of them "
+            "the whole model, bit by bit the one that was trained.",
+        ]
+    if publication.kind == "backbone":
+        return [
+            "## Backbone",
+            "The weights here are the backbone's alone, under timm's own names; the scores are those of the whole model, with the "
+            "head that it was trained with.",
+            f'```python\ntimm.create_model("hf-hub:{publication.repository}@COMMIT", pretrained=True)\n```',
+        ]
+    return []
+
+
+def _terms(config: ModelConfig, publication: Publication) -> str:
+    return (
+        f"Weights, version {publication.version}: {publication.license}. Data `{config.training.dataset}`: "
+        f"{publication.data_terms.rstrip('.')}. Research only."
+    )
+
+
+def _body(config: ModelConfig, facts: dict[str, Any]) -> str:
     training = config.training
     parts = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {config.name}",
         f"**{config.intended_use}**",
         *(f"> **{stamp[0].upper()}{stamp[1:]}.**" for stamp in config.stamps),

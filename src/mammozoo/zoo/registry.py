@@ -1,81 +1,18 @@
-"""`zoo.yaml`: which models there are, and the SHA-256 of each of their files. Every load checks the bytes."""
+"""All zoos together: which models there are, and the folder of each. Every load checks the bytes."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
 
-import pydantic
-import yaml
-from pydantic import Field
-
-from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError, nearest
-from mammozoo.files import sha256
-from mammozoo.plugins import registry
-
-
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class PackageSource(_Part):
-    """A folder inside an installed package."""
-
-    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
-    path: str
-
-    def folder(self) -> Path:
-        """Where it is on this machine; the package is found, not imported."""
-        spec = importlib.util.find_spec(self.package)
-        if spec is None or spec.origin is None:
-            raise NotFoundError(f"The package '{self.package}', which brings this model, is not installed.")
-        return _inside(Path(spec.origin).parent, self.path)
-
-
-class File(_Part):
-    """A file as it must be."""
-
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    size: Annotated[int, Field(ge=0)]
-
-
-class Entry(_Part):
-    """One model of a zoo."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
-    version: str
-    summary: str
-    source: PackageSource
-    files: dict[Annotated[str, Field(pattern=r"^(README\.md|config\.json|[a-z0-9_-]+\.safetensors)$")], File]
-    license: str
-    data_terms: str
-    intended_use: str
-
-
-class Zoo(_Part):
-    """A whole `zoo.yaml`."""
-
-    schema_version: Literal[1] = Field(alias="schema")
-    default: str | None = None
-    models: tuple[Entry, ...]
-
-
-def read_zoo(path: Path) -> Zoo:
-    """A `zoo.yaml`, validated.
-
-    Raises:
-        RegistryError: it is not one.
-    """
-    try:
-        return Zoo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RegistryError(f"'{path}' is not a valid zoo: {where}: {first['msg']}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RegistryError(f"'{path}' cannot be read: {' '.join(str(error).split())}.") from None
+from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
+from mammozoo.plugins import DISTRIBUTION, GROUP, registry
+from mammozoo.zoo.entry import Base, Entry, read_zoo
+from mammozoo.zoo.places import Listed, joined_folder
+from mammozoo.zoo.pull import pull, pull_reference
+from mammozoo.zoo.verify import check_usable, verify
 
 
 def packaged_zoo() -> Path:
@@ -84,20 +21,74 @@ def packaged_zoo() -> Path:
     return checkout if checkout.is_file() else Path(__file__).parents[1] / "zoo.yaml"
 
 
-def entries() -> dict[str, Entry]:
-    """Every model of the packaged zoo and of the plugins' zoos, by name.
+def directory_zoos() -> list[Path]:
+    """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several: separated as in PATH).
 
     Raises:
-        ConflictError: two zoos have a model of one name.
+        NotFoundError: a folder has none.
     """
-    found: dict[str, Entry] = {}
-    origin: dict[str, Path] = {}
-    for path in [packaged_zoo(), *(item.value for item in registry().items("zoos").values())]:
-        for entry in read_zoo(path).models:
-            if entry.name in found:
-                raise ConflictError(f"Two zoos have a model '{entry.name}': '{origin[entry.name]}' and '{path}'.")
-            found[entry.name], origin[entry.name] = entry, path
+    found = [
+        Path(part).expanduser() / "zoo.yaml" for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part
+    ]
+    for path in found:
+        if not path.is_file():
+            raise NotFoundError(f"MAMMOZOO_ZOO names '{path.parent}', and there is no zoo.yaml in it.")
     return found
+
+
+def catalogue() -> dict[str, Listed]:
+    """Every model of the directory zoos, the packaged zoo and the plugins' zoos, by name.
+
+    One name in two zoos with the same files is one model at two places, as after an export; it is then read from the place
+    that comes first, directories before all others.
+
+    Raises:
+        ConflictError: two zoos have different models of one name, or one zoo has a name twice.
+        RegistryError: a zoo is not valid.
+    """
+    found: dict[str, Listed] = {}
+    for path in [*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()]:
+        for entry in read_zoo(path).models:
+            first = found.setdefault(entry.name, Listed(entry, path))
+            if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
+                raise ConflictError(
+                    f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ. Rename one, or "
+                    "leave one zoo out."
+                )
+    return found
+
+
+def _zoos_of_plugins() -> list[Path]:
+    """Those of other people's plugins: ours have their models in the packaged zoo, and importing them all takes seconds."""
+    admitted = os.environ.get("MAMMOZOO_PLUGINS")
+    others = [
+        entry
+        for entry in importlib.metadata.entry_points(group=GROUP)
+        if (entry.dist is None or entry.dist.name != DISTRIBUTION) and admitted != ""
+    ]
+    if not others and not os.environ.get("MAMMOZOO_PLUGIN_FILES"):
+        return []
+    return [item.value for item in registry().items("zoos").values()]
+
+
+def entries() -> dict[str, Entry]:
+    """Every model of every zoo, by name; raises as `catalogue`."""
+    return {name: listed.entry for name, listed in catalogue().items()}
+
+
+def listed(name: str) -> Listed:
+    """A model by its name, with or without `zoo:` before it.
+
+    Raises:
+        NotFoundError: no zoo has it.
+    """
+    name = name.removeprefix("zoo:")
+    known = catalogue()
+    if name not in known:
+        looks_like_path = re.search(r"[/\\]|^\.", name) or Path(name).exists()
+        what = f"There is no model in '{name}' (no config.json)" if looks_like_path else f"Unknown model '{name}'"
+        raise NotFoundError(f"{what}.{nearest(name, known)} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
+    return known[name]
 
 
 def default_model() -> str:
@@ -109,39 +100,111 @@ def default_model() -> str:
 
 
 def find_model(reference: str) -> Path:
-    """The folder of a model: `zoo:NAME`, `NAME`, or a folder (a run, or a model's own).
+    """The folder of a whole, checked model.
+
+    `reference` is a folder (a run, or a model's own), `NAME` or `zoo:NAME`, or `hub:ORG/NAME@COMMIT`. Only the last one asks a
+    server, and only for what is not there.
 
     Raises:
-        NotFoundError: no such model.
+        NotFoundError: no such model, or it is on the Hub and was never pulled.
         NotVerifiedError: a file of a zoo model is not the one that its entry promises.
+        IncompatibleError: it needs another mammozoo, or an adapter's base is another model than it was made for.
     """
-    name = reference.removeprefix("zoo:")
-    if not reference.startswith("zoo:") and (Path(name).expanduser() / "config.json").is_file():
-        return Path(name).expanduser()
-    known = entries()
-    if name not in known:
-        looks_like_path = re.search(r"[/\\]|^\.", name) or Path(name).exists()
-        what = f"There is no model in '{name}' (no config.json)" if looks_like_path else f"Unknown model '{name}'"
-        raise NotFoundError(f"{what}.{nearest(name, known)} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
-    folder = known[name].source.folder()
-    verify(known[name], folder)
-    return folder
+    reference = reference.removeprefix("zoo:") if reference.startswith("zoo:hub:") else reference
+    if reference.startswith("hub:"):
+        return _complete(pull_reference(reference))
+    if not reference.startswith("zoo:") and (Path(reference).expanduser() / "config.json").is_file():
+        return _complete(Path(reference).expanduser())
+    return whole(listed(reference))
 
 
-def verify(entry: Entry, folder: Path) -> None:
-    """Raise NotVerifiedError unless every file of `entry` is in `folder` with its size and SHA-256."""
-    for name, expected in entry.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is missing. Install mammozoo again.")
-        if path.stat().st_size != expected.size or sha256(path) != expected.sha256:
-            raise NotVerifiedError(
-                f"Model '{entry.name}': '{path}' is not the file that the zoo promises. Install mammozoo again."
-            )
+def whole(model: Listed) -> Path:
+    """The folder of a zoo's model with its `model.safetensors`: its own, or for an adapter one made with its base."""
+    from mammozoo.zoo.adapter import join, read_adapter
+
+    check_usable(model.entry)
+    folder = verify(model)
+    if model.entry.base is None:
+        return folder
+    if read_adapter(folder).full_sha256 != model.entry.full_sha256:
+        raise NotVerifiedError(
+            f"Model '{model.entry.name}': its config.json and its zoo promise different whole models."
+        )
+    out = joined_folder(weights_sha256(model.entry), folder)
+    join(folder, whole(base_of(model)), out)
+    return out
 
 
-def _inside(base: Path, relative: str) -> Path:
-    folder = (base / relative).resolve()
-    if not folder.is_relative_to(base.resolve()):
-        raise RegistryError(f"A zoo entry's path '{relative}' leads out of its package.")
-    return folder
+def _complete(folder: Path) -> Path:
+    """The folder itself, or for an adapter that no zoo lists the one that it makes with its base from the zoos."""
+    from mammozoo.zoo.adapter import is_adapter, join, read_adapter
+
+    if not is_adapter(folder):
+        return folder
+    adapter = read_adapter(folder)
+    out = joined_folder(adapter.full_sha256, folder)
+    join(folder, whole(listed(adapter.base.name)), out)
+    return out
+
+
+def with_bases(model: Listed) -> list[Listed]:
+    """A model and, for an adapter, what it is the difference to, and so on."""
+    chain = [model]
+    while chain[-1].entry.base is not None:
+        chain.append(base_of(chain[-1]))
+    return chain
+
+
+def base_of(adapter: Listed) -> Listed:
+    """The model that an adapter is the difference to.
+
+    Raises:
+        NotFoundError: no zoo has it.
+        IncompatibleError: it is another model now than the one that the adapter was made for, or an adapter of itself.
+    """
+    base = adapter.entry.base
+    assert base is not None
+    known = catalogue()
+    if base.name not in known:
+        raise NotFoundError(
+            f"Model '{adapter.entry.name}' is an adapter of '{base.name}', which no zoo has. Export it too (`mammozoo zoo export "
+            "--with-base`), or add its zoo."
+        )
+    found = known[base.name]
+    if weights_sha256(found.entry) != base.sha256:
+        raise IncompatibleError(
+            f"Model '{adapter.entry.name}' is an adapter of '{base.name}' with other weights (SHA-256 {base.sha256[:16]}…) than "
+            f"those of '{found.zoo}'. Get the adapter's newest version, or the base's older one."
+        )
+    _check_no_circle(adapter, known)
+    return found
+
+
+def _check_no_circle(adapter: Listed, known: dict[str, Listed]) -> None:
+    seen = {adapter.entry.name}
+    base: Base | None = adapter.entry.base
+    while base is not None and base.name in known:
+        if base.name in seen:
+            raise RegistryError(f"Model '{adapter.entry.name}' is in the end an adapter of itself.")
+        seen.add(base.name)
+        base = known[base.name].entry.base
+
+
+def weights_sha256(entry: Entry) -> str:
+    """SHA-256 of a model's whole `model.safetensors`."""
+    return entry.full_sha256 or entry.files["model.safetensors"].sha256
+
+
+def pull_model(reference: str) -> Path:
+    """The folder of a model after all of it, an adapter's base included, was fetched where need be; raises as `pull`."""
+    from mammozoo.zoo.adapter import is_adapter, read_adapter
+
+    if reference.startswith("hub:"):
+        folder = pull_reference(reference)
+        if is_adapter(folder):
+            pull_model(read_adapter(folder).base.name)
+        return folder
+    first, *bases = with_bases(listed(reference))
+    for base in reversed(bases):
+        pull(base)
+    return pull(first)

@@ -1,0 +1,243 @@
+"""`mammozoo zoo ...`: which trained models there are, getting them, checking them, carrying them elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mammozoo.cli.output import note, print_json, print_table
+from mammozoo.cli.zoo_push import push
+
+if TYPE_CHECKING:
+    from mammozoo.zoo.entry import Entry
+    from mammozoo.zoo.places import Listed
+
+app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True)
+app.command("push")(push)
+
+_NAMES = typer.Argument(..., help="Names of models, as `zoo list` shows them.")
+_JSON = typer.Option(False, "--json", help="Machine-readable result on stdout.")
+
+
+@app.command("list")
+def list_models(as_json: bool = _JSON) -> None:
+    """Show every model of every zoo. Asks no server."""
+    from mammozoo.zoo.registry import catalogue
+
+    models = [_summary(model) for model in catalogue().values()]
+    if as_json:
+        print_json({"models": models})
+        return
+    print_table(
+        "",
+        ["model", "version", "MB", "source", "state", "score (95 % interval)", "licence"],
+        [
+            (m["name"], m["version"], f"{m['bytes'] / 1e6:.2f}", m["source"], m["state"], m["score"], m["license"])
+            for m in models
+        ],
+    )
+
+
+@app.command("info")
+def info(name: str = typer.Argument(..., help="Name of a model."), as_json: bool = _JSON) -> None:
+    """Show all that a zoo says about a model: files with their SHA-256, data, scores, terms. Asks no server."""
+    from mammozoo.zoo.registry import listed
+
+    model = listed(name)
+    if as_json:
+        print_json(
+            {
+                **model.entry.model_dump(mode="json"),
+                "zoo": str(model.zoo),
+                "state": model.state,
+                "folder": _folder(model),
+            }
+        )
+        return
+    print_table(f"{model.entry.name} {model.entry.version}", ["", ""], _facts(model))
+    print_table("files", ["file", "bytes", "SHA-256"], [(n, f.size, f.sha256) for n, f in model.entry.files.items()])
+    rows = [
+        (e.dataset, e.part, e.n, metric, _score(s.value), "" if s.low is None else f"{_score(s.low)}–{_score(s.high)}")
+        for e in model.entry.evaluation
+        for metric, s in e.scores.items()
+    ]
+    if rows:
+        print_table("scores", ["data set", "part", "n", "score", "value", "95 % interval"], rows)
+
+
+@app.command("pull")
+def pull(
+    names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."), as_json: bool = _JSON
+) -> None:
+    """Get models from the Hub, an adapter's base included, and check every file. No request for what is there."""
+    from mammozoo.zoo.registry import pull_model
+
+    folders = {name: pull_model(name) for name in names}
+    if as_json:
+        print_json({"folders": {name: str(folder) for name, folder in folders.items()}})
+        return
+    for folder in folders.values():
+        typer.echo(folder)
+
+
+@app.command("verify")
+def verify(
+    names: list[str] = typer.Argument(None, help="Names of models; without any, all that are on this machine."),
+    deep: bool = typer.Option(False, "--deep", help="Also build each model and look at every weight."),
+    remote: bool = typer.Option(False, "--remote", help="Also ask the Hub whether it still has the same files."),
+    as_json: bool = _JSON,
+) -> None:
+    """Check models against their zoo: every file, signatures where the zoo names a signer. Goes on after a bad one."""
+    from mammozoo.errors import MammozooError
+    from mammozoo.zoo.registry import catalogue, listed
+
+    models = [listed(name) for name in names] if names else list(catalogue().values())
+    rows: list[dict[str, Any]] = []
+    worst: MammozooError | None = None
+    for model in models:
+        row: dict[str, Any] = {"name": model.entry.name, "state": "not pulled", "checked": [], "problem": None}
+        rows.append(row)
+        if names or model.state != "not pulled":
+            try:
+                row["checked"] = _check(model, deep, remote)
+                row["state"] = "right"
+            except MammozooError as error:
+                row["state"], row["problem"] = "wrong", str(error)
+                worst = worst or error
+    if as_json:
+        print_json({"models": rows})
+    else:
+        print_table("", ["model", "state", "checked"], [(r["name"], r["state"], ", ".join(r["checked"])) for r in rows])
+    bad = [row for row in rows if row["problem"]]
+    for row in bad[1:]:
+        note(f"! {row['problem']}")
+    if worst:
+        raise worst
+
+
+@app.command("export")
+def export(
+    names: list[str] = _NAMES,
+    to: Path = typer.Option(..., "--to", help="Folder of the directory zoo; one that is there is extended."),
+    with_base: bool = typer.Option(False, "--with-base", help="Also export what adapters are the difference to."),
+) -> None:
+    """Copy models into a folder that works without a network: MAMMOZOO_ZOO=FOLDER."""
+    from mammozoo.zoo.export import export as write
+    from mammozoo.zoo.registry import listed, with_bases
+
+    chosen: dict[str, Listed] = {}
+    for name in names:
+        for model in with_bases(listed(name)) if with_base else [listed(name)]:
+            chosen[model.entry.name] = model
+    write(chosen.values(), to)
+    for entry in (model.entry for model in chosen.values()):
+        if entry.base and entry.base.name not in chosen:
+            note(
+                f"'{entry.name}' is an adapter; where it is used, '{entry.base.name}' must be there too (--with-base)."
+            )
+    note(f"{len(chosen)} models, {sum(m.entry.size for m in chosen.values()) / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
+    typer.echo(to)
+
+
+@app.command("rm")
+def rm(names: list[str] = typer.Argument(..., help="Names of pulled models, or hub:ORG/NAME@COMMIT.")) -> None:
+    """Remove pulled models from this machine."""
+    from mammozoo.zoo.cache import remove
+    from mammozoo.zoo.pull import parse_reference
+    from mammozoo.zoo.registry import listed
+
+    for name in names:
+        freed = remove(parse_reference(name) if name.startswith("hub:") else listed(name))
+        note(f"{name}: {freed / 1e6:.2f} MB freed" if freed else f"{name}: was not there")
+
+
+@app.command("clean")
+def clean() -> None:
+    """Remove what killed downloads left behind."""
+    from mammozoo.zoo.cache import clean as sweep
+
+    files, freed = sweep()
+    note(f"{files} left-over files removed, {freed / 1e6:.2f} MB freed")
+
+
+def _check(model: Listed, deep: bool, remote: bool) -> list[str]:
+    """Check a model; what was checked, in words."""
+    from mammozoo.zoo.registry import whole
+    from mammozoo.zoo.verify import check_remote, check_tensors
+    from mammozoo.zoo.verify import verify as check_files
+
+    folder = check_files(model)
+    done = [f"{len(model.entry.files)} files"]
+    if model.entry.signer:
+        from mammozoo.zoo.signing import check_signature
+
+        check_signature(folder, model.entry.signer)
+        done.append("signature")
+    if deep:
+        done.append(f"{check_tensors(whole(model)):,} weights")
+    if remote and model.from_hub:
+        check_remote(model)
+        done.append("the Hub")
+    return done
+
+
+def _summary(model: Listed) -> dict[str, Any]:
+    entry = model.entry
+    return {
+        "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
+        "score": _headline(entry), "license": entry.license, "summary": entry.summary,
+        "base": entry.base.name if entry.base else None, "withdrawn": entry.withdrawn,
+    }  # fmt: skip
+
+
+def _headline(entry: Entry) -> str:
+    """Its first score: AUC where there is one."""
+    for evaluation in entry.evaluation:
+        name = "auc" if "auc" in evaluation.scores else next(iter(evaluation.scores))
+        score = evaluation.scores[name]
+        bounds = "" if score.low is None else f" ({_score(score.low)}–{_score(score.high)})"
+        return f"{name} {_score(score.value)}{bounds}, n = {evaluation.n}"
+    return ""
+
+
+def _facts(model: Listed) -> list[tuple[str, object]]:
+    entry = model.entry
+    rows: list[tuple[str, object]] = [
+        ("summary", entry.summary),
+        ("intended use", entry.intended_use),
+        ("licence", entry.license),
+        ("data terms", entry.data_terms),
+        ("source", f"{entry.source.hub} @ {entry.source.revision}" if model.from_hub else model.where),  # type: ignore[union-attr]
+        ("listed by", model.zoo),
+        ("state", f"{model.state}: {_folder(model)}"),
+        ("classes", ", ".join(entry.classes)),
+        ("input", "×".join(map(str, entry.input_size or ()))),
+        (
+            "threshold",
+            entry.threshold and f"{entry.threshold.value:.3f} ({entry.threshold.name}, {entry.threshold.chosen_on})",
+        ),
+        ("trained on", entry.training and f"{entry.training.dataset} {entry.training.images}"),
+        ("split, SHA-256", entry.training and entry.training.split_sha256),
+        ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
+        ("whole, SHA-256", entry.full_sha256),
+        ("signed by", entry.signer and entry.signer.public_key.strip()),
+        ("needs mammozoo", entry.requires),
+        ("withdrawn", entry.withdrawn),
+        *(("stamp", stamp) for stamp in entry.stamps),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _folder(model: Listed) -> str:
+    from mammozoo.errors import MammozooError
+
+    try:
+        return str(model.folder)
+    except MammozooError as error:
+        return str(error)
+
+
+def _score(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

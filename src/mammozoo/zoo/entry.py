@@ -1,0 +1,238 @@
+"""`zoo.yaml`: which models there are, where, what each of their files must be, and what is known about them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import Field
+
+from mammozoo.errors import NotFoundError, RegistryError
+from mammozoo.zoo.strict_yaml import Document
+
+#: A model's name: also the name of its folder in a directory zoo.
+NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+#: A version: also the name of a folder in a directory zoo.
+VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$"
+#: Files that a model may have. Nothing else is downloaded or read: no pickle, no Python.
+FILE = r"^(README\.md|LICENSE|config\.json|[a-z0-9_-]+\.safetensors|model\.sig|figures/[a-z0-9_-]+\.png)$"
+#: A repository of the Hub, `ORG/NAME`, as its client accepts it.
+REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
+#: A full commit id. Branches and tags can be moved, so they pin nothing.
+COMMIT = r"^[0-9a-f]{40}$"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class PackageSource(_Part):
+    """A folder inside an installed package."""
+
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+    path: str
+
+    def folder(self) -> Path:
+        """Where it is on this machine; the package is found, not imported."""
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise NotFoundError(f"The package '{self.package}', which brings this model, is not installed.")
+        return inside(Path(spec.origin).parent, self.path, "its package")
+
+
+class FolderSource(_Part):
+    """A folder of a directory zoo, relative to the `zoo.yaml` that lists it."""
+
+    path: str
+
+    def folder(self, zoo: Path) -> Path:
+        """Where it is; `zoo` is the path of that `zoo.yaml`."""
+        return inside(zoo.parent, self.path, "its zoo")
+
+
+class HubSource(_Part):
+    """A commit of a model repository on the Hugging Face Hub."""
+
+    hub: Annotated[str, Field(pattern=REPOSITORY)]
+    revision: Annotated[str, Field(pattern=COMMIT)]
+
+
+def _kind_of_source(given: Any) -> str:
+    keys: Iterable[str] = given if isinstance(given, dict) else ()
+    if isinstance(given, HubSource) or "hub" in keys:
+        return "hub"
+    return "package" if isinstance(given, PackageSource) or "package" in keys else "path"
+
+
+Source = Annotated[
+    Annotated[PackageSource, pydantic.Tag("package")]
+    | Annotated[HubSource, pydantic.Tag("hub")]
+    | Annotated[FolderSource, pydantic.Tag("path")],
+    pydantic.Discriminator(_kind_of_source),
+]
+
+
+class File(_Part):
+    """A file as it must be; `size` in bytes."""
+
+    sha256: Sha256
+    size: Annotated[int, Field(ge=0)]
+
+
+class Cut(_Part):
+    """The threshold in force: of the positive (last) class's probability, its name, and the data on which it was chosen."""
+
+    name: str
+    value: Annotated[float, Field(ge=0, le=1)]
+    chosen_on: str
+
+
+class TrainingData(_Part):
+    """What the weights were made from; `images` counts those of each part (train, val, test)."""
+
+    dataset: str
+    images: dict[str, Annotated[int, Field(ge=0)]] = {}
+    split_sha256: Sha256
+
+
+class Score(_Part):
+    """A score with its 95 % interval; None where it is not defined."""
+
+    value: Number | None
+    low: Number | None = None
+    high: Number | None = None
+
+
+class Evaluation(_Part):
+    """Scores on one data set: of `n` images of its `part`, which no training and no choice has seen."""
+
+    dataset: str
+    part: str = "test"
+    n: Annotated[int, Field(ge=1)]
+    scores: Annotated[dict[str, Score], Field(min_length=1)]
+
+
+class Base(_Part):
+    """What an adapter is the difference to: a model of a zoo, and the SHA-256 of its whole `model.safetensors`."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    sha256: Sha256
+
+
+class Signer(_Part):
+    """Who must have signed the model: by `model.sig` of OpenSSF Model Signing, with the key that belongs to `public_key`.
+
+    `public_key` is the key itself, as PEM text; so that the entry holds all that a check needs.
+    """
+
+    method: Literal["key"] = "key"
+    public_key: Annotated[
+        str, Field(pattern=r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$")
+    ]
+
+
+class Entry(_Part):
+    """One model of a zoo. What has a default here may be left out of a small zoo.
+
+    Attributes:
+        license: SPDX identifier of the weights' licence.
+        data_terms: what the data behind them asks for.
+        withdrawn: why it is not to be used any more; it is then listed and refused.
+        requires: versions of mammozoo that can read it (PEP 440), such as `>=0.2,<1`.
+        classes: negative first, positive last.
+        input_size: height and width in pixels.
+        stamps: what its outputs and scores are not to be taken for.
+        base: what it is an adapter of; its files then hold `adapter.safetensors`, the difference.
+        full_sha256: of the `model.safetensors` that an adapter and its base make.
+        signer: whose signature `zoo verify` asks for.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    version: Annotated[str, Field(pattern=VERSION)]
+    summary: str
+    source: Source
+    files: dict[Annotated[str, Field(pattern=FILE)], File]
+    license: str
+    data_terms: str
+    intended_use: str
+    withdrawn: str = ""
+    requires: str = ""
+    classes: tuple[str, ...] = ()
+    input_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    threshold: Cut | None = None
+    training: TrainingData | None = None
+    evaluation: tuple[Evaluation, ...] = ()
+    stamps: tuple[str, ...] = ()
+    base: Base | None = None
+    full_sha256: Sha256 | None = None
+    signer: Signer | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Self:
+        weights = "adapter.safetensors" if self.base else "model.safetensors"
+        for file in ("config.json", weights):
+            if file not in self.files:
+                raise ValueError(f"files: {file} is missing")
+        if (self.base is None) != (self.full_sha256 is None):
+            raise ValueError("base and full_sha256 belong together: both of an adapter, or neither")
+        if self.signer and "model.sig" not in self.files:
+            raise ValueError("files: model.sig is missing, and there is a signer")
+        try:
+            SpecifierSet(self.requires)
+        except InvalidSpecifier:
+            raise ValueError(f"requires: '{self.requires}' is no range of versions, such as '>=0.2,<1'") from None
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files.values())
+
+
+class Zoo(_Part):
+    """A whole `zoo.yaml`."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    default: str | None = None
+    models: tuple[Entry, ...]
+
+
+def read_zoo(path: Path) -> Zoo:
+    """A `zoo.yaml`, validated.
+
+    Raises:
+        RegistryError: it is not one. The message names the line: YAML that is not plain (aliases, tags, a key given
+            twice), a field that is missing, unknown or of the wrong type, a file that no model may have.
+    """
+    document = Document(path)
+    schema = document.content.get("schema") if isinstance(document.content, dict) else None
+    if isinstance(schema, int) and schema > 1:
+        raise RegistryError(f"'{path}' has schema {schema}; this mammozoo reads 1. Install a newer one.")
+    try:
+        return Zoo.model_validate(document.content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise RegistryError(
+            f"'{path}' is not a valid zoo: line {document.line(first['loc'])}: {where}: {reason}."
+        ) from None
+
+
+def inside(base: Path, relative: str, what: str) -> Path:
+    """`base / relative`, links followed.
+
+    Raises:
+        RegistryError: that is outside `base`; `what` says what `base` is.
+    """
+    folder = (base / relative).resolve()
+    if PurePosixPath(relative).is_absolute() or not folder.is_relative_to(base.resolve()):
+        raise RegistryError(f"A zoo entry's path '{relative}' leads out of {what}.")
+    return folder

@@ -1,0 +1,195 @@
+"""What is published of a model: its files in a folder of their own, checked, and its entry for a `zoo.yaml`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammozoo import __version__
+from mammozoo.errors import IncompatibleError, NotVerifiedError, RefusedToPublishError, UsageError
+from mammozoo.files import sha256, write_bytes, write_json, write_text
+from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.zoo.adapter import read_adapter, split
+from mammozoo.zoo.card import Publication, publish_card
+from mammozoo.zoo.entry import Base, Cut, Entry, Evaluation, File, HubSource, Score, TrainingData
+from mammozoo.zoo.screening import screen
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A model as it will be published: the folder that holds its files and nothing else, its config, and the stamps it carries."""
+
+    folder: Path
+    publication: Publication
+    config: ModelConfig
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Path in the repository → path on this machine."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+
+    def entry(self, revision: str, summary: str = "") -> Entry | None:
+        """What a `zoo.yaml` says of it; every number is the config's own. None for a backbone, which is no model."""
+        config, publication = self.config, self.publication
+        if publication.kind == "backbone":
+            return None
+        adapter = read_adapter(self.folder) if publication.kind == "adapter" else None
+        cut = config.thresholds.get(config.threshold)
+        return Entry(
+            name=publication.name,
+            version=publication.version,
+            summary=summary or _summary(config),
+            source=HubSource(hub=publication.repository, revision=revision),
+            files={name: File(sha256=sha256(path), size=path.stat().st_size) for name, path in self.files.items()},
+            license=publication.license,
+            data_terms=publication.data_terms,
+            intended_use=config.intended_use,
+            requires=f">={__version__}",
+            classes=config.classes,
+            input_size=config.input.size,
+            threshold=Cut(name=config.threshold, value=cut.value, chosen_on=cut.chosen_on) if cut else None,
+            training=TrainingData(
+                dataset=config.training.dataset,
+                images=config.training.images,
+                split_sha256=config.training.split_sha256,
+            ),
+            evaluation=(_evaluation(config),),
+            stamps=config.stamps,
+            base=Base(name=adapter.base.name, sha256=adapter.base.sha256) if adapter else None,
+            full_sha256=adapter.full_sha256 if adapter else None,
+        )
+
+
+def stage(
+    source: Path, publication: Publication, out: Path, *, base: Path | None = None, allow_stamped: bool = False
+) -> Staged:
+    """Put what is to be published of the run (or the model) in `source` into the new folder `out`.
+
+    `base` is the folder of an adapter's base.
+
+    Raises:
+        RefusedToPublishError: it must not be published as it is; the message says all that is in the way.
+        NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
+    """
+    config = read_config(source)
+    facts = _facts(source)
+    if problems := [*_gaps(config, publication), *_contradictions(source, config, facts)]:
+        raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
+    if config.stamps and not allow_stamped:
+        raise RefusedToPublishError(
+            f"'{source}' carries the stamp '{config.stamps[0]}' and is not published. With --allow-stamped its card and its entry "
+            "carry the stamp too."
+        )
+    config = config.model_copy(update={"name": publication.name})
+    own = source / "README.md"
+    card = publish_card(config, facts, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
+    whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
+    _write_weights(source, config, publication, whole)
+    write_text(whole / "README.md", card)
+    if publication.kind == "adapter":
+        if base is None:
+            raise UsageError(
+                f"An adapter needs a base, and '{source}' started from {config.training.weights}. Name it: --base NAME."
+            )
+        split(whole, base, out, base_name=publication.base)
+    for figure in sorted((source / "figures").glob("*.png")):
+        write_bytes(out / "figures" / figure.name, figure.read_bytes())
+    if whole != out:
+        shutil.rmtree(whole)
+    screen(out)
+    return Staged(out, publication, config)
+
+
+def _facts(source: Path) -> dict[str, Any] | None:
+    """The content of `run.json`; None where there is a model and no run."""
+    try:
+        facts: dict[str, Any] = json.loads((source / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
+    return facts
+
+
+def _gaps(config: ModelConfig, publication: Publication) -> list[str]:
+    """What a published model must have and this one has not."""
+    known = {name: score for name, score in config.scores.items() if score.get("value") is not None}
+    return [
+        *([] if publication.license else ["it has no licence; give one with --license, such as Apache-2.0"]),
+        *([] if publication.data_terms else ["nothing says what its data asks for; give --data-terms"]),
+        *([] if known else ["it has no scores"]),
+        *([] if config.training.split_sha256 else ["it does not say by which split it was scored"]),
+    ]
+
+
+def _contradictions(source: Path, config: ModelConfig, facts: dict[str, Any] | None) -> list[str]:
+    """Where the run says something else than its model's config: the config was edited, or the run is not over."""
+    if facts is None:
+        return []
+    problems = []
+    if facts.get("status") != "done":
+        problems.append(f"its run is not complete ({facts.get('status')})")
+    if facts.get("scores") != config.scores:
+        problems.append("the scores in its config.json are not those of its run")
+    if facts.get("model", {}).get("sha256") != sha256(source / "model.safetensors"):
+        problems.append("its weights are not those that its run ended with")
+    if missing := [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]:
+        problems.append(f"its run has the stamp '{missing[0]}', and its config.json has not")
+    if (crossing := _crossing(source / "predictions.csv")) and not any("leak" in stamp for stamp in config.stamps):
+        problems.append(
+            f"its split leaks ({crossing} groups of images that belong together are in two parts), and it has no stamp that says so"
+        )
+    return problems
+
+
+def _crossing(predictions: Path) -> int:
+    """How many groups of a run have images in two parts of one fold."""
+    if not predictions.is_file():
+        return 0
+    parts: dict[tuple[str, str], set[str]] = {}
+    with predictions.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            parts.setdefault((row["fold"], row["group"]), set()).add(row["part"])
+    return len({group for (_, group), found in parts.items() if len(found) > 1})
+
+
+def _write_weights(source: Path, config: ModelConfig, publication: Publication, out: Path) -> None:
+    """`model.safetensors`, in the one way that its tensors can be written, and `config.json`."""
+    from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
+    from mammozoo.zoo.timm_layout import timm_config, timm_state
+
+    tensors = read_tensors(source / "model.safetensors")
+    try:
+        refuse_non_finite(tensors, source / "model.safetensors")
+    except NotVerifiedError as error:
+        raise RefusedToPublishError(str(error)) from None
+    content = config.to_json()
+    if publication.kind == "backbone":
+        tensors = timm_state(config.backbone, tensors)
+        content = timm_config(config.backbone, publication.license) | content
+    write_tensors(out / "model.safetensors", tensors)
+    write_json(out / "config.json", content)
+
+
+def _summary(config: ModelConfig) -> str:
+    height, width = config.input.size
+    return (
+        f"{', '.join(config.classes[:-1])} or {config.classes[-1]}; {config.backbone} at {height}x{width}, strategy "
+        f"{config.strategy}, trained on {config.training.dataset}"
+    )
+
+
+def _evaluation(config: ModelConfig) -> Evaluation:
+    """The scores of all classes together that are of the test images; one of another part has another n."""
+    n = next(int(s["n"]) for s in config.scores.values() if s["n"] is not None)
+    scores = {
+        name: Score(value=s["value"], low=s["low"], high=s["high"])
+        for name, s in config.scores.items()
+        if "[" not in name and s["n"] == n
+    }
+    return Evaluation(dataset=config.training.dataset, n=n, scores=scores)

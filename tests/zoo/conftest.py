@@ -1,0 +1,83 @@
+"""A Hub on this machine for the tests of the zoo, and mammozoo in a process that uses it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves helper modules to us
+
+from hub_server import Hub
+
+_CLI = importlib.util.spec_from_file_location("cli_conftest", Path(__file__).parents[1] / "cli" / "conftest.py")
+assert _CLI and _CLI.loader
+cli_conftest = importlib.util.module_from_spec(_CLI)
+sys.modules[_CLI.name] = cli_conftest  # in which its dataclass looks its module up
+_CLI.loader.exec_module(cli_conftest)
+command = cli_conftest.command
+
+Zoo = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """An empty Hub. A test after which it had crashed is a failed test."""
+    made = Hub()
+    yield made
+    made.stop()
+    assert not made.crashes
+
+
+@pytest.fixture
+def hub_here(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """The client of this process uses the Hub. Call it to log somebody in, with an empty cache; alice is.
+
+    The client freezes its settings at import; here they are thawed one by one.
+    """
+    from huggingface_hub import constants, hf_api
+    from huggingface_hub.utils import _http
+
+    def log_in(user: str | None, home: str = "hf-here") -> Path:
+        for name, value in hub.environment(tmp_path / home, user).items():
+            monkeypatch.setenv(name, value)
+        cache = tmp_path / home / "hub"
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        return cache
+
+    log_in("alice")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(hf_api.api, "endpoint", hub.endpoint)
+    _http.close_session()
+    yield log_in
+    _http.set_client_factory(_http.default_client_factory)
+    _http.close_session()
+
+
+@pytest.fixture
+def with_hub(hub: Hub, tmp_path: Path) -> Zoo:
+    """`mammozoo WORDS` against the Hub, in a process of its own: the client freezes its settings at import.
+
+    `user` is whose token it has (None: none), `home` its HF_HOME; more variables as keywords.
+    """
+
+    def run(*words: object, user: str | None = None, home: str = "hf", **more: str) -> subprocess.CompletedProcess[str]:
+        answer = subprocess.run(
+            [sys.executable, "-m", "mammozoo", *map(str, words)], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+            check=False, env=os.environ | hub.environment(tmp_path / home, user) | more,
+        )  # fmt: skip
+        assert "hf_token" not in answer.stdout + answer.stderr, "a token is never shown"
+        return answer
+
+    return run

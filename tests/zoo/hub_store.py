@@ -1,0 +1,180 @@
+"""What the tests' Hub keeps and says: users, repositories with their commits, requests and answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+#: Who there is: token → user, organisation → members.
+TOKENS = {"hf_token-of-alice-0123456789": "alice", "hf_token-of-bob-0123456789": "bob"}
+ORGANISATIONS = {"lab": {"alice"}, "other": {"bob"}}
+_LARGE = (".safetensors", ".bin", ".pt", ".onnx")
+
+
+class RefusalError(Exception):
+    """An answer that is an error, as the Hub words it: `X-Error-Code` is what the client goes by."""
+
+    def __init__(self, status: int, message: str, code: str = "", **more: Any):
+        super().__init__(message)
+        self.status, self.message, self.code, self.more = status, message, code, more
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that came in. `token` tells whether it carried one, never which."""
+
+    port: str
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    token: bool
+    range: str
+    agent: str
+
+    def __str__(self) -> str:
+        return f"{self.port} {self.method} {self.path}"
+
+
+@dataclass
+class Answer:
+    """What goes back."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, content: Any, status: int = 200) -> Answer:
+        return cls(json.dumps(content).encode(), status, {"Content-Type": "application/json"})
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of a commit."""
+
+    data: bytes
+    large: bool
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def oid(self) -> str:
+        """Its git name: of a large file, that of the pointer which stands for it."""
+        content = self.pointer if self.large else self.data
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+    @property
+    def pointer(self) -> bytes:
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n"
+        return text.encode()
+
+    def to_json(self, path: str) -> dict[str, Any]:
+        """As the tree lists it."""
+        return {"type": "file", "path": path, "size": len(self.data), "oid": self.oid, **self._lfs("oid")}
+
+    def sibling(self, path: str) -> dict[str, Any]:
+        """As the model's info lists it with `blobs=true`."""
+        return {"rfilename": path, "size": len(self.data), "blobId": self.oid, **self._lfs("sha256")}
+
+    def _lfs(self, key: str) -> dict[str, Any]:
+        if not self.large:
+            return {}
+        return {"lfs": {key: self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}}
+
+
+def is_large(path: str, sample: bytes) -> bool:
+    """Whether the Hub keeps such a file outside git."""
+    return path.endswith(_LARGE) or b"\0" in sample
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A state of a repository."""
+
+    id: str
+    parent: str | None
+    title: str
+    tree: Mapping[str, Stored]
+
+
+@dataclass
+class Repo:
+    """A model repository; it starts with one commit that holds `.gitattributes`."""
+
+    id: str
+    private: bool = False
+    gated: bool = False
+    commits: dict[str, Commit] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        first = {".gitattributes": Stored(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)}
+        self.commit("main", "initial commit", first)
+
+    def commit(self, branch: str, title: str, tree: Mapping[str, Stored]) -> str:
+        """Move `branch` to a new commit with this tree; its id."""
+        parent = self.branches.get(branch)
+        content = json.dumps([parent, title, sorted((path, file.oid) for path, file in tree.items())])
+        made = Commit(hashlib.sha1(content.encode()).hexdigest(), parent, title, dict(tree))
+        self.commits[made.id] = made
+        self.branches[branch] = made.id
+        return made.id
+
+    def at(self, revision: str) -> Commit:
+        """The commit that a branch, a tag or a commit id names."""
+        name = self.branches.get(revision) or self.tags.get(revision) or revision
+        if name not in self.commits:
+            raise RefusalError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return self.commits[name]
+
+    def file(self, revision: str, path: str) -> tuple[Commit, Stored]:
+        """A file of a commit."""
+        commit = self.at(revision)
+        if path not in commit.tree:
+            raise RefusalError(404, "Entry not found", "EntryNotFound", **{"X-Repo-Commit": commit.id})
+        return commit, commit.tree[path]
+
+    def may_write(self, user: str | None) -> bool:
+        owner = self.id.split("/")[0]
+        return user is not None and (user == owner or user in ORGANISATIONS.get(owner, set()))
+
+    def info(self, revision: str, blobs: bool) -> dict[str, Any]:
+        """As `GET /api/models/{id}` tells it."""
+        commit = self.at(revision)
+        card = card_data(commit.tree["README.md"].data.decode()) if "README.md" in commit.tree else {}
+        tags = [*card.get("tags", []), *(card[k] for k in ("library_name", "pipeline_tag") if k in card)]
+        tags += [f"license:{card['license']}"] if "license" in card else []
+        return {
+            "id": self.id, "modelId": self.id, "author": self.id.split("/")[0], "sha": commit.id,
+            "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z",
+            "private": self.private, "gated": "manual" if self.gated else False, "disabled": False,
+            "tags": tags, "downloads": 0, "likes": 0, "cardData": card,
+            "siblings": [
+                file.sibling(path) if blobs else {"rfilename": path} for path, file in sorted(commit.tree.items())
+            ],
+        }  # fmt: skip
+
+
+def card_data(text: str) -> dict[str, Any]:
+    """The front matter of a card.
+
+    Raises:
+        RefusalError: it is not a mapping.
+    """
+    if not text.startswith("---\n"):
+        return {}
+    try:
+        data = yaml.safe_load(text.split("---\n", 2)[1])
+    except yaml.YAMLError as error:
+        raise RefusalError(400, f"not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise RefusalError(400, "the front matter is no mapping")
+    return data

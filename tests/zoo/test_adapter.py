@@ -1,0 +1,288 @@
+"""Adapters: the difference to a pinned base, and the very same model when the two are joined."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mammozoo.errors import IncompatibleError, MammozooError, NotFoundError, NotVerifiedError, UsageError
+from mammozoo.experiment import train
+from mammozoo.files import sha256
+from mammozoo.models.backbone import load_exactly
+from mammozoo.models.build import build_backbone, build_model, load_model, round_weights, save_model
+from mammozoo.models.config import read_config
+from mammozoo.models.weights import read_tensors, write_tensors
+from mammozoo.training.recipe import load
+from mammozoo.training.run import Run
+from mammozoo.zoo.adapter import is_adapter, join, read_adapter, split
+
+STRATEGIES = ["frozen", "drs", "last-blocks:1", "drs+last-blocks:1"]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base: a whole network that no strategy has changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    config = read_config(tiny_run.path).model_copy(update={"name": "plain", "strategy": "full", "head": "gap"})
+    torch.manual_seed(0)
+    save_model(
+        build_model(build_backbone(config.backbone), "full", "gap", config.classes, config.input)[0], config, folder
+    )
+    return folder
+
+
+def learnt(base: Path, strategy: str, out: Path, *, head: str = "gap", dtype: torch.dtype = torch.float32) -> Path:
+    """A model as training leaves it: the base's network, and other numbers wherever the strategy lets it learn."""
+    config = read_config(base).model_copy(update={"name": "learnt", "strategy": strategy, "head": head})
+    torch.manual_seed(1)
+    backbone = build_backbone(config.backbone)
+    state = read_tensors(base / "model.safetensors")
+    own = {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
+    load_exactly(backbone, own)
+    model, _ = build_model(backbone, strategy, head, config.classes, config.input)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    round_weights(model, dtype)
+    save_model(model, config, out, dtype)
+    (out / "README.md").write_text("the card")
+    return out
+
+
+def same(a: Path, b: Path) -> bool:
+    return all(
+        (a / name).read_bytes() == (b / name).read_bytes() for name in ("model.safetensors", "config.json", "README.md")
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_joined_it_is_the_model_that_was_split_byte_by_byte(strategy: str, plain: Path, tmp_path: Path) -> None:
+    model = learnt(plain, strategy, tmp_path / "model")
+    split(model, plain, tmp_path / "adapter")
+    assert is_adapter(tmp_path / "adapter") and not is_adapter(model)
+    join(tmp_path / "adapter", plain, tmp_path / "joined")
+    assert same(tmp_path / "joined", model)
+    assert sorted(path.name for path in (tmp_path / "joined").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_adapter_holds_what_learnt_and_nothing_else(strategy: str, plain: Path, tmp_path: Path) -> None:
+    model = learnt(plain, strategy, tmp_path / "model")
+    split(model, plain, tmp_path / "adapter")
+    backbone = build_backbone(read_config(model).backbone)
+    network, _ = build_model(backbone, strategy, "gap", ("a", "b"), read_config(model).input)
+    learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    adapter = read_adapter(tmp_path / "adapter")
+    assert set(adapter.tensors) == learning == set(read_tensors(tmp_path / "adapter" / "adapter.safetensors"))
+    assert adapter.base.name == read_config(plain).name
+    assert adapter.base.sha256 == sha256(plain / "model.safetensors")
+    assert adapter.full_sha256 == sha256(model / "model.safetensors")
+    if strategy in ("frozen", "drs"):
+        assert (tmp_path / "adapter" / "adapter.safetensors").stat().st_size < (
+            model / "model.safetensors"
+        ).stat().st_size / 50
+
+
+def test_of_a_real_training_the_adapter_predicts_the_same(plain: Path, tmp_path: Path) -> None:
+    # The phantoms of another seed: the base has seen those of its own.
+    recipe = load(None, {
+        "dataset": "phantom:n=60,seed=5", "backbone": "test_resnet", "weights": f"zoo:{plain}", "size": 64, "epochs": 1,
+        "strategy": "drs", "allow_leakage": True,
+    })  # fmt: skip
+    run = train(recipe, tmp_path / "run")
+    split(run.path, plain, tmp_path / "adapter", base_name="the-base")
+    join(tmp_path / "adapter", plain, tmp_path / "joined")
+    assert same(tmp_path / "joined", run.path)
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(load_model(tmp_path / "joined")[0](images), load_model(run.path)[0](images))
+    assert {"splits.json", "predictions.csv"}.isdisjoint(path.name for path in (tmp_path / "adapter").iterdir())
+
+
+def test_a_block_that_a_layer_was_put_behind_is_found_under_its_new_name(tmp_path: Path, plain: Path) -> None:
+    base = tmp_path / "base"
+    config = read_config(plain).model_copy(update={"backbone": "resnet9:width=4", "name": "nine"})
+    backbone = build_backbone(config.backbone)
+    save_model(build_model(backbone, "scratch", "gap", config.classes, config.input)[0], config, base)
+    model = learnt(base, "drs", tmp_path / "model")
+    split(model, base, tmp_path / "adapter")
+    assert read_adapter(tmp_path / "adapter").renamed == {
+        "backbone.res1": "backbone.res1.block", "backbone.res3": "backbone.res3.block",
+    }  # fmt: skip
+    join(tmp_path / "adapter", base, tmp_path / "joined")
+    assert same(tmp_path / "joined", model)
+
+
+def test_a_published_network_without_our_names_can_be_the_base(plain: Path, tmp_path: Path) -> None:
+    """As ImageNet weights are on the Hub: the network's own names, a classifier, batch norm's counters, no config of ours."""
+    tensors = read_tensors(plain / "model.safetensors")
+    theirs = {name.removeprefix("backbone.net."): t for name, t in tensors.items() if name.startswith("backbone.")}
+    more = {"fc.weight": torch.rand(1000, 8), "fc.bias": torch.rand(1000), "bn1.num_batches_tracked": torch.tensor(0)}
+    write_tensors(tmp_path / "hub" / "model.safetensors", theirs | more)
+    model = learnt(plain, "frozen", tmp_path / "model")
+    with pytest.raises(UsageError, match="does not say its name"):
+        split(model, tmp_path / "hub", tmp_path / "adapter")
+    split(model, tmp_path / "hub", tmp_path / "adapter", base_name="imagenet-test-resnet")
+    adapter = read_adapter(tmp_path / "adapter")
+    assert adapter.renamed == {"": "backbone.net"} and adapter.dropped == ("fc.bias", "fc.weight")
+    assert set(adapter.tensors) == {name for name in tensors if name.startswith("head.")}
+    join(tmp_path / "adapter", tmp_path / "hub", tmp_path / "joined")
+    assert same(tmp_path / "joined", model)
+
+
+def test_a_head_of_another_shape_takes_the_place_of_the_bases(plain: Path, tmp_path: Path) -> None:
+    model = learnt(plain, "frozen", tmp_path / "model", head="flatten-2fc:first=4,second=3")
+    split(model, plain, tmp_path / "adapter")
+    assert set(read_adapter(tmp_path / "adapter").dropped) == {"head.2.weight", "head.2.bias"}
+    join(tmp_path / "adapter", plain, tmp_path / "joined")
+    assert same(tmp_path / "joined", model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_model_stored_in_another_precision_than_its_base(dtype: torch.dtype, plain: Path, tmp_path: Path) -> None:
+    model = learnt(plain, "drs", tmp_path / "model", dtype=dtype)
+    split(model, plain, tmp_path / "adapter")
+    assert read_adapter(tmp_path / "adapter").dtype == {torch.float16: "F16", torch.float64: "F64"}[dtype]
+    join(tmp_path / "adapter", plain, tmp_path / "joined")
+    assert same(tmp_path / "joined", model)
+
+
+def test_with_little_in_common_there_is_no_adapter(plain: Path, tmp_path: Path) -> None:
+    model = learnt(plain, "full", tmp_path / "model")  # only batch norm's statistics are still the base's
+    with pytest.raises(UsageError, match="little in common") as caught:
+        split(model, plain, tmp_path / "adapter")
+    assert "frozen, drs, last-blocks" in str(caught.value)
+    assert not (tmp_path / "adapter").exists()
+
+
+# ---------------------------------------------------------------- joining
+
+
+@pytest.fixture
+def pair(plain: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """(adapter, base, where the model goes)."""
+    base = tmp_path / "base"
+    for name in ("model.safetensors", "config.json"):
+        base.mkdir(exist_ok=True)
+        shutil.copy(plain / name, base)
+    split(learnt(base, "drs", tmp_path / "model"), base, tmp_path / "adapter")
+    return tmp_path / "adapter", base, tmp_path / "made" / "joined"
+
+
+def test_it_is_made_once_and_stays(pair: tuple[Path, Path, Path]) -> None:
+    join(*pair)
+    before = (pair[2] / "model.safetensors").stat()
+    shutil.rmtree(pair[1])
+    join(*pair)
+    assert (pair[2] / "model.safetensors").stat() == before, (
+        "neither read nor written again, and the base is not needed"
+    )
+    assert [path.name for path in pair[2].parent.iterdir()] == ["joined"]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["weights", "config", "card", "card gone", "config gone", "emptied"])
+def test_what_is_not_right_is_made_again(how: str, pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    join(*pair)
+    made = pair[2]
+    damage: dict[str, Callable[[], object]] = {
+        "weights": lambda: flip(made / "model.safetensors"),
+        "config": lambda: (made / "config.json").write_text(
+            (made / "config.json").read_text().replace("benign", "cancer")
+        ),
+        "card": lambda: (made / "README.md").write_text("safe for patients"),
+        "card gone": lambda: (made / "README.md").unlink(),
+        "config gone": lambda: (made / "config.json").unlink(),
+        "emptied": lambda: [path.unlink() for path in made.iterdir()],
+    }
+    damage[how]()
+    join(*pair)
+    assert same(made, tmp_path / "model")
+
+
+def test_a_new_card_with_the_same_weights_is_not_missed(pair: tuple[Path, Path, Path]) -> None:
+    join(*pair)
+    (pair[0] / "README.md").write_text("version 2")
+    join(*pair)
+    assert (pair[2] / "README.md").read_text() == "version 2"
+
+
+def test_many_at_once(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    failed: list[MammozooError] = []
+
+    def one() -> None:
+        try:
+            join(*pair)
+        except MammozooError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert same(pair[2], tmp_path / "model")
+    assert [path.name for path in pair[2].parent.iterdir()] == ["joined"]
+
+
+def edit(folder: Path, **changes: object) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    content["adapter"] |= changes
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+WRONG: dict[str, tuple[Callable[[Path, Path], object], type[MammozooError], str]] = {
+    "another base": (lambda a, b: flip(b / "model.safetensors"), NotVerifiedError, "not the base that the adapter was made for"),
+    "no base": (lambda a, b: (b / "model.safetensors").unlink(), NotFoundError, "needs its base"),
+    "a bit of it": (lambda a, b: flip(a / "adapter.safetensors"), NotVerifiedError, "do not make the model"),
+    "a tensor more": (
+        lambda a, b: write_tensors(
+            a / "adapter.safetensors", read_tensors(a / "adapter.safetensors") | {"../../x": torch.zeros(1)}
+        ),
+        NotVerifiedError, "do not make the model",
+    ),
+    "no tensors": (lambda a, b: (a / "adapter.safetensors").unlink(), NotFoundError, "no weights file"),
+    "a pickle": (lambda a, b: torch.save({}, a / "adapter.safetensors"), NotVerifiedError, "not a sound safetensors file"),
+    "another result": (lambda a, b: edit(a, full_sha256="0" * 64), NotVerifiedError, "do not make the model"),
+    "other names": (lambda a, b: edit(a, renamed={"backbone": "elsewhere"}), NotVerifiedError, "do not make the model"),
+    "a rounding": (lambda a, b: edit(a, dtype="F16"), NotVerifiedError, "do not make the model"),
+    "a strange type": (lambda a, b: edit(a, dtype="F8"), IncompatibleError, "adapter.dtype"),
+    "no hash": (lambda a, b: edit(a, full_sha256="latest"), IncompatibleError, "adapter.full_sha256"),
+    "more fields": (lambda a, b: edit(a, url="http://elsewhere"), IncompatibleError, "adapter.url"),
+    "no section": (lambda a, b: (a / "config.json").write_text('{"mammozoo": {}}'), NotFoundError, "no adapter's"),
+    "no JSON": (lambda a, b: (a / "config.json").write_text("{"), IncompatibleError, "not a mammozoo config"),
+    "nested": (lambda a, b: (a / "config.json").write_text("[" * 100_000), IncompatibleError, "not a mammozoo config"),
+    "no config": (lambda a, b: (a / "config.json").unlink(), NotFoundError, "no config.json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_does_not_belong_together_makes_nothing(what: str, pair: tuple[Path, Path, Path]) -> None:
+    damage, kind, words = WRONG[what]
+    damage(pair[0], pair[1])
+    with pytest.raises(kind, match=words):
+        join(*pair)
+    assert not pair[2].exists()
+
+
+def test_an_adapter_alone_is_no_model(pair: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(NotFoundError, match=r"holds an adapter.*--model learnt") as caught:
+        load_model(pair[0])
+    assert caught.value.exit_code == 3

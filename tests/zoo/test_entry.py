@@ -1,0 +1,100 @@
+"""`zoo.yaml` as it is read: strict YAML, strict fields, and the line of what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mammozoo.errors import RegistryError
+from mammozoo.zoo.entry import Entry, FolderSource, HubSource, PackageSource, read_zoo
+
+HASH, COMMIT = "0" * 64, "a" * 40
+SMALL: dict[str, Any] = {
+    "name": "one", "version": "1.0", "summary": "s", "source": {"path": "models/one"},
+    "files": {"config.json": {"sha256": HASH, "size": 1}, "model.safetensors": {"sha256": HASH, "size": 41}},
+    "license": "apache-2.0", "data_terms": "none", "intended_use": "research only",
+}  # fmt: skip
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(text)
+    with pytest.raises(RegistryError) as caught:
+        read_zoo(path)
+    assert caught.value.exit_code == 8 and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def changed(**fields: Any) -> str:
+    return yaml.safe_dump({"schema": 1, "models": [SMALL | fields]}, sort_keys=False)
+
+
+def test_a_small_entry_is_enough() -> None:
+    entry = Entry.model_validate(SMALL)
+    assert entry.size == 42
+    assert (entry.classes, entry.base, entry.signer, entry.withdrawn) == ((), None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ({"package": "p", "path": "x"}, PackageSource),
+        ({"hub": "lab/m.o-d_el", "revision": COMMIT}, HubSource),
+        ({"path": "x"}, FolderSource),
+    ],
+)
+def test_three_kinds_of_source(source: dict[str, str], kind: type) -> None:
+    assert isinstance(Entry.model_validate(SMALL | {"source": source}).source, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("schema: 1\nmodels: []\nmodels: []\n", "line 3: the key 'models' twice"),
+        ("schema: 1\na: &a [x]\nmodels: *a\n", "line 3: an alias"),
+        ("schema: 1\nmodels:\n  - {<<: {name: x}}\n", "line 3: a merge key"),
+        ("schema: 1\nmodels: [\n", "line 3"),
+        ("schema: 1\nmodels: !!python/name:os.system\n", "line 2"),
+        ("a: &a [l]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2: an alias"),
+        ("[" * 5000, "nested too deeply"),
+        ("schema: 7\nmodels: []\n", "schema 7; this mammozoo reads 1"),
+        ("#" * (5 * 2**20), "longer than 4 MiB"),
+    ],
+)
+def test_yaml_that_is_not_plain(tmp_path: Path, text: str, words: str) -> None:
+    assert words in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"version": 1.0}, "line 4: models.0.version"),
+        ({"version": "../1"}, "line 4: models.0.version"),
+        ({"source": {"hub": "lab/model", "revision": "main"}}, "models.0.source.hub.revision"),
+        ({"source": {"hub": "lab/../x", "revision": COMMIT}}, "models.0.source.hub.hub"),
+        ({"source": {"hub": "lab/model", "revision": COMMIT, "path": "x"}}, "models.0.source.hub.path"),
+        ({"files": SMALL["files"] | {"../x.safetensors": {"sha256": HASH, "size": 1}}}, "../x.safetensors"),
+        ({"files": SMALL["files"] | {"pytorch_model.bin": {"sha256": HASH, "size": 1}}}, "pytorch_model.bin"),
+        ({"files": SMALL["files"] | {"modeling.py": {"sha256": HASH, "size": 1}}}, "modeling.py"),
+        ({"files": {"config.json": SMALL["files"]["config.json"]}}, "model.safetensors is missing"),
+        ({"base": {"name": "b", "sha256": HASH}, "full_sha256": HASH}, "adapter.safetensors is missing"),
+        ({"full_sha256": HASH}, "belong together"),
+        ({"requires": "new ones"}, "no range of versions"),
+        ({"evaluation": [{"dataset": "d", "n": 3, "scores": {"auc": {"value": float("nan")}}}]}, "scores.auc.value"),
+        ({"signer": {"public_key": "mine"}}, "models.0.signer.public_key"),
+    ],
+)
+def test_fields_that_are_refused(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    message = refused(tmp_path, changed(**fields))
+    assert words in message and "line " in message
+
+
+def test_the_line_is_that_of_the_value(tmp_path: Path) -> None:
+    text = changed()
+    line = 1 + text.splitlines().index("      size: 41")
+    assert f"line {line}: models.0.files.model.safetensors.size" in refused(
+        tmp_path, text.replace("size: 41", "size: -1")
+    )

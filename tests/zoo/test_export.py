@@ -1,0 +1,166 @@
+"""A directory zoo: made, carried, read without a network, and not believed once something in it was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mammozoo.errors import (
+    AccessError,
+    ConflictError,
+    IncompatibleError,
+    NotFoundError,
+    NotVerifiedError,
+    RegistryError,
+)
+from mammozoo.files import sha256
+from mammozoo.zoo.entry import Base, FolderSource, read_zoo
+from mammozoo.zoo.export import _dump, export
+from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+FULL, ADAPTER = "busi-resnet9", "busi-resnet9-drs"
+
+
+@pytest.fixture
+def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory zoo with an adapter and its base, in force."""
+    folder = tmp_path / "stick"
+    export(with_bases(listed(ADAPTER)), folder)
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(folder))
+    return folder
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A server that takes every connection and never answers; it counts them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_what_is_in_it(carried: Path) -> None:
+    files = {path.relative_to(carried).as_posix() for path in carried.rglob("*") if path.is_file()}
+    assert {"zoo.yaml", "SHA256SUMS", f"models/{ADAPTER}/1.0.0/adapter.safetensors"} <= files
+    sums = dict(reversed(line.split("  ")) for line in (carried / "SHA256SUMS").read_text().splitlines())  # type: ignore[misc]
+    assert set(sums) == files - {"SHA256SUMS"}, "every file, and none that is not there"
+    assert all(sha256(carried / name) == digest for name, digest in sums.items())
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=carried, check=True)
+    assert catalogue()[FULL].zoo == carried / "zoo.yaml", "read from the stick, though the package has it too"
+    assert find_model(FULL).is_relative_to(carried)
+    entry = catalogue()[ADAPTER].entry
+    assert sha256(find_model(ADAPTER) / "model.safetensors") == entry.full_sha256
+
+
+def test_without_a_network(mammozoo: Command, carried: Path, silent: str) -> None:
+    environment = {"HF_ENDPOINT": silent, "HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1"}
+    told = json.loads(mammozoo("zoo", "info", ADAPTER, "--json", **environment).stdout)
+    assert told["folder"].startswith(str(carried)) and told["state"] == "folder"
+    answer = mammozoo("predict", "--example", "--model", ADAPTER, "--json", **environment)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["model"]["sha256"] == told["full_sha256"]
+    verified = mammozoo("zoo", "verify", "--json", **environment)
+    assert {m["state"] for m in json.loads(verified.stdout)["models"]} == {"right"}
+
+
+def test_by_the_command_line(mammozoo: Command, tmp_path: Path) -> None:
+    answer = mammozoo("zoo", "export", ADAPTER, "--to", "stick")
+    assert answer.returncode == 0 and f"'{FULL}' must be there too (--with-base)" in answer.stderr
+    assert [e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models] == [ADAPTER]
+    answer = mammozoo("zoo", "export", ADAPTER, "--to", "stick", "--with-base")
+    assert answer.returncode == 0 and answer.stdout.strip() == "stick" and "must be there" not in answer.stderr
+    assert {e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models} == {ADAPTER, FULL}
+
+
+def test_exporting_again_changes_nothing(carried: Path) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in carried.glob("models/*/*/*")}
+    export([listed(FULL)], carried)
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+    assert set(catalogue()) >= {FULL, ADAPTER}
+
+
+def test_a_file_that_was_changed(carried: Path, mammozoo: Command) -> None:
+    weights = carried / "models" / FULL / "1.0.1" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    for name in (FULL, ADAPTER):
+        with pytest.raises(NotVerifiedError, match="Copy the zoo again"):
+            find_model(name)
+    answer = mammozoo("zoo", "verify", "--json")
+    assert answer.returncode == 6
+    assert {m["name"]: m["state"] for m in json.loads(answer.stdout)["models"]} == {FULL: "wrong", ADAPTER: "right"}
+    with pytest.raises(NotVerifiedError):
+        export([listed(FULL)], carried.parent / "other")
+    assert not (carried.parent / "other" / "zoo.yaml").exists()
+
+
+def test_a_link_that_leads_out(carried: Path, tmp_path: Path) -> None:
+    weights = carried / "models" / FULL / "1.0.1" / "model.safetensors"
+    shutil.move(weights, tmp_path / "elsewhere")
+    weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotVerifiedError, match="a link that leads out of its zoo"):
+        find_model(FULL)
+
+
+def rewrite(zoo: Path, name: str, **fields: Any) -> None:
+    """Change an entry of a directory zoo."""
+    content = read_zoo(zoo / "zoo.yaml")
+    models = tuple(e.model_copy(update=fields) if e.name == name else e for e in content.models)
+    (zoo / "zoo.yaml").write_text(_dump(content.model_copy(update={"models": models})))
+
+
+def test_a_folder_outside(carried: Path) -> None:
+    rewrite(carried, FULL, source=FolderSource(path="../elsewhere"))
+    with pytest.raises(RegistryError, match="leads out of its zoo"):
+        find_model(FULL)
+
+
+def test_another_base(carried: Path) -> None:
+    rewrite(carried, ADAPTER, base=Base(name=FULL, sha256="0" * 64))
+    with pytest.raises(IncompatibleError, match="with other weights"):
+        find_model(ADAPTER)
+    rewrite(carried, ADAPTER, base=Base(name="nobody", sha256="0" * 64))
+    with pytest.raises(NotFoundError, match="'nobody', which no zoo has"):
+        find_model(ADAPTER)
+
+
+def test_an_adapter_of_itself(carried: Path) -> None:
+    full = catalogue()[ADAPTER].entry.full_sha256
+    assert full
+    rewrite(carried, ADAPTER, base=Base(name=ADAPTER, sha256=full))
+    with pytest.raises(RegistryError, match="an adapter of itself"):
+        find_model(ADAPTER)
+
+
+def test_another_model_of_that_name(carried: Path) -> None:
+    files = dict(catalogue()[FULL].entry.files)
+    files["README.md"] = files["config.json"]
+    rewrite(carried, FULL, files=files)
+    with pytest.raises(ConflictError, match="their files differ"):
+        catalogue()
+    with pytest.raises(ConflictError, match="has another model"):
+        environment = pytest.MonkeyPatch()
+        with environment.context() as without:
+            without.delenv("MAMMOZOO_ZOO")
+            export([listed(FULL)], carried)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(AccessError, match="Cannot write"):
+        export([listed(FULL)], tmp_path / "file" / "stick")
+
+
+def test_a_folder_without_a_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"MAMMOZOO_ZOO names .* no zoo\.yaml"):
+        catalogue()

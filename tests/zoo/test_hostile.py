@@ -1,0 +1,288 @@
+"""Files from strangers: whatever a model's folder or a zoo says, it is data, and nothing is built, run or read outside of it.
+
+Hostile safetensors files are in tests/models/test_weights.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mammozoo.errors import IncompatibleError, MammozooError, NotFoundError, NotVerifiedError, RegistryError
+from mammozoo.models.build import load_model
+from mammozoo.models.config import read_config
+from mammozoo.models.weights import read_tensors, write_tensors
+from mammozoo.training.run import Run
+from mammozoo.zoo.entry import read_zoo
+
+Change = Callable[[dict[str, Any]], object]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def model(tiny_run: Run, tmp_path: Path) -> Path:
+    """A model that may be spoilt."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "README.md"):
+        shutil.copy(tiny_run.path / name, folder)
+    return folder
+
+
+def spoil(folder: Path, change: Change) -> None:
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    change(content["mammozoo"])
+    (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+# ---------------------------------------------------------------- config.json
+
+#: What somebody writes who hopes that a name is imported, opened or run.
+NAMES = [
+    "os.system", "os:system", "torch.hub.load", "builtins.eval", "__import__('os')", "../../etc/passwd", "/etc/passwd",
+    "hf-hub:someone/model", "https://example.org/model.py", "file:/tmp/x.pt", "timm.create_model", "{0.__class__}", "", "a\nb",
+    "test_resnet:pretrained=true", "test_resnet:checkpoint_path=/tmp/x.pth", "resnet9:width=1e400", "resnet9:width=-1",
+    "resnet9:width=x", "test_resnet+os.system",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["backbone", "strategy", "head"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_only_looked_up(field: str, name: str, model: Path) -> None:
+    spoil(model, lambda config: config.update({field: name}))
+    with pytest.raises(IncompatibleError) as caught:
+        load_model(model)
+    assert caught.value.exit_code == 7 and "\n" not in str(caught.value).replace("a\nb", "")
+
+
+@pytest.mark.parametrize("field", ["backbone", "strategy", "head"])
+def test_what_a_plugin_would_bring_is_said(field: str, model: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config[field] = "their-own"
+        config["plugins"] = {"mammozoo": "0.1.0", "mammozoo-of-theirs": "2.1"}
+
+    spoil(model, change)
+    with pytest.raises(IncompatibleError, match=r"mammozoo-of-theirs 2\.1 \(not installed\).*'their-own'") as caught:
+        load_model(model)
+    assert "mammozoo 0.1.0" not in str(caught.value), "that one is here"
+
+
+CONFIGS: dict[str, Change] = {
+    "a target to instantiate": lambda c: c.update({"_target_": "os.system"}),
+    "a map of classes": lambda c: c.update({"auto_map": {"AutoModel": "modeling.Model"}}),
+    "trust": lambda c: c.update(trust_remote_code=True),
+    "a number as name": lambda c: c.update(backbone=7),
+    "a list as name": lambda c: c.update(strategy=["drs"]),
+    "one class": lambda c: c.update(classes=["benign"]),
+    "no classes": lambda c: c.update(classes=[]),
+    "classes of numbers": lambda c: c.update(classes=[0, 1]),
+    "a threshold above 1": lambda c: c["thresholds"].update(half={"value": 2, "chosen_on": "nothing"}),
+    "a threshold that is no number": lambda c: c["thresholds"].update(half={"value": float("nan"), "chosen_on": "nothing"}),
+    "an infinite temperature": lambda c: c.update(calibration={"temperature": float("inf"), "chosen_on": "validation"}),
+    "a temperature of zero": lambda c: c.update(calibration={"temperature": 0, "chosen_on": "validation"}),
+    "scores that are no numbers": lambda c: c.update(scores={"auc": {"value": float("nan")}}),
+    "hashes that are none": lambda c: c["training"].update(seen=["../../x"]),
+    "a newer schema": lambda c: c.update(schema_version=2),
+    "an input of no pixels": lambda c: c["input"].update(size=[0, 64]),
+    "an input of less than that": lambda c: c["input"].update(size=[-64, -64]),
+    "an input of a terabyte": lambda c: c["input"].update(size=[10**6, 10**6]),
+    "an input of many channels": lambda c: c["input"].update(channels=10**9),
+    "an input of text": lambda c: c["input"].update(size="64"),
+    "a network of a terabyte": lambda c: c.update(backbone="resnet9:width=100000"),
+    "a head of a terabyte": lambda c: c.update(head="gap-fc:hidden=10000000000"),
+    "another network": lambda c: c.update(backbone="resnet9:width=8", strategy="frozen"),
+    "another head": lambda c: c.update(head="gap-fc:hidden=8"),
+    "more classes than the head has": lambda c: c.update(classes=["a", "b", "c"]),
+    "a hundred thousand classes": lambda c: c.update(classes=[str(i) for i in range(100_000)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_a_hostile_config_is_refused_and_costs_nothing(what: str, model: Path) -> None:
+    spoil(model, CONFIGS[what])
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(IncompatibleError) as caught:
+        load_model(model)
+    assert caught.value.exit_code == 7
+    assert time.perf_counter() - start < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kilobytes"
+
+
+TEXTS = {
+    "nothing": "", "no JSON": "{", "a list": "[]", "a text": '"x"', "a number": "7", "null": "null", "no section": "{}",
+    "a section of text": '{"mammozoo": "x"}', "NaN": '{"mammozoo": NaN}', "1e999": '{"mammozoo": 1e999}',
+    "nested deeply": '{"mammozoo": ' + "[" * 100_000, "an endless number": '{"mammozoo": ' + "9" * 5000 + "}",
+    "a pickle": "cos\nsystem\n(S'id'\ntR.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_what_is_no_config(what: str, model: Path) -> None:
+    (model / "config.json").write_text(TEXTS[what])
+    with pytest.raises(IncompatibleError, match="not a"):
+        read_config(model)
+
+
+def test_a_config_of_gigabytes_is_not_read(model: Path) -> None:
+    with (model / "config.json").open("r+b") as handle:
+        handle.truncate(8 * 2**30)  # sparse: it takes no room on the disk
+    with pytest.raises(IncompatibleError, match="longer than 32 MiB"):
+        read_config(model)
+
+
+# ---------------------------------------------------------------- weights of another shape
+
+Tensors = dict[str, torch.Tensor]
+WEIGHTS: dict[str, tuple[Callable[[Tensors], object], type[MammozooError], str]] = {
+    "one more": (lambda t: t.update(extra=torch.zeros(1)), IncompatibleError, "unknown extra"),
+    "a name that is a path": (lambda t: t.update({"../../x": torch.zeros(1)}), IncompatibleError, r"unknown \.\./\.\./x"),
+    "one less": (lambda t: t.pop("head.2.weight"), IncompatibleError, r"missing head\.2\.weight"),
+    "another shape": (lambda t: t.update({"head.2.bias": torch.zeros(7)}), IncompatibleError, r"head\.2\.bias is \(7,\)"),
+    "none at all": (lambda t: t.clear(), IncompatibleError, "missing"),
+    "NaN": (lambda t: t["head.2.bias"].fill_(float("nan")), NotVerifiedError, r"not finite, in head\.2\.bias"),
+    "infinity": (lambda t: t["head.2.weight"].view(-1)[0].fill_(float("-inf")), NotVerifiedError, "not finite"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WEIGHTS)
+def test_weights_are_exactly_those_of_our_own_network(what: str, model: Path) -> None:
+    change, kind, words = WEIGHTS[what]
+    tensors = {name: tensor.clone() for name, tensor in read_tensors(model / "model.safetensors").items()}
+    change(tensors)
+    write_tensors(model / "model.safetensors", tensors)
+    with pytest.raises(kind, match=words):
+        load_model(model)
+
+
+def test_a_pickle_is_no_fallback(model: Path) -> None:
+    tensors = read_tensors(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    for name in ("pytorch_model.bin", "model.pt", "model.pth"):
+        torch.save(tensors, model / name)
+    with pytest.raises(NotFoundError, match=r"model\.safetensors"):
+        load_model(model)
+
+
+# ---------------------------------------------------------------- zoo.yaml
+
+HASH = "0" * 64
+ENTRY = f"""
+  - name: x
+    version: "1"
+    summary: s
+    source: {{path: models/x}}
+    files: {{config.json: {{sha256: "{HASH}", size: 1}}, model.safetensors: {{sha256: "{HASH}", size: 1}}}}
+    license: apache-2.0
+    data_terms: t
+    intended_use: research only
+"""
+ZOO = f"schema: 1\nmodels:{ENTRY}"
+ZOOS = {
+    "a bomb of aliases": (
+        "a: &a [1,1,1,1,1,1,1,1,1]\n"
+        + "".join(f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True))
+        + ZOO
+    ),
+    "an alias": ZOO.replace("license: apache-2.0", "license: &l apache-2.0").replace("data_terms: t", "data_terms: *l"),
+    "a key twice": ZOO.replace("    version", "    name: y\n    version"),
+    "a file twice": ZOO.replace(
+        "model.safetensors: {", f'config.json: {{sha256: "{HASH}", size: 2}}, model.safetensors: {{'
+    ),
+    "the models twice": ZOO + "models: []\n",
+    "a merge": ZOO.replace("    license", "    <<: {version: '2'}\n    license"),
+    "an object of Python": ZOO.replace("summary: s", "summary: !!python/object/apply:os.system [id]"),
+    "a name of Python": ZOO.replace("summary: s", "summary: !!python/name:os.system"),
+    "a pickle among the files": ZOO.replace("model.safetensors:", "pytorch_model.bin:"),
+    "code among the files": ZOO.replace("config.json:", "modeling.py:"),
+    "a file above": ZOO.replace("config.json:", "../config.json:"),
+    "a file elsewhere": ZOO.replace("config.json:", "/etc/config.json:"),
+    "a short hash": ZOO.replace(HASH, HASH[1:]),
+    "a hash that is a number": ZOO.replace(f'"{HASH}"', "0"),
+    "no hash": ZOO.replace(f'sha256: "{HASH}", ', ""),
+    "a negative size": ZOO.replace("size: 1", "size: -1"),
+    "a version that is a number": ZOO.replace('version: "1"', "version: 1.0"),
+    "a name that leads out": ZOO.replace("name: x", "name: ../x"),
+    "a branch for a commit": ZOO.replace("{path: models/x}", "{hub: a/b, revision: main}"),
+    "a tag for a commit": ZOO.replace("{path: models/x}", "{hub: a/b, revision: v1.0}"),
+    "a repository that is an address": ZOO.replace(
+        "{path: models/x}", f'{{hub: "https://x/y", revision: "{"0" * 40}"}}'
+    ),
+    "an address": ZOO.replace("{path: models/x}", "{url: https://example.org/x}"),
+    "a package of dots": ZOO.replace("{path: models/x}", "{package: os.path, path: x}"),
+    "another field": ZOO.replace("license:", "trust_remote_code: true\n    license:"),
+    "a newer schema": ZOO.replace("schema: 1", "schema: 2"),
+    "a base without a result": ZOO + f'    base: {{name: y, sha256: "{HASH}"}}\n',
+    "nested deeply": "[" * 100_000,
+    "not text": b"\xff\xfe\x00\x01".decode("latin-1"),
+}
+
+
+def test_the_zoo_that_the_others_spoil_is_sound(tmp_path: Path) -> None:
+    (tmp_path / "zoo.yaml").write_text(ZOO)
+    assert read_zoo(tmp_path / "zoo.yaml").models[0].name == "x"
+
+
+@pytest.mark.parametrize("what", ZOOS)
+def test_a_hostile_zoo_is_refused(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(ZOOS[what], encoding="latin-1")
+    assert ZOOS[what] != ZOO
+    start = time.perf_counter()
+    with pytest.raises(RegistryError, match=re.escape(str(path))) as caught:
+        read_zoo(path)
+    assert caught.value.exit_code == 8
+    assert time.perf_counter() - start < 10
+
+
+# ---------------------------------------------------------------- our own code
+
+UNSAFE = {
+    "pickle": r"\b(?:c?[pP]ickle|dill|cloudpickle|shelve|marshal)\.loads?\(|^\s*(?:import|from) (?:pickle|dill|shelve|marshal)\b",
+    "torch.load": r"torch\.load\((?!.*weights_only=True)",
+    "joblib.load": r"joblib\.load\(",
+    "numpy.load": r"np\.load\((?!.*allow_pickle=False)",
+    "yaml.load": r"yaml\.(?:unsafe_|full_)?load(?:_all)?\(",
+    "eval": r"(?<![\w.])(?:eval|exec)\(",
+    "trust_remote_code": r"trust_remote_code|torch\.hub\.load\(",
+}
+
+
+@pytest.mark.parametrize("what", UNSAFE)
+def test_nothing_of_ours_unpickles_or_runs_what_it_reads(what: str) -> None:
+    files = [path for folder in ("src", "plugins") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 100
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(UNSAFE[what], line)
+    ]
+    assert not found
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    for what, line in {
+        "pickle": "import pickle", "torch.load": "torch.load(path)", "numpy.load": "np.load(path)", "eval": "x = eval(text)",
+        "yaml.load": "yaml.load(text)", "joblib.load": "joblib.load(path)",
+    }.items():  # fmt: skip
+        assert re.search(UNSAFE[what], line)
+    assert not re.search(UNSAFE["torch.load"], "torch.load(path, weights_only=True)")
+    assert not re.search(UNSAFE["eval"], "model.eval()")
+
+
+def test_packaged_models_hold_no_path_of_the_machine_that_made_them() -> None:
+    texts = [path for path in (ROOT / "plugins").glob("*/models/**/*") if path.suffix in (".json", ".md")]
+    assert texts
+    for path in texts:
+        assert not re.search(r"(?<![\w./])/(?:home|root|tmp|work|mnt|Users|data)/", path.read_text(encoding="utf-8")), (
+            path
+        )

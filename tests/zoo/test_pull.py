@@ -1,0 +1,226 @@
+"""Pulling with the real client from a Hub on this machine: what is asked, what is kept, and every way in which it fails."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from far import CONTENT, Far
+from hub_server import Hub
+
+from conftest import Zoo
+
+
+@pytest.fixture
+def far(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
+    made = Far(hub, tmp_path / "zoo")
+    made.publish()
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(made.folder))
+    return made
+
+
+def refused(answer: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    messages = [line for line in answer.stderr.splitlines() if line.startswith("mammozoo: ")]
+    assert (answer.returncode, len(messages)) == (code, 1), answer.stderr
+    assert "Traceback" not in answer.stderr and answer.stdout == ""
+    for word in words:
+        assert word in messages[0]
+
+
+def test_pull_then_nothing_more(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    answer = with_hub("zoo", "pull", "far", user="alice")
+    folder = far.snapshot(tmp_path / "hf")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == str(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT, "listed files, and no other"
+    assert far.hub.asked("^api .*revision") and all(request.token for request in far.hub.asked("^api .*revision"))
+    assert far.hub.asked("^cdn") and not any(request.token for request in far.hub.asked("^cdn"))
+    assert not far.hub.asked("bin|modeling|agent-harnesses")
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+    far.hub.requests.clear()
+    assert with_hub("zoo", "pull", "far").stdout == answer.stdout
+    assert far.hub.requests == [], "what is there is not asked for"
+    assert "right" in with_hub("zoo", "verify", "far", "--remote").stdout
+    assert len(far.hub.requests) == 1
+    assert "pulled" in with_hub("zoo", "list").stdout
+
+
+def test_a_reference_without_a_zoo(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    reference = f"hub:lab/far@{far.commit}"
+    answer = with_hub("zoo", "pull", reference)
+    assert answer.returncode == 0 and "No zoo entry vouches" in answer.stderr
+    assert {path.name for path in far.snapshot(tmp_path / "hf").iterdir()} == set(CONTENT)
+    far.hub.requests.clear()
+    assert with_hub("zoo", "pull", reference, HF_HUB_OFFLINE="1").returncode == 0
+    assert far.hub.requests == []
+    (far.snapshot(tmp_path / "hf") / "config.json").write_bytes(b'{"mammozoo": 1}')
+    refused(with_hub("zoo", "pull", reference, HF_HUB_OFFLINE="1"), 6, "damaged")
+    assert with_hub("zoo", "pull", reference).returncode == 0
+    refused(with_hub("zoo", "pull", "hub:lab/far@main"), 2, "full id", "40 hexadecimal digits")
+    refused(with_hub("zoo", "pull", f"hub:lab/other@{far.commit}"), 4, "no public model 'lab/other'")
+
+
+def test_damaged_once_then_right(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    far.hub.fault("GET /blob/", "corrupt", times=1)
+    answer = with_hub("zoo", "pull", "far")
+    assert answer.returncode == 0 and "arrived damaged" in answer.stderr
+    assert (far.snapshot(tmp_path / "hf") / "model.safetensors").read_bytes() == CONTENT["model.safetensors"]
+
+
+@pytest.mark.parametrize("kind", ["stall", "drop"])
+def test_an_interruption_is_got_over(far: Far, with_hub: Zoo, tmp_path: Path, kind: Literal["stall", "drop"]) -> None:
+    far.hub.fault("GET /blob/", kind, 10**6, times=1)
+    assert with_hub("zoo", "pull", "far", HF_HUB_DOWNLOAD_TIMEOUT="1").returncode == 0
+    assert (far.snapshot(tmp_path / "hf") / "model.safetensors").read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_damaged_twice(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    far.hub.fault("GET /blob/", "corrupt")
+    refused(with_hub("zoo", "pull", "far"), 6, "damaged twice", "Nothing of it was kept")
+    assert not list((tmp_path / "hf").rglob("model.safetensors"))
+    assert len(far.hub.asked("^cdn GET")) == 2
+    far.hub.heal()
+    assert with_hub("zoo", "pull", "far").returncode == 0
+
+
+def test_bit_rot_in_the_cache(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    assert with_hub("zoo", "pull", "far").returncode == 0
+    weights = far.snapshot(tmp_path / "hf") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    refused(with_hub("zoo", "pull", "far", HF_HUB_OFFLINE="1"), 6, "HF_HUB_OFFLINE is set")
+    assert "mammozoo zoo pull far" in with_hub("zoo", "verify", "far").stderr
+    assert with_hub("zoo", "pull", "far").returncode == 0
+    assert weights.read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_nothing_is_downloaded_unasked(far: Far, with_hub: Zoo) -> None:
+    refused(with_hub("predict", "--example", "--model", "far"), 3, "mammozoo zoo pull far")
+    assert far.hub.requests == []
+
+
+Fault = tuple[str, str, Any]
+#: What the Hub does, as whom it is asked, the exit code, and words of the message.
+FAILURES: dict[str, tuple[list[Fault], dict[str, str | None], int, tuple[str, ...]]] = {
+    "never answers": ([(".", "silent", None)], {}, 5, ("nothing within 5 seconds", "HF_HUB_OFFLINE=1")),
+    "never answers about the file": ([("HEAD .*/resolve/", "silent", None)], {}, 5, ("nothing within 5 seconds",)),
+    "503": ([("/api/models/", "status", 503)], {}, 5, ("it answered 503",)),
+    "429": ([("/api/models/", "status", 429)], {}, 5, ("it answered 429",)),
+    "500 on the weights": ([("GET /blob/", "status", 500)], {}, 5, ("'model.safetensors' of 'lab/far'", "500")),
+    "403": ([("/api/models/", "status", 403)], {}, 4, ("403",)),
+    "a token that is none": ([], {"HF_TOKEN": "hf_nobodys"}, 4, ("HF_TOKEN", "401", "public models need none")),
+    "a proxy that eats headers": ([("HEAD .*/resolve/", "strip", "X-Repo-Commit")], {}, 5, ("did not give",)),
+    "dropped for ever": ([("GET /blob/", "drop", 1000)], {}, 5, ("'model.safetensors' of 'lab/far'",)),
+    "offline": ([], {"HF_HUB_OFFLINE": "1"}, 5, ("HF_HUB_OFFLINE is set", "zoo export", "MAMMOZOO_ZOO")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failures(far: Far, with_hub: Zoo, tmp_path: Path, case: str) -> None:
+    faults, more, code, words = FAILURES[case]
+    for pattern, kind, value in faults:
+        far.hub.fault(pattern, kind, value)  # type: ignore[arg-type]
+    started = time.monotonic()
+    refused(with_hub("zoo", "pull", "far", **more), code, *words)
+    assert time.monotonic() - started < 40
+    assert not (far.snapshot(tmp_path / "hf") / "model.safetensors").exists()
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize(
+    ("how", "user", "code", "words"),
+    [
+        ({"private": True}, None, 4, "If it is private, log in first"),
+        ({"private": True}, "bob", 3, "that your token may see"),
+        ({"gated": True}, None, 4, "asks for access first"),
+        ({"gated": True}, "bob", 4, "asks for access first"),
+    ],
+)
+def test_not_for_everybody(
+    far: Far, with_hub: Zoo, how: dict[str, bool], user: str | None, code: int, words: str
+) -> None:
+    far.publish(**how)
+    refused(with_hub("zoo", "pull", "far", user=user), code, words, "lab/far")
+
+
+def test_nobody_listens(far: Far, with_hub: Zoo) -> None:
+    far.hub.stop()
+    refused(with_hub("zoo", "pull", "far"), 5, far.hub.endpoint, "efused")
+
+
+def test_what_the_hub_has_is_another_thing(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    other = far.entry["files"] | {"model.safetensors": {"sha256": "0" * 64, "size": len(CONTENT["model.safetensors"])}}
+    far.write(files=other)
+    refused(with_hub("zoo", "pull", "far"), 6, "not the file that the zoo promises", "Nothing was downloaded")
+    assert not far.hub.asked("resolve|blob"), "seen before anything was downloaded"
+    far.write(files=far.entry["files"] | {"LICENSE": {"sha256": "0" * 64, "size": 1}})
+    refused(with_hub("zoo", "pull", "far"), 3, "no file 'LICENSE'")
+    far.write(source={"hub": "lab/far", "revision": "b" * 40})
+    refused(with_hub("zoo", "pull", "far"), 3, "has no commit", "rewritten")
+    far.write(withdrawn="it was trained on test images")
+    refused(with_hub("zoo", "pull", "far"), 3, "withdrawn: it was trained on test images")
+    far.write(requires=">=99")
+    refused(with_hub("zoo", "pull", "far"), 7, "needs mammozoo >=99")
+    refused(with_hub("zoo", "pull", "fra"), 3, "Did you mean 'far'?")
+
+
+# ---------------------------------------------------------------- two at once, a kill, a full disk
+
+
+def start(far: Far, home: Path, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mammozoo", "zoo", "pull", "far"], env=os.environ | far.hub.environment(home),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more,
+    )  # fmt: skip
+
+
+def test_two_at_once(far: Far, tmp_path: Path) -> None:
+    both = [start(far, tmp_path / "hf") for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert out.strip() == str(far.snapshot(tmp_path / "hf"))
+    assert {p.name: p.read_bytes() for p in far.snapshot(tmp_path / "hf").iterdir()} == CONTENT
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+
+def test_a_kill_in_the_middle(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    far.hub.fault("GET /blob/", "stall", times=1)
+    process = start(far, tmp_path / "hf")
+    for _ in range(200):
+        if list((tmp_path / "hf").rglob("*.incomplete")) and far.hub.asked("^cdn GET"):
+            break
+        time.sleep(0.1)
+    assert "0 left-over files" in with_hub("zoo", "clean").stderr, "a download that goes on is left alone"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (far.snapshot(tmp_path / "hf") / "model.safetensors").exists()
+    assert "not pulled" in with_hub("zoo", "list").stdout
+    assert "1 left-over files removed" in with_hub("zoo", "clean").stderr
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+    assert with_hub("zoo", "pull", "far").returncode == 0
+
+
+def test_a_full_disk(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    limit = 10**6  # bytes of a file: as a disk on which the weights do not fit
+    process = start(far, tmp_path / "hf", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "No space left" in err and "HF_HOME" in err and "Traceback" not in err
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+    assert with_hub("zoo", "pull", "far").returncode == 0
+
+
+def test_remove(far: Far, with_hub: Zoo, tmp_path: Path) -> None:
+    assert with_hub("zoo", "pull", "far").returncode == 0
+    assert "far: 2.05 MB freed" in with_hub("zoo", "rm", "far").stderr
+    assert not list((tmp_path / "hf" / "hub").rglob("blobs/*"))
+    assert "was not there" in with_hub("zoo", "rm", "far").stderr
+    refused(with_hub("zoo", "rm", "busi-resnet9"), 2, "comes with package mammozoo_resnet9")

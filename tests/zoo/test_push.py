@@ -1,0 +1,399 @@
+"""Publishing: one commit or none, read back, never over somebody else's, and nothing that is already there twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hub_server import Hub
+
+from mammozoo.errors import (
+    AccessError,
+    ConflictError,
+    MammozooError,
+    NotVerifiedError,
+    RefusedToPublishError,
+    UnreachableError,
+)
+from mammozoo.files import sha256
+from mammozoo.models.config import read_config
+from mammozoo.models.weights import read_tensors, write_tensors
+from mammozoo.training.run import Run
+from mammozoo.zoo import push as pushing
+from mammozoo.zoo.card import Publication
+from mammozoo.zoo.entry import read_zoo
+from mammozoo.zoo.listing import entry_text, write_entry
+from mammozoo.zoo.push import push
+from mammozoo.zoo.staging import Staged, stage
+
+ABOUT = Publication("tiny", "1.0.0", "Apache-2.0", "none: generated images", "lab/tiny")
+LogIn = Callable[..., Path]
+
+
+def staged(run: Path, out: Path, **changes: Any) -> Staged:
+    return stage(run, dataclasses.replace(ABOUT, **changes), out, allow_stamped=True)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Staged:
+    """What would be published of the small run; never changed."""
+    return staged(tiny_run.path, tmp_path_factory.mktemp("staged") / "model")
+
+
+@pytest.fixture
+def copy(tiny_run: Run, tmp_path: Path) -> Path:
+    """The small run, to be spoilt."""
+    return shutil.copytree(tiny_run.path, tmp_path / "copy")
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+# ---------------------------------------------------------------- what is published
+
+
+def test_what_is_published(model: Staged, tiny_run: Run, tmp_path: Path) -> None:
+    assert set(model.files) == {"README.md", "config.json", "model.safetensors"}
+    again = staged(tiny_run.path, tmp_path / "again")
+    assert {n: sha256(p) for n, p in again.files.items()} == {n: sha256(p) for n, p in model.files.items()}
+    published, trained = read_config(model.folder), read_config(tiny_run.path)
+    assert published == trained.model_copy(update={"name": "tiny"})
+    before, after = (read_tensors(folder / "model.safetensors") for folder in (tiny_run.path, model.folder))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run: Run) -> None:
+    entry = model.entry("a" * 40)
+    assert entry is not None
+    config = read_config(tiny_run.path)
+    (evaluation,) = entry.evaluation
+    assert evaluation.n == config.scores["auc"]["n"]
+    for name, score in evaluation.scores.items():
+        assert {"value": score.value, "low": score.low, "high": score.high, "n": evaluation.n} == config.scores[name]
+    assert "auc" in evaluation.scores and "beta" not in evaluation.scores, "β is of the validation images"
+    assert entry.training is not None and entry.training.split_sha256 == config.training.split_sha256
+    assert entry.stamps == config.stamps != ()
+    assert {n: (f.sha256, f.size) for n, f in entry.files.items()} == {
+        n: (sha256(p), p.stat().st_size) for n, p in model.files.items()
+    }
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
+    "no licence": (lambda run: None, {"license": ""}, "no licence"),
+    "no terms of the data": (lambda run: None, {"data_terms": ""}, "--data-terms"),
+    "no scores": (lambda run: edit(run / "config.json", lambda c: c["mammozoo"].update(scores={})), {}, "no scores"),
+    "no split": (
+        lambda run: edit(run / "config.json", lambda c: c["mammozoo"]["training"].update(split_sha256="")),
+        {},
+        "by which split",
+    ),
+    "better scores": (
+        lambda run: edit(run / "config.json", lambda c: c["mammozoo"]["scores"]["auc"].update(value=0.99)),
+        {},
+        "not those of its run",
+    ),
+    "a run that was stopped": (
+        lambda run: edit(run / "run.json", lambda c: c.update(status="interrupted")),
+        {},
+        "not complete (interrupted)",
+    ),
+    "the stamp taken off": (
+        lambda run: edit(run / "config.json", lambda c: c["mammozoo"].update(stamps=[])),
+        {},
+        "has the stamp 'synthetic data",
+    ),
+    "other weights": (lambda run: spoil(run, 0.5), {}, "not those that its run ended with"),
+    "a split that leaks": (lambda run: leak(run / "predictions.csv"), {}, "its split leaks (1 groups"),
+}
+
+
+def spoil(run: Path, value: float) -> None:
+    tensors = read_tensors(run / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].flatten()[0] = value
+    write_tensors(run / "model.safetensors", tensors)
+
+
+def leak(predictions: Path) -> None:
+    """Give a test image the group of a training image."""
+    head, *rows = [line.split(",") for line in predictions.read_text().splitlines()]
+    group, part = head.index("group"), head.index("part")
+    train = next(row for row in rows if row[part] == "train")
+    next(row for row in rows if row[part] == "test")[group] = train[group]
+    predictions.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n")
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_refused(copy: Path, tmp_path: Path, what: str) -> None:
+    change, about, words = REFUSALS[what]
+    change(copy)
+    with pytest.raises(RefusedToPublishError) as caught:
+        staged(copy, tmp_path / "out", **about)
+    assert words in str(caught.value) and caught.value.exit_code == 10
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(copy: Path, tmp_path: Path, value: float) -> None:
+    spoil(copy, value)
+    edit(copy / "run.json", lambda c: c["model"].update(sha256=sha256(copy / "model.safetensors")))
+    with pytest.raises(RefusedToPublishError, match="not finite"):
+        staged(copy, tmp_path / "out")
+
+
+def test_a_stamp_has_to_be_allowed(tiny_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RefusedToPublishError, match="--allow-stamped"):
+        stage(tiny_run.path, ABOUT, tmp_path / "out")
+
+
+def test_figures_go_along_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    (copy / "figures").mkdir()
+    Image.new("L", (4, 4)).save(copy / "figures" / "roc.png")
+    (copy / "figures" / "scan.jpg").write_bytes(b"\xff\xd8\xff")
+    assert set(staged(copy, tmp_path / "out").files) == {
+        "README.md", "config.json", "model.safetensors", "figures/roc.png",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- to the Hub
+
+
+def test_one_commit_a_tag_and_no_more(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    pushed = push(model)
+    repo = hub.repos["lab/tiny"]
+    assert pushed.new and pushed.private and repo.private
+    assert repo.tags == {"v1.0.0": pushed.revision} and repo.branches == {"main": pushed.revision}
+    assert repo.at("v1.0.0").parent is not None and len(repo.commits) == 2
+    tree = dict(repo.at("v1.0.0").tree)
+    assert {n: f.data for n, f in tree.items() if n != ".gitattributes"} == {
+        n: p.read_bytes() for n, p in model.files.items()
+    }
+    assert not any(request.token for request in hub.asked("^cdn"))
+    hub.requests.clear()
+    again = push(model)
+    assert again == dataclasses.replace(pushed, new=False)
+    assert not hub.asked("POST|PUT|DELETE"), "a second time nothing is written, and nothing is uploaded"
+
+
+def test_public_only_when_told(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.publish("lab/tiny", {})
+    with pytest.raises(RefusedToPublishError, match="--public"):
+        push(model)
+    assert not hub.asked("POST|PUT")
+    assert not push(model, private=False).private
+
+
+def test_a_version_never_changes(hub: Hub, hub_here: LogIn, model: Staged, tiny_run: Run, tmp_path: Path) -> None:
+    first = push(model)
+    other = staged(tiny_run.path, tmp_path / "other", data_terms="others")
+    hub.requests.clear()
+    with pytest.raises(ConflictError, match=r"version 1\.0\.0 already") as caught:
+        push(other)
+    assert caught.value.exit_code == 9 and not hub.asked("POST|PUT")
+    second = push(staged(tiny_run.path, tmp_path / "next", data_terms="others", version="1.1.0"))
+    assert hub.repos["lab/tiny"].tags == {"v1.0.0": first.revision, "v1.1.0": second.revision}
+
+
+def test_files_of_an_older_version_go(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.publish("lab/tiny", {"figures/old.png": b"old", "pytorch_model.bin": b"pickle"}, private=True)
+    pushed = push(model)
+    assert set(hub.repos["lab/tiny"].at(pushed.revision).tree) == {*model.files, ".gitattributes"}
+
+
+def test_a_lost_race_changes_nothing(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.publish("lab/tiny", {}, private=True)
+    hub.fault("POST .*/commit/", "call", lambda: hub.publish("lab/tiny", {"theirs": b"x"}, private=True), times=1)
+    with pytest.raises(ConflictError, match="meanwhile") as caught:
+        push(model)
+    repo = hub.repos["lab/tiny"]
+    assert caught.value.exit_code == 9
+    assert "theirs" in repo.at("main").tree and "config.json" not in repo.at("main").tree and not repo.tags
+
+
+def test_two_that_make_the_repository_at_once(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.fault("POST /api/repos/create", "call", lambda: hub.publish("lab/tiny", {}, private=True), times=1)
+    with pytest.raises(ConflictError, match="has just made"):
+        push(model)
+    assert push(model).new, "and now it goes on"
+
+
+def test_an_upload_that_arrives_changed_gets_no_tag(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    def spoilt() -> None:
+        repo = hub.repos["lab/tiny"]
+        commit = repo.at("main")
+        changed = {**commit.tree, "config.json": dataclasses.replace(commit.tree["config.json"], data=b"{}")}
+        repo.commits[commit.id] = dataclasses.replace(commit, tree=changed)
+
+    hub.fault("GET .*/revision/[0-9a-f]{40}", "call", spoilt, times=1)
+    with pytest.raises(NotVerifiedError, match=r"another config\.json"):
+        push(model)
+    assert not hub.repos["lab/tiny"].tags and not hub.asked("/tag/")
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "value", "error"),
+    [
+        ("POST .*/preupload/", "status", 503, UnreachableError),
+        ("POST .*/objects/batch", "status", 500, UnreachableError),
+        ("PUT /upload/", "status", 403, MammozooError),
+        ("POST .*/commit/", "status", 500, UnreachableError),
+        ("POST .*/commit/", "drop", 0, UnreachableError),
+    ],
+)
+def test_stopped_on_the_way_and_said_again(
+    hub: Hub,
+    hub_here: LogIn,
+    model: Staged,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    kind: Any,
+    value: int,
+    error: Any,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits longer and longer between its tries
+    hub.fault(where, kind, value)
+    with pytest.raises(error) as caught:
+        push(model)
+    assert "hf_token" not in str(caught.value)
+    assert not hub.repos["lab/tiny"].tags
+    hub.heal()
+    pushed = push(model)
+    assert hub.repos["lab/tiny"].tags == {"v1.0.0": pushed.revision}
+
+
+def test_stopped_before_the_tag(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.fault("POST .*/tag/", "status", 500, times=1)
+    with pytest.raises(UnreachableError):
+        push(model)
+    head = hub.repos["lab/tiny"].branches["main"]
+    assert push(model).revision == head, "the commit is there; only the tag was missing"
+
+
+def test_a_hub_that_falls_silent(hub: Hub, hub_here: LogIn, model: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "PATIENCE", 0.3)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.fault("POST .*/commit/", "silent")
+    with pytest.raises(UnreachableError):
+        push(model)
+
+
+@pytest.mark.parametrize(
+    ("user", "repository", "error"),
+    [(None, "lab/tiny", AccessError), ("bob", "lab/tiny", AccessError), ("alice", "other/tiny", AccessError)],
+)
+def test_who_may_not(hub: Hub, hub_here: LogIn, model: Staged, user: str | None, repository: str, error: Any) -> None:
+    hub_here(user)
+    about = dataclasses.replace(model.publication, repository=repository)
+    with pytest.raises(error) as caught:
+        push(dataclasses.replace(model, publication=about))
+    assert caught.value.exit_code == 4
+    assert repository not in hub.repos
+
+
+def test_a_token_that_nobody_knows(hub: Hub, hub_here: LogIn, model: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong0123456789012345")
+    with pytest.raises(AccessError, match="HF_TOKEN") as caught:
+        push(model)
+    assert "hf_wrong" not in str(caught.value)
+
+
+def test_nobody_listens(hub: Hub, hub_here: LogIn, model: Staged) -> None:
+    hub.stop()
+    with pytest.raises(UnreachableError, match="did not give 'lab/tiny'"):
+        push(model)
+
+
+def test_offline(model: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UnreachableError, match="HF_HUB_OFFLINE"):
+        push(model)
+
+
+# ---------------------------------------------------------------- the entry in a zoo
+
+
+def test_an_entry_is_written_and_replaced(model: Staged, tmp_path: Path) -> None:
+    path, first = tmp_path / "zoo.yaml", model.entry("a" * 40)
+    assert first is not None
+    write_entry(path, first)
+    assert read_zoo(path).models == (first,)
+    path.write_text("# ours\n" + path.read_text() + "# the end\n")
+    other = first.model_copy(update={"name": "other"})
+    write_entry(path, other)
+    second = first.model_copy(update={"version": "2.0.0", "summary": "a: b # c"})
+    write_entry(path, second)
+    assert read_zoo(path).models == (second, other)
+    lines = path.read_text().splitlines()
+    assert lines[0] == "# ours" and "# the end" in lines
+    assert yaml.safe_load(entry_text(first))[0]["name"] == "tiny"
+
+
+def test_the_packaged_zoo_takes_an_entry(model: Staged, tmp_path: Path) -> None:
+    from mammozoo.zoo.registry import packaged_zoo
+
+    path, entry = tmp_path / "zoo.yaml", model.entry("a" * 40)
+    assert entry is not None
+    shutil.copy(packaged_zoo(), path)
+    before = path.read_text()
+    write_entry(path, entry)
+    assert path.read_text().startswith(before.rstrip("\n")) and read_zoo(path).models[-1] == entry
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run) -> None:
+    answer = command(
+        "zoo", "push", tiny_run.path, "--repo", "lab/tiny", "--license", "apache-2.0", "--allow-stamped", "--dry-run"
+    )
+    assert answer.code == 0, answer.err
+    for word in ("lab/tiny, private, tag v1.0.0", "model.safetensors", "license: apache-2.0", "Research only"):
+        assert word in answer.out
+    assert "Nothing was sent" in answer.err and not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--license", "Apache-2.0", "--allow-stamped"], 2, "--yes"),
+        (["--yes", "--allow-stamped"], 10, "--license"),
+        (["--yes", "--allow-stamped", "--license", "mine"], 2, "SPDX"),
+        (["--yes", "--license", "Apache-2.0"], 10, "--allow-stamped"),
+        (["--yes", "--license", "MIT", "--name", "A B"], 2, "--name"),
+        (["--yes", "--license", "MIT", "--version", "first"], 2, "no version"),
+        (["--yes", "--license", "MIT", "--as", "adapter", "--allow-stamped"], 2, "--base NAME"),
+    ],
+)
+def test_the_command_refuses(
+    command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run, words: Any, code: int, said: str
+) -> None:
+    command("zoo", "push", tiny_run.path, "--repo", "lab/tiny", *words).refused(code, said)
+    assert not hub.requests
+
+
+def test_no_repository_is_no_name(command: Any, tiny_run: Run) -> None:
+    command("zoo", "push", tiny_run.path, "--repo", "tiny", "--yes").refused(2, "--repo ORG/NAME")
+
+
+def test_the_entry_comes_out(command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run, tmp_path: Path) -> None:
+    words = ("zoo", "push", tiny_run.path, "--repo", "lab/tiny", "--license", "MIT", "--allow-stamped", "--yes")
+    told = command(*words, "--json").json
+    assert told["revision"] == hub.repos["lab/tiny"].tags["v1.0.0"] and told["private"]
+    assert told["entry"]["source"] == {"hub": "lab/tiny", "revision": told["revision"]}
+    answer = command(*words, "--zoo", tmp_path / "mine.yaml")
+    assert answer.code == 0 and "Already there" in answer.err
+    (entry,) = read_zoo(tmp_path / "mine.yaml").models
+    assert entry.model_dump(mode="json", exclude_defaults=True) == told["entry"]
+    assert os.environ["HF_TOKEN"] not in answer.out + answer.err
