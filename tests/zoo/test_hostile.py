@@ -49,8 +49,8 @@ def spoil(folder: Path, change: Change) -> None:
 #: What somebody writes who hopes that a name is imported, opened or run.
 NAMES = [
     "os.system", "os:system", "torch.hub.load", "builtins.eval", "__import__('os')", "../../etc/passwd", "/etc/passwd",
-    "hf-hub:someone/model", "https://example.org/model.py", "file:/tmp/x.pt", "timm.create_model", "{0.__class__}", "", "a\nb",
-    "test_resnet:pretrained=true", "test_resnet:checkpoint_path=/tmp/x.pth", "resnet9:width=1e400", "resnet9:width=-1",
+    "hf-hub:someone/model", "https://example.org/model.py", "file:/anywhere/x.pt", "timm.create_model", "{0.__class__}", "", "a\nb",
+    "test_resnet:pretrained=true", "test_resnet:checkpoint_path=/anywhere/x.pth", "resnet9:width=1e400", "resnet9:width=-1",
     "resnet9:width=x", "test_resnet+os.system",
 ]  # fmt: skip
 
