@@ -110,7 +110,6 @@ def find_model(reference: str) -> Path:
         NotVerifiedError: a file of a zoo model is not the one that its entry promises.
         IncompatibleError: it needs another mammozoo, or an adapter's base is another model than it was made for.
     """
-    reference = reference.removeprefix("zoo:") if reference.startswith("zoo:hub:") else reference
     if reference.startswith("hub:"):
         return _complete(pull_reference(reference))
     if not reference.startswith("zoo:") and (Path(reference).expanduser() / "config.json").is_file():
