@@ -183,7 +183,7 @@ def test_a_cut_or_missing_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "imagnet", "file:", "zoo:", "random:1", "imagenet:v2", "weights.safetensors"])
 def test_unknown_weights(text: str) -> None:
-    with pytest.raises(UsageError, match="imagenet, random, file:PATH or zoo:NAME"):
+    with pytest.raises(UsageError, match="imagenet, random, file:PATH, zoo:NAME"):
         load_starting_weights(build("test_resnet"), "test_resnet", text, nowhere)
 
 

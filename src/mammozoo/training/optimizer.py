@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from mammozoo.models.model import Model
@@ -49,4 +51,7 @@ def advance(scheduler: torch.optim.lr_scheduler.LRScheduler | None, value: float
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         scheduler.step(value)
     elif scheduler is not None:
-        scheduler.step()
+        with warnings.catch_warnings():
+            # Of a fit that goes on at the end of an epoch: the steps that torch misses were taken before it was stopped.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            scheduler.step()
