@@ -65,7 +65,7 @@ class BcdrF03(Dataset):
 
     Args:
         root: the folder of `bcdr_f03_outlines.csv`, or one that holds it.
-        balanced: draw so many samples of each class (300 in Chougrad 2017, who does not list hers); 0 takes all.
+        balanced: draw so many samples of each class (300 in Chougrad 2017, not listed there); 0 takes all.
         seed: of that draw.
     """
 

@@ -11,7 +11,7 @@ from mammozoo.cli.output import note, print_json, print_table
 from mammozoo.cli.zoo_push import push
 
 if TYPE_CHECKING:
-    from mammozoo.zoo.entry import Entry
+    from mammozoo.zoo.entry import Entry, TrainingData
     from mammozoo.zoo.places import Listed
 
 app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True)
@@ -218,7 +218,7 @@ def _facts(model: Listed) -> list[tuple[str, object]]:
             "threshold",
             entry.threshold and f"{entry.threshold.value:.3f} ({entry.threshold.name}, {entry.threshold.chosen_on})",
         ),
-        ("trained on", entry.training and f"{entry.training.dataset} {entry.training.images}"),
+        ("trained on", entry.training and _trained_on(entry.training)),
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
         ("whole, SHA-256", entry.full_sha256),
@@ -228,6 +228,11 @@ def _facts(model: Listed) -> list[tuple[str, object]]:
         *(("stamp", stamp) for stamp in entry.stamps),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _trained_on(training: TrainingData) -> str:
+    parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
+    return f"{training.dataset}: {parts}" if parts else training.dataset
 
 
 def _folder(model: Listed) -> str:
