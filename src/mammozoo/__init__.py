@@ -29,17 +29,31 @@ _PUBLIC = {
     "Recipe": "mammozoo.training.recipe",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
+    "Classifier": "mammozoo.classifier",
+    "Prediction": "mammozoo.evaluation.predict",
+    "Progress": "mammozoo.progress",
+    "Run": "mammozoo.training.run",
+    "load": "mammozoo.classifier",
+    "train": "mammozoo.notebook",
+    "evaluate": "mammozoo.notebook",
+    "list": "mammozoo.notebook",
 }
 
-__all__ = ["API", "__version__", *_PUBLIC]
+#: Without `list`: a star import would put it before Python's own.
+__all__ = ["API", "__version__", *(name for name in _PUBLIC if name != "list")]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mammozoo.classifier import Classifier as Classifier
+    from mammozoo.classifier import load as load
     from mammozoo.data.sample import Dataset as Dataset
     from mammozoo.data.sample import DatasetInfo as DatasetInfo
     from mammozoo.data.sample import Sample as Sample
     from mammozoo.data.transform import TransformSpec as TransformSpec
     from mammozoo.errors import MammozooError as MammozooError
     from mammozoo.evaluation.metric import Metric as Metric
+    from mammozoo.evaluation.predict import Prediction as Prediction
     from mammozoo.hookspecs import hookimpl as hookimpl
     from mammozoo.models.backbone import Backbone as Backbone
     from mammozoo.models.backbone import BackboneSpec as BackboneSpec
@@ -47,10 +61,19 @@ if TYPE_CHECKING:
     from mammozoo.models.head import HeadSpec as HeadSpec
     from mammozoo.models.model import Model as Model
     from mammozoo.models.strategy import Strategy as Strategy
+    from mammozoo.notebook import evaluate as evaluate
+    from mammozoo.notebook import list as list
+    from mammozoo.notebook import train as train
+    from mammozoo.progress import Progress as Progress
     from mammozoo.training.recipe import Recipe as Recipe
+    from mammozoo.training.run import Run as Run
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mammozoo' has no attribute '{name}'")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> Iterable[str]:
+    return sorted({*globals(), *_PUBLIC})

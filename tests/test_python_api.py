@@ -1,0 +1,279 @@
+"""The Python API for notebooks, and its page, whose blocks are executed and print what stands under them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mammozoo
+from mammozoo.errors import ConflictError, NotFoundError, UsageError
+from mammozoo.evaluation.predict import Prediction
+from mammozoo.plugins import registry
+from mammozoo.training.recipe import load as read_recipe
+from mammozoo.training.run import Run
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+EXAMPLE = Path(mammozoo.__file__).with_name("example.png")
+
+
+def _without_digits(text: str) -> str:
+    """What is the same on every machine: numbers with a point may differ after it."""
+    return re.sub(r"\d+\.\d+", "0.0", text)
+
+
+def test_the_page_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(blocks) >= 10
+    assert len(blocks) == PAGE.read_text(encoding="utf-8").count("```python")
+    notebook: dict[str, object] = {"__name__": "notebook"}
+    for code, said in blocks:
+        capsys.readouterr()
+        exec(compile(code, str(PAGE), "exec"), notebook)
+        assert _without_digits(capsys.readouterr().out) == _without_digits(said), code
+
+
+def test_the_package_is_imported_without_torch_and_names_what_it_has() -> None:
+    ask = (
+        "import sys, mammozoo; missing = {'load', 'train', 'evaluate', 'list'} - set(dir(mammozoo)); assert not missing, missing;"
+        "print(*[name for name in ('torch', 'numpy', 'PIL', 'pydantic') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", sorted({*mammozoo.__all__, "list"}))
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(mammozoo, name) is not None
+
+
+def test_a_star_import_leaves_pythons_own_list() -> None:
+    space: dict[str, object] = {}
+    exec("from mammozoo import *", space)
+    assert "load" in space and "list" not in space
+
+
+def test_list_says_what_the_command_says(mammozoo_json) -> None:
+    for kind in ("strategies", "recipes"):
+        said = [
+            {k: row[k] for k in ("name", "summary", "plugin", "distribution", "version")} for row in mammozoo_json(kind)
+        ]
+        assert [dataclasses.asdict(item) for item in mammozoo.list(kind)] == said
+    assert [item.name for item in mammozoo.list("strategies", match="block")] == ["last-blocks"]
+    with pytest.raises(UsageError, match="Did you mean 'strategies'"):
+        mammozoo.list("strategy")
+
+
+@pytest.fixture
+def mammozoo_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    from mammozoo import cli
+
+    def ask(kind: str) -> list[dict[str, str]]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["mammozoo", "list", kind, "--json"])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return json.loads(capsys.readouterr().out)["items"]
+
+    return ask
+
+
+# ---------------------------------------------------------------- train and evaluate
+
+
+def test_settings_arrive_in_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Dotted keys and arguments, a path as text, and a Recipe in the place of its name."""
+    seen = []
+    monkeypatch.setattr("mammozoo.experiment.train", lambda recipe, out, progress: seen.append((recipe, out)))
+    mammozoo.train("default", {"optimizer.lr": 0.5, "split.folds": 3}, epochs=2, root=tmp_path, out="here")
+    recipe, out = seen[0]
+    assert (recipe.optimizer.lr, recipe.split.folds, recipe.epochs, recipe.root) == (0.5, 3, 2, tmp_path)
+    assert recipe.optimizer.weight_decay == read_recipe("default").optimizer.weight_decay
+    assert out == Path("here")
+    mammozoo.train(recipe, {"optimizer.lr": 0.25}, seed=7)
+    again, out = seen[1]
+    assert out is None
+    expected = recipe.model_copy(update={"seed": 7, "optimizer": recipe.optimizer.model_copy(update={"lr": 0.25})})
+    assert again == expected
+    file = tmp_path / "own.yaml"
+    file.write_text(recipe.to_yaml())
+    mammozoo.train(file)
+    assert seen[2][0] == recipe
+
+
+def test_what_train_refuses(tiny_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'epochs' is set twice"):
+        mammozoo.train("default", {"epochs": 1}, epochs=2)
+    with pytest.raises(UsageError, match=r"unknown key 'optimizer\.rate'"):
+        mammozoo.train("default", {"optimizer.rate": 1})
+    with pytest.raises(NotFoundError, match="nothing"):
+        mammozoo.train("nothing")
+    with pytest.raises(ConflictError, match="never overwritten"):
+        mammozoo.train(tiny_run.recipe, out=tiny_run.path)
+
+
+def test_evaluate_gives_the_scores_of_the_run(tiny_run: Run) -> None:
+    scored = mammozoo.evaluate(tiny_run.path)
+    assert scored.scores["auc"].value == pytest.approx(tiny_run.facts["scores"]["auc"]["value"])
+    assert scored.n == scored.scores["auc"].n == tiny_run.facts["scores"]["auc"]["n"]
+    assert scored.stamps == tuple(tiny_run.facts["stamps"])
+    with pytest.raises(UsageError, match="belongs to `dataset`"):
+        mammozoo.evaluate(tiny_run.path, root="somewhere")
+
+
+# ---------------------------------------------------------------- load and predict
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run: Run) -> mammozoo.Classifier:
+    return mammozoo.load(tiny_run.path, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def phantom() -> np.ndarray:
+    dataset = registry().get("datasets", "phantom")(None, n=60)
+    return np.asarray(dataset.read(dataset.samples()[0]))
+
+
+def _answer(prediction: Prediction) -> tuple[object, ...]:
+    """All but where it came from."""
+    return tuple(
+        getattr(prediction, f.name) for f in dataclasses.fields(prediction) if f.name not in ("file", "sha256")
+    )
+
+
+def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, tiny_run: Run) -> None:
+    assert model.classes == ("benign", "malignant")
+    assert model.folder == tiny_run.path
+    assert not model.model.training
+    assert mammozoo.load().config == mammozoo.load("zoo:busi-resnet9").config == mammozoo.load("busi-resnet9").config
+    assert len(repr(model)) < 500  # a notebook shows it
+    with pytest.raises(NotFoundError, match="Did you mean 'busi-resnet9'"):
+        mammozoo.load("busi-resnet8")
+    with pytest.raises(UsageError, match="not 'fp16'"):
+        mammozoo.load(tiny_run.path, precision="fp16")
+
+
+def test_images_in_memory_get_the_answer_of_their_file(
+    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path
+) -> None:
+    """Of every type, grey and in colour; the file is written by Pillow alone."""
+    colour = np.stack([phantom, phantom // 2, 255 - phantom], axis=-1)
+    deep = phantom.astype(np.uint16) * 16
+    arrays = [phantom, colour, deep, phantom.astype(np.float32) / 255, phantom > 99]
+    names = ["grey.png", "colour.png", "deep.png", "float.tif", "bits.png"]
+    for name, array in zip(names, arrays, strict=True):
+        Image.fromarray(array).save(tmp_path / name)
+    files = model.predict([tmp_path / name for name in names])
+    assert [Path(f.file).name for f in files] == names and all(f.sha256 and not f.error for f in files)
+    memory = model.predict(arrays)
+    assert [m.file for m in memory] == [f"images[{n}]" for n in range(5)]
+    assert [m.sha256 for m in memory] == [None] * 5
+    assert list(map(_answer, memory)) == list(map(_answer, files))
+    pillow = model.predict(Image.open(tmp_path / name) for name in names)
+    assert list(map(_answer, pillow)) == list(map(_answer, files))
+    assert len({json.dumps(f.probabilities) for f in files}) > 2  # they are different images to it
+
+
+def test_one_image_needs_no_list(model: mammozoo.Classifier, phantom: np.ndarray) -> None:
+    for one in (str(EXAMPLE), EXAMPLE, phantom, phantom[..., None], Image.fromarray(phantom)):
+        assert len(model.predict(one)) == 1
+    assert model.predict([]) == []
+
+
+def test_kinds_are_mixed_in_order_and_a_bad_one_stops_nobody(
+    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("b.png", "a.png"):
+        Image.fromarray(phantom).save(folder / name)
+    (tmp_path / "broken.png").write_text("no image")
+    small = np.zeros((8, 8), np.uint8)
+    found = model.predict([phantom, tmp_path / "broken.png", folder, small, EXAMPLE], batch=2)
+    assert [Path(f.file).name for f in found] == [
+        "images[0]",
+        "broken.png",
+        "a.png",
+        "b.png",
+        "images[3]",
+        "example.png",
+    ]
+    assert [f.error is not None for f in found] == [False, True, False, False, True, False]
+    assert found[4].error.startswith("images[3] has 8 x 8 pixels")  # and says nothing of a temporary file
+
+
+def test_a_picture_taken_sideways_is_turned(model: mammozoo.Classifier, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(np.tile(np.linspace(0, 255, 128).astype(np.uint8), (64, 1)))
+    wide.save(tmp_path / "sideways.png", exif=exif)
+    opened = Image.open(tmp_path / "sideways.png")
+    assert opened.getexif()[0x0112] == 6
+    (memory,), (file,), (plain,) = model.predict(opened), model.predict(tmp_path / "sideways.png"), model.predict(wide)
+    assert memory.probabilities == file.probabilities != plain.probabilities
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 64, 64), np.uint8), r"images\[0\] is an array of 4 x 64 x 64, uint8.*list\(stack\)"),
+        (np.zeros((64, 64), np.int64), "64 x 64, int64"),
+        (np.zeros((64, 64, 3), np.float32), "64 x 64 x 3, float32"),
+        (np.zeros((0, 64), np.uint8), "0 x 64"),
+        (np.float32(3), "is a float32"),
+        (7, "is a int"),
+        (Image.new("HSV", (64, 64)), "mode 'HSV'"),
+    ],
+)
+def test_what_is_no_image_is_refused(model: mammozoo.Classifier, image: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        model.predict([image])
+
+
+def test_a_path_that_leads_nowhere(model: mammozoo.Classifier) -> None:
+    with pytest.raises(NotFoundError, match=r"nowhere\.png"):
+        model.predict("nowhere.png")
+
+
+def test_abstaining_leaves_labels_open(model: mammozoo.Classifier) -> None:
+    dataset = registry().get("datasets", "phantom")(None, n=60)
+    images = [np.asarray(dataset.read(sample)) for sample in dataset.samples()]
+    decided, careful = model.predict(images), model.predict(images, abstain=True)
+    assert any(c.abstained for c in careful)
+    for before, after in zip(decided, careful, strict=True):
+        assert after.label == (None if after.abstained else before.label)
+
+
+def test_answers_that_are_all_the_same_are_remarked_upon(
+    model: mammozoo.Classifier, phantom: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three images that differ in one pixel are three images in memory too."""
+    images = [phantom.copy() for _ in range(3)]
+    for number, image in enumerate(images):
+        image[0, 0] = number
+    with caplog.at_level(logging.WARNING):
+        model.predict(images)
+    assert "All 3 different images got the same probabilities" in caplog.text
+
+
+def test_no_copy_of_an_image_is_left(
+    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model.predict([phantom])
+    with pytest.raises(UsageError):
+        model.predict([phantom, 7])
+    assert list(tmp_path.iterdir()) == []
