@@ -209,7 +209,7 @@ def _facts(model: Listed) -> list[tuple[str, object]]:
         ("intended use", entry.intended_use),
         ("licence", entry.license),
         ("data terms", entry.data_terms),
-        ("source", f"{entry.source.hub} @ {entry.source.revision}" if model.from_hub else model.where),  # type: ignore[union-attr]
+        ("source", f"{hub.hub} @ {hub.revision}" if (hub := model.from_hub) else model.where),
         ("listed by", model.zoo),
         ("state", f"{model.state}: {_folder(model)}"),
         ("classes", ", ".join(entry.classes)),
