@@ -64,3 +64,19 @@ def mammozoo(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProce
         )  # fmt: skip
 
     yield run
+
+
+@pytest.fixture(scope="session")
+def pip_install() -> Callable[[Path, Path], Path]:
+    """Builds and installs a package by pip, without a network and into a folder of its own, to be put on `PYTHONPATH`."""
+
+    def install(package: Path, site: Path) -> Path:
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
+             "--no-build-isolation", "--target", str(site), str(package)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return site
+
+    return install
