@@ -16,6 +16,7 @@ API = 1
 
 _PUBLIC = {
     "hookimpl": "mammozoo.hookspecs",
+    "Input": "mammozoo.data.input",
     "Dataset": "mammozoo.data.sample",
     "DatasetInfo": "mammozoo.data.sample",
     "Sample": "mammozoo.data.sample",
@@ -25,13 +26,17 @@ _PUBLIC = {
     "Group": "mammozoo.models.backbone",
     "HeadSpec": "mammozoo.models.head",
     "Metric": "mammozoo.evaluation.metric",
+    "Outcome": "mammozoo.evaluation.outcome",
+    "Resamples": "mammozoo.evaluation.resampling",
     "Model": "mammozoo.models.model",
     "Recipe": "mammozoo.training.recipe",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
+    "UsageError": "mammozoo.errors",
     "Classifier": "mammozoo.classifier",
     "Prediction": "mammozoo.evaluation.predict",
     "Progress": "mammozoo.progress",
+    "EpochRow": "mammozoo.training.fit",
     "Run": "mammozoo.training.run",
     "load": "mammozoo.classifier",
     "train": "mammozoo.notebook",
@@ -47,13 +52,17 @@ if TYPE_CHECKING:
 
     from mammozoo.classifier import Classifier as Classifier
     from mammozoo.classifier import load as load
+    from mammozoo.data.input import Input as Input
     from mammozoo.data.sample import Dataset as Dataset
     from mammozoo.data.sample import DatasetInfo as DatasetInfo
     from mammozoo.data.sample import Sample as Sample
     from mammozoo.data.transform import TransformSpec as TransformSpec
     from mammozoo.errors import MammozooError as MammozooError
+    from mammozoo.errors import UsageError as UsageError
     from mammozoo.evaluation.metric import Metric as Metric
+    from mammozoo.evaluation.outcome import Outcome as Outcome
     from mammozoo.evaluation.predict import Prediction as Prediction
+    from mammozoo.evaluation.resampling import Resamples as Resamples
     from mammozoo.hookspecs import hookimpl as hookimpl
     from mammozoo.models.backbone import Backbone as Backbone
     from mammozoo.models.backbone import BackboneSpec as BackboneSpec
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
     from mammozoo.notebook import list as list
     from mammozoo.notebook import train as train
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.fit import EpochRow as EpochRow
     from mammozoo.training.recipe import Recipe as Recipe
     from mammozoo.training.run import Run as Run
 
