@@ -1,15 +1,18 @@
-"""Fixtures that many tests share: a run trained once, optional local data, the installed command."""
+"""Fixtures that many tests share: a run trained once, optional local data, the command line in two ways."""
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is
 
 import torch
 
+from mammozoo import cli
 from mammozoo.experiment import train
 from mammozoo.training.recipe import load
 from mammozoo.training.run import Run
@@ -64,6 +68,53 @@ def mammozoo(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProce
         )  # fmt: skip
 
     yield run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON; the `schema` is checked on the way."""
+        content = json.loads(self.out)
+        assert content["schema"] == 1
+        return content
+
+    def refused(self, code: int, *words: str) -> None:
+        """Assert one clear message on stderr, with these words, this exit code and nothing else."""
+        assert self.code == code, self.err
+        assert "Traceback" not in self.err
+        messages = [line for line in self.err.splitlines() if line.startswith("mammozoo: ")]
+        assert len(messages) == 1, self.err
+        for word in words:
+            assert word in messages[0]
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`mammozoo.cli.main` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> Answer:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["mammozoo", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        out, err = capfd.readouterr()
+        return Answer(code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

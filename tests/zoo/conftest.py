@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -14,13 +13,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves helper modules to us
 
 from hub_server import Hub
-
-_CLI = importlib.util.spec_from_file_location("cli_conftest", Path(__file__).parents[1] / "cli" / "conftest.py")
-assert _CLI and _CLI.loader
-cli_conftest = importlib.util.module_from_spec(_CLI)
-sys.modules[_CLI.name] = cli_conftest  # in which its dataclass looks its module up
-_CLI.loader.exec_module(cli_conftest)
-command = cli_conftest.command
 
 Zoo = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -21,6 +21,7 @@ from mammozoo.errors import (
     RegistryError,
 )
 from mammozoo.files import sha256
+from mammozoo.training.run import Run
 from mammozoo.zoo.entry import Base, FolderSource, read_zoo
 from mammozoo.zoo.export import _dump, export
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
@@ -164,3 +165,58 @@ def test_a_folder_without_a_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MAMMOZOO_ZOO", str(tmp_path))
     with pytest.raises(NotFoundError, match=r"MAMMOZOO_ZOO names .* no zoo\.yaml"):
         catalogue()
+
+
+# ---------------------------------------------------------------- a run of one's own, without the Hub
+
+
+def test_a_run_is_put_into_a_zoo_and_found_by_name(
+    command: Any, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "Apache-2.0", "--allow-stamped")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "zoo.yaml").write_text("# kept by hand\nschema: 1\nmodels: []\n")
+    assert command(*words, "--dry-run").code == 0 and not list((tmp_path / "ours").glob("models"))
+    told = command(*words, "--json").json
+    assert (told["repository"], told["private"], told["revision"]) == (None, None, None)
+    assert told["entry"]["source"] == {"path": "models/tiny/1.0.0"}
+    assert "# kept by hand" in (tmp_path / "ours" / "zoo.yaml").read_text()
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path / "ours", check=True)
+
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(tmp_path / "ours"))
+    assert "--model tiny" in (tmp_path / "ours/models/tiny/1.0.0/README.md").read_text()
+    by_name, by_run = (
+        command("predict", "--example", "--model", model, "--json").json for model in ("tiny", tiny_run.path)
+    )
+    assert by_name["results"][0]["probabilities"] == by_run["results"][0]["probabilities"]
+    assert command("zoo", "verify", "tiny").code == 0
+
+
+def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: Run, tmp_path: Path) -> None:
+    words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "MIT", "--allow-stamped", "--name", "mine")
+    assert command(*words).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "ours").rglob("*") if path.is_file()}
+    assert command(*words).code == 0, "the same again is no change"
+    command(*words, "--data-terms", "other words").refused(9, "mine", "--version")
+    assert before == {path: path.read_bytes() for path in before}
+    assert command(*words, "--data-terms", "other words", "--version", "1.1.0").code == 0
+    (entry,) = read_zoo(tmp_path / "ours" / "zoo.yaml").models
+    assert (entry.version, entry.data_terms) == ("1.1.0", "other words")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--repo ORG/NAME"),
+        (["--to", "ours", "--repo", "lab/tiny"], "--to FOLDER"),
+        (["--to", "ours", "--public"], "--public"),
+        (["--to", "ours", "--zoo", "zoo.yaml"], "--zoo"),
+        (["--to", "ours", "--as", "backbone", "--license", "MIT", "--allow-stamped"], "no model"),
+    ],
+)
+def test_one_place_and_only_what_belongs_there(
+    command: Any, tiny_run: Run, tmp_path: Path, words: list[str], said: str
+) -> None:
+    command("zoo", "push", tiny_run.path, *words).refused(2, said)
+    assert not (tmp_path / "ours").exists()

@@ -29,11 +29,12 @@ from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.training.run import Run
 from mammozoo.zoo import push as pushing
 from mammozoo.zoo.card import Publication
-from mammozoo.zoo.entry import read_zoo
+from mammozoo.zoo.entry import HubSource, read_zoo
 from mammozoo.zoo.listing import entry_text, write_entry
 from mammozoo.zoo.push import push
 from mammozoo.zoo.staging import Staged, stage
 
+COMMIT = HubSource(hub="lab/tiny", revision="a" * 40)
 ABOUT = Publication("tiny", "1.0.0", "Apache-2.0", "none: generated images", "lab/tiny")
 LogIn = Callable[..., Path]
 
@@ -74,7 +75,7 @@ def test_what_is_published(model: Staged, tiny_run: Run, tmp_path: Path) -> None
 
 
 def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run: Run) -> None:
-    entry = model.entry("a" * 40)
+    entry = model.entry(COMMIT)
     assert entry is not None
     config = read_config(tiny_run.path)
     (evaluation,) = entry.evaluation
@@ -325,7 +326,7 @@ def test_offline(model: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_entry_is_written_and_replaced(model: Staged, tmp_path: Path) -> None:
-    path, first = tmp_path / "zoo.yaml", model.entry("a" * 40)
+    path, first = tmp_path / "zoo.yaml", model.entry(COMMIT)
     assert first is not None
     write_entry(path, first)
     assert read_zoo(path).models == (first,)
@@ -343,7 +344,7 @@ def test_an_entry_is_written_and_replaced(model: Staged, tmp_path: Path) -> None
 def test_the_packaged_zoo_takes_an_entry(model: Staged, tmp_path: Path) -> None:
     from mammozoo.zoo.registry import packaged_zoo
 
-    path, entry = tmp_path / "zoo.yaml", model.entry("a" * 40)
+    path, entry = tmp_path / "zoo.yaml", model.entry(COMMIT)
     assert entry is not None
     shutil.copy(packaged_zoo(), path)
     before = path.read_text()

@@ -23,6 +23,7 @@ from mammozoo.models.config import read_config
 from mammozoo.training.recipe import load
 from mammozoo.training.run import Run
 from mammozoo.zoo.card import Publication
+from mammozoo.zoo.entry import HubSource
 from mammozoo.zoo.push import push
 from mammozoo.zoo.staging import Staged, stage
 from mammozoo.zoo.timm_layout import timm_state
@@ -79,7 +80,7 @@ def test_its_config_is_timms_and_ours(backbone: Staged, plain_run: Run) -> None:
     assert read_config(backbone.folder).training == read_config(plain_run.path).training, (
         "what the weights have seen goes along"
     )
-    assert backbone.entry("a" * 40) is None, "it is no model that could predict"
+    assert backbone.entry(HubSource(hub="lab/tiny", revision="a" * 40)) is None, "it is no model that could predict"
 
 
 def test_only_timms_own_layers() -> None:

@@ -28,8 +28,9 @@ class Kind(StrEnum):
 
 def push(
     source: Path = typer.Argument(..., help="Run folder, or a model's own."),
-    repo: str = typer.Option(..., help="Repository on the Hub, ORG/NAME; made if there is none."),
-    name: str = typer.Option("", help="Name in a zoo; by default the repository's."),
+    repo: str = typer.Option("", help="Repository on the Hub, ORG/NAME; made if there is none."),
+    to: Path | None = typer.Option(None, help="Folder of a directory zoo, instead of the Hub; asks no server."),
+    name: str = typer.Option("", help="Name in a zoo; by default the repository's, or the run folder's."),
     version: str = typer.Option("1.0.0", help="Version; becomes the tag vVERSION."),
     public: bool = typer.Option(False, "--public", help="Let everybody see it; otherwise it is private."),
     license: str = typer.Option("", help="SPDX identifier of the weights' licence, such as Apache-2.0."),
@@ -49,19 +50,22 @@ def push(
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
-    """Publish a run's model to the Hugging Face Hub, and make its entry for a zoo.yaml. Shows everything first."""
+    """Publish a run's model to the Hugging Face Hub or into a folder, with its entry for a zoo.yaml. Shows everything first."""
     import tempfile
 
     from mammozoo.errors import UsageError
     from mammozoo.models.config import read_config
+    from mammozoo.zoo.entry import HubSource
     from mammozoo.zoo.listing import entry_text, write_entry
     from mammozoo.zoo.push import push as send
     from mammozoo.zoo.staging import stage
 
     config = read_config(source)
     base = base or (config.training.weights.removeprefix("zoo:") if config.training.weights.startswith("zoo:") else "")
+    _refuse_two_places(repo, to, public, zoo, as_)
+    name = name or (repo.partition("/")[2] if repo else source.resolve().name).lower().replace("_", "-")
     publication = _publication(config, repo, name, version, license, data_terms, as_, base)
-    if not (dry_run or yes or (sys.stdin.isatty() and not as_json)):
+    if not (to or dry_run or yes or (sys.stdin.isatty() and not as_json)):
         raise UsageError(
             "Publishing shows and asks first, and here is nobody to ask. Look with --dry-run, then say --yes."
         )
@@ -72,15 +76,18 @@ def push(
         if not as_json:
             _show(staged, public)
         if dry_run:
-            note("Nothing was sent (--dry-run).")
+            note(f"Nothing was {'written' if to else 'sent'} (--dry-run).")
             if as_json:
                 _print_json(staged, public, None, None)
+            return
+        if to is not None:
+            _put(staged, to, summary, as_json)
             return
         if not yes and not typer.confirm(f"Send this to {repo}, {'public' if public else 'private'}?", err=True):
             note("Nothing was sent.")
             raise typer.Exit(1)
         pushed = send(staged, private=not public)
-        entry = staged.entry(pushed.revision, summary)
+        entry = staged.entry(HubSource(hub=repo, revision=pushed.revision), summary)
         if zoo is not None and entry is not None:
             write_entry(zoo, entry)
         note(
@@ -98,6 +105,26 @@ def push(
             note(f"Written into '{zoo}'.")
 
 
+def _refuse_two_places(repo: str, to: Path | None, public: bool, zoo: Path | None, kind: Kind) -> None:
+    from mammozoo.errors import UsageError
+
+    if bool(repo) == (to is not None):
+        raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
+    if to is not None and (public or zoo is not None):
+        raise UsageError(f"{'--public' if public else '--zoo'} is for the Hub; a directory zoo has its own zoo.yaml.")
+    if to is not None and kind is Kind.backbone:
+        raise UsageError("A backbone alone is no model that a zoo could list; it is published on the Hub, for timm.")
+
+
+def _put(staged: Staged, to: Path, summary: str, as_json: bool) -> None:
+    from mammozoo.zoo.export import put
+
+    entry = put(staged, to, summary)
+    note(f"Put into '{to}': {entry.name} {entry.version}, {entry.size / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
+    if as_json:
+        _print_json(staged, False, None, entry)
+
+
 def _publication(
     config: ModelConfig, repo: str, name: str, version: str, license: str, data_terms: str, kind: Kind, base: str
 ) -> Publication:
@@ -109,9 +136,8 @@ def _publication(
     from mammozoo.zoo.card import Publication
     from mammozoo.zoo.entry import NAME, REPOSITORY
 
-    if not re.match(REPOSITORY, repo):
+    if repo and not re.match(REPOSITORY, repo):
         raise UsageError(f"'{repo}' is no repository: say --repo ORG/NAME.")
-    name = name or repo.partition("/")[2].lower().replace("_", "-")
     if not re.match(NAME, name):
         raise UsageError(f"'{name}' is no name for a model: small letters, digits, dots and dashes. Say --name.")
     try:
@@ -171,7 +197,10 @@ def _base_folder(publication: Publication) -> Path | None:
 
 def _show(staged: Staged, public: bool) -> None:
     publication = staged.publication
-    typer.echo(f"{publication.repository}, {'public' if public else 'private'}, tag v{publication.version}")
+    if publication.repository:
+        typer.echo(f"{publication.repository}, {'public' if public else 'private'}, tag v{publication.version}")
+    else:
+        typer.echo(f"{publication.name} {publication.version}")
     print_table(
         "",
         ["file", "bytes"],
@@ -183,8 +212,8 @@ def _show(staged: Staged, public: bool) -> None:
 def _print_json(staged: Staged, public: bool, revision: str | None, entry: Entry | None) -> None:
     print_json(
         {
-            "repository": staged.publication.repository,
-            "private": not public,
+            "repository": staged.publication.repository or None,
+            "private": not public if staged.publication.repository else None,
             "tag": f"v{staged.publication.version}",
             "revision": revision,
             "files": {name: path.stat().st_size for name, path in staged.files.items()},

@@ -24,7 +24,7 @@ class Publication:
         version: of the model; tag `vVERSION`.
         license: SPDX expression of the weights' licence.
         data_terms: what the data behind the weights asks for.
-        repository: `ORG/NAME` on the Hub.
+        repository: `ORG/NAME` on the Hub; empty for a directory zoo.
         kind: the whole model, its difference to a base, or its backbone alone.
         base: of an adapter: the base's name in a zoo, and its repository on the Hub where it has one.
     """
@@ -46,7 +46,7 @@ def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
 
 
 def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, publication: Publication) -> str:
-    """`README.md` of a model on the Hub, with the metadata that the Hub shows.
+    """`README.md` of a model as it is published, with the metadata that the Hub shows.
 
     Without the `facts` of a run, the text is that of the model's `own` card.
     """
@@ -54,7 +54,8 @@ def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, pu
     text = re.sub(r"^# .*$", f"# {publication.name}", text, count=1, flags=re.MULTILINE)
     if publication.kind == "backbone":
         text = re.sub(r"^## Use\n\n```.*?^```\n+", "", text, flags=re.DOTALL | re.MULTILINE)
-    text = text.replace("--model THIS_FOLDER", f"--model hub:{publication.repository}@COMMIT")
+    reference = f"hub:{publication.repository}@COMMIT" if publication.repository else publication.name
+    text = text.replace("--model THIS_FOLDER", f"--model {reference}")
     parts = [
         _front(config, publication),
         text.rstrip("\n"),

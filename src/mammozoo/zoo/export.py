@@ -13,7 +13,9 @@ import yaml
 from mammozoo.errors import ConflictError
 from mammozoo.files import disk_error, sha256, write_text
 from mammozoo.zoo.entry import Entry, FolderSource, Zoo, read_zoo
+from mammozoo.zoo.listing import write_entry
 from mammozoo.zoo.places import Listed
+from mammozoo.zoo.staging import Staged
 from mammozoo.zoo.verify import kept, verify
 
 _HEAD = (
@@ -52,6 +54,31 @@ def export(models: Iterable[Listed], to: Path) -> list[Entry]:
     write_text(path, _HEAD + _dump(Zoo(schema=1, models=tuple(listed.values()))))
     write_text(to / "SHA256SUMS", _sums(to, list(listed.values())))
     return made
+
+
+def put(staged: Staged, to: Path, summary: str = "") -> Entry:
+    """Put a model that was staged into the directory zoo `to`, whose other entries stay as they are.
+
+    An older version of it loses its entry; its files stay.
+
+    Raises:
+        ConflictError: `to` has this version with other content; a version never changes.
+        FailedError, AccessError: `to` cannot be written.
+    """
+    about, path = staged.publication, to / "zoo.yaml"
+    relative = f"models/{about.name}/{about.version}"
+    entry = staged.entry(FolderSource(path=relative), summary)
+    assert entry is not None, "a backbone is no model"
+    there = {other.name: other for other in read_zoo(path).models}.get(entry.name) if path.is_file() else None
+    if there is not None and there.version == entry.version and there.files != entry.files:
+        raise ConflictError(
+            f"'{path}' has a version {entry.version} of '{entry.name}' already, with other content; nothing was changed. A "
+            "version never changes: choose another --version."
+        )
+    _copy(staged.folder, to / relative, entry)
+    write_entry(path, entry)
+    write_text(to / "SHA256SUMS", _sums(to, read_zoo(path).models))
+    return entry
 
 
 def _copy(source: Path, target: Path, entry: Entry) -> None:

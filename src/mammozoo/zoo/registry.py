@@ -7,8 +7,9 @@ import os
 import re
 from pathlib import Path
 
+from mammozoo.discovery import DISTRIBUTION, origin
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
-from mammozoo.plugins import DISTRIBUTION, GROUP, registry
+from mammozoo.plugins import GROUP, registry
 from mammozoo.zoo.entry import Base, Entry, read_zoo
 from mammozoo.zoo.places import Listed, joined_folder
 from mammozoo.zoo.pull import pull, pull_reference
@@ -64,7 +65,7 @@ def _zoos_of_plugins() -> list[Path]:
     others = [
         entry
         for entry in importlib.metadata.entry_points(group=GROUP)
-        if (entry.dist is None or entry.dist.name != DISTRIBUTION) and admitted != ""
+        if origin(entry)[0] != DISTRIBUTION and admitted != ""
     ]
     if not others and not os.environ.get("MAMMOZOO_PLUGIN_FILES"):
         return []

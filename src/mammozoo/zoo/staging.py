@@ -15,7 +15,7 @@ from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
-from mammozoo.zoo.entry import Base, Cut, Entry, Evaluation, File, HubSource, Score, TrainingData
+from mammozoo.zoo.entry import Base, Cut, Entry, Evaluation, File, FolderSource, HubSource, Score, TrainingData
 from mammozoo.zoo.screening import screen
 
 
@@ -29,12 +29,12 @@ class Staged:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Path in the repository → path on this machine."""
+        """Path in the repository or folder → path on this machine."""
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
-    def entry(self, revision: str, summary: str = "") -> Entry | None:
-        """What a `zoo.yaml` says of it; every number is the config's own. None for a backbone, which is no model."""
+    def entry(self, source: HubSource | FolderSource, summary: str = "") -> Entry | None:
+        """What a `zoo.yaml` says of it at `source`; every number is the config's own. None for a backbone, which is no model."""
         config, publication = self.config, self.publication
         if publication.kind == "backbone":
             return None
@@ -44,7 +44,7 @@ class Staged:
             name=publication.name,
             version=publication.version,
             summary=summary or _summary(config),
-            source=HubSource(hub=publication.repository, revision=revision),
+            source=source,
             files={name: File(sha256=sha256(path), size=path.stat().st_size) for name, path in self.files.items()},
             license=publication.license,
             data_terms=publication.data_terms,
