@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is
 
 import torch
 
-from mammozoo import cli
+from mammozoo import cli, plugins
 from mammozoo.experiment import train
 from mammozoo.training.recipe import load
 from mammozoo.training.run import Run
@@ -124,10 +126,66 @@ def pip_install() -> Callable[[Path, Path], Path]:
     def install(package: Path, site: Path) -> Path:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-             "--no-build-isolation", "--target", str(site), str(package)],
+             "--upgrade", "--no-build-isolation", "--target", str(site), str(package)],
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return site
 
     return install
+
+
+class Shelf:
+    """Folders that look to Python like installed distributions."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def install(
+        self, name: str, source: str, version: str = "1.2", module: str | None = None, entry: str | None = None
+    ) -> None:
+        """The distribution `name` with one module, which is the plugin of the same name (or as the lines `entry` say)."""
+        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        module = module or name.replace("-", "_")
+        (info / "entry_points.txt").write_text(f"[mammozoo]\n{entry or f'{name} = {module}'}\n")
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+
+    def remove(self, name: str) -> None:
+        """Uninstall the distribution `name`; its module is forgotten."""
+        module = name.replace("-", "_")
+        for info in self.folder.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(info)
+        (self.folder / f"{module}.py").unlink()
+        sys.modules.pop(module, None)
+
+    def entries(self) -> list[importlib.metadata.EntryPoint]:
+        """What `importlib.metadata` finds on the shelf."""
+        found = importlib.metadata.distributions(path=[str(self.folder)])
+        return sorted((entry for dist in found for entry in dist.entry_points), key=lambda e: (e.name, e.value))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """An empty shelf on `sys.path`; modules imported from it are forgotten afterwards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield Shelf(folder)
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def fresh() -> Iterator[Callable[[], plugins.Registry]]:
+    """`plugins.registry` asked anew; afterwards the usual one comes back."""
+
+    def ask() -> plugins.Registry:
+        plugins.registry.cache_clear()
+        return plugins.registry()
+
+    yield ask
+    plugins.registry.cache_clear()
