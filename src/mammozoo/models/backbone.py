@@ -69,7 +69,8 @@ class Backbone(nn.Module):
     def groups(self, by: By = "block") -> list[Group]:
         """All parameters, each exactly once, in groups in forward order.
 
-        `layer` counts convolutions and dense layers; a norm, bias or scale belongs to the layer before it.
+        `layer` counts convolutions and dense layers; a norm, bias or scale belongs to the layer before it, and what a strategy
+        has wrapped around a layer to that layer.
         """
         if by == "layer":
             names: Sequence[str] = self._layer_names()
@@ -85,16 +86,29 @@ class Backbone(nn.Module):
         return [Group(name, tuple(parameters)) for name, parameters in grouped.items()]
 
     def _layer_names(self) -> list[str]:
-        weighted = {
-            f"{name}.weight": name
-            for name, module in self.named_modules()
-            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
-        }
+        weighted = self._layers_by_weight()
         names, current = [], "first"
         for name, _ in self.named_parameters():
             current = weighted.get(name, current)
             names.append(current)
         return names
+
+    def _layers_by_weight(self) -> dict[str, str]:
+        """Name of its weight → name of the layer, of every convolution and dense layer.
+
+        What a strategy has put around a layer, keeping it as `base_layer` (so do adapters of `peft`), is that one layer still.
+        """
+        modules = dict(self.named_modules())
+        around = [
+            name for name, module in modules.items() if isinstance(getattr(module, "base_layer", None), nn.Module)
+        ]
+        found = {}
+        for name, module in modules.items():
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+                outer = next((other for other in around if name.startswith(f"{other}.")), None)
+                if outer is None or name == f"{outer}.base_layer":
+                    found[f"{name}.weight"] = outer or name
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""The packages of examples/: installed as a user installs them, they keep the contract, pass their tests and train."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+#: Package → plugin.
+PACKAGES = {"mammozoo-example": "example", "mammozoo-peft": "peft"}
+HAS_PEFT = importlib.util.find_spec("peft") is not None
+WITHOUT = pytest.mark.skipif(not HAS_PEFT, reason="needs the library peft: pip install peft")
+BOTH = pytest.mark.parametrize("package", ["mammozoo-example", pytest.param("mammozoo-peft", marks=WITHOUT)])
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def python(pip_install: Callable[[Path, Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """`python WORDS` in an empty folder, with both packages installed into a folder of their own."""
+    site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
+    for package in PACKAGES:
+        pip_install(EXAMPLES / package, site)
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+            env=os.environ | {"PYTHONPATH": str(site), "MAMMOZOO_PLUGINS": ",".join(PACKAGES.values())},
+        )  # fmt: skip
+
+    return run
+
+
+@BOTH
+def test_it_keeps_the_contract(package: str, python: Python) -> None:
+    done = python("-m", "mammozoo", "plugins", "check", PACKAGES[package], "--json")
+    found = json.loads(done.stdout)
+    assert {item["state"] for item in found["items"]} == {"passed"}, found
+    assert done.returncode == 0
+
+
+@BOTH
+def test_its_own_tests_pass(package: str, python: Python) -> None:
+    # Those of the contract have just been run.
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not contract", EXAMPLES / package)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_in_one_training(python: Python, tmp_path: Path) -> None:
+    strategy = "peft-ia3+example-norms" if HAS_PEFT else "example-norms"
+    done = python(
+        "-m", "mammozoo", "train", "--dataset", "example-shapes:patients=20", "--backbone", "example-net", "--weights", "random",
+        "--head", "example-max:dropout=0.1", "--strategy", strategy, "--epochs", 1, "--device", "cpu", "--no-report",
+        "--set", "monitor=example-youden", "--set", "augment=[example-speckle]", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    brought = {"mammozoo-example", "mammozoo-peft"} if HAS_PEFT else {"mammozoo-example"}
+    assert brought <= facts["plugins"].keys()
+    assert "example-youden" in facts["scores"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_file_can_be_read_at_a_glance(package: str) -> None:
+    """It is teaching material: a file is short, says what it is, and its README names it."""
+    readme = (EXAMPLES / package / "README.md").read_text()
+    for path in sorted((EXAMPLES / package).rglob("*.py")):
+        text = path.read_text()
+        assert text.startswith('"""') and len(text.splitlines()) <= 200, path
+        assert path.name in readme, f"{path} is not in the README"
