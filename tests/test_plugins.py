@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import subprocess
+import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mammozoo as package
-from mammozoo import plugins
 from mammozoo.errors import ConflictError, NotFoundError
 from mammozoo.plugins import Plugin, Registry
 
@@ -34,85 +36,7 @@ STRATEGY = """
         return [Last]
 """
 
-BROKEN = {
-    "bad import": ("import a_module_that_nobody_has", ["ModuleNotFoundError", "a_module_that_nobody_has"]),
-    "syntax error": ("def (:", ["SyntaxError"]),
-    "exit": ("import sys\nsys.exit(3)", ["SystemExit", "3"]),
-    "exit in a hook": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef register_strategies():\n    raise SystemExit(4)",
-        ["register_strategies", "SystemExit", "4"],
-    ),
-    "wrong hook argument": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef run_end(run, bananas): pass",
-        ["run_end", "bananas"],
-    ),
-    "misspelt hook": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef register_strategys(): return []",
-        ["no hook 'register_strategys'", "Did you mean 'register_strategies'?"],
-    ),
-    "newer API": ("mammozoo_api = 99", ["plugin API 99", f"mammozoo {package.__version__} has {package.API}"]),
-    "API of another type": ("mammozoo_api = '1'", ["plugin API 1"]),
-    "hook raises": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef register_strategies(): raise KeyError('lost')",
-        ["register_strategies raised KeyError", "lost"],
-    ),
-    "hook returns nothing": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef register_strategies(): pass",
-        ["register_strategies raised TypeError"],
-    ),
-    "nameless thing": (
-        "from mammozoo import hookimpl\n@hookimpl\ndef register_strategies(): return [int]",
-        ["has no name"],
-    ),
-}  # fmt: skip
-
-
-class Shelf:
-    """Folders that look to Python like installed distributions."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def install(self, name: str, source: str, version: str = "1.2", module: str | None = None) -> None:
-        """The distribution `name` with one module, which is the plugin of the same name."""
-        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        module = module or name.replace("-", "_")
-        (info / "entry_points.txt").write_text(f"[mammozoo]\n{name} = {module}\n")
-        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
-
-    def entries(self) -> list[importlib.metadata.EntryPoint]:
-        """What `importlib.metadata` finds on the shelf."""
-        found = importlib.metadata.distributions(path=[str(self.folder)])
-        return sorted((entry for dist in found for entry in dist.entry_points), key=lambda entry: entry.name)
-
-
-@pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
-    """An empty shelf on `sys.path`; modules imported from it are forgotten afterwards."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    import sys
-
-    before = set(sys.modules)
-    yield Shelf(folder)
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def fresh() -> Iterator[Callable[[], Registry]]:
-    """`plugins.registry` asked anew; afterwards the usual one comes back."""
-
-    def ask() -> Registry:
-        plugins.registry.cache_clear()
-        return plugins.registry()
-
-    yield ask
-    plugins.registry.cache_clear()
+Fresh = Callable[[], Registry]
 
 
 def ours() -> list[importlib.metadata.EntryPoint]:
@@ -142,72 +66,115 @@ def test_builtins_load_through_entry_points() -> None:
     assert "default" in registry.items("recipes")
 
 
-def test_a_broken_builtin_is_our_bug_and_raises(shelf: Shelf) -> None:
+def test_a_broken_builtin_is_our_bug_and_raises(shelf: Any) -> None:
     shelf.install("mammozoo", "raise RuntimeError('ours')", module="ours_but_broken")
     with pytest.raises(RuntimeError, match="ours"):
         Registry(shelf.entries())
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_plugin_hurts_nobody_and_has_a_reason(shelf: Shelf, what: str) -> None:
-    source, words = BROKEN[what]
-    shelf.install("broken-one", source, "0.7")
-    shelf.install("sound-one", STRATEGY.format(name="sound"))
-    registry = Registry([*ours(), *shelf.entries()])
-    assert {"drs", "frozen", "sound"} <= set(registry.items("strategies"))
-    broken = by_name(registry)["broken-one"]
-    assert (broken.state, broken.distribution, broken.version) == ("failed", "broken-one", "0.7")
-    for word in words:
-        assert word in broken.reason
-    assert "\n" not in broken.reason
-    with pytest.raises(NotFoundError) as caught:
-        registry.get("strategies", "sond")
-    assert "Did you mean 'sound'?" in str(caught.value)
-    assert f"Plugin 'broken-one' (broken-one) could not be loaded: {broken.reason}" in str(caught.value)
-
-
-def test_of_a_plugin_that_failed_nothing_is_used(shelf: Shelf) -> None:
-    """One sound hook beside a misspelt one: neither counts, for half a plugin is a riddle."""
-    source = textwrap.dedent(STRATEGY.format(name="half")) + "\n@hookimpl\ndef register_headz(): return []\n"
-    shelf.install("half-broken", source)
-    registry = Registry([*ours(), *shelf.entries()])
-    assert "half" not in registry.items("strategies")
-    assert "Did you mean 'register_heads'?" in by_name(registry)["half-broken"].reason
-
-
-def test_a_name_clash_names_both_distributions(shelf: Shelf) -> None:
+def test_a_name_clash_is_refused_by_that_name_alone(shelf: Any, caplog: pytest.LogCaptureFixture) -> None:
     shelf.install("first-lab", STRATEGY.format(name="ours"), "1.0")
     shelf.install("second-lab", STRATEGY.format(name="ours"), "2.5")
+    shelf.install("third-lab", STRATEGY.format(name="alone"))
     registry = Registry([*ours(), *shelf.entries()])
+    assert {"drs", "alone"} <= set(registry.items("strategies"))
+    assert "ours" not in registry.items("strategies"), "neither: which of them it were would be chance"
     with pytest.raises(ConflictError) as caught:
-        registry.items("strategies")
-    for word in ("'ours'", "strategies", "first-lab 1.0", "second-lab 2.5", "MAMMOZOO_PLUGINS"):
+        registry.get("strategies", "ours")
+    for word in ("'ours'", "strategies", "first-lab 1.0 and second-lab 2.5", "MAMMOZOO_PLUGINS"):
         assert word in str(caught.value)
-    assert "gap" in registry.items("heads"), "a clash in one kind leaves the others alone"
+    first = by_name(registry)["first-lab"]
+    assert (first.state, first.adds["strategies"]) == ("conflict", [])
+    assert first.reason == "its name 'ours' in strategies is not used, for it is also that of second-lab 2.5"
+    assert by_name(registry)["third-lab"].state == "loaded"
+    assert caplog.text.count("'ours'") == 2, "each is named once"
 
 
-def test_nobody_can_replace_a_builtin(shelf: Shelf) -> None:
+def test_nobody_can_replace_a_builtin(shelf: Any) -> None:
     shelf.install("usurper", STRATEGY.format(name="drs"), "6.6")
-    with pytest.raises(ConflictError, match=rf"mammozoo {package.__version__} and usurper 6\.6"):
-        Registry([*ours(), *shelf.entries()]).get("strategies", "drs")
-
-
-def test_what_a_plugin_prints_stays_off_stdout(shelf: Shelf, capfd: pytest.CaptureFixture[str]) -> None:
-    loud = STRATEGY.format(name="loud").replace("return [Last]", "print('in the hook')\n        return [Last]")
-    shelf.install("loud", "    print('at import')\n" + loud)
     registry = Registry([*ours(), *shelf.entries()])
-    assert "loud" in registry.items("strategies")
-    assert capfd.readouterr().out == ""
+    assert registry.provider("strategies", "drs").builtin
+    assert registry.get("strategies", "drs").__module__.startswith("mammozoo_drs")
+    usurper = by_name(registry)["usurper"]
+    assert usurper.state == "conflict" and f"also that of mammozoo {package.__version__}" in usurper.reason
 
 
-def test_event_hooks_may_raise(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
-    shelf.install("a-raises", "from mammozoo import hookimpl\n@hookimpl\ndef run_end(run): raise ValueError('no')")
-    shelf.install("b-listens", "from mammozoo import hookimpl\ngot = []\n@hookimpl\ndef run_end(run): got.append(run)")
-    Registry(shelf.entries()).notify("run_end", run="the run")
-    import sys
+def test_a_clash_is_a_line_in_the_list(shelf: Any, fresh: Fresh, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.install("first-lab", STRATEGY.format(name="ours"), "1.0")
+    shelf.install("second-lab", STRATEGY.format(name="ours"), "2.5")
+    monkeypatch.delenv("MAMMOZOO_PLUGINS")
+    fresh()
+    listed = command("plugins", "list", "--json")
+    assert listed.code == 0, listed.err
+    items = {item["name"]: item for item in listed.json["items"]}
+    assert items["first-lab"]["state"] == items["second-lab"]["state"] == "conflict"
+    assert "second-lab 2.5" in items["first-lab"]["reason"]
+    assert command("list", "strategies").code == 0
+    command("train", "--strategy", "ours", "--dry-run").refused(9, "first-lab 1.0 and second-lab 2.5")
+    assert "conflict" in command("plugins", "list").out
 
-    assert sys.modules["b_listens"].got == ["the run"]
-    assert "'a-raises': run_end raised ValueError: no" in caplog.text
+
+def test_two_plugins_of_one_name(shelf: Any) -> None:
+    shelf.install("one-lab", STRATEGY.format(name="one"), entry="thing = one_lab")
+    shelf.install("two-lab", STRATEGY.format(name="two"), entry="thing = two_lab")
+    registry = Registry([*ours(), *shelf.entries()])
+    assert {"one", "two"} <= set(registry.items("strategies"))
+    both = [plugin for plugin in registry.plugins if plugin.name == "thing"]
+    assert [plugin.distribution for plugin in both] == ["one-lab", "two-lab"]
+    assert all("2 plugins are called 'thing'" in plugin.notes[0] for plugin in both)
+
+
+DEPRECATED = """
+    import pluggy
+    hookspec = pluggy.HookspecMarker("mammozoo")
+
+    @hookspec(warn_on_impl=DeprecationWarning("register_strategies goes in API 3; use register_ways"))
+    def register_strategies(): ...
+
+    @hookspec(warn_on_impl_args={"run": DeprecationWarning("run goes in API 3; use path")})
+    def run_end(run, path): ...
+"""
+
+
+def test_a_deprecated_hook_works_and_is_named_once(
+    shelf: Any, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    specs = types.ModuleType("later_specs")
+    exec(textwrap.dedent(DEPRECATED), specs.__dict__)
+    old = textwrap.dedent(STRATEGY.format(name="old")) + "\ngot = []\n@hookimpl\ndef run_end(run): got.append(run)\n"
+    shelf.install("old-lab", old)
+    shelf.install("new-lab", "from mammozoo import hookimpl\ngot = []\n@hookimpl\ndef run_end(path): got.append(path)")
+    registry = Registry(shelf.entries(), specs=specs)
+    assert "old" in registry.items("strategies")
+    registry.notify("run_end", run="a run", path="its path")
+    assert (sys.modules["old_lab"].got, sys.modules["new_lab"].got) == (["a run"], ["its path"])
+    named = by_name(registry)
+    assert sorted(named["old-lab"].notes) == [
+        "deprecated: register_strategies goes in API 3; use register_ways",
+        "deprecated: run goes in API 3; use path",
+    ]
+    assert (named["old-lab"].state, named["new-lab"].notes) == ("loaded", [])
+    assert not [w for w in recwarn if "API 3" in str(w.message)], "told in the list, and not by Python on stderr"
+    assert "API 3" not in capfd.readouterr().err
+
+
+def test_notes_are_shown(shelf: Any, fresh: Fresh, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.install("unmarked", "def register_strategies(): return []")
+    monkeypatch.delenv("MAMMOZOO_PLUGINS")
+    fresh()
+    (item,) = [one for one in command("plugins", "list", "--json").json["items"] if one["name"] == "unmarked"]
+    assert "not marked" in item["notes"][0] and item["seconds"] >= 0
+    assert "note: its function 'register_strategies' is not marked" in " ".join(command("plugins", "list").out.split())
+    assert "not marked" in command("doctor", "--json").json["facts"]["plugin unmarked"]
+
+
+def test_what_is_left_out_is_named_where_it_is_missed(
+    shelf: Any, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.install("tail-lab", STRATEGY.format(name="tail"))
+    monkeypatch.setenv("MAMMOZOO_PLUGINS", "")
+    with pytest.raises(NotFoundError, match=r"left out by MAMMOZOO_PLUGINS: tail-lab\."):
+        fresh().get("strategies", "tail")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +182,7 @@ def test_event_hooks_may_raise(shelf: Shelf, caplog: pytest.LogCaptureFixture) -
     [(None, {"one", "two"}), ("", set()), ("two", {"two"}), (" one , two", {"one", "two"}), ("absent", set())],
 )
 def test_mammozoo_plugins_chooses(
-    shelf: Shelf, fresh: Callable[[], Registry], monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: set[str]
+    shelf: Any, fresh: Fresh, monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: set[str]
 ) -> None:
     shelf.install("one", STRATEGY.format(name="first"), module="chosen_one")
     shelf.install("two", STRATEGY.format(name="second"), module="chosen_two")
@@ -232,7 +199,7 @@ def test_mammozoo_plugins_chooses(
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_third_party_strategy_is_listed_and_trains(shelf: Shelf, mammozoo: Command) -> None:
+def test_third_party_strategy_is_listed_and_trains(shelf: Any, mammozoo: Command) -> None:
     """The whole way: installed beside a broken one that prints, listed with its version, trained by name."""
     shelf.install("tail-lab", "    print('hello from tail-lab')\n" + STRATEGY.format(name="tail"), "3.1")
     shelf.install("sad-lab", "print('about to fail'); import nothing_like_it", "0.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mammozoo.blame import blame
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.split_file import write_splits
 from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
@@ -30,6 +32,8 @@ from mammozoo.training.team import Team, current_team, gather_team, leave_team
 from mammozoo.training.validation import direction
 from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished, state_key, waves
 from mammozoo.zoo.card import write_card
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -184,16 +188,24 @@ def _train_in(
         run.close("interrupted", "stopped by a signal")
         raise Stopped(run.path.as_posix()) from None
     except (MammozooError, OSError) as error:
-        known = error if isinstance(error, MammozooError) else disk_error(error, run.path)
+        known = error if isinstance(error, MammozooError) else blame(error) or disk_error(error, run.path)
+        _keep_traceback(error)
         run.close("failed", str(known))
         raise known from error
     except BaseException as error:
-        run.close("failed", f"{type(error).__name__}: {error}")
+        _keep_traceback(error)
+        run.close("failed", str(blame(error) or f"{type(error).__name__}: {error}"))
         if team.size > 1 and isinstance(error, RuntimeError):
             raise _left_alone(error) from error
         raise
     registry().notify("run_end", run=run)
     return run
+
+
+def _keep_traceback(error: BaseException) -> None:
+    """In log.txt alone: what the terminal shows is one paragraph, and after hours nobody wants to try again for the rest."""
+    if not isinstance(error, MammozooError):
+        log.info("The training ended with an error.", exc_info=error)
 
 
 def _left_alone(error: RuntimeError) -> FailedError:

@@ -6,8 +6,15 @@ through the entry-point group `mammozoo`:
     [project.entry-points.mammozoo]
     yourthing = "mammozoo_yourthing"
 
-Each hook returns named things; nothing is registered by import, nothing is overridden. Two plugins that
-provide one name are an error that names both. The built-in plugins use exactly this door.
+Each hook returns named things; nothing is registered by import, nothing is overridden. Of two plugins that provide
+one name neither is used for it, and asking for it is an error that names both; a name of ours stays ours. The built-in
+plugins use exactly this door.
+
+A hook or an argument that is to go is marked for at least one release before, and plugins that have it are told in
+`mammozoo plugins list`:
+
+    @hookspec(warn_on_impl=DeprecationWarning("register_ways goes in API 3; use register_strategies"))
+    @hookspec(warn_on_impl_args={"run": DeprecationWarning("run goes in API 3; use path")})
 """
 
 from __future__ import annotations
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
+
+#: Hook → the API in which it came; those that are not named came with API 1.
+SINCE: dict[str, int] = {}
 
 
 @hookspec
@@ -123,7 +133,7 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def epoch_end(run: Run, row: EpochRow) -> None:
-    """Called after every epoch; an error in it is logged, never fatal.
+    """Called after every epoch; an error in it is logged, never fatal, and what it prints goes to stderr.
 
     @hookimpl
     def epoch_end(run, row):
@@ -133,7 +143,7 @@ def epoch_end(run: Run, row: EpochRow) -> None:
 
 @hookspec
 def run_end(run: Run) -> None:
-    """Called once when a run is complete; an error in it is logged, never fatal.
+    """Called once when a run is complete; an error in it is logged, never fatal, and what it prints goes to stderr.
 
     @hookimpl
     def run_end(run):

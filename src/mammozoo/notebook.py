@@ -58,7 +58,6 @@ def list(kind: str, match: str = "") -> builtins.list[Listed]:
 
     Raises:
         UsageError: there is no such kind.
-        ConflictError: two plugins provide one name.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{nearest(kind, KINDS)} There are {', '.join(KINDS)}.")

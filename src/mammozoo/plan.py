@@ -29,6 +29,7 @@ from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite, strategy
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
+from mammozoo.requirements import check_requirements
 from mammozoo.spec import parse
 from mammozoo.stages import Start, check_handover, fits, shapes, stage_splits
 from mammozoo.training.recipe import Recipe
@@ -122,6 +123,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
         MammozooError: whatever else the recipe asks for and cannot have.
     """
     progress = progress or Progress()
+    check_requirements(recipe.requires, f"Recipe '{recipe.name}'")
     engine = choose_engine(recipe.device, recipe.precision)
     trained = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
     for number, one in enumerate(trained):

@@ -1,7 +1,8 @@
 """Finding plugins, loading them so that a broken one hurts nobody, and asking all of them by name.
 
 Ours are loaded first and must work; a third party's that fails is recorded with its reason, named once in a
-warning, in `mammozoo plugins list`, and in every "unknown name" error it may be the cause of.
+warning, in `mammozoo plugins list`, and in every "unknown name" error it may be the cause of. A name that two plugins
+provide is refused to both, and one of ours stays ours; everything else of them works.
 
 `MAMMOZOO_PLUGINS` chooses among the installed: unset loads all, empty loads the built-ins only, and a
 comma-separated list of entry-point names adds just those.
@@ -12,27 +13,30 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import importlib.util
 import inspect
-import io
 import logging
 import os
-import re
+import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any
 
 import pluggy
 
 import mammozoo
 from mammozoo import hookspecs
+from mammozoo.discovery import DISTRIBUTION, cause, import_entry, import_file, origin
 from mammozoo.errors import ConflictError, NotFoundError, UsageError, nearest
+from mammozoo.provided import Item as Item
+from mammozoo.provided import Plugin as Plugin
+from mammozoo.provided import name_of
 
 log = logging.getLogger(__name__)
 
 GROUP = "mammozoo"
-DISTRIBUTION = "mammozoo"
 #: What `mammozoo list KIND` knows, and the hook that provides it.
 KINDS = {
     "datasets": "register_datasets",
@@ -47,72 +51,43 @@ KINDS = {
 }
 
 
-@dataclass
-class Plugin:
-    """One entry point and what became of it."""
-
-    name: str
-    distribution: str
-    version: str
-    state: Literal["loaded", "failed"] = "loaded"
-    reason: str = ""
-    adds: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def builtin(self) -> bool:
-        """Whether it comes with mammozoo itself, so that its failure is our bug."""
-        return self.distribution == DISTRIBUTION
-
-    def fail(self, reason: str) -> None:
-        """Record that the plugin is out of the game, and say so once."""
-        self.state, self.reason = "failed", reason
-        log.warning("Plugin '%s' (%s %s) is left out: %s", self.name, self.distribution, self.version, reason)
-
-
-@dataclass(frozen=True)
-class Item:
-    """A named thing that a plugin provides."""
-
-    kind: str
-    name: str
-    value: Any
-    plugin: Plugin
-
-    @property
-    def summary(self) -> str:
-        """One line: its own `summary`, a data set's or paper's title, a recipe's first comment, or its docstring's first line."""
-        if isinstance(self.value, Path):
-            text = self.value.read_text(encoding="utf-8")
-            if self.kind == "papers":
-                title = re.search(r"^title: *(.+)$", text, re.MULTILINE)
-                return title.group(1).strip("\"'") if title else ""
-            first = text.partition("\n")[0]
-            return first.lstrip("# ").partition(": ")[2] if first.startswith("#") else ""
-        own = getattr(self.value, "summary", None) or getattr(getattr(self.value, "info", None), "title", None)
-        return str(own or (inspect.getdoc(self.value) or "").partition("\n")[0])
-
-
 class Registry:
     """Everything that the loaded plugins provide, by kind and name."""
 
-    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint], files: Iterable[Path] = ()):
+    def __init__(
+        self,
+        entry_points: Iterable[importlib.metadata.EntryPoint],
+        files: Iterable[Path] = (),
+        *,
+        specs: ModuleType = hookspecs,
+        left_out: Iterable[str] = (),
+    ):
+        """Load the plugins; `specs` holds the hooks, and `left_out` names what is installed and was not asked for."""
         self._manager = pluggy.PluginManager("mammozoo")
-        self._manager.add_hookspecs(hookspecs)
-        self.plugins: list[Plugin] = []
+        self._manager.add_hookspecs(specs)
+        self._known = [name for name, hook in inspect.getmembers(specs) if hasattr(hook, "mammozoo_spec")]
+        self._left_out = list(left_out)
         self._items: dict[str, dict[str, Item]] = {}
+        self._contested: dict[tuple[str, str], list[Plugin]] = {}
+        self._heard: set[tuple[str, str]] = set()
+        self.plugins: list[Plugin] = []
         for entry in entry_points:
-            distribution = entry.dist.name if entry.dist else "?"
-            version = entry.dist.version if entry.dist else "?"
-            self._load(Plugin(entry.name, distribution, version), entry.load)
+            self._load(Plugin(entry.name, *origin(entry)), functools.partial(import_entry, entry))
         for file in files:
-            self._load(Plugin(file.stem, str(file), "file"), functools.partial(_import_file, file))
+            self._load(Plugin(file.stem, str(file), "file"), functools.partial(import_file, file))
+        count = Counter(plugin.name for plugin in self.plugins)
+        for plugin in self.plugins:
+            if count[plugin.name] > 1 and not plugin.builtin:
+                plugin.notes.append(f"{count[plugin.name]} plugins are called '{plugin.name}'; choose another name")
+
+    def survey(self) -> list[Plugin]:
+        """Every plugin, after all of its hooks were asked."""
+        for kind in KINDS:
+            self.items(kind)
+        return self.plugins
 
     def items(self, kind: str) -> dict[str, Item]:
-        """Name → item, ours first, then by plugin and in the order given.
-
-        Raises:
-            ConflictError: two plugins provide one name.
-        """
+        """Name → item, ours first, then by plugin and in the order given; without the names that two others both provide."""
         if kind not in self._items:
             self._items[kind] = self._collect(kind)
         return self._items[kind]
@@ -122,16 +97,24 @@ class Registry:
 
         Raises:
             NotFoundError: nobody provides it; the message offers the nearest name and the plugins that failed.
+            ConflictError: two plugins provide it.
         """
         items = self.items(kind)
         if name in items:
             return items[name].value
+        if claimants := self._contested.get((kind, name)):
+            raise ConflictError(
+                f"Two plugins provide the name '{name}' in {kind}: {_listed(claimants)}. Uninstall one, or leave it out with "
+                "MAMMOZOO_PLUGINS."
+            )
         singular = {"strategies": "strategy"}.get(kind, kind.removesuffix("s"))
         broken = "".join(
             f" Plugin '{plugin.name}' ({plugin.distribution}) could not be loaded: {plugin.reason}."
             for plugin in self.plugins
             if plugin.state == "failed"
         )
+        if self._left_out:
+            broken += f" Installed and left out by MAMMOZOO_PLUGINS: {', '.join(self._left_out)}."
         raise NotFoundError(
             f"Unknown {singular} '{name}'.{nearest(name, items)} `mammozoo list {kind}` shows all.{broken}"
         )
@@ -141,72 +124,126 @@ class Registry:
         self.get(kind, name)
         return self.items(kind)[name].plugin
 
+    def owner(self, file: Path) -> tuple[Plugin, str] | None:
+        """The plugin of another that a Python file belongs to, and the file's name in it; None where it is nobody's or ours."""
+        for plugin in self.plugins:
+            module = inspect.getmodule(self._manager.get_plugin(_key(plugin)))
+            if plugin.builtin or module is None:
+                continue
+            top = sys.modules.get(module.__name__.partition(".")[0], module)
+            for folder in map(Path, getattr(top, "__path__", ())):
+                if file.is_relative_to(folder):
+                    return plugin, file.relative_to(folder.parent).as_posix()
+            if getattr(module, "__file__", None) == str(file):
+                return plugin, file.name
+        return None
+
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an event hook (`epoch_end`, `run_end`) on every plugin; errors are logged, never raised."""
+        """Call an event hook (`epoch_end`, `run_end`) on every plugin. What it prints goes to stderr.
+
+        Errors are logged, never raised; of one hook in one plugin the first, for a training has many epochs.
+        """
         for plugin, implementation in self._implementations(hook):
             accepted = {name: arguments[name] for name in implementation.argnames}
             try:
-                implementation.function(**accepted)
-            except Exception as error:
-                log.warning("Plugin '%s': %s raised %s; ignored.", plugin.name, hook, _cause(error))
+                with contextlib.redirect_stdout(sys.stderr):
+                    implementation.function(**accepted)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                again = (_key(plugin), hook) in self._heard
+                self._heard.add((_key(plugin), hook))
+                level = logging.DEBUG if again else logging.WARNING
+                log.log(level, "Plugin '%s': %s raised %s; ignored.", plugin.name, hook, cause(error))
 
     def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
         self.plugins.append(plugin)
         try:
-            with _quiet(plugin):
+            with plugin.visited("its import"):
                 module = load()
-            wanted = getattr(module, "mammozoo_api", mammozoo.API)
+            wanted = inspect.getattr_static(module, "mammozoo_api", mammozoo.API)  # asks no `__getattr__`
             if not isinstance(wanted, int) or wanted > mammozoo.API:
                 plugin.fail(f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}")
                 return
             self._register(plugin, module)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if plugin.builtin:
                 raise
-            plugin.fail(_cause(error))
+            plugin.fail(cause(error))
 
     def _register(self, plugin: Plugin, module: Any) -> None:
-        key = f"{plugin.distribution}:{plugin.name}"
-        self._manager.register(module, name=key)
+        key = _key(plugin)
+        if self._manager.has_plugin(key) or self._manager.is_registered(module):
+            raise UsageError("another entry point loads the same module, or has the same name in the same distribution")
+        with warnings.catch_warnings(record=True) as told:  # of deprecated hooks and arguments
+            warnings.simplefilter("always")
+            self._manager.register(module, name=key)
+        plugin.notes += dict.fromkeys(f"deprecated: {one.message}" for one in told)
         try:
-            known = {name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction)}
             for caller in self._manager.get_hookcallers(module) or []:
-                if caller.name not in known:
-                    raise UsageError(f"there is no hook '{caller.name}'.{nearest(caller.name, known)}")
+                if caller.name not in self._known:
+                    raise UsageError(f"there is no hook '{caller.name}'.{nearest(caller.name, self._known)}")
+                if any(i.plugin is module and (i.wrapper or i.hookwrapper) for i in caller.get_hookimpls()):
+                    raise UsageError(f"'{caller.name}' is a hook wrapper, and API {mammozoo.API} has none")
         except Exception:
             self._manager.unregister(name=key)
             raise
+        for name in self._known:
+            hook = inspect.getattr_static(module, name, None)
+            if inspect.isfunction(hook) and not hasattr(hook, "mammozoo_impl"):
+                plugin.notes.append(f"its function '{name}' is not marked @mammozoo.hookimpl, so it is not used")
 
     def _implementations(self, hook: str) -> Iterator[tuple[Plugin, pluggy.HookImpl]]:
-        order = {f"{plugin.distribution}:{plugin.name}": plugin for plugin in self.plugins}
-        implementations = {impl.plugin_name: impl for impl in getattr(self._manager.hook, hook).get_hookimpls()}
-        for key, plugin in order.items():
-            if key in implementations and plugin.state == "loaded":
-                yield plugin, implementations[key]
+        found = getattr(self._manager.hook, hook).get_hookimpls()
+        for plugin in self.plugins:
+            for implementation in found:
+                if implementation.plugin_name == _key(plugin) and plugin.state != "failed":
+                    yield plugin, implementation
 
     def _collect(self, kind: str) -> dict[str, Item]:
-        found: dict[str, Item] = {}
+        claims: dict[str, list[Item]] = {}
         for plugin, implementation in self._implementations(KINDS[kind]):
-            try:
-                with _quiet(plugin):
-                    given: Any = implementation.function()
-                    values = list(given)
-                named = [(_name(kind, value), value) for value in values]
-            except (Exception, SystemExit) as error:
-                if plugin.builtin:
-                    raise
-                plugin.fail(f"{KINDS[kind]} raised {_cause(error)}")
-                continue
-            for name, value in named:
-                if name in found:
-                    other = found[name].plugin
-                    raise ConflictError(
-                        f"Two plugins provide the name '{name}' in {kind}: {other.distribution} {other.version} and "
-                        f"{plugin.distribution} {plugin.version}. Uninstall one, or leave it out with MAMMOZOO_PLUGINS."
-                    )
-                found[name] = Item(kind, name, value, plugin)
-            plugin.adds[kind] = [name for name, _ in named]
+            for name, value in self._asked(kind, plugin, implementation).items():
+                claims.setdefault(name, []).append(Item(kind, name, value, plugin))
+        found: dict[str, Item] = {}
+        for name, claimants in claims.items():
+            first, *others = claimants
+            if not others or first.plugin.builtin:
+                found[name] = first
+                first.plugin.adds.setdefault(kind, []).append(name)
+            else:
+                self._contested[kind, name] = [item.plugin for item in claimants]
+            losers = others if first.plugin.builtin else claimants if others else []
+            for item in losers:
+                rivals = [first.plugin] if first.plugin.builtin else [i.plugin for i in claimants if i is not item]
+                if item.plugin.builtin:  # ours come first: two of ours
+                    raise ConflictError(f"Two of our plugins provide the name '{name}' in {kind}.")
+                item.plugin.lose(f"its name '{name}' in {kind} is not used, for it is also that of {_listed(rivals)}")
         return found
+
+    def _asked(self, kind: str, plugin: Plugin, implementation: pluggy.HookImpl) -> dict[str, Any]:
+        """Name → thing, as one plugin gives them; nothing where it fails."""
+        hook = KINDS[kind]
+        named: dict[str, Any] = {}
+        try:
+            with plugin.visited(hook):
+                given: Any = implementation.function()
+                for value in given:
+                    name = name_of(kind, value)
+                    if name in named:
+                        raise UsageError(f"it gives the name '{name}' twice")
+                    named[name] = value
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if plugin.builtin:
+                raise
+            plugin.fail(f"{hook} raised {cause(error)}")
+            return {}
+        plugin.adds.setdefault(kind, [])
+        return named
 
 
 @functools.cache
@@ -214,46 +251,18 @@ def registry() -> Registry:
     """The plugins of this process: the built-ins, then the installed ones that `MAMMOZOO_PLUGINS` admits."""
     found = sorted(
         importlib.metadata.entry_points(group=GROUP),
-        key=lambda entry: (entry.dist is None or entry.dist.name != DISTRIBUTION, entry.name),
+        key=lambda entry: (origin(entry)[0] != DISTRIBUTION, entry.name, origin(entry)),
     )
     chosen = os.environ.get("MAMMOZOO_PLUGINS")
-    if chosen is not None:
-        names = {name.strip() for name in chosen.split(",") if name.strip()}
-        found = [e for e in found if (e.dist and e.dist.name == DISTRIBUTION) or e.name in names]
+    names = {entry.name for entry in found} if chosen is None else {name.strip() for name in chosen.split(",")}
+    admitted = [entry for entry in found if origin(entry)[0] == DISTRIBUTION or entry.name in names]
     files = [Path(name) for name in os.environ.get("MAMMOZOO_PLUGIN_FILES", "").split(os.pathsep) if name]
-    return Registry(found, files)
+    return Registry(admitted, files, left_out=[entry.name for entry in found if entry not in admitted])
 
 
-def _name(kind: str, value: Any) -> str:
-    """The name under which a thing is asked for: `info.name`, `name`, or a file's stem."""
-    if isinstance(value, Path):
-        return value.parent.name if kind == "zoos" else value.stem
-    name = getattr(getattr(value, "info", value), "name", None)
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{value!r} has no name")
-    return name
+def _key(plugin: Plugin) -> str:
+    return f"{plugin.distribution}:{plugin.name}"
 
 
-def _import_file(file: Path) -> Any:
-    if not file.is_file():
-        raise NotFoundError(f"there is no file '{file}'")
-    spec = importlib.util.spec_from_file_location(f"mammozoo_file_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"'{file}' is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextlib.contextmanager
-def _quiet(plugin: Plugin) -> Iterator[None]:
-    """Keep a plugin's prints out of our stdout, which may be somebody's JSON."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        yield
-    if printed.getvalue():
-        log.info("Plugin '%s' printed: %s", plugin.name, printed.getvalue().strip())
-
-
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().replace("\n", " ")
+def _listed(plugins: Iterable[Plugin]) -> str:
+    return " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in plugins)

@@ -224,7 +224,7 @@ def carry_out(prepared: Plan, attempt: Attempt, folder: Path, around: Surroundin
 def state_key(prepared: Plan, attempt: Attempt) -> str:
     """What a fit and its kept state depend on: all of the recipe but where the data lie, the split, earlier stages, versions."""
     recipe = attempt.recipe.model_dump_json(
-        exclude={"root": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
+        exclude={"root": True, "requires": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
     )
     parts = [
         recipe,

@@ -59,7 +59,7 @@ def test_an_unknown_kind_is_refused_with_the_nearest(command) -> None:
 def test_plugins_as_json(command) -> None:
     items = command("plugins", "list", "--json").json["items"]
     for item in items:
-        assert set(item) == {"name", "distribution", "version", "state", "reason", "adds"}
+        assert set(item) == {"name", "distribution", "version", "state", "reason", "adds", "notes", "seconds"}
         assert (item["state"], item["reason"]) == ("loaded", "")
     adds = {item["name"]: item["adds"] for item in items}
     assert adds["drs"]["strategies"] == ["drs"]

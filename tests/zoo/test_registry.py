@@ -202,6 +202,20 @@ def test_one_name_in_two_zoos(zoo: Zoo) -> None:
     assert caught.value.exit_code == 9
 
 
+@pytest.mark.parametrize("how", ["a clash", "no YAML"])
+def test_a_plugins_zoo_takes_no_model_of_ours_away(zoo: Zoo, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    if how == "a clash":
+        zoo.entry["name"] = default_model()
+        zoo.entry["files"]["README.md"]["size"] += 1
+        zoo.write()
+    else:
+        zoo.path.write_text("models: [")
+    assert find_model(default_model()) == find_model(f"zoo:{default_model()}")
+    assert str(zoo.path) in caplog.text
+    with pytest.raises((ConflictError, RegistryError)):
+        find_model("zoo:copy")
+
+
 def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:
     model = entries()[default_model()]
     zoo.entry |= {"name": model.name, "files": {name: file.model_dump() for name, file in model.files.items()}}

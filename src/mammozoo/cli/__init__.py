@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -23,6 +24,7 @@ from mammozoo.cli import (
     train,
     zoo,
 )
+from mammozoo.cli.output import json_alone
 from mammozoo.errors import MammozooError
 
 app = typer.Typer(
@@ -79,18 +81,56 @@ def _root(
 
 
 def main() -> None:
-    """Run a command; every known error is one paragraph on stderr and the exit code of its kind."""
+    """Run a command; every known error is one paragraph on stderr and the exit code of its kind.
+
+    What somebody else's plugin raises is known too: the paragraph names the plugin, and the code is 1.
+    """
     try:
-        app()
+        with json_alone("--json" in sys.argv and "--help" not in sys.argv):
+            app()
     except MammozooError as error:
-        if os.environ.get("MAMMOZOO_DEBUG"):
-            raise
-        typer.echo(f"mammozoo: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(error)
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != 130:  # as which typer reports an interrupt
+            if (known := _of_plugin(end)) is not None:
+                _end(known)
             raise
         typer.echo("mammozoo: interrupted.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except BaseException as error:
+        if (known := _of_plugin(error)) is None:
+            _name_guests()
+            raise
+        _end(known)
+
+
+def _end(error: MammozooError) -> NoReturn:
+    if os.environ.get("MAMMOZOO_DEBUG"):
+        raise
+    typer.echo(f"mammozoo: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _name_guests() -> None:
+    """Before the traceback of a bug: whose plugins are here, for what they gave us may have led to it."""
+    if "mammozoo.plugins" not in sys.modules:
+        return
+    from mammozoo.blame import guests
+
+    if named := guests():
+        typer.echo(
+            f"mammozoo: this is a bug of ours, or comes of what a plugin gave us; others' are loaded: {named}. "
+            "See whether it happens with MAMMOZOO_PLUGINS= (empty) too, and report it with the following.",
+            err=True,
+        )
+
+
+def _of_plugin(error: BaseException) -> MammozooError | None:
+    """What to say of an error of a plugin's; where no plugin was loaded, none is to blame, and nothing has to be imported."""
+    if "mammozoo.plugins" not in sys.modules:
+        return None
+    from mammozoo.blame import blame
+
+    return blame(error)

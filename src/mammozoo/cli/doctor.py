@@ -26,13 +26,16 @@ def _facts() -> dict[str, str]:
     import shutil
     from importlib import metadata
 
+    from mammozoo.plugins import registry
+
+    plugins = registry().plugins  # before torch is here: one that imports it at once is slow in every other command
+    registry().survey()
     import torch
     from huggingface_hub import constants
 
     import mammozoo
     from mammozoo.errors import MammozooError
     from mammozoo.models.engine import choose_engine
-    from mammozoo.plugins import registry
     from mammozoo.zoo.hub import check_reachable, endpoint
 
     engine = choose_engine()
@@ -56,9 +59,11 @@ def _facts() -> dict[str, str]:
         "Hub cache": str(constants.HF_HUB_CACHE),
         "Hub": hub,
     }
-    for plugin in registry().plugins:
+    for plugin in plugins:
         state = plugin.state + (f": {plugin.reason}" if plugin.reason else "")
-        facts[f"plugin {plugin.name}"] = f"{plugin.distribution} {plugin.version}, {state}"
+        called = f"plugin {plugin.name}"
+        called += f" of {plugin.distribution}" if called in facts else ""
+        facts[called] = "; ".join([f"{plugin.distribution} {plugin.version}, {state}", *plugin.notes])
     # A bug report is public, and the home folder tells the user's name.
     home = str(Path.home())
     return {what: said.replace(home, "~") for what, said in facts.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -12,9 +14,28 @@ if TYPE_CHECKING:
     from mammozoo.progress import Progress
 
 
+_answers: TextIO | None = None  # where JSON goes while everything else goes to stderr
+
+
+@contextlib.contextmanager
+def json_alone(wanted: bool) -> Iterator[None]:
+    """Keep stdout for `print_json`: what a plugin or a library prints meanwhile goes to stderr."""
+    global _answers
+    if not wanted:
+        yield
+        return
+    before, _answers = _answers, sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers = before
+
+
 def print_json(content: dict[str, Any]) -> None:
     """One object with its schema number."""
-    typer.echo(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=False, allow_nan=False)
+    typer.echo(text, file=_answers)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.output import note, print_json, print_table
+from mammozoo.cli.output import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from mammozoo.testing import Result
 
 app = typer.Typer(help="The plugins that are installed, and what became of each.", no_args_is_help=True)
 
@@ -17,64 +21,126 @@ def list_plugins(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """List every plugin with its version, what it adds, and why it failed if it did."""
-    from mammozoo.plugins import KINDS, registry
+    from mammozoo.plugins import registry
 
-    known = registry()
-    for kind in KINDS:
-        known.items(kind)
+    known = registry().survey()
     if as_json:
-        print_json({"items": [dataclasses.asdict(plugin) for plugin in known.plugins]})
+        print_json({"items": [dataclasses.asdict(p) | {"seconds": round(p.seconds, 3)} for p in known]})
         return
     rows = [
         (
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             plugin.state,
-            plugin.reason or ", ".join(f"{len(names)} {kind}" for kind, names in plugin.adds.items() if names),
+            "\n".join(filter(None, [plugin.reason or plugin.brings, *(f"note: {remark}" for remark in plugin.notes)])),
         )
-        for plugin in known.plugins
+        for plugin in known
     ]
     print_table("", ["plugin", "distribution", "state", "adds / reason"], rows)
+
+
+@app.command("new")
+def new_plugin(
+    name: str = typer.Argument(help="Of the package and of what it brings, such as our-hospital."),
+    kind: str = typer.Option(..., "--kind", help="dataset, backbone, strategy or metric."),
+    out: Path = typer.Option(Path(), "--out", help="Folder in which that of the package is made; by default here."),
+    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+) -> None:
+    """Write a plugin package that works as it is: one module with hook and thing, tests, README, CI file."""
+    from mammozoo.scaffold import write
+
+    made = write(name, kind, out)
+    if as_json:
+        print_json(
+            {
+                "name": made.names.name,
+                "kind": made.kind,
+                "distribution": made.names.distribution,
+                "module": made.names.module,
+                "folder": made.folder.as_posix(),
+                "files": list(made.files),
+                "next": list(made.next),
+            }
+        )
+        return
+    for path in made.files:
+        typer.echo((made.folder / path).as_posix())
+    note(f"\n{made.names.distribution} is written: a {made.kind} '{made.names.name}'. Next:\n")
+    for line in made.next:
+        note(f"  {line}")
 
 
 @app.command("check")
 def check_plugin(
     name: str = typer.Argument(help="An installed plugin, as `mammozoo plugins list` names it."),
     only: list[str] = typer.Option(
-        [], "--only", help="Check these things of it alone, by name or pattern; repeatable."
+        [], "--only", help="Check these things of it alone, by name, pattern or kind, as in 'heads:*'; repeatable."
     ),
     with_: list[str] = typer.Option(
         [], "--with", help="Options for a thing that has no default for them, as in gamma:layer=2; repeatable."
     ),
     backbone: str = typer.Option("test_resnet", "--backbone", help="The network on which strategies are tried."),
     root: Path | None = typer.Option(None, "--root", help="Folder of the data, for a data set that needs one."),
+    timeout: float = typer.Option(600.0, "--timeout", min=0, help="Seconds after which a check fails; 0 for no limit."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Hold a plugin to the contract: run the named checks of everything that it brings; exit 1 if one fails."""
-    from collections import Counter
-
+    from mammozoo.errors import FailedError
     from mammozoo.testing import checks, run
+    from mammozoo.testing.limit import TooLong, limited
+    from mammozoo.testing.quiet import captured
 
-    todo = checks(name, only=only, specs=with_, backbone=backbone, root=root)
-    _refuse_hundreds(name, len({check.item for check in todo}))
-    results = [run(check) for check in todo]
+    try:
+        with captured(), limited(timeout):  # its import and its hooks may print or hang, too
+            todo = checks(name, only=only, specs=with_, backbone=backbone, root=root)
+    except TooLong:
+        raise FailedError(
+            f"Loading the plugins took longer than {timeout:g} seconds; give more by --timeout."
+        ) from None
+    _refuse_hundreds(name, {(check.kind, check.item) for check in todo})
+    shown = progress()
+    shown.start(f"Checking {name}", len(todo), "checks")
+    results = []
+    try:
+        for check in todo:
+            results.append(run(check, timeout))
+            shown.advance()
+    finally:
+        shown.stop()
     failed = [result for result in results if result.state == "failed"]
     if as_json:
         print_json({"plugin": name, "failed": len(failed), "items": [dataclasses.asdict(result) for result in results]})
     else:
-        rows = [(result.check, f"{result.kind}: {result.item}", result.state, result.reason) for result in results]
-        print_table("", ["check", "item", "result", "reason"], rows)
-        count = Counter(result.state for result in results)
-        note(f"{len(results)} checks: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped.")
+        _print_results(results)
     if failed:
         raise typer.Exit(1)
 
 
-def _refuse_hundreds(name: str, count: int) -> None:
+def _print_results(results: list[Result]) -> None:
+    """A table, then each reason once; a count on stderr."""
+    from collections import Counter
+
+    rows = [(result.check, f"{result.kind}: {result.item}", result.state) for result in results]
+    print_table("", ["check", "item", "result"], rows)
+    for state in ("failed", "skipped"):
+        reasons = Counter(result.reason for result in results if result.state == state)
+        for reason, times in reasons.items():
+            typer.echo(f"{state}{f' ({times} checks)' if times > 1 else ''}: {reason}\n")
+    count = Counter(result.state for result in results)
+    note(f"{len(results)} checks: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped.")
+
+
+def _refuse_hundreds(name: str, things: set[tuple[str, str]]) -> None:
     """Each thing takes about a second, and a catalogue of a thousand networks would take all day."""
+    from collections import Counter
+
     from mammozoo.errors import UsageError
 
-    if count > 100:
+    if len(things) > 100:
+        kinds = ", ".join(
+            f"{count} {kind}" for kind, count in Counter(kind for kind, _ in things).items() if kind != "plugins"
+        )
         raise UsageError(
-            f"Plugin '{name}' brings {count} things; choose some of them with --only, as in --only 'resnet*'."
+            f"Plugin '{name}' brings more than can be checked in one go ({kinds}; a network takes seconds). Choose with --only, by "
+            "name (--only resnet18), pattern (--only 'resnet*') or kind (--only 'heads:*'); several may be given."
         )

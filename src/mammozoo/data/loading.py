@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import inspect
 import logging
 import os
@@ -35,6 +34,7 @@ from mammozoo.data.transform import Transform
 from mammozoo.errors import UsageError
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
+from mammozoo.requirements import installed_distributions
 from mammozoo.spec import parse
 
 log = logging.getLogger(__name__)
@@ -179,9 +179,9 @@ def code_of(transforms: Sequence[str], modules: Iterable[ModuleType] = ()) -> di
     for build in built:
         files |= _package_files(inspect.getmodule(build))
     versions = sorted(
-        f"{found.name} {found.version}"
-        for found in importlib.metadata.distributions()
-        if built or found.name.lower() in _LIBRARIES
+        f"{name} {version}"
+        for name, version in installed_distributions().items()
+        if built or name.lower() in _LIBRARIES
     )
     return {
         "transforms": list(transforms),

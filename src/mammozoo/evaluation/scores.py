@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from mammozoo.evaluation.forgiving import forgiving
 from mammozoo.evaluation.intervals import Interval, interval_all
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.plugins import registry
@@ -30,9 +31,10 @@ class Score:
 def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
     """Name → score for every registered metric; those of single classes are named `metric[class]`.
 
-    All intervals are on the same draws of groups.
+    All intervals are on the same draws of groups. A score of another's plugin that raises is undefined, and a warning says why.
     """
-    metrics = [item.value for item in registry().items("metrics").values()]
+    items = registry().items("metrics").values()
+    metrics = [item.value if item.plugin.builtin else forgiving(item.value, item.plugin) for item in items]
     return {
         key: score(value, interval, len(outcome))
         for key, (value, interval) in interval_all(metrics, outcome, seed=seed).items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from mammozoo.data.input import Input
+from mammozoo.blame import blame
+from mammozoo.data.input import LESION, Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.files import write_json
 from mammozoo.models.backbone import Backbone, load_exactly
@@ -22,6 +23,7 @@ from mammozoo.models.strategy import Composite, strategy
 from mammozoo.models.tensor_file import Layout, read_header
 from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
+from mammozoo.requirements import installed_version, requirements_of
 from mammozoo.spec import call, parse
 
 #: Finds the folder of a zoo model by its name; the zoo stands above this floor and hands it in.
@@ -52,6 +54,8 @@ def build_backbone(name: str) -> Backbone:
     try:
         return call(registry().get("backbones", spec.name).build, spec)
     except (AssertionError, AttributeError, TypeError) as error:
+        if not registry().provider("backbones", spec.name).builtin:  # those of timm's catalogue are ours
+            raise
         raise IncompatibleError(
             f"Backbone '{name}' cannot be built without its own classifier ({error or type(error).__name__})."
         ) from error
@@ -168,6 +172,9 @@ def load_model(folder: Path) -> tuple[Model, ModelConfig]:
 def _built(config: ModelConfig, folder: Path) -> Model:
     """The network that a config describes; whatever goes wrong, the config is to blame."""
     try:
+        for step in map(parse, config.input.preprocess):  # asked for here, where a missing plugin can be named
+            if step.name != LESION:
+                registry().get("transforms", step.name)
         backbone = build_backbone(config.backbone)
         return build_model(backbone, config.strategy, config.head, config.classes, config.input)[0]
     except NotFoundError as error:
@@ -179,24 +186,22 @@ def _built(config: ModelConfig, folder: Path) -> Model:
     except IncompatibleError:
         raise
     except Exception as error:
+        why = blame(error) or f"{type(error).__name__}: {error}"
         raise IncompatibleError(
-            f"The network that the config in '{folder}' describes cannot be built: {type(error).__name__}: {error}"
+            f"The network that the config in '{folder}' describes cannot be built: {why}"
         ) from error
 
 
 def _needed(config: ModelConfig) -> str:
     """The packages that brought what a model is made of: those that are not here, or else all."""
-    missing = {name: version for name, version in config.plugins.items() if not _installed(name)}
-    listed = ", ".join(f"{name} {version}" for name, version in (missing or config.plugins).items())
-    return f"plugins of: {listed or 'packages that it does not name'}{' (not installed)' if missing else ''}"
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        return False
-    return True
+    missing = {name: version for name, version in config.plugins.items() if installed_version(name) is None}
+    listed = ", ".join(
+        f"{name} (a file, given with --plugin)" if version == "file" else f"{name} {version}"
+        for name, version in (missing or config.plugins).items()
+    )
+    said = f"plugins of: {listed or 'packages that it does not name'}{' (not installed)' if missing else ''}"
+    wanted = requirements_of(missing)
+    return f"{said}. If you trust them, run: pip install {shlex.join(wanted)}" if wanted else said
 
 
 def _refuse_huge_input(config: ModelConfig, folder: Path) -> None:

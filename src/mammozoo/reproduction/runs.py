@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _ONE = Jobs()
 
 #: Keys that may differ between two starts of one run: they name or place it and change no result.
-NEUTRAL = {"name", "summary", "paper", "root", "device", "workers", "cache", "keep_state"}
+NEUTRAL = {"name", "summary", "paper", "requires", "root", "device", "workers", "cache", "keep_state"}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pydantic import Field
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+from mammozoo.requirements import checked
 from mammozoo.spec import parse
 from mammozoo.training.settings import Optimizer, Part, Phase, Schedule, SplitPlan, Stage, listed
 
@@ -36,6 +37,8 @@ class Recipe(Part):
     summary: str = ""
     paper: str | None = None
     """Key of the paper whose method this is."""
+    requires: tuple[str, ...] = ()
+    """Packages that bring what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run writes down those it used."""
 
     dataset: str
     """Data set with options: `busi`, `phantom:n=800`."""
@@ -126,6 +129,12 @@ class Recipe(Part):
             for stage in fields["stages"]
         ]
         return fields | {"stages": stages}
+
+    @pydantic.field_validator("requires", mode="before")
+    @classmethod
+    def _as_pip_takes_them(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        return tuple(checked(str(text)) for text in given) if isinstance(given, list | tuple) else value
 
     @pydantic.field_validator("weights")
     @classmethod

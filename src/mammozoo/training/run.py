@@ -26,15 +26,17 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import mammozoo
+from mammozoo.data.input import LESION
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.files import disk_error, write_json, write_text
 from mammozoo.plugins import Plugin, registry
+from mammozoo.requirements import requirements_of
 from mammozoo.spec import parse, parse_sum
 from mammozoo.training.fit import EpochRow
 from mammozoo.training.recipe import Recipe, load
@@ -82,7 +84,10 @@ class Run:
         """
         path = out or _free_name(Path("runs"), recipe)
         refuse_occupied(path)
-        run = cls(path, recipe, {"schema": 1, "status": "running", **surroundings(recipe)})
+        facts = surroundings(recipe)
+        if not recipe.requires:  # so that the file tells what it needs where that is not installed
+            recipe = recipe.model_copy(update={"requires": requirements_of(facts["plugins"])})
+        run = cls(path, recipe, {"schema": 1, "status": "running", **facts})
         write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
         run.save()
         run._start_log()
@@ -168,15 +173,24 @@ def surroundings(recipe: Recipe) -> dict[str, Any]:
 
 
 def plugins_of(recipe: Recipe) -> dict[str, str]:
-    """Distribution → version of every plugin that the recipe's names come from."""
-    named = [
-        ("datasets", parse(recipe.dataset)),
-        ("backbones", parse(recipe.backbone)),
-        ("heads", parse(recipe.head)),
-        *(("strategies", spec) for spec in parse_sum(recipe.strategy)),
-    ]
-    providers: list[Plugin] = [registry().provider(kind, spec.name) for kind, spec in named]
-    return {plugin.distribution: plugin.version for plugin in providers}
+    """Distribution → version of every plugin that the recipe's names come from, those of its stages included.
+
+    Of a plugin that is a file (`--plugin`) its name and `file`: a model may be published, and a folder tells too much.
+    """
+    recipes = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
+    providers: list[Plugin] = [registry().provider(kind, name) for one in recipes for kind, name in _named(one)]
+    return {Path(p.distribution).name if p.version == "file" else p.distribution: p.version for p in providers}
+
+
+def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    yield "datasets", parse(recipe.dataset).name
+    yield "backbones", parse(recipe.backbone).name
+    yield "heads", parse(recipe.head).name
+    yield from (("strategies", spec.name) for spec in parse_sum(recipe.strategy))
+    steps = (parse(text).name for text in (*recipe.preprocess, *recipe.augment))
+    yield from (("transforms", name) for name in steps if name != LESION)
+    if recipe.monitor != "loss":
+        yield "metrics", recipe.monitor.partition("[")[0]
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import inspect
 import logging
 import shutil
@@ -43,6 +42,7 @@ from mammozoo.data.transform import build
 from mammozoo.files import sha256
 from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model
+from mammozoo.requirements import installed_distributions
 from mammozoo.training.border import Border, find_border, run_after, run_before, state_before
 
 log = logging.getLogger(__name__)
@@ -153,9 +153,7 @@ class Trunk:
             "network": hashlib.sha256(f"{self.model.backbone}{passed}".encode()).hexdigest(),
             "code": sorted(_sources(self.model)),
             "libraries": sorted(
-                f"{found.name} {found.version}"
-                for found in importlib.metadata.distributions()
-                if found.name.lower() in _LIBRARIES
+                f"{name} {version}" for name, version in installed_distributions().items() if name.lower() in _LIBRARIES
             ),
             "input": self.model.backbone.input.model_dump(mode="json"),
             "dtype": str(self.engine.dtype),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from mammozoo.discovery import DISTRIBUTION, origin
@@ -14,6 +16,8 @@ from mammozoo.zoo.entry import Base, Entry, read_zoo
 from mammozoo.zoo.places import Listed, joined_folder
 from mammozoo.zoo.pull import pull, pull_reference
 from mammozoo.zoo.verify import check_usable, verify
+
+log = logging.getLogger(__name__)
 
 
 def packaged_zoo() -> Path:
@@ -47,8 +51,24 @@ def catalogue() -> dict[str, Listed]:
         ConflictError: two zoos have different models of one name, or one zoo has a name twice.
         RegistryError: a zoo is not valid.
     """
+    return _joined([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
+
+
+def _catalogue_with(name: str) -> dict[str, Listed]:
+    """The catalogue; without the plugins' zoos where one of them is at fault and `name` is a model of the others."""
+    try:
+        return catalogue()
+    except (ConflictError, RegistryError) as error:
+        others = _joined([*directory_zoos(), packaged_zoo()])
+        if name not in others:
+            raise
+        log.warning("The zoos of plugins are left out: %s", error)
+        return others
+
+
+def _joined(zoos: Iterable[Path]) -> dict[str, Listed]:
     found: dict[str, Listed] = {}
-    for path in [*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()]:
+    for path in zoos:
         for entry in read_zoo(path).models:
             first = found.setdefault(entry.name, Listed(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
@@ -84,7 +104,7 @@ def listed(name: str) -> Listed:
         NotFoundError: no zoo has it.
     """
     name = name.removeprefix("zoo:")
-    known = catalogue()
+    known = _catalogue_with(name)
     if name not in known:
         looks_like_path = re.search(r"[/\\]|^\.", name) or Path(name).exists()
         what = f"There is no model in '{name}' (no config.json)" if looks_like_path else f"Unknown model '{name}'"
@@ -164,7 +184,7 @@ def base_of(adapter: Listed) -> Listed:
     """
     base = adapter.entry.base
     assert base is not None
-    known = catalogue()
+    known = _catalogue_with(base.name)
     if base.name not in known:
         raise NotFoundError(
             f"Model '{adapter.entry.name}' is an adapter of '{base.name}', which no zoo has. Export it too (`mammozoo zoo export "

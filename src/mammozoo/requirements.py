@@ -1,0 +1,73 @@
+"""Which distributions bring what a recipe or model names, and what to install where they are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import shlex
+from collections.abc import Iterable, Mapping
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import Version
+
+from mammozoo.errors import IncompatibleError
+
+OWN = "mammozoo"
+
+
+def requirements_of(plugins: Mapping[str, str]) -> tuple[str, ...]:
+    """`tail-lab>=3.1` for each of these distributions (name → version) that is neither ours nor a file given by `--plugin`."""
+    found = []
+    for name, version in plugins.items():
+        if name != OWN:
+            with contextlib.suppress(ValueError):  # a file has no version
+                found.append(checked(f"{name}>={Version(version).public}"))
+    return tuple(found)
+
+
+def checked(text: str) -> str:
+    """A requirement as pip takes it: a distribution and, if need be, its versions.
+
+    Raises:
+        ValueError: it is of another form, or names an address to load from.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(
+            f"'{text}' is no requirement such as mammozoo-peft>=0.2: {' '.join(str(error).split())}"
+        ) from None
+    if requirement.url is not None or requirement.marker is not None:
+        raise ValueError(f"'{text}': name a distribution and its versions alone, such as mammozoo-peft>=0.2")
+    return str(requirement)
+
+
+def check_requirements(requires: Iterable[str], who: str) -> None:
+    """Raise IncompatibleError if a distribution that `who` requires is not installed in such a version; it says what to install."""
+    for text in requires:
+        requirement = Requirement(text)
+        version = installed_version(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            found = "which is not installed" if version is None else f"and {version} is installed"
+            raise IncompatibleError(f"{who} needs {text}, {found}. Run: pip install {shlex.quote(text)}")
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution; None for one that is not installed or whose metadata are damaged."""
+    try:
+        return importlib.metadata.version(distribution) or None
+    except (importlib.metadata.PackageNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def installed_distributions() -> dict[str, str]:
+    """Name → version of every installed distribution, but for those whose metadata are damaged."""
+    found: dict[str, str] = {}
+    for one in importlib.metadata.distributions():
+        try:
+            name, version = one.name, one.version
+        except (KeyError, TypeError, ValueError):  # no METADATA, or one that cannot be read
+            continue
+        if name and version:
+            found.setdefault(name, version)
+    return found

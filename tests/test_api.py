@@ -1,0 +1,133 @@
+"""The contract with plugins does not change unnoticed: signatures against a snapshot, the page of hooks against the source."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mammozoo
+from mammozoo import hookspecs, testing
+
+ROOT = Path(__file__).parents[1]
+SNAPSHOT = (ROOT / "tests" / "api.txt").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+CHANGES = (ROOT / "docs" / "api-changes.md").read_text(encoding="utf-8")
+HOOKS = [name for name, hook in inspect.getmembers(hookspecs) if hasattr(hook, "mammozoo_spec")]
+
+
+def run(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("script", ["signatures.py", "make_hooks.py"])
+def test_snapshot_and_page_are_those_of_the_source(script: str) -> None:
+    done = run(ROOT / "docs" / script, "--check")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[str, str, str], Path]:
+    """The folder of a checkout whose source differs in one place."""
+
+    def make(file: str, before: str, after: str) -> Path:
+        shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "tests").mkdir()
+        for name in ("docs/signatures.py", "docs/make_hooks.py", "docs/hooks.md", "tests/api.txt"):
+            shutil.copy(ROOT / name, tmp_path / name)
+        path = tmp_path / "src" / "mammozoo" / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(before) == 1
+        path.write_text(text.replace(before, after), encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+CHANGED = {
+    "a hook's argument": ("hookspecs.py", "def run_end(run: Run)", "def run_end(run: Run, path: Path)"),
+    "a method's argument": ("models/strategy.py", "def lr_scale(self, model: Model) -> M", "def lr_scale(self, net: Model) -> M"),
+    "a field's type": ("data/sample.py", "    patient: str | None = None", "    patient: int | None = None"),
+    "a field's default": ("evaluation/metric.py", "per_class: bool = False", "per_class: bool = True"),
+    "a field that goes": ("models/backbone.py", '    default_weights: str = "imagenet"\n', ""),
+    "a public name": ("__init__.py", '    "HeadSpec": "mammozoo.models.head",\n', ""),
+    "a name of the checks": ("testing/__init__.py", "from mammozoo.testing.check import Result as Result\n", ""),
+    "what __init__ sets": ("data/sample.py", "        self.notes: list[str] = []", "        self.remarks: list[str] = []"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_changed_signature_is_seen_and_says_what_to_do(copy: Callable[..., Path], what: str) -> None:
+    done = run(copy(*CHANGED[what]) / "docs" / "signatures.py", "--check")
+    assert done.returncode == 1
+    for word in ("tests/api.txt", "docs/api-changes.md", "raise `mammozoo.API`", "python docs/signatures.py"):
+        assert word in done.stderr
+    assert len(re.findall(r"^[-+] ?\s*\S", done.stderr, re.MULTILINE)) >= 1, "the difference itself is shown"
+
+
+def test_a_changed_docstring_is_no_change_of_signatures_and_one_of_the_page(copy: Callable[..., Path]) -> None:
+    folder = copy("models/strategy.py", "Factors on the learning rate; ", "Factors; ")
+    assert run(folder / "docs" / "signatures.py", "--check").returncode == 0
+    done = run(folder / "docs" / "make_hooks.py", "--check")
+    assert done.returncode == 1 and "python docs/make_hooks.py" in done.stderr
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_on_the_page_is_the_imported_one(name: str) -> None:
+    """The page reads the source; this asks the function itself."""
+    section = PAGE[PAGE.index(f"\n### {name}\n") :].partition("\n### ")[2]
+    shown = re.search(r"^def (\w+)\((.*)\) -> (.+): \.\.\.$", section, re.MULTILINE)
+    assert shown is not None and shown[1] == name
+    signature = inspect.signature(getattr(hookspecs, name))
+    assert shown[2] == ", ".join(f"{p.name}: {p.annotation}" for p in signature.parameters.values())
+    assert shown[3] == signature.return_annotation
+    assert f"| [`{name}`](#{name}) |" in PAGE and name in CHANGES
+    example = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    compile(example, name, "exec")
+    assert "@hookimpl" in example and f"def {name}(" in example
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+    for page in re.findall(r"\]\(([\w-]+\.md)\)", PAGE + CHANGES):
+        assert (ROOT / "docs" / page).is_file(), page
+
+
+CHECKS = [name for name, value in vars(testing).items() if name[0] != "_" and not inspect.ismodule(value)]
+
+
+@pytest.mark.parametrize("name", [*mammozoo._PUBLIC, *CHECKS])
+def test_every_public_name_is_in_the_snapshot(name: str) -> None:
+    assert re.search(rf"^(class |def )?{name}\b", SNAPSHOT, re.MULTILINE), name
+
+
+def fields(kind: Any) -> list[str]:
+    return [name for name in inspect.get_annotations(kind) if not name.startswith("_") and name != "model_config"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Sample", "DatasetInfo", "Metric", "BackboneSpec", "TransformSpec", "Recipe", "EpochRow"]
+)
+def test_the_snapshot_has_the_fields_of_the_imported_class(name: str) -> None:
+    kind = getattr(importlib.import_module(mammozoo._PUBLIC[name]), name)
+    block = SNAPSHOT[re.search(rf"^class {name}\b.*:$", SNAPSHOT, re.MULTILINE).start() :].partition("\n\n")[0]  # type: ignore[union-attr]
+    assert re.findall(r"^    (\w+):", block, re.MULTILINE) == fields(kind)
+
+
+def test_the_number_is_the_one_of_the_pages() -> None:
+    assert SNAPSHOT.startswith(f"# Public signatures, API {mammozoo.API}.")
+    assert f"\n## API {mammozoo.API}\n" in CHANGES and f"This is API {mammozoo.API}." in CHANGES
+    assert set(hookspecs.SINCE) <= set(HOOKS)
+    assert all(1 < number <= mammozoo.API for number in hookspecs.SINCE.values())

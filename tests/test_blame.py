@@ -1,0 +1,245 @@
+"""What somebody else's plugin raises when it is used: one paragraph that names it, the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mammozoo.blame import blame
+from mammozoo.evaluation.forgiving import forgiving
+from mammozoo.evaluation.intervals import interval
+from mammozoo.evaluation.metric import Metric
+from mammozoo.evaluation.outcome import Outcome
+from mammozoo.plugins import Plugin
+
+TRAIN = [
+    "train", "--backbone", "test_resnet", "--weights", "random", "--epochs", "1", "--device", "cpu", "--set", "size=64",
+    "--no-report", "--out", "run",
+]  # fmt: skip
+PHANTOM = ["--dataset", "phantom:n=60"]
+
+DATASET = """
+    from mammozoo import Dataset, DatasetInfo, Sample, hookimpl
+
+    class Lost(Dataset):
+        info = DatasetInfo("lost", "Lost images", "ultrasound", ("benign", "malignant"), synthetic=True)
+        needs_root = False
+
+        def samples(self):
+            return [Sample("1", {}["label"])]
+
+    @hookimpl
+    def register_datasets():
+        return [Lost]
+"""
+STRATEGY = """
+    import sys
+    from mammozoo import Strategy, hookimpl
+
+    class Tail(Strategy):
+        name = "tail"
+
+        def adapt(self, model):
+            {adapt}
+
+        def trainable(self, model):
+            return list(model.backbone.parameters())[-1:]
+
+    @hookimpl
+    def register_strategies():
+        return [Tail]
+"""
+TRANSFORM = """
+    import numpy as np
+    from mammozoo import TransformSpec, hookimpl
+
+    def build():
+        def step(pixels, rng):
+            {step}
+        return step
+
+    @hookimpl
+    def register_transforms():
+        return [TransformSpec("theirs", "what they do", build)]
+"""
+METRIC = """
+    from mammozoo import Metric, hookimpl
+
+    def value(outcome):
+        raise ZeroDivisionError("no such case")
+
+    @hookimpl
+    def register_metrics():
+        return [Metric("theirs", "what they count", value)]
+
+    @hookimpl
+    def epoch_end(run, row):
+        print("an epoch")
+        raise SystemExit(0)
+
+    @hookimpl
+    def run_end(run):
+        print("the end")
+"""
+
+
+@pytest.fixture
+def lab(shelf: Any, fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs a source as the plugin and distribution `their-lab`, 0.7, and has it loaded."""
+
+    def install(source: str) -> None:
+        shelf.install("their-lab", source, "0.7")
+        monkeypatch.delenv("MAMMOZOO_PLUGINS", raising=False)
+        fresh()
+
+    return install
+
+
+BROKEN: dict[str, tuple[str, list[str], list[str]]] = {
+    "a data set": (DATASET, ["--dataset", "lost"], ["'samples'", "KeyError: 'label'", "line 9"]),
+    "a strategy": (
+        STRATEGY.format(adapt="raise RuntimeError('no such block')"),
+        [*PHANTOM, "--strategy", "frozen+tail"],
+        ["'adapt'", "RuntimeError: no such block"],
+    ),
+    "a strategy that exits": (
+        STRATEGY.format(adapt="sys.exit(0)"),
+        [*PHANTOM, "--strategy", "tail"],
+        ["'adapt'", "SystemExit: 0"],
+    ),
+    "a step of preprocessing": (
+        TRANSFORM.format(step="return pixels / np.zeros(3)[9]"),
+        [*PHANTOM, "--set", "preprocess=[theirs]"],
+        ["'step'", "IndexError"],
+    ),
+    "an augmentation": (
+        TRANSFORM.format(step="raise OSError('no table')"),
+        [*PHANTOM, "--set", "augment=[theirs]"],
+        ["'step'", "OSError: no table"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_raises_in_use_is_named(lab: Any, command: Any, what: str) -> None:
+    source, words, told = BROKEN[what]
+    lab(source)
+    answer = command(*TRAIN, *words, "--json")
+    answer.refused(1, "Plugin 'their-lab' (their-lab 0.7) failed in", "their_lab.py, line", "--debug", *told)
+    assert answer.out == ""
+
+
+def test_a_run_that_it_ended_says_so_and_keeps_the_traceback(lab: Any, command: Any, tmp_path: Path) -> None:
+    lab(BROKEN["an augmentation"][0])
+    command(*TRAIN, *BROKEN["an augmentation"][1])
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["status"] == "failed" and "Plugin 'their-lab' (their-lab 0.7) failed" in facts["reason"]
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_debug_shows_the_traceback(lab: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab(DATASET)
+    monkeypatch.setenv("MAMMOZOO_DEBUG", "1")
+    with pytest.raises(KeyError, match="label"):
+        command(*TRAIN, "--dataset", "lost")
+
+
+def test_a_metric_that_raises_loses_no_training(lab: Any, command: Any) -> None:
+    """Nor do an `epoch_end` that exits and hooks that print into the JSON."""
+    lab(METRIC)
+    answer = command(*TRAIN, *PHANTOM, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["scores"]["theirs"] == {"value": None, "low": None, "high": None, "n": 12}
+    assert answer.json["scores"]["auc"]["value"] is not None
+    told = "Score 'theirs' of plugin 'their-lab' (their-lab 0.7) is undefined where it raises: ZeroDivisionError"
+    assert answer.err.count(told) == 1
+    assert "an epoch" in answer.err and "the end" in answer.err
+    assert command("evaluate", "run", "--json").json["scores"]["theirs"]["value"] is None
+
+
+def test_monitoring_what_raises_stops_with_its_name(lab: Any, command: Any) -> None:
+    """What chooses the epoch must not be guessed."""
+    lab(METRIC)
+    command(*TRAIN, *PHANTOM, "--set", "monitor=theirs").refused(1, "Plugin 'their-lab'", "'value'", "no such case")
+
+
+def test_what_a_data_set_prints_is_not_in_the_json(lab: Any, command: Any) -> None:
+    talks = DATASET.replace('return [Sample("1", {}["label"])]', 'print("found it")\n            return []')
+    lab(talks)
+    answer = command("data", "check", "lost", "--json")
+    assert "found it" in answer.err and "found it" not in answer.out
+
+
+def test_a_worker_processs_traceback_is_read_too(lab: Any, command: Any) -> None:
+    lab(BROKEN["an augmentation"][0])
+    answer = command(*TRAIN, *PHANTOM, "--set", "augment=[theirs]", "--set", "workers=1")
+    answer.refused(1, "Plugin 'their-lab' (their-lab 0.7) failed in 'step'", "no table")
+
+
+def test_a_crash_of_ours_names_whose_plugins_are_here(
+    lab: Any, command: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A strategy that gives nonsense makes our own code fail, outside its files."""
+    lab(STRATEGY.format(adapt="pass").replace("list(model.backbone.parameters())[-1:]", "3"))
+    with pytest.raises(TypeError, match="not iterable"):
+        command(*TRAIN, *PHANTOM, "--strategy", "tail")
+    assert "others' are loaded: their-lab 0.7." in capfd.readouterr().err
+
+
+def test_nobody_is_blamed_for_ours(lab: Any) -> None:
+    lab(STRATEGY.format(adapt="pass"))
+    try:
+        {}["ours"]
+    except KeyError as error:
+        assert blame(error) is None
+    assert blame(KeyboardInterrupt()) is None
+
+
+def outcome() -> Outcome:
+    """Twelve samples, each a group, half of them of the second class, all decided rightly but two."""
+    labels = np.arange(12) % 2
+    p = np.where(labels == 1, 0.8, 0.2)
+    p[:2] = 0.5
+    return Outcome(("benign", "malignant"), labels, np.stack([1 - p, p], 1), (p >= 0.5).astype(np.intp), np.arange(12))
+
+
+def test_single_draws_that_raise_leave_the_interval(caplog: pytest.LogCaptureFixture) -> None:
+    """A score that needs both classes raises in the few draws without one, and is the same as one that says NaN there."""
+
+    def strict(o: Outcome) -> float:
+        if len(set(o.labels.tolist())) < 2:
+            raise ValueError("one class only")
+        return float(np.mean(o.labels == o.decisions))
+
+    def soft(o: Outcome) -> float:
+        return strict(o) if len(set(o.labels.tolist())) == 2 else float("nan")
+
+    plugin = Plugin("their-lab", "their-lab", "0.7")
+    few = outcome().take(np.array([0, 1, 2, 4, 6]))  # one of five is of the second class
+    many = outcome()
+    with caplog.at_level(logging.WARNING):
+        for one in (few, many):
+            forgiven = interval(forgiving(Metric("strict", "", strict), plugin), one, draws=300)
+            assert np.array_equal(forgiven, interval(Metric("soft", "", soft), one, draws=300), equal_nan=True)
+    assert np.isfinite(forgiven).all()
+    assert caplog.text.count("one class only") == 1, "one warning, though a third of the first draws raise"
+
+
+@pytest.mark.parametrize("given", [None, "0.5 or so", [0.5]])
+def test_what_is_no_number_is_undefined(given: Any) -> None:
+    plugin = Plugin("their-lab", "their-lab", "0.7")
+    assert np.isnan(forgiving(Metric("odd", "", lambda o: given), plugin).value(outcome()))
+
+
+def test_resampled_of_another_length_is_undefined_and_the_value_stays(caplog: pytest.LogCaptureFixture) -> None:
+    plugin = Plugin("their-lab", "their-lab", "0.7")
+    metric = forgiving(Metric("odd", "", lambda o: 0.5, lambda draws: np.zeros(len(draws) + 1)), plugin)
+    assert np.isnan(interval(metric, outcome(), draws=100)).all()
+    assert metric.value(outcome()) == 0.5
+    assert "`resampled` gives (101,), not (100,)" in caplog.text
