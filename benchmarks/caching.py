@@ -29,9 +29,10 @@ import torch
 from PIL import Image
 
 from mammozoo.data import store as store_module
+from mammozoo.data.batches import batches
 from mammozoo.data.collection import open_dataset
+from mammozoo.data.decoding import decode, decode_cached
 from mammozoo.data.input import Input, Pixels
-from mammozoo.data.loading import batches, decode, decode_cached
 from mammozoo.data.sample import Dataset
 from mammozoo.data.store import Store
 from mammozoo.data.transform import build

@@ -28,8 +28,9 @@ import torch
 from predict_speed import write_images
 from torch import nn
 
+from mammozoo.data.batches import batches
 from mammozoo.data.collection import open_dataset
-from mammozoo.data.loading import batches, decode_cached
+from mammozoo.data.decoding import decode_cached
 from mammozoo.data.store import Store
 from mammozoo.data.transform import build
 from mammozoo.models.build import build_backbone, build_model

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mammozoo.data.batches import batches
 from mammozoo.data.collection import open_data, seen_before
-from mammozoo.data.loading import batches
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.models.build import load_model
 from mammozoo.models.config import ModelConfig, read_config

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mammozoo.data.decoding import decode
 from mammozoo.data.input import Input
-from mammozoo.data.loading import decode
 from mammozoo.data.profile import MIN_IMAGES, NAMES, Profile, features, fit_profile, unusual
 from mammozoo.plugins import registry
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mammozoo.data.collection import open_dataset
+from mammozoo.data.decoding import decode, decode_cached
 from mammozoo.data.input import Input
-from mammozoo.data.loading import decode, decode_cached
 from mammozoo.data.region import (
     Region,
     box_of_circle,

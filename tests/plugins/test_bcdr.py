@@ -110,8 +110,8 @@ def test_missing_images_and_tables_are_told(tmp_path: Path) -> None:
 
 
 def test_lesions_are_cut_out_at_a_fixed_size(small: Path) -> None:
+    from mammozoo.data.decoding import decode
     from mammozoo.data.input import Input
-    from mammozoo.data.loading import decode
 
     dataset = BcdrF03(small)
     samples = dataset.samples()

@@ -11,8 +11,8 @@ import pytest
 
 from mammozoo.data.check import check
 from mammozoo.data.collection import open_dataset
+from mammozoo.data.decoding import decode_cached
 from mammozoo.data.input import Input
-from mammozoo.data.loading import decode_cached
 from mammozoo.data.sample import Sample
 from mammozoo.data.splits import official_part
 from mammozoo.errors import NotFoundError, UsageError

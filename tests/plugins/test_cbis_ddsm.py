@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mammozoo.data.decoding import decode
 from mammozoo.data.input import Input
-from mammozoo.data.loading import decode
 from mammozoo.data.sample import Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.cbis_ddsm import CbisDdsm, _without_shared

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from mammozoo.data.batches import batches
 from mammozoo.data.input import Input
-from mammozoo.data.loading import batches
 from mammozoo.data.store import Store
 from mammozoo.data.transform import build
 from mammozoo.models.backbone import Backbone

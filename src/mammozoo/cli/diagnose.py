@@ -122,7 +122,7 @@ def _pixels(
     import torch
 
     from mammozoo.data.collection import open_dataset
-    from mammozoo.data.loading import decode_cached
+    from mammozoo.data.decoding import decode_cached
     from mammozoo.errors import UsageError
 
     opened = open_dataset(dataset, root)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.classes import read_classes
+from mammozoo.data.decoding import Images, decode_cached
 from mammozoo.data.duplicates import near_duplicates, near_pairs
 from mammozoo.data.grouping import group
 from mammozoo.data.input import Input
-from mammozoo.data.loading import Images, decode_cached
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.errors import UsageError
 from mammozoo.plugins import registry

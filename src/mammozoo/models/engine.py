@@ -14,7 +14,7 @@ from mammozoo.errors import UsageError
 from mammozoo.models.model import Model
 
 if TYPE_CHECKING:
-    from mammozoo.data.loading import Batch  # it brings the image hashes, which `predict` has no use for
+    from mammozoo.data.batches import Batch  # it brings the image hashes, which `predict` has no use for
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from mammozoo.data.loading import batches
+from mammozoo.data.batches import batches
 from mammozoo.data.transform import build
 from mammozoo.errors import FailedError
 from mammozoo.models.engine import Engine

@@ -35,8 +35,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from mammozoo.data.batches import batches
+from mammozoo.data.decoding import code_of
 from mammozoo.data.input import Pixels
-from mammozoo.data.loading import batches, code_of
 from mammozoo.data.store import Store, Stream
 from mammozoo.data.transform import build
 from mammozoo.files import sha256

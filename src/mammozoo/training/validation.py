@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mammozoo.data.loading import batches
+from mammozoo.data.batches import batches
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.models.engine import Engine
 from mammozoo.models.model import Model, probabilities

@@ -1,4 +1,4 @@
-"""From samples to batches: decode once at the working size, augment by the recipe's seed, hand to torch."""
+"""From samples to arrays: each image read once, at the working size, and kept for the next time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import inspect
 import logging
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from mammozoo.data import fingerprint as fingerprint_module
 from mammozoo.data import input as input_module
@@ -30,7 +26,6 @@ from mammozoo.data.profile import NAMES, Features, features
 from mammozoo.data.region import Box
 from mammozoo.data.sample import Dataset, Sample
 from mammozoo.data.store import Store
-from mammozoo.data.transform import Transform
 from mammozoo.errors import UsageError
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
@@ -39,13 +34,9 @@ from mammozoo.spec import parse
 
 log = logging.getLogger(__name__)
 
-#: One batch: (N, h, w, 1 or 3) uint8 pixels, (N,) int64 labels, (N,) positions among the images.
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
 _FORMAT = 1  # of a stored `Images`; raise it when its meaning changes and the code below does not show it
 _CODE = (fingerprint_module, input_module, profile, reading, region, sample, transform)
 _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
-_AHEAD = 2  # batches that are augmented while the network works on one
 
 
 @dataclass(frozen=True)
@@ -229,105 +220,3 @@ def _description(
 def _images(arrays: Mapping[str, npt.NDArray[Any]]) -> Images:
     prints = Prints(arrays["whole"], arrays["views"], arrays["thumbs"])
     return Images(arrays["pixels"], prints, arrays["features"])
-
-
-class _View(TorchDataset[Any]):
-    """Some of the images, augmented with a generator that depends on (seed, epoch, image) alone.
-
-    So the result is the same whatever the order, and however many workers share the work.
-    """
-
-    def __init__(
-        self, pixels: Pixels, labels: npt.NDArray[np.intp], augment: Sequence[Transform], key: tuple[int, int]
-    ):
-        self.pixels, self.labels, self.augment, self.key = pixels, labels, augment, key
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        return torch.from_numpy(self.image(index)), int(self.labels[index]), index
-
-    def image(self, index: int) -> Pixels:
-        """(h, w, 1 or 3) uint8, a copy: the images may be read-only, and a transform may write where it reads."""
-        pixels = self.pixels[index].copy()
-        rng = np.random.default_rng([*self.key, index])
-        for step in self.augment:
-            pixels = step(pixels, rng)
-        return np.ascontiguousarray(pixels)
-
-    def batch(self, indices: npt.NDArray[np.intp]) -> Batch:
-        """The images at `indices`, together."""
-        pixels = np.stack([self.image(int(i)) for i in indices]) if self.augment else self.pixels[indices]
-        found = (
-            torch.from_numpy(pixels),
-            torch.from_numpy(self.labels[indices].astype(np.int64)),
-            torch.from_numpy(indices.astype(np.int64)),
-        )
-        return (found[0].pin_memory(), found[1], found[2]) if torch.cuda.is_available() else found
-
-
-def batches(
-    pixels: Pixels,
-    labels: npt.NDArray[np.intp],
-    indices: npt.NDArray[np.intp],
-    size: int,
-    *,
-    augment: Sequence[Transform] = (),
-    shuffle: bool = False,
-    seed: int = 0,
-    epoch: int = 0,
-    workers: int = 0,
-) -> Iterable[Batch]:
-    """Batches of `size` images; order and augmentation depend on (seed, epoch) alone.
-
-    Without augmentation a batch is one indexing. With it, a thread works ahead of the network, or `workers` processes do.
-    torch's global generator is never drawn from, so dropout does not depend on the number of workers either.
-
-    In a shuffled epoch an image that would make a last batch of its own waits for the next epoch: batch norm cannot
-    train on one image.
-    """
-    order = indices
-    if shuffle:
-        order = np.random.default_rng([seed, epoch]).permutation(indices)
-        if len(order) > size and len(order) % size == 1:
-            order = order[:-1]
-    view = _View(pixels, labels, augment, (seed, epoch))
-    if augment and workers:
-        return DataLoader(
-            view,
-            batch_size=size,
-            sampler=order.tolist(),
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),
-        )
-    return _Ahead(view, [order[start : start + size] for start in range(0, len(order), size)])
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """The batches of `chunks` in order; with augmentation, `_AHEAD` of them are made before they are asked for.
-
-    By one thread: transforms may keep state, and must not run twice at a time.
-    """
-
-    view: _View
-    chunks: Sequence[npt.NDArray[np.intp]]
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __iter__(self) -> Iterator[Batch]:
-        if not self.view.augment:
-            yield from map(self.view.batch, self.chunks)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            try:
-                for chunk in self.chunks:
-                    waiting.append(pool.submit(self.view.batch, chunk))
-                    if len(waiting) > _AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:  # who asks no more waits for the batch in work alone
-                    future.cancel()

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from mammozoo.data import sample
+from mammozoo.data.batches import batches
 from mammozoo.data.collection import open_data, open_dataset
+from mammozoo.data.decoding import Images, code_of, decode, decode_cached
 from mammozoo.data.input import Input
-from mammozoo.data.loading import Images, batches, code_of, decode, decode_cached
 from mammozoo.data.reading import UnreadableImageError
 from mammozoo.data.store import Store
 from mammozoo.data.transform import build
