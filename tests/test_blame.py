@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mammozoo.blame import blame
 from mammozoo.evaluation.forgiving import forgiving
 from mammozoo.evaluation.intervals import interval
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.plugins import Plugin
+from mammozoo.plugins.blame import blame
 
 TRAIN = [
     "train", "--backbone", "test_resnet", "--weights", "random", "--epochs", "1", "--device", "cpu", "--set", "size=64",

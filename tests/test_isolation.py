@@ -196,7 +196,7 @@ def test_an_interrupt_goes_through(shelf: Any, where: str) -> None:
 def test_a_slow_plugin_is_told_so_in_the_list_alone(
     shelf: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mammozoo.provided.SLOW", 0.2)
+    monkeypatch.setattr("mammozoo.plugins.provided.SLOW", 0.2)
     nap = "import time; time.sleep(0.25)"
     shelf.install("slow-import", f"{nap}\n" + textwrap.dedent(STRATEGY.format(name="slow")))
     shelf.install("slow-hook", STRATEGY.format(name="slower").replace("return [Last]", f"{nap}\n        return [Last]"))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mammozoo.blame import blame
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.split_file import write_splits
 from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
@@ -20,6 +19,7 @@ from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
 from mammozoo.plan import Plan, plan
 from mammozoo.plugins import registry
+from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import STATE, Keeper, Stopped
 from mammozoo.training.compiled import require_compiler

@@ -137,7 +137,7 @@ def epoch_end(run: Run, row: EpochRow) -> None:
 
     @hookimpl
     def epoch_end(run, row):
-        print(run.path.name, row.epoch, row.val_loss)
+        print(run.path.name, row.epoch, row.val_loss, file=sys.stderr)
     """
 
 

@@ -11,9 +11,9 @@ import pytest
 from mammozoo import Metric, TransformSpec
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values
-from mammozoo.testing import checks
 
 Failures = Callable[..., dict[str, str]]
+States = Callable[..., set[str]]
 
 
 def accuracy(outcome: Outcome) -> float:
@@ -41,6 +41,26 @@ def of_two_only(outcome: Outcome) -> float:
     return accuracy(outcome) if outcome.binary else float("nan")
 
 
+def as_text(outcome: Outcome) -> Any:
+    return f"{accuracy(outcome):.2f}"
+
+
+def crashes(outcome: Outcome) -> float:
+    raise KeyError("age")
+
+
+def perfect_is_infinite(outcome: Outcome) -> float:
+    return accuracy(outcome) / (1 - accuracy(outcome)) if accuracy(outcome) < 1 else float("nan")
+
+
+def infinite_for_one_class(outcome: Outcome) -> float:
+    return accuracy(outcome) if len(set(outcome.labels.tolist())) > 1 else float("inf")
+
+
+def one_too_many(draws: Resamples) -> Values:
+    return np.zeros(len(draws) + 1)
+
+
 def always_half(draws: Resamples) -> Values:
     return np.full(len(draws), 0.5)
 
@@ -49,7 +69,8 @@ SOUND = Metric("share", "share of right decisions", accuracy)
 METRICS: dict[str, tuple[Metric, str]] = {
     "has-name-and-summary": (Metric("a share", "right decisions", accuracy), "'a share' cannot be written"),
     "direction-is-right": (Metric("s", "s", accuracy, higher_is_better=False), "a perfect model has 1 and the worst 0"),
-    "single-class-input": (Metric("s", "s", fails_on_one_class), "ZeroDivisionError was raised: no second class"),
+    "gives-a-float": (Metric("s", "s", as_text), "It gives '0."),
+    "single-class-input": (Metric("s", "s", fails_on_one_class), "in fails_on_one_class): no second class"),
     "agrees-over-permutations": (Metric("s", "s", first_half), "in one order"),
     "leaves-its-input-alone": (Metric("s", "s", sorts_in_place), "changed `outcome.probabilities`"),
     "classes-beyond-two": (Metric("s", "s", of_two_only), "'s' of three classes is nan"),
@@ -57,15 +78,28 @@ METRICS: dict[str, tuple[Metric, str]] = {
 }
 
 
-def test_sound_metrics_fail_nothing(failures: Failures) -> None:
-    assert failures(SOUND) == {}
-    assert {check.name for check in checks(SOUND)} == set(METRICS)
+def test_a_sound_metric_passes_all(states: States) -> None:
+    assert states(SOUND) == {"passed"}
 
 
 @pytest.mark.parametrize("rule", METRICS)
 def test_a_broken_metric_fails_just_that(failures: Failures, rule: str) -> None:
     metric, words = METRICS[rule]
     found = failures(metric)
+    assert set(found) == {rule}
+    assert words in found[rule]
+
+
+@pytest.mark.parametrize(
+    ("metric", "rule", "words"),
+    [
+        (crashes, "gives-a-float", "KeyError was raised (test_broken_scores_and_transforms.py, line"),
+        (infinite_for_one_class, "single-class-input", "With class 0 alone it gives inf"),
+        (perfect_is_infinite, "direction-is-right", "undefined for a perfect model"),
+    ],
+)
+def test_other_ways_to_break_them(failures: Failures, metric: Callable[..., float], rule: str, words: str) -> None:
+    found = failures(Metric("s", "s", metric))
     assert set(found) == {rule}
     assert words in found[rule]
 
@@ -110,10 +144,9 @@ TRANSFORMS: dict[str, tuple[TransformSpec, str]] = {
 }
 
 
-def test_sound_transforms_fail_nothing(failures: Failures) -> None:
-    assert failures(TransformSpec("mirror", "left and right exchanged", mirror)) == {}
-    assert failures(TransformSpec("drawn", "columns exchanged", _drawn, random=True)) == {}
-    assert {check.name for check in checks(TransformSpec("mirror", "mirror", mirror))} == set(TRANSFORMS)
+@pytest.mark.parametrize(("build", "random"), [(mirror, False), (_drawn, True)])
+def test_a_sound_transform_passes_all(states: States, build: Callable[..., Any], random: bool) -> None:
+    assert states(TransformSpec("sound", "left and right", build, random=random)) == {"passed"}
 
 
 @pytest.mark.parametrize("rule", TRANSFORMS)
@@ -122,3 +155,10 @@ def test_a_broken_transform_fails_just_that(failures: Failures, rule: str) -> No
     found = failures(transform)
     assert set(found) == {rule}
     assert words in found[rule]
+
+
+def test_shapes_that_nobody_expects(failures: Failures) -> None:
+    found = failures(Metric("s", "s", accuracy, resampled=one_too_many))
+    assert set(found) == {"resampled-agrees"} and "gives the shape (21,) for 20 draws" in found["resampled-agrees"]
+    found = failures(TransformSpec("m", "mirror", lambda: lambda pixels, rng: pixels[:, :, 0]))
+    assert set(found) == {"form-is-kept"} and "(40, 48, 1) becomes (40, 48)" in found["form-is-kept"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ SOUND = [
     *checks("gamma", only=["gamma"], specs=["gamma:layer=2"]),
     *checks("resnet9", only=["resnet9"], specs=["resnet9:width=8"]),
     *checks("datasets", only=["phantom"], specs=["phantom:n=12"]),
+    *checks("basics", only=["heads:*"]),
 ]
 
 
@@ -69,6 +71,8 @@ def test_a_data_set_on_real_files(local_data: Path) -> None:
 def test_names_that_are_not_there() -> None:
     with pytest.raises(NotFoundError, match=r"no plugin 'basic'.*'basics'"):
         checks("basic")
+    with pytest.raises(NotFoundError, match=r"Unknown backbone 'resnet81'"):
+        checks("drs", backbone="resnet81")
     with pytest.raises(NotFoundError, match=r"'dsr'.*Did you mean 'drs'"):
         checks("drs", specs=["dsr:rate=2"])
     with pytest.raises(UsageError, match="nothing that a plugin brings"):
@@ -92,11 +96,13 @@ def test_options_that_are_missing_are_a_skip_that_says_what_to_do() -> None:
     assert "--with gamma:" in states["skipped"].reason and "gamma:layer=8" in states["skipped"].reason
 
 
-def test_the_page_lists_every_rule() -> None:
+def test_the_page_lists_every_check_of_each_kind_and_no_other() -> None:
     page = (Path(__file__).parents[2] / "docs" / "testing-plugins.md").read_text(encoding="utf-8")
-    for rules in RULES.values():
-        for rule in rules:
-            assert f"| `{rule.name}` | {rule.summary} |" in page
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))
+    listed = {
+        kind.lower(): re.findall(r"^\| `([\w-]+)` \| (.+?) \|$", text, re.MULTILINE) for kind, text in sections.items()
+    }
+    assert listed == {kind: [(rule.name, rule.summary) for rule in rules] for kind, rules in RULES.items()}
 
 
 def test_a_plugin_that_failed_is_one_failed_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +111,10 @@ def test_a_plugin_that_failed_is_one_failed_check(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))
     plugins.registry.cache_clear()
     try:
-        (check,) = checks("sad")
+        found = checks("sad")
     finally:
         plugins.registry.cache_clear()
-    result = run(check)
+    result, heard = map(run, found)
+    assert heard.state == "skipped"
     assert (result.check, result.state) == ("loads", "failed")
     assert "register_strategies raised KeyError: 'lost'" in result.reason

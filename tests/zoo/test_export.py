@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -117,6 +118,11 @@ def rewrite(zoo: Path, name: str, **fields: Any) -> None:
     content = read_zoo(zoo / "zoo.yaml")
     models = tuple(e.model_copy(update=fields) if e.name == name else e for e in content.models)
     (zoo / "zoo.yaml").write_text(_dump(content.model_copy(update={"models": models})))
+
+
+def test_a_zoo_that_is_named_twice_is_one(carried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMMOZOO_ZOO", f"{carried}{os.pathsep}{carried / '..' / carried.name}")
+    assert catalogue()[FULL].zoo == carried / "zoo.yaml"
 
 
 def test_a_folder_outside(carried: Path) -> None:

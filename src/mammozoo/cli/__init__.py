@@ -117,7 +117,7 @@ def _name_guests() -> None:
     """Before the traceback of a bug: whose plugins are here, for what they gave us may have led to it."""
     if "mammozoo.plugins" not in sys.modules:
         return
-    from mammozoo.blame import guests
+    from mammozoo.plugins.blame import guests
 
     if named := guests():
         typer.echo(
@@ -131,6 +131,6 @@ def _of_plugin(error: BaseException) -> MammozooError | None:
     """What to say of an error of a plugin's; where no plugin was loaded, none is to blame, and nothing has to be imported."""
     if "mammozoo.plugins" not in sys.modules:
         return None
-    from mammozoo.blame import blame
+    from mammozoo.plugins.blame import blame
 
     return blame(error)

@@ -7,11 +7,11 @@ import logging
 
 import numpy as np
 
-from mammozoo.discovery import cause
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values
 from mammozoo.plugins import Plugin
+from mammozoo.plugins.discovery import cause
 
 log = logging.getLogger(__name__)
 

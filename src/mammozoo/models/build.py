@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from mammozoo.blame import blame
 from mammozoo.data.input import LESION, Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.files import write_json
@@ -23,6 +22,7 @@ from mammozoo.models.strategy import Composite, strategy
 from mammozoo.models.tensor_file import Layout, read_header
 from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
+from mammozoo.plugins.blame import blame
 from mammozoo.requirements import installed_version, requirements_of
 from mammozoo.spec import call, parse
 

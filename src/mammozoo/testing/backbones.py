@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -35,7 +36,11 @@ def builds_offline(subject: BackboneSubject) -> str | None:
     )
 
 
-@rule("Images are prepared by it, and a head is sized by it.", "State `input` and `channels` as the network has them.")
+@rule(
+    "Images are prepared by it, and a head is sized by it.",
+    "State `input` and `channels` as the network has them.",
+    needs=[builds_offline],
+)
 def shapes_are_as_promised(subject: BackboneSubject) -> str | None:
     """Two images of `input`'s size give finite maps (2, `channels`, h, w)."""
     backbone = built(subject)
@@ -52,6 +57,7 @@ def shapes_are_as_promised(subject: BackboneSubject) -> str | None:
 @rule(
     "`last-blocks` and every other strategy that counts trains or forgets what is missing.",
     "Name a block and a stage for every parameter, in `named_parameters` order.",
+    needs=[builds_offline],
 )
 def groups_cover_every_parameter(subject: BackboneSubject) -> str | None:
     """By stage, block and layer every parameter is in exactly one group."""
@@ -59,9 +65,9 @@ def groups_cover_every_parameter(subject: BackboneSubject) -> str | None:
     names = {parameter: name for name, parameter in backbone.named_parameters()}
     for by in _BYS:
         found = [parameter for group in backbone.groups(by) for parameter in group.parameters]
-        twice = [p for p in names if found.count(p) > 1] if len(found) != len(set(found)) else []
+        twice = [parameter for parameter, times in Counter(found).items() if times > 1]
         if twice:
-            return f"By {by}, '{names[twice[0]]}' is in two groups."
+            return f"By {by}, '{names.get(twice[0], 'a parameter of another module')}' is in two groups."
         left_out = [name for parameter, name in names.items() if parameter not in set(found)]
         if left_out:
             return f"By {by}, '{left_out[0]}' is in no group."
@@ -73,6 +79,7 @@ def groups_cover_every_parameter(subject: BackboneSubject) -> str | None:
 @rule(
     "The last group must be the one nearest to the head.",
     "Register modules in the order in which `forward` calls them.",
+    needs=[shapes_are_as_promised, groups_cover_every_parameter],
 )
 def groups_are_in_forward_order(subject: BackboneSubject) -> str | None:
     """Stages and blocks come in the order in which a forward pass first reaches them."""
@@ -90,7 +97,11 @@ def groups_are_in_forward_order(subject: BackboneSubject) -> str | None:
     return None
 
 
-@rule("A parameter without a gradient is counted, stored, and never used.", "Drop layers that `forward` does not call.")
+@rule(
+    "A parameter without a gradient is counted, stored, and never used.",
+    "Drop layers that `forward` does not call.",
+    needs=[shapes_are_as_promised],
+)
 def every_parameter_gets_a_gradient(subject: BackboneSubject) -> str | None:
     """After a backward pass from the maps no parameter is without a gradient."""
     backbone = built(subject).eval()  # no drop path: each weight takes part
@@ -105,6 +116,7 @@ def every_parameter_gets_a_gradient(subject: BackboneSubject) -> str | None:
 @rule(
     "A model is a safetensors file and a config; nothing else travels.",
     "Keep all state in registered parameters and buffers.",
+    needs=[shapes_are_as_promised],
 )
 def weights_reload(subject: BackboneSubject) -> str | None:
     """Its weights in one built anew give the same maps."""

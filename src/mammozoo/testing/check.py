@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 import unittest
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from mammozoo.errors import FailedError
+from mammozoo.plugins.isolation import contained
 from mammozoo.spec import Spec
+from mammozoo.testing.limit import TooLong, limited
+from mammozoo.testing.place import place
+from mammozoo.testing.quiet import captured
 
 S = TypeVar("S")
 State = Literal["passed", "failed", "skipped"]
@@ -40,22 +42,38 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What is wrong, and what was raised where something was."""
+
+    sentence: str
+    cause: BaseException | None = None
+
+
+@dataclass(frozen=True)
 class Subject(Generic[S]):
-    """One named thing of a plugin under check: its value, the spec with the options to use, and the settings."""
+    """One named thing of a plugin under check: its value, the spec with the options to use, and the settings.
+
+    `known` holds what came of the rules that others need, so that each is tried once.
+    """
 
     value: S
     spec: Spec
     settings: Settings
+    known: dict[str, Problem | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Rule(Generic[S]):
-    """One promise: `judge` gives the sentence that says what is wrong, None where all is well."""
+    """One promise: `judge` gives the sentence that says what is wrong, None where all is well.
+
+    Where a rule that it `needs` is broken it is not tried: one mistake is one failure.
+    """
 
     name: str
     why: str
     advice: str
     judge: Callable[[Subject[S]], str | None]
+    needs: Sequence[Rule[Any]] = ()
 
     @property
     def summary(self) -> str:
@@ -69,7 +87,7 @@ class Check:
 
     Attributes:
         name: of the rule, `adapt-is-deterministic`.
-        kind: `strategies`, `backbones`, … as in `mammozoo list`.
+        kind: `strategies`, `backbones`, … as in `mammozoo list`, or `plugins` and `events`.
         item: name of the thing, with the options that were used.
     """
 
@@ -79,7 +97,7 @@ class Check:
     run: Callable[[], None]
 
     def __str__(self) -> str:
-        return f"{self.item}-{self.name}"
+        return f"{self.kind}-{self.item}-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +111,13 @@ class Result:
     reason: str = ""
 
 
-def rule(why: str, advice: str) -> Callable[[Callable[[Subject[S]], str | None]], Rule[S]]:
+def rule(
+    why: str, advice: str, needs: Sequence[Rule[Any]] = ()
+) -> Callable[[Callable[[Subject[S]], str | None]], Rule[S]]:
     """Make a function a rule of its own name; `why` it matters and what to do (`advice`) follow every complaint."""
 
     def make(judge: Callable[[Subject[S]], str | None]) -> Rule[S]:
-        return Rule(judge.__name__.strip("_").replace("_", "-"), why, advice, judge)
+        return Rule(judge.__name__.strip("_").replace("_", "-"), why, advice, judge, needs)
 
     return make
 
@@ -106,33 +126,63 @@ def bind(rule: Rule[S], kind: str, subject: Subject[S]) -> Check:
     """The check of `rule` on one thing."""
 
     def run() -> None:
-        try:
-            problem = rule.judge(subject)
-        except NotChecked:
-            raise
-        except (Exception, SystemExit) as error:
-            first = str(error).partition("\n")[0]
-            problem = f"{type(error).__name__} was raised{f': {first}' if first else ''}."
-            raise BrokenContractError(_message(rule, subject, problem)) from error
-        if problem:
-            raise BrokenContractError(_message(rule, subject, problem))
+        __tracebackhide__ = True  # pytest shows the test and the message, and the plugin's own error above them
+        if problem := _problem(rule, subject):
+            said = f"'{subject.spec}' breaks '{rule.name}': {problem.sentence} {rule.why} {rule.advice}"
+            raise BrokenContractError(said) from problem.cause
 
     return Check(rule.name, kind, str(subject.spec), run)
 
 
-def run(check: Check) -> Result:
-    """Run one check; what the plugin prints meanwhile is dropped."""
+def run(check: Check, seconds: float = 0) -> Result:
+    """Run one check; what the plugin prints meanwhile is dropped, and what it changes of the process is put back.
+
+    Args:
+        check: one of `checks`.
+        seconds: after which it fails; 0 for no limit. Only the main thread has one, and not on Windows.
+    """
     state: State = "passed"
     reason = ""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with captured(), contained(), limited(seconds):
             check.run()
     except NotChecked as skipped:
         state, reason = "skipped", str(skipped)
-    except BrokenContractError as error:
+    except (BrokenContractError, TooLong) as error:
         state, reason = "failed", str(error)
     return Result(check.name, check.kind, check.item, state, reason)
 
 
-def _message(rule: Rule[S], subject: Subject[S], problem: str) -> str:
-    return f"'{subject.spec}' breaks '{rule.name}': {problem} {rule.why} {rule.advice}"
+def said(error: BaseException) -> str:
+    """An exception in a sentence: its type, where in the plugin's own code it was raised, and the first line of its text."""
+    try:
+        first = str(error).strip().partition("\n")[0].rstrip(".")
+    except Exception:  # a __str__ can be broken too
+        first = ""
+    if isinstance(error, TooLong):
+        return f"{first}{place(error)}."
+    return f"{type(error).__name__} was raised{place(error)}{f': {first}' if first else ''}."
+
+
+def _problem(rule: Rule[S], subject: Subject[S]) -> Problem | None:
+    """What is wrong, None where nothing is.
+
+    Raises:
+        NotChecked: it cannot be tried, or a rule that it needs is broken.
+    """
+    for other in rule.needs:
+        if _problem(other, subject):
+            raise NotChecked(f"Not tried on '{subject.spec}', because '{other.name}' fails; mend that first.")
+    if rule.name not in subject.known:
+        subject.known[rule.name] = _judged(rule, subject)
+    return subject.known[rule.name]
+
+
+def _judged(rule: Rule[S], subject: Subject[S]) -> Problem | None:
+    try:
+        sentence = rule.judge(subject)
+    except (NotChecked, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin may raise anything, sys.exit and what derives from BaseException too
+        return Problem(said(error), error)
+    return Problem(sentence) if sentence else None

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
+from mammozoo.data.sample import Dataset
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.metric import Metric
+from mammozoo.models.head import HeadSpec
 from mammozoo.spec import parse
 from mammozoo.testing.check import NotChecked, Subject, rule
 
@@ -26,26 +30,37 @@ def has_name_and_summary(subject: Subject[Any]) -> str | None:
         return f"The name '{name}' cannot be written in a recipe."
     if isinstance(value, Path):
         return None
-    # A class without a docstring of its own would show that of its base.
-    own = getattr(info, "title", None) or getattr(value, "summary", None) or getattr(value, "__doc__", None)
+    own = getattr(info, "title", None) or getattr(value, "summary", None)
+    if not own and isinstance(value, type):  # a spec's docstring is that of its class, and says nothing of it
+        own = value.__doc__
     return None if own and str(own).strip() else "It has neither a summary nor a docstring."
 
 
 @rule(
     "Options come as text, and their types say how to convert them.",
-    "Annotate every option, as in `def __init__(self, k: int = 1)`.",
+    "Annotate every option with a type that text can become, as in `def __init__(self, k: int = 1)`.",
 )
 def options_have_types(subject: Subject[Any]) -> str | None:
-    """Every option of a class or of `build` has a type that can be resolved."""
+    """Every option of a class or of `build` has a type, and one to which text can be converted."""
     value = subject.value
     make: Callable[..., Any] = value if isinstance(value, type) else value.build
-    bare = [
-        parameter.name
-        for parameter in inspect.signature(make, eval_str=True).parameters.values()
-        if parameter.annotation is parameter.empty
-        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    return f"The option '{bare[0]}' has no type." if bare else None
+    for parameter in list(inspect.signature(make, eval_str=True).parameters.values())[_given(value) :]:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.annotation is parameter.empty:
+            return f"The option '{parameter.name}' has no type."
+        try:
+            pydantic.TypeAdapter(parameter.annotation)
+        except pydantic.PydanticSchemaGenerationError:
+            return f"No text can become the option '{parameter.name}', a {parameter.annotation}."
+    return None
+
+
+def _given(value: Any) -> int:
+    """How many arguments it is given that are no options: the root of a data set, the four sizes of a head."""
+    if isinstance(value, HeadSpec):
+        return 4
+    return 1 if isinstance(value, type) and issubclass(value, Dataset) else 0
 
 
 def _can_be_written(name: str, *, is_score: bool) -> bool:
@@ -60,5 +75,6 @@ def _can_be_written(name: str, *, is_score: bool) -> bool:
 def needs_options(subject: Subject[Any], error: UsageError) -> NotChecked:
     """The skip that says which options to give."""
     return NotChecked(
-        f"It does not go with these options: {error} Give others with --with {subject.spec.name}:OPTION=…."
+        f"It does not go with these options: {error} Give others with --with {subject.spec.name}:OPTION=… "
+        "(in pytest: specs=[...])."
     )

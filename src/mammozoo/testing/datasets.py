@@ -73,8 +73,18 @@ def says_what_is_missing(subject: DatasetSubject) -> str | None:
 
 
 @rule(
+    "Everything begins with the list of samples.",
+    "Give --root the folder as its source gives it; if that is it, look at `samples`.",
+)
+def opens(subject: DatasetSubject) -> str | None:
+    """It opens with its root and lists at least one sample."""
+    return None if len(_samples(opened(subject))) else "`samples` gives none."
+
+
+@rule(
     "Files are named in splits and predictions that must fit on another machine.",
     "Give each image its path below the root, with '/', once.",
+    needs=[opens],
 )
 def paths_are_there(subject: DatasetSubject) -> str | None:
     """Images and masks are relative paths of files that exist, and no image is there twice."""
@@ -96,6 +106,7 @@ def paths_are_there(subject: DatasetSubject) -> str | None:
 @rule(
     "A label outside the classes stops a training, a class without images makes its scores undefined.",
     "Let `samples` use the names of `classes`.",
+    needs=[opens],
 )
 def labels_are_classes(subject: DatasetSubject) -> str | None:
     """Every label is a class, and every class has a sample."""
@@ -110,6 +121,7 @@ def labels_are_classes(subject: DatasetSubject) -> str | None:
 @rule(
     "Splits keep the images of a patient together, by these names.",
     "Give None where the patient is not known, and name a lesion uniquely in the whole data set.",
+    needs=[opens],
 )
 def groups_are_sound(subject: DatasetSubject) -> str | None:
     """Patients and lesions are names or None; a lesion belongs to one patient and to one class."""
@@ -134,6 +146,7 @@ def groups_are_sound(subject: DatasetSubject) -> str | None:
 @rule(
     "Seeds and splits mean the same on every machine only if the order does; file systems list as they please.",
     "Sort what you list.",
+    needs=[opens],
 )
 def order_is_stable(subject: DatasetSubject) -> str | None:
     """Two readings give the same samples in the same order, also where folders are listed backwards."""
@@ -148,6 +161,7 @@ def order_is_stable(subject: DatasetSubject) -> str | None:
 @rule(
     "Networks see what `read` gives, stretched to 8 bits.",
     "Return (H, W) or (H, W, 3) as uint8, uint16 or finite float32.",
+    needs=[opens],
 )
 def values_are_in_range(subject: DatasetSubject) -> str | None:
     """Images have a known form and type and are not all one grey; masks and boxes fit them."""
@@ -168,7 +182,7 @@ def values_are_in_range(subject: DatasetSubject) -> str | None:
 
 
 RULES: list[Rule[type[Dataset]]] = [
-    has_name_and_summary, options_have_types, info_is_complete, licence_and_citation, says_what_is_missing, paths_are_there,
+    has_name_and_summary, options_have_types, info_is_complete, licence_and_citation, says_what_is_missing, opens, paths_are_there,
     labels_are_classes, groups_are_sound, order_is_stable, values_are_in_range,
 ]  # fmt: skip
 
@@ -177,7 +191,7 @@ def opened(subject: DatasetSubject) -> Dataset:
     """The data set with its options; skips where it needs a root and none is given."""
     root = subject.settings.root if subject.value.needs_root else None
     if subject.value.needs_root and root is None:
-        raise NotChecked("It needs the data: give their folder with --root.")
+        raise NotChecked("It needs the data: give their folder with --root (in pytest: root=...).")
     try:
         data: Dataset = call(subject.value, subject.spec, root)
     except UsageError as error:
@@ -186,10 +200,7 @@ def opened(subject: DatasetSubject) -> Dataset:
 
 
 def _samples(data: Dataset) -> Sequence[Sample]:
-    found = data.samples()
-    if not found:
-        raise UsageError("`samples` gives none.")
-    return found
+    return data.samples()
 
 
 def _few(data: Dataset) -> Iterator[Sample]:

@@ -20,8 +20,19 @@ MetricSubject = Subject[Metric]
 
 
 @rule(
+    "It is computed on every test part of every run; whatever else than a number ends the evaluation.",
+    "Return `float(...)`.",
+)
+def gives_a_float(subject: MetricSubject) -> str | None:
+    """Of a fair model of two classes it gives a finite float."""
+    value = subject.value.value(_guessed(2))
+    return None if isinstance(value, float) and math.isfinite(value) else f"It gives {value!r}."
+
+
+@rule(
     "The best epoch is chosen by it, and comparisons say which model is ahead.",
     "Set `higher_is_better` as the score runs.",
+    needs=[gives_a_float],
 )
 def direction_is_right(subject: MetricSubject) -> str | None:
     """A model that is always right and sure scores better than one that is always wrong and sure."""
@@ -38,6 +49,7 @@ def direction_is_right(subject: MetricSubject) -> str | None:
 @rule(
     "A small fold or one site may hold one class; the whole table must not fail with it.",
     "Return NaN where the score is undefined.",
+    needs=[gives_a_float],
 )
 def single_class_input(subject: MetricSubject) -> str | None:
     """With samples of one class alone it gives a number or NaN, and raises nothing."""
@@ -50,7 +62,11 @@ def single_class_input(subject: MetricSubject) -> str | None:
     return None
 
 
-@rule("Samples come in no order that means anything.", "Use no neighbour, index or position; break ties evenly.")
+@rule(
+    "Samples come in no order that means anything.",
+    "Use no neighbour, index or position; break ties evenly.",
+    needs=[gives_a_float],
+)
 def agrees_over_permutations(subject: MetricSubject) -> str | None:
     """The same samples in another order have the same score, also where probabilities tie."""
     for outcome in _outcomes(subject.value):
@@ -61,7 +77,11 @@ def agrees_over_permutations(subject: MetricSubject) -> str | None:
     return None
 
 
-@rule("All metrics share one outcome.", "Copy before you sort or change.")
+@rule(
+    "All metrics share one outcome: what one changes, the others take for the model's.",
+    "Copy before you sort or change.",
+    needs=[gives_a_float],
+)
 def leaves_its_input_alone(subject: MetricSubject) -> str | None:
     """Labels, probabilities and decisions are as before."""
     for outcome in _outcomes(subject.value):
@@ -76,6 +96,7 @@ def leaves_its_input_alone(subject: MetricSubject) -> str | None:
 @rule(
     "It is computed for data sets of more classes, as a whole (`overall`) or each against the rest (`per_class`).",
     "Handle K classes, or set overall=False.",
+    needs=[gives_a_float],
 )
 def classes_beyond_two(subject: MetricSubject) -> str | None:
     """With three classes it gives a finite float under each of its keys."""
@@ -90,6 +111,7 @@ def classes_beyond_two(subject: MetricSubject) -> str | None:
 @rule(
     "The interval comes from `resampled`, the score from `value`; they must speak of one thing.",
     "Make them agree, or leave `resampled` out: `value` is then called for each draw.",
+    needs=[gives_a_float],
 )
 def resampled_agrees(subject: MetricSubject) -> str | None:
     """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples."""
@@ -110,8 +132,8 @@ def resampled_agrees(subject: MetricSubject) -> str | None:
 
 
 RULES: list[Rule[Metric]] = [
-    has_name_and_summary, direction_is_right, single_class_input, agrees_over_permutations, leaves_its_input_alone,
-    classes_beyond_two, resampled_agrees,
+    has_name_and_summary, gives_a_float, direction_is_right, single_class_input, agrees_over_permutations,
+    leaves_its_input_alone, classes_beyond_two, resampled_agrees,
 ]  # fmt: skip
 
 

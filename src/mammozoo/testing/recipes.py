@@ -37,6 +37,7 @@ def has_summary(subject: RecipeSubject) -> str | None:
 @rule(
     "A recipe that names what nobody has stops after the data are read.",
     "Install what brings it, name that package as a dependency, or correct the name.",
+    needs=[loads],
 )
 def names_known_things(subject: RecipeSubject) -> str | None:
     """Data set, backbone, head, strategy, transforms and metric are known, with the options that it gives."""

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
-from mammozoo.models.build import build_backbone
-from mammozoo.models.model import Model, assemble
-from mammozoo.models.strategy import Composite, Strategy
+from mammozoo.models.model import Model
+from mammozoo.models.strategy import Strategy
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.plugins import registry
-from mammozoo.spec import call, parse
-from mammozoo.testing.check import NotChecked, Rule, Subject, rule
-from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
+from mammozoo.testing.adapting import StrategySubject, adapted, loss, made, output, train
+from mammozoo.testing.check import NotChecked, Rule, rule, said
+from mammozoo.testing.common import has_name_and_summary, options_have_types
 from mammozoo.testing.offline import offline
-from mammozoo.training.optimizer import make_optimizer
-from mammozoo.training.settings import Optimizer
 
-_CLASSES = ("benign", "malignant")
-_SIDE = 64  # pixels; the strategy is on trial, not the network
-_RATE = 0.05
-
+T = TypeVar("T")
 StrategyRule = Rule[type[Strategy]]
-StrategySubject = Subject[type[Strategy]]
 
 
-@rule("A model is rebuilt from its config by adapting anew.", "Use no clock, no hash order and only torch's generator.")
+@rule(
+    "Nothing else of it can be tried, nor trained, before that.",
+    "Correct what the error names; a network that it cannot work with it refuses with mammozoo.errors.IncompatibleError.",
+)
+def adapts_a_network(subject: StrategySubject) -> str | None:
+    """It is made from its name, and adapts a small network and marks what trains."""
+    adapted(subject)
+    return None
+
+
+@rule(
+    "A model is rebuilt from its config by adapting anew.",
+    "Use no clock, no hash order and only torch's generator.",
+    needs=[adapts_a_network],
+)
 def adapt_is_deterministic(subject: StrategySubject) -> str | None:
     """Two like models, adapted from the same seed, are alike: weights, buffers and what trains."""
     (first, one), (second, two) = adapted(subject), adapted(subject)
@@ -49,6 +56,7 @@ def adapt_is_deterministic(subject: StrategySubject) -> str | None:
 @rule(
     "A saved model is rebuilt with random weights, offline, and its weights loaded afterwards.",
     "Let `adapt` depend on the shape of the network alone; state goes into parameters and buffers.",
+    needs=[adapt_is_deterministic],
 )
 def adapt_needs_no_data(subject: StrategySubject) -> str | None:
     """`adapt` asks no network, and makes the same places whatever the weights are."""
@@ -64,6 +72,7 @@ def adapt_needs_no_data(subject: StrategySubject) -> str | None:
 @rule(
     "Only the backbone's parameters are saved with it and asked about; the head always trains.",
     "Take them from `model.backbone`.",
+    needs=[adapts_a_network],
 )
 def trainable_is_in_the_backbone(subject: StrategySubject) -> str | None:
     """`trainable` gives parameters of the backbone, each once, or None."""
@@ -76,8 +85,9 @@ def trainable_is_in_the_backbone(subject: StrategySubject) -> str | None:
         if not isinstance(parameter, nn.Parameter):
             return f"Entry {number} of `trainable` is a {type(parameter).__name__}, no parameter."
         if parameter not in inside:
-            where = _names(model, {parameter}) or {"no module of the model"}
-            return f"Entry {number} of `trainable` belongs to {where.pop()}."
+            where = _names(model, {parameter})
+            what = f"'{where.pop()}'" if where else "a parameter of no module of the model"
+            return f"Entry {number} of `trainable` is {what}, not of the backbone."
         if parameter in seen:
             return f"Entry {number} of `trainable` is there twice."
         seen.add(parameter)
@@ -87,11 +97,12 @@ def trainable_is_in_the_backbone(subject: StrategySubject) -> str | None:
 @rule(
     "A parameter without a gradient never learns, and counts as trainable in every table.",
     "Use it in `forward`, or leave it out of `trainable`.",
+    needs=[adapts_a_network],
 )
 def every_trainable_gets_a_gradient(subject: StrategySubject) -> str | None:
     """After a backward pass all that trains has a finite gradient."""
     model, _ = adapted(subject)
-    torch.autograd.backward(_loss(model.train()))
+    torch.autograd.backward(loss(model.train()))
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
             return f"'{name}' trains and got no gradient."
@@ -101,41 +112,9 @@ def every_trainable_gets_a_gradient(subject: StrategySubject) -> str | None:
 
 
 @rule(
-    "What is said to be frozen is promised in every table, and adapters leave it out of the file.",
-    "Change nothing that `trainable` does not name.",
-)
-def frozen_weights_stay(subject: StrategySubject) -> str | None:
-    """Two steps of training leave every frozen weight as it was."""
-    model, chosen = adapted(subject)
-    frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
-    _train(model, chosen)
-    now = dict(model.named_parameters())
-    moved = [name for name, before in frozen.items() if name not in now or not torch.equal(before, now[name])]
-    return f"Training changed the frozen '{moved[0]}'." if moved else None
-
-
-@rule(
-    "Statistics that move under frozen weights are learning that nobody sees.",
-    "Leave `model.train` as it is; use nn.BatchNorm2d or a subclass.",
-)
-def frozen_statistics_stay(subject: StrategySubject) -> str | None:
-    """Two steps of training leave the buffers of modules without trainable weights as they were."""
-    model, chosen = adapted(subject)
-    frozen = {
-        f"{name}.{key}".lstrip("."): buffer.detach().clone()
-        for name, module in model.named_modules()
-        if not any(p.requires_grad for p in module.parameters(recurse=False))
-        for key, buffer in module.named_buffers(recurse=False)
-    }
-    _train(model, chosen)
-    now = dict(model.named_buffers())
-    moved = [name for name, before in frozen.items() if name not in now or not torch.equal(before, now[name])]
-    return f"Training changed the statistic '{moved[0]}', whose layer is frozen." if moved else None
-
-
-@rule(
     "The optimizer takes the product of the recipe's rate and these factors.",
     "Return finite factors above 0; what must not learn is left out of `trainable`.",
+    needs=[adapts_a_network],
 )
 def learning_rates_are_positive(subject: StrategySubject) -> str | None:
     """Every factor of `lr_scale` is finite and above 0, and belongs to a parameter of the model."""
@@ -150,30 +129,79 @@ def learning_rates_are_positive(subject: StrategySubject) -> str | None:
 
 
 @rule(
+    "A training that stops with an error, or with NaN, has cost its time for nothing.",
+    "Look at what `adapt` put into the network, at `optimizer` and at the learning rates.",
+    needs=[learning_rates_are_positive],
+)
+def training_goes_through(subject: StrategySubject) -> str | None:
+    """Two steps of training raise nothing and leave every output finite."""
+    model, chosen = adapted(subject)
+    train(model, chosen)
+    return None if bool(torch.isfinite(output(model)).all()) else "After two steps the outputs are not finite."
+
+
+@rule(
+    "What is said to be frozen is promised in every table, and adapters leave it out of the file.",
+    "Change nothing that `trainable` does not name.",
+    needs=[training_goes_through],
+)
+def frozen_weights_stay(subject: StrategySubject) -> str | None:
+    """Two steps of training leave every frozen weight as it was."""
+    model, chosen = adapted(subject)
+    frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+    train(model, chosen)
+    now = dict(model.named_parameters())
+    moved = [name for name, before in frozen.items() if name not in now or not torch.equal(before, now[name])]
+    return f"Training changed the frozen '{moved[0]}'." if moved else None
+
+
+@rule(
+    "Statistics that move under frozen weights are learning that nobody sees.",
+    "Leave `model.train` as it is; use nn.BatchNorm2d or a subclass.",
+    needs=[training_goes_through],
+)
+def frozen_statistics_stay(subject: StrategySubject) -> str | None:
+    """Two steps of training leave the buffers of modules without trainable weights as they were."""
+    model, chosen = adapted(subject)
+    frozen = {
+        f"{name}.{key}".lstrip("."): buffer.detach().clone()
+        for name, module in model.named_modules()
+        if not any(p.requires_grad for p in module.parameters(recurse=False))
+        for key, buffer in module.named_buffers(recurse=False)
+    }
+    train(model, chosen)
+    now = dict(model.named_buffers())
+    moved = [name for name, before in frozen.items() if name not in now or not torch.equal(before, now[name])]
+    return f"Training changed the statistic '{moved[0]}', whose layer is frozen." if moved else None
+
+
+@rule(
     "A model is a safetensors file and a config; nothing else travels.",
     "Keep all state in registered parameters and buffers.",
+    needs=[training_goes_through, adapt_needs_no_data],
 )
 def weights_reload(subject: StrategySubject) -> str | None:
     """A trained model, written and read into one built anew, gives the same output."""
     model, chosen = adapted(subject)
-    _train(model, chosen)
+    train(model, chosen)
     with tempfile.TemporaryDirectory() as folder:
         path = write_tensors(Path(folder) / "model.safetensors", model.state_dict())
         again, _ = adapted(subject, seed=1)
         load_exactly(again, read_tensors(path))
-    return None if torch.equal(_output(model), _output(again)) else "The model that was read gives other outputs."
+    return None if torch.equal(output(model), output(again)) else "The model that was read gives other outputs."
 
 
 @rule(
     "Processes that share the work get it as a pickle.",
     "Use no lambda or local class; define them at the top of a module.",
+    needs=[adapts_a_network],
 )
 def pickles(subject: StrategySubject) -> str | None:
     """The strategy and the adapted model go through pickle and give the same output."""
     model, _ = adapted(subject)
-    pickle.loads(pickle.dumps(made(subject)))
-    again: Model = pickle.loads(pickle.dumps(model))
-    return None if torch.equal(_output(model), _output(again)) else "The unpickled model gives other outputs."
+    through_pickle(made(subject))
+    again = through_pickle(model)
+    return None if torch.equal(output(model), output(again)) else "The unpickled model gives other outputs."
 
 
 def _composes(name: str) -> StrategyRule:
@@ -182,90 +210,46 @@ def _composes(name: str) -> StrategyRule:
     @rule(
         "Strategies add up with '+': what trains is the union.",
         "Answer for your own parameters alone, and expect others to be frozen or trained beside them.",
+        needs=[training_goes_through],
     )
     def composes(subject: StrategySubject) -> str | None:
-        """It adds up with another strategy in both orders."""
-        alone, _ = adapted(subject)
-        own = _trains(alone)
+        own = _trains(adapted(subject)[0])
         for order in ("before", "after"):
             other: Strategy = registry().get("strategies", name)()
             parts = [made(subject), other] if order == "before" else [other, made(subject)]
-            model, chosen = adapted(subject, parts=parts)
-            plain = set(other.trainable(model) or ())
-            missing = (own | _names(model, plain)) - _trains(model)
-            # Without an opinion of its own the other's is the only one.
-            if missing and made(subject).trainable(model) is not None:
-                return f"Placed {order} '{name}', '{sorted(missing)[0]}' no longer trains."
-            _train(model, chosen)
-            if not bool(torch.isfinite(_output(model)).all()):
+            try:
+                model, chosen = adapted(subject, parts=parts)
+                plain = set(other.trainable(model) or ())
+                missing = (own | _names(model, plain)) - _trains(model)
+                # Without an opinion of its own the other's is the only one.
+                if missing and made(subject).trainable(model) is not None:
+                    return f"Placed {order} '{name}', '{sorted(missing)[0]}' no longer trains."
+                train(model, chosen)
+            except NotChecked as refusal:
+                return f"Placed {order} '{name}' it refuses a network that it takes alone. {refusal}"
+            except Exception as error:
+                return f"Placed {order} '{name}' it cannot train: {said(error)}"
+            if not bool(torch.isfinite(output(model)).all()):
                 return f"Placed {order} '{name}', two steps of training give outputs that are not finite."
         return None
 
-    return Rule(f"composes-with-{name}", composes.why, composes.advice, composes.judge)
+    composes.judge.__doc__ = (
+        f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite."
+    )
+    return dataclasses.replace(composes, name=f"composes-with-{name}")
 
 
 RULES: list[StrategyRule] = [
-    has_name_and_summary, options_have_types, adapt_is_deterministic, adapt_needs_no_data, trainable_is_in_the_backbone,
-    every_trainable_gets_a_gradient, frozen_weights_stay, frozen_statistics_stay, learning_rates_are_positive, weights_reload,
-    pickles, *map(_composes, ("frozen", "last-blocks", "full")),
+    has_name_and_summary, options_have_types, adapts_a_network, adapt_is_deterministic, adapt_needs_no_data,
+    trainable_is_in_the_backbone, every_trainable_gets_a_gradient, learning_rates_are_positive, training_goes_through,
+    frozen_weights_stay, frozen_statistics_stay, weights_reload, pickles, *map(_composes, ("frozen", "last-blocks", "full")),
 ]  # fmt: skip
 
 
-def made(subject: StrategySubject) -> Strategy:
-    """The strategy with its options; skips where it refuses them."""
-    try:
-        strategy: Strategy = call(subject.value, subject.spec)
-    except UsageError as error:
-        raise needs_options(subject, error) from error
-    return strategy
-
-
-def adapted(subject: StrategySubject, *, seed: int = 0, parts: list[Strategy] | None = None) -> tuple[Model, Composite]:
-    """A small model under the strategy (or `parts`), marked for training; skips where it refuses this network.
-
-    `seed` is that of the backbone's weights; `adapt` always draws from the same one.
-    """
-    chosen = Composite(parts or [made(subject)])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        backbone = build_backbone(subject.settings.backbone)
-        backbone.input = backbone.input.model_copy(update={"size": (_SIDE, _SIDE)})
-        model = assemble(backbone, registry().get("heads", "gap"), parse("gap"), _CLASSES)
-        torch.manual_seed(2)
-        try:
-            chosen.adapt(model)
-            chosen.freeze(model)
-        except (UsageError, IncompatibleError) as error:
-            raise NotChecked(
-                f"It refuses '{subject.settings.backbone}': {error} Name another with --backbone, or options with --with."
-            ) from error
-    return model, chosen
-
-
-def _images(model: Model) -> torch.Tensor:
-    shape = (4, model.backbone.input.channels, _SIDE, _SIDE)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(3))
-
-
-def _loss(model: Model) -> torch.Tensor:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        return binary_cross_entropy_with_logits(model(_images(model)), torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
-
-
-def _train(model: Model, chosen: Composite) -> None:
-    """Two steps with the strategy's own optimizer, or SGD with weight decay, which shows what slipped in."""
-    optimizer = make_optimizer(chosen, model, Optimizer(name="sgd", lr=_RATE, weight_decay=0.1))
-    model.train()
-    for _ in range(2):
-        optimizer.zero_grad()
-        torch.autograd.backward(_loss(model))
-        optimizer.step()
-
-
-@torch.no_grad()
-def _output(model: Model) -> torch.Tensor:
-    return model.eval()(_images(model))
+def through_pickle(thing: T) -> T:
+    """What comes out of a pickle of our own making."""
+    again: T = pickle.loads(pickle.dumps(thing))
+    return again
 
 
 def _shapes(model: Model) -> dict[str, tuple[int, ...]]:

@@ -18,37 +18,6 @@ Pixels = npt.NDArray[Any]
 
 
 @rule(
-    "A prediction must be the same today and tomorrow, and a training from one seed too.",
-    "Draw from the generator that you are given and from nothing else.",
-)
-def same_generator_same_result(subject: TransformSubject) -> str | None:
-    """Two generators of one seed give the same pixels, also in a transform built anew."""
-    transform = built(subject)
-    for pixels in _images():
-        first, second = (transform(pixels.copy(), np.random.default_rng(5)) for _ in range(2))
-        third = built(subject)(pixels.copy(), np.random.default_rng(5))
-        if not (np.array_equal(first, second) and np.array_equal(first, third)):
-            return f"One image of {pixels.shape} gives two results from one seed."
-    return None
-
-
-@rule(
-    "Preprocessing is done alike in training and prediction; only `random` transforms may vary.",
-    "Set random=True, and use it as an augmentation alone.",
-)
-def fixed_unless_random(subject: TransformSubject) -> str | None:
-    """Where `random` is False, generators of different seeds give the same pixels."""
-    if subject.value.random:
-        return None
-    transform = built(subject)
-    for pixels in _images():
-        first, second = (transform(pixels.copy(), np.random.default_rng(seed)) for seed in (5, 6))
-        if not np.array_equal(first, second):
-            return "`random` is False, and the result depends on the generator."
-    return None
-
-
-@rule(
     "The next transform expects what this one got.",
     "Return (H, W, 1) or (H, W, 3) uint8, with the channels that came in.",
 )
@@ -64,7 +33,44 @@ def form_is_kept(subject: TransformSubject) -> str | None:
     return None
 
 
-@rule("Images are cached and used again in the next epoch.", "Copy before you change.")
+@rule(
+    "A prediction must be the same today and tomorrow, and a training from one seed too.",
+    "Draw from the generator that you are given and from nothing else.",
+    needs=[form_is_kept],
+)
+def same_generator_same_result(subject: TransformSubject) -> str | None:
+    """Two generators of one seed give the same pixels, also in a transform built anew."""
+    transform = built(subject)
+    for pixels in _images():
+        first, second = (transform(pixels.copy(), np.random.default_rng(5)) for _ in range(2))
+        third = built(subject)(pixels.copy(), np.random.default_rng(5))
+        if not (np.array_equal(first, second) and np.array_equal(first, third)):
+            return f"One image of {pixels.shape} gives two results from one seed."
+    return None
+
+
+@rule(
+    "Preprocessing is done alike in training and prediction; only `random` transforms may vary.",
+    "Set random=True, and use it as an augmentation alone.",
+    needs=[form_is_kept],
+)
+def fixed_unless_random(subject: TransformSubject) -> str | None:
+    """Where `random` is False, generators of different seeds give the same pixels."""
+    if subject.value.random:
+        return None
+    transform = built(subject)
+    for pixels in _images():
+        first, second = (transform(pixels.copy(), np.random.default_rng(seed)) for seed in (5, 6))
+        if not np.array_equal(first, second):
+            return "`random` is False, and the result depends on the generator."
+    return None
+
+
+@rule(
+    "Images are cached and used again in the next epoch.",
+    "Copy before you change, or return a new array.",
+    needs=[form_is_kept],
+)
 def leaves_its_input_alone(subject: TransformSubject) -> str | None:
     """The pixels that were given are as before."""
     transform = built(subject)
@@ -78,7 +84,7 @@ def leaves_its_input_alone(subject: TransformSubject) -> str | None:
 
 
 RULES: list[Rule[TransformSpec]] = [
-    has_name_and_summary, options_have_types, same_generator_same_result, fixed_unless_random, form_is_kept,
+    has_name_and_summary, options_have_types, form_is_kept, same_generator_same_result, fixed_unless_random,
     leaves_its_input_alone,
 ]  # fmt: skip
 

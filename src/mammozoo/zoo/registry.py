@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mammozoo.discovery import DISTRIBUTION, origin
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
 from mammozoo.plugins import GROUP, registry
+from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.entry import Base, Entry, read_zoo
 from mammozoo.zoo.places import Listed, joined_folder
 from mammozoo.zoo.pull import pull, pull_reference
@@ -68,7 +68,10 @@ def _catalogue_with(name: str) -> dict[str, Listed]:
 
 def _joined(zoos: Iterable[Path]) -> dict[str, Listed]:
     found: dict[str, Listed] = {}
-    for path in zoos:
+    once: dict[Path, Path] = {}
+    for zoo in zoos:
+        once.setdefault(zoo.resolve(), zoo)  # a plugin's zoo may also be in MAMMOZOO_ZOO
+    for path in once.values():
         for entry in read_zoo(path).models:
             first = found.setdefault(entry.name, Listed(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):

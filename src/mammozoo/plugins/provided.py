@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mammozoo
-from mammozoo.discovery import DISTRIBUTION, cause
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.isolation import SLOW, contained
+from mammozoo.plugins.discovery import DISTRIBUTION, cause
+from mammozoo.plugins.isolation import SLOW, contained
 from mammozoo.spec import parse
 
 log = logging.getLogger("mammozoo.plugins")

@@ -6,9 +6,9 @@ import re
 import traceback
 from pathlib import Path
 
-from mammozoo.discovery import cause
 from mammozoo.errors import FailedError
-from mammozoo.plugins import registry
+from mammozoo.plugins.discovery import cause
+from mammozoo.plugins.loaded import registry
 
 _FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
 

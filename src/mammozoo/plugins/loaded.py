@@ -1,4 +1,4 @@
-"""Finding plugins, loading them so that a broken one hurts nobody, and asking all of them by name.
+"""The plugins of this process, and everything that they provide, by kind and name.
 
 Ours are loaded first and must work; a third party's that fails is recorded with its reason, named once in a
 warning, in `mammozoo plugins list`, and in every "unknown name" error it may be the cause of. A name that two plugins
@@ -28,13 +28,11 @@ import pluggy
 
 import mammozoo
 from mammozoo import hookspecs
-from mammozoo.discovery import DISTRIBUTION, cause, import_entry, import_file, origin
 from mammozoo.errors import ConflictError, NotFoundError, UsageError, nearest
-from mammozoo.provided import Item as Item
-from mammozoo.provided import Plugin as Plugin
-from mammozoo.provided import name_of
+from mammozoo.plugins.discovery import DISTRIBUTION, cause, import_entry, import_file, origin
+from mammozoo.plugins.provided import Item, Plugin, name_of
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mammozoo.plugins")
 
 GROUP = "mammozoo"
 #: What `mammozoo list KIND` knows, and the hook that provides it.
@@ -124,10 +122,14 @@ class Registry:
         self.get(kind, name)
         return self.items(kind)[name].plugin
 
+    def hooks(self, plugin: Plugin) -> Any:
+        """What holds a plugin's hooks: its module, or the object that its entry point names; None where it failed."""
+        return self._manager.get_plugin(_key(plugin))
+
     def owner(self, file: Path) -> tuple[Plugin, str] | None:
         """The plugin of another that a Python file belongs to, and the file's name in it; None where it is nobody's or ours."""
         for plugin in self.plugins:
-            module = inspect.getmodule(self._manager.get_plugin(_key(plugin)))
+            module = inspect.getmodule(self.hooks(plugin))
             if plugin.builtin or module is None:
                 continue
             top = sys.modules.get(module.__name__.partition(".")[0], module)

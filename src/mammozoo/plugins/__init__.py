@@ -1,0 +1,16 @@
+"""Other people's code and ours, by name: found, loaded so that a broken plugin hurts nobody, asked, and blamed by name.
+
+discovery   from an entry point or a file to its module
+isolation   what a plugin's code must not do to our process
+provided    a plugin and what became of it; the named things that it brings
+loaded      all of them together, the `Registry`
+blame       whose code raised
+"""
+
+from mammozoo.plugins.discovery import DISTRIBUTION as DISTRIBUTION
+from mammozoo.plugins.loaded import GROUP as GROUP
+from mammozoo.plugins.loaded import KINDS as KINDS
+from mammozoo.plugins.loaded import Registry as Registry
+from mammozoo.plugins.loaded import registry as registry
+from mammozoo.plugins.provided import Item as Item
+from mammozoo.plugins.provided import Plugin as Plugin

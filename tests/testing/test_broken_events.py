@@ -1,0 +1,118 @@
+"""Each check of event hooks, tried on one that breaks just that; and what a hook finds when it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mammozoo import hookimpl
+from mammozoo.testing import checks, run
+from mammozoo.training.fit import EpochRow
+from mammozoo.training.run import Run, read_history
+
+Failures = Callable[..., dict[str, str]]
+States = Callable[..., set[str]]
+SEEN: list[Any] = []
+
+
+def plugin(**hooks: Callable[..., Any]) -> types.ModuleType:
+    """A module with these hooks."""
+    module = types.ModuleType("made_here")
+    for name, hook in hooks.items():
+        setattr(module, name, hookimpl(hook))
+    return module
+
+
+def look_at_the_epoch(run: Run, row: EpochRow) -> None:
+    SEEN.append((run, row, sorted(path.name for path in run.path.iterdir())))
+
+
+def look_at_the_end(run: Run) -> None:
+    scores = json.loads((run.path / "scores.json").read_text())
+    SEEN.append(
+        (run.facts["seed"], read_history(next(run.path.glob("*/history.csv")).parent)[0], scores["auc"]["value"])
+    )
+    (run.path / "ours.txt").write_text("a file beside the run's own")
+
+
+def raises(run: Run) -> None:
+    raise KeyError("webhook")
+
+
+def prints(run: Run) -> None:
+    os.write(1, b"done\n")
+
+
+def appends(run: Run) -> None:
+    with (run.path / "run.json").open("a") as file:
+        file.write("\n")
+
+
+BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
+    "raises-nothing": (raises, "KeyError was raised (test_broken_events.py, line"),
+    "prints-nothing": (prints, "It prints 'done' to stdout"),
+    "leaves-the-run-alone": (appends, "It changes 'run.json'"),
+}
+
+
+def test_sound_hooks_pass_all_and_see_a_real_run(states: States) -> None:
+    SEEN.clear()
+    assert states(plugin(epoch_end=look_at_the_epoch, run_end=look_at_the_end)) == {"passed"}
+    epochs, ends = SEEN[:3], SEEN[3:]
+    assert len(epochs) == len(ends) == 3, "one call for each check"
+    (run, row, files), (seed, history, auc) = epochs[0], ends[0]
+    assert isinstance(run, Run) and run.facts["status"] == "running"
+    assert "run.json" in files and "scores.json" not in files, "as it is in the middle of a training"
+    assert isinstance(row, EpochRow) and (row.epoch, row.split) == (history.epoch, history.split)
+    assert isinstance(seed, int) and 0 <= auc <= 1
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_event_hook_fails_just_that(failures: Failures, rule: str) -> None:
+    hook, words = BROKEN[rule]
+    found = failures(plugin(run_end=hook))
+    assert set(found) == {rule}
+    assert words in found[rule]
+
+
+def prints_by_python(run: Run, row: EpochRow) -> None:
+    print(f"epoch {row.epoch}")
+
+
+def deletes(run: Run, row: EpochRow) -> None:
+    (run.path / "recipe.yaml").unlink()
+
+
+def marks(run: Run, row: EpochRow) -> None:
+    run.facts["seen"] = True
+
+
+@pytest.mark.parametrize(
+    ("hook", "rule", "words"),
+    [
+        (prints_by_python, "prints-nothing", "It prints 'epoch "),
+        (deletes, "leaves-the-run-alone", "It deletes 'recipe.yaml'"),
+        (marks, "leaves-the-run-alone", "It changes `run.facts`"),
+    ],
+)
+def test_other_ways_to_break_them(failures: Failures, hook: Callable[..., Any], rule: str, words: str) -> None:
+    found = failures(plugin(epoch_end=hook))
+    assert set(found) == {rule}
+    assert words in found[rule]
+
+
+def calls_home(run: Run) -> None:
+    socket.create_connection(("127.0.0.1", 9), timeout=0.1)
+
+
+def test_a_hook_that_sends_something_is_not_let_through() -> None:
+    """A check sends nothing to anybody; a hook that raises where there is no network is skipped, not failed."""
+    found = [run(check) for check in checks(plugin(run_end=calls_home)) if check.kind == "events"]
+    assert {result.state for result in found} == {"skipped"}
+    assert all("It connects to ('127.0.0.1', 9)" in result.reason for result in found)

@@ -1,0 +1,104 @@
+"""`parametrize_with_checks` in somebody else's folder: plain pytest, readable names, `-k`, several processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mammozoo.testing import checks
+
+OURS = """
+from mammozoo.testing import parametrize_with_checks
+
+
+@parametrize_with_checks("gamma", only=["gamma"], specs=["gamma:layer=2"])
+def test_contract(check):
+    check.run()
+
+
+@parametrize_with_checks("expdecay", only=["strategies:*"])
+def test_another(check):
+    check.run()
+"""
+ABSENT = """
+from mammozoo.testing import parametrize_with_checks
+
+
+@parametrize_with_checks("gama")
+def test_contract(check):
+    check.run()
+"""
+BROKEN = """
+from mammozoo import Strategy
+from mammozoo.testing import parametrize_with_checks
+
+
+class Lost(Strategy):
+    \"\"\"Does not adapt.\"\"\"
+
+    name = "lost"
+
+    def adapt(self, model):
+        raise KeyError("layer9")
+
+
+@parametrize_with_checks(Lost)
+def test_contract(check):
+    check.run()
+"""
+Pytest = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def plain_pytest(tmp_path: Path) -> Pytest:
+    """pytest in an empty folder with these test files; warnings are errors."""
+
+    def run(files: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-W", "error::pytest.PytestWarning",
+             *words],
+            cwd=tmp_path, env=os.environ | {"COLUMNS": "160"}, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_every_name_is_its_own() -> None:
+    names = [str(check) for plugin in ("gamma", "drs", "resnet9") for check in checks(plugin)]
+    assert len(names) == len(set(names))
+    assert "strategies-drs-adapt-is-deterministic" in names
+
+
+def test_somebody_elses_folder(plain_pytest: Pytest) -> None:
+    """A plugin that keeps its contract, one that breaks it, and one that is not installed, in one go."""
+    files = {"test_ours.py": OURS, "test_absent.py": ABSENT, "test_broken.py": BROKEN}
+    done = plain_pytest(files, "-v", "--continue-on-collection-errors", "-k", "pickles or (lost and adapts)")
+    assert done.returncode == 1, done.stdout
+    assert "test_ours.py::test_contract[strategies-gamma:layer=2-pickles] PASSED" in done.stdout
+    assert "test_broken.py::test_contract[strategies-lost-adapts-a-network] FAILED" in done.stdout
+    assert "test_broken.py::test_contract[strategies-lost-pickles] SKIPPED" in done.stdout
+    assert "because 'adapts-a-network' fails; mend that first" in done.stdout
+    assert "KeyError was raised (test_broken.py, line 12, in adapt): 'layer9'" in done.stdout
+    assert '>       raise KeyError("layer9")' in done.stdout, "the line of whoever wrote it"
+    error = done.stdout.partition("ERROR collecting test_absent.py")[2].splitlines()[1:]
+    lines = list(itertools.takewhile(lambda line: not line.startswith(("=", "_")), error))
+    assert len(lines) == 1, "one line and no traceback"
+    assert "There is no plugin 'gama'. Did you mean 'gamma'?" in lines[0]
+    assert "pip install -e FOLDER" in lines[0]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="needs pytest-xdist")
+def test_several_processes(plain_pytest: Pytest) -> None:
+    """Every process of pytest-xdist must collect the same checks in the same order."""
+    done = plain_pytest({"test_ours.py": OURS}, "-n", "2", "-q", "-k", "pickles")
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout and "2 passed" in done.stdout
