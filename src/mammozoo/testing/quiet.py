@@ -8,7 +8,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from unittest import mock
 
 
 @contextlib.contextmanager
@@ -25,8 +24,17 @@ def captured() -> Iterator[Callable[[], str]]:
             kept.seek(0)  # the descriptors share one place in the file, which reading leaves at its end
             return kept.read().decode("utf-8", "replace")
 
-        with text, contextlib.redirect_stdout(text), mock.patch.object(sys, "stdin", io.StringIO()):
+        with text, contextlib.redirect_stdout(text), _nobody_to_ask():
             yield printed
+
+
+@contextlib.contextmanager
+def _nobody_to_ask() -> Iterator[None]:
+    before, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = before
 
 
 @contextlib.contextmanager
