@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generated import keep
+
 PAGE = Path(__file__).parent / "cli.md"
 HEAD = """# Command line
 
@@ -16,18 +18,6 @@ HEAD = """# Command line
 
 Data go to stdout and everything else to stderr. The exit codes are in [Concepts](concepts.md#exit-codes).
 """
-
-
-def main(arguments: list[str]) -> int:
-    """0 when the page is up to date or was written, 1 when `--check` finds a difference."""
-    page = render()
-    if "--check" not in arguments:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/cli.md is out of date. Run: python docs/make_cli.py\n")
-    return 1
 
 
 def render() -> str:
@@ -89,4 +79,4 @@ def row(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep(PAGE, render(), sys.argv[1:], "docs/cli.md is out of date. Run: python docs/make_cli.py\n"))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generated import keep
 from signatures import NAMED, ROOT, doc_of, hooks, node_of, public, shown, value_of, written
 
 PAGE = Path(__file__).parent / "hooks.md"
@@ -64,18 +65,6 @@ An interrupt (Ctrl-C) always goes through. Out of reach: what a child process or
 loop without end, and packaging metadata that Python itself cannot read. A plugin is code that runs with your rights; install those
 that you trust. `MAMMOZOO_PLUGINS=` (empty) leaves all but the built-in ones out.
 """  # noqa: E501 - rows of a table
-
-
-def main(arguments: list[str]) -> int:
-    """0 when the page is up to date or was written, 1 when `--check` finds a difference."""
-    page = render()
-    if "--check" not in arguments:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/hooks.md is out of date. Run: python docs/make_hooks.py\n")
-    return 1
 
 
 def render() -> str:
@@ -156,4 +145,4 @@ def markdown(doc: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep(PAGE, render(), sys.argv[1:], "docs/hooks.md is out of date. Run: python docs/make_hooks.py\n"))

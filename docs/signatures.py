@@ -6,10 +6,11 @@ Reading needs neither torch nor an installation, and shows annotations and defau
 from __future__ import annotations
 
 import ast
-import difflib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from generated import keep
 
 ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "api.txt"
@@ -34,22 +35,6 @@ The public signatures are others than those in tests/api.txt. Plugins are writte
   2. If a plugin that worked could fail now, raise `mammozoo.API` (src/mammozoo/__init__.py); the page says what counts.
   3. Run: python docs/signatures.py && python docs/make_hooks.py
 """
-
-
-def main(arguments: list[str]) -> int:
-    """0 when the snapshot is up to date or was written, 1 when `--check` finds a difference, which it prints."""
-    text = render(ROOT / "src")
-    if "--check" not in arguments:
-        SNAPSHOT.write_text(text, encoding="utf-8")
-        return 0
-    before = SNAPSHOT.read_text(encoding="utf-8")
-    if before == text:
-        return 0
-    sys.stderr.writelines(
-        difflib.unified_diff(before.splitlines(True), text.splitlines(True), "tests/api.txt", "source")
-    )
-    sys.stderr.write(WHAT_TO_DO)
-    return 1
 
 
 def render(source: Path) -> str:
@@ -210,4 +195,4 @@ def doc_of(source: Path, module: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep(SNAPSHOT, render(ROOT / "src"), sys.argv[1:], WHAT_TO_DO))

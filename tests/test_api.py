@@ -44,7 +44,7 @@ def copy(tmp_path: Path) -> Callable[[str, str, str], Path]:
         shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
         (tmp_path / "docs").mkdir()
         (tmp_path / "tests").mkdir()
-        for name in ("docs/signatures.py", "docs/make_hooks.py", "docs/hooks.md", "tests/api.txt"):
+        for name in ("docs/generated.py", "docs/signatures.py", "docs/make_hooks.py", "docs/hooks.md", "tests/api.txt"):
             shutil.copy(ROOT / name, tmp_path / name)
         path = tmp_path / "src" / "mammozoo" / file
         text = path.read_text(encoding="utf-8")

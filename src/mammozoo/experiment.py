@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mammozoo.conclusion import conclude
 from mammozoo.data.duplicates import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.split_file import write_splits
 from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
-from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
-from mammozoo.evaluation.predictions import read_predictions
-from mammozoo.evaluation.scores import Score, as_json, score_all
-from mammozoo.files import disk_error, sha256, write_bytes, write_json, write_text
+from mammozoo.files import disk_error
 from mammozoo.plan import Plan, plan
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
@@ -27,11 +25,9 @@ from mammozoo.training.extend import longer, reopened
 from mammozoo.training.fit import EpochRow
 from mammozoo.training.jobs import spread
 from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run, refuse_occupied, write_table
+from mammozoo.training.run import Run, refuse_occupied
 from mammozoo.training.team import Team, current_team, gather_team, leave_team
-from mammozoo.training.validation import direction
 from mammozoo.trial import Attempt, Surroundings, Trial, attempts, carry_out, finished, state_key, waves
-from mammozoo.zoo.card import write_card
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +234,7 @@ def _carry_out(prepared: Plan, run: Run, around: Surroundings, jobs: Jobs) -> No
         _complete(stage, fits, run, around, jobs)
     complete = _complete(own, every, run, around, jobs)
     if team.leads:
-        _conclude(recipe, run, [complete[attempt.name] for attempt in every])
+        conclude(recipe, run, [complete[attempt.name] for attempt in every])
 
 
 def _complete(prepared: Plan, every: list[Attempt], run: Run, around: Surroundings, jobs: Jobs) -> dict[str, Trial]:
@@ -272,53 +268,3 @@ def _side_by_side(
         around.progress.advance()
         complete[trial.attempt.name] = trial
     return complete
-
-
-def _conclude(recipe: Recipe, run: Run, trials: list[Trial]) -> None:
-    """From complete trials to a complete run: its predictions, its model, its scores, its card."""
-    # Of all fits with one test part (points of a grid, repeats, inner folds) the one that was best on its own validation
-    # part reports; of those that report, the best stands for the run.
-    sign = direction(recipe.monitor)
-    reporting: dict[str, Trial] = {}
-    for trial in trials:
-        best = reporting.setdefault(trial.attempt.split.outer, trial)
-        if trial.monitor * sign > best.monitor * sign:
-            reporting[trial.attempt.split.outer] = trial
-    chosen = max(reporting.values(), key=lambda trial: trial.monitor * sign)
-    write_table(run.path / "predictions.csv", [row for trial in reporting.values() for row in trial.rows])
-    if len(trials) > len(reporting):
-        told = {trial.attempt.name for trial in reporting.values()}
-        write_table(
-            run.path / "attempts.csv",
-            [
-                {
-                    "fit": t.attempt.name,
-                    "split": t.attempt.split.name,
-                    **t.attempt.point,
-                    f"validation {recipe.monitor}": t.monitor,
-                    "reports": t.attempt.name in told,
-                }
-                for t in trials
-            ],
-        )
-    write_bytes(run.path / "model.safetensors", (run.path / chosen.attempt.name / "model.safetensors").read_bytes())
-    write_json(run.path / "config.json", chosen.config.to_json())
-    scores = as_json(score_run(run.path, seed=recipe.seed))
-    config = chosen.config.model_copy(update={"scores": scores})
-    write_json(run.path / "config.json", config.to_json())
-    write_json(run.path / "scores.json", scores)
-    run.save(scores=scores, model={"fold": chosen.attempt.name, "sha256": sha256(run.path / "model.safetensors")})
-    write_text(run.path / "README.md", write_card(config, run.facts))
-    run.close("done")
-
-
-def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
-    """Every score of a run's test parts, from `predictions.csv` alone; β and the accuracy gap tell of overfitting."""
-    predictions = read_predictions(run)
-    test = predictions.of("test").outcome
-    scores = score_all(test, seed=seed)
-    train = predictions.of("train")
-    if len(train):
-        scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
-        scores["accuracy-gap"] = accuracy_gap(train.outcome, test, seed=seed)
-    return scores

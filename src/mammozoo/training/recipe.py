@@ -22,6 +22,7 @@ from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
 from mammozoo.requirements import checked
 from mammozoo.spec import parse
+from mammozoo.training.dotted import assign, value_at
 from mammozoo.training.settings import Optimizer, Part, Phase, Schedule, SplitPlan, Stage, listed
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
@@ -201,9 +202,9 @@ class Recipe(Part):
                 fields = self.model_dump(mode="json") | {"grid": {}, "repeats": 1, "seed": self.seed + repeat}
                 point = dict(zip(self.grid, values, strict=True))
                 for key, value in point.items():
-                    _assign(fields, key, value)
+                    assign(fields, key, value)
                 recipe = validated(fields, "grid")
-                tried = {key: _value(recipe.model_dump(mode="json"), key) for key in point}
+                tried = {key: value_at(recipe.model_dump(mode="json"), key) for key in point}
                 found.append((tried | ({"repeat": repeat} if self.repeats > 1 else {}), recipe))
         return found
 
@@ -230,7 +231,7 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
     fields = _read(path)
     fields.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
-        _assign(fields, key, value)
+        assign(fields, key, value)
     _refuse_unknown(fields, Recipe, "", str(path))
     recipe = validated(fields, path.name)
     recipe.points()
@@ -265,36 +266,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
     return fields
-
-
-def _assign(fields: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value by its dotted key, in which a number counts the entries of a list from 0: `stages.0.root`."""
-    here: Any = fields
-    *parents, last = key.split(".")
-    for parent in parents:
-        place = _place(here, parent, key)
-        if isinstance(here, dict) and here.get(place) is None:
-            here[place] = {}
-        here = here[place]
-        if not isinstance(here, dict | list):
-            raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
-    here[_place(here, last, key)] = value
-
-
-def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
-    """A part of a dotted key as an index."""
-    if isinstance(fields, dict):
-        return part
-    if not part.isdecimal() or int(part) >= len(fields):
-        raise UsageError(f"--set {key}: '{part}' is no entry of a list of {len(fields)}; they count from 0.")
-    return int(part)
-
-
-def _value(fields: dict[str, Any], key: str) -> Any:
-    here: Any = fields
-    for part in key.split("."):
-        here = here[_place(here, part, key)]
-    return here
 
 
 def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:
