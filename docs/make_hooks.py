@@ -15,7 +15,8 @@ PAGE = Path(__file__).parent / "hooks.md"
 SOURCE = ROOT / "src"
 #: The types of the page, in its order.
 TYPES = (
-    "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "Input", "HeadSpec", "Dataset", "DatasetInfo", "Sample",
+    "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec",
+    "Dataset", "DatasetInfo", "Sample",
     "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "Run", "EpochRow", "Transform", "Make", "By", "Box", "Modality",
     "Values", "Counts", "PerSample",
 )  # fmt: skip

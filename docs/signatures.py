@@ -19,7 +19,6 @@ NAMED = {
     "Modality": "mammozoo.data.sample",
     "Box": "mammozoo.data.region",
     "Transform": "mammozoo.data.transform",
-    "Make": "mammozoo.models.backbone",
     "By": "mammozoo.models.backbone",
     "Values": "mammozoo.evaluation.resampling",
     "Counts": "mammozoo.evaluation.resampling",

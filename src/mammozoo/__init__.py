@@ -24,6 +24,8 @@ _PUBLIC = {
     "Backbone": "mammozoo.models.backbone",
     "BackboneSpec": "mammozoo.models.backbone",
     "Group": "mammozoo.models.backbone",
+    "Make": "mammozoo.models.backbone",
+    "output_shapes": "mammozoo.models.backbone",
     "HeadSpec": "mammozoo.models.head",
     "Metric": "mammozoo.evaluation.metric",
     "Outcome": "mammozoo.evaluation.outcome",
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
     from mammozoo.models.backbone import Backbone as Backbone
     from mammozoo.models.backbone import BackboneSpec as BackboneSpec
     from mammozoo.models.backbone import Group as Group
+    from mammozoo.models.backbone import Make as Make
+    from mammozoo.models.backbone import output_shapes as output_shapes
     from mammozoo.models.head import HeadSpec as HeadSpec
     from mammozoo.models.model import Model as Model
     from mammozoo.models.strategy import Strategy as Strategy

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mammozoo.errors import MammozooError, NotFoundError, nearest
 from mammozoo.plugins import registry
@@ -26,6 +26,9 @@ from mammozoo.testing import (
 )
 from mammozoo.testing.brought import Brought
 from mammozoo.testing.check import Check, Rule, Settings, Subject, bind
+
+if TYPE_CHECKING:
+    import pytest
 
 _FEW = 12  # names that a message can show
 
@@ -85,7 +88,7 @@ def checks(
     return found
 
 
-def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) -> Any:
+def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) -> pytest.MarkDecorator:
     """A pytest mark that runs a test with each of `checks(plugin, **settings)` as its argument `check`.
 
     A check that cannot be tried is a skip. What `checks` refuses (a plugin that is not installed, a name that it does not
