@@ -83,7 +83,7 @@ def register_papers() -> Iterable[Path]:
 @hookimpl
 def register_zoos() -> Iterable[Path]:
     """The models that this package brings: `mammozoo zoo list` shows them."""
-    return [_HERE / "zoo.yaml"]
+    return [_HERE / "zoo" / "zoo.yaml"]
 
 
 @hookimpl
