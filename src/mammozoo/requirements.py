@@ -56,7 +56,7 @@ def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution; None for one that is not installed or whose metadata are damaged."""
     try:
         return importlib.metadata.version(distribution) or None
-    except (importlib.metadata.PackageNotFoundError, ValueError, TypeError, KeyError):
+    except (importlib.metadata.PackageNotFoundError, ValueError, TypeError, KeyError, OSError):
         return None
 
 
@@ -66,7 +66,7 @@ def installed_distributions() -> dict[str, str]:
     for one in importlib.metadata.distributions():
         try:
             name, version = one.name, one.version
-        except (KeyError, TypeError, ValueError):  # no METADATA, or one that cannot be read
+        except (KeyError, TypeError, ValueError, OSError):  # no METADATA, or one that cannot be read
             continue
         if name and version:
             found.setdefault(name, version)
