@@ -17,20 +17,7 @@ import mammozoo as package
 from mammozoo.errors import NotFoundError
 from mammozoo.plugins import Plugin, Registry
 
-STRATEGY = """
-    from mammozoo import Strategy, hookimpl
-
-    class Last(Strategy):
-        \"\"\"Train the very last parameter.\"\"\"
-        name = "{name}"
-
-        def trainable(self, model):
-            return list(model.backbone.parameters())[-1:]
-
-    @hookimpl
-    def register_strategies():
-        return [Last]
-"""
+from .last_strategy import STRATEGY
 
 BROKEN = {
     "bad import": ("import a_module_that_nobody_has", ["ModuleNotFoundError", "a_module_that_nobody_has"]),

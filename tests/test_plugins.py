@@ -19,22 +19,9 @@ import mammozoo as package
 from mammozoo.errors import ConflictError, NotFoundError
 from mammozoo.plugins import Plugin, Registry
 
+from .last_strategy import STRATEGY
+
 ROOT = Path(__file__).parents[1]
-
-STRATEGY = """
-    from mammozoo import Strategy, hookimpl
-
-    class Last(Strategy):
-        \"\"\"Train the very last parameter.\"\"\"
-        name = "{name}"
-
-        def trainable(self, model):
-            return list(model.backbone.parameters())[-1:]
-
-    @hookimpl
-    def register_strategies():
-        return [Last]
-"""
 
 Fresh = Callable[[], Registry]
 

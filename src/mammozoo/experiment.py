@@ -78,9 +78,8 @@ def resume(
         IncompatibleError: it was begun with another version, or its data have changed.
     """
     run = Run.open(path)
-
     if run.facts.get("status") == "done":
-        run.resume()
+        run.resume()  # refuses, before anything is planned
 
     def again(prepared: Plan) -> Run:
         run.resume()
