@@ -28,18 +28,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mammozoo.data import store as store_module
-from mammozoo.data.batches import batches
-from mammozoo.data.collection import open_dataset
+from mammozoo.data import cache as store_module
+from mammozoo.data.cache import Store
+from mammozoo.data.dataset import Dataset
 from mammozoo.data.decoding import decode, decode_cached
-from mammozoo.data.input import Input, Pixels
-from mammozoo.data.sample import Dataset
-from mammozoo.data.store import Store
-from mammozoo.data.transform import build
-from mammozoo.models.build import build_backbone, build_model
-from mammozoo.models.engine import Engine, choose_engine
+from mammozoo.data.loaded import open_dataset
+from mammozoo.data.loader import batches
+from mammozoo.data.preprocessing import Input, Pixels
+from mammozoo.data.transforms import build
+from mammozoo.models.device import Engine, choose_engine
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
-from mammozoo.training.trunk import Trunk, plan_trunk
+from mammozoo.training.feature_cache.features import FrozenTrunk, find_trunk
 
 AUGMENT = ("hflip", "affine", "brightness-contrast")
 BATCH = 16
@@ -85,7 +85,7 @@ def train(
     pixels: Pixels,
     epochs: int,
     augment: tuple[str, ...],
-    trunk: Trunk | None = None,
+    trunk: FrozenTrunk | None = None,
     **cache: Any,
 ) -> list[float]:
     """Seconds of each epoch: all images once, and all images once more in evaluation mode, as validation is."""
@@ -129,7 +129,7 @@ def measure_training(given: argparse.Namespace, pixels: Pixels, store: Store) ->
     input = backbone.input.model_copy(update={"size": (given.size, given.size)})
     model, _ = build_model(backbone, given.strategy, "gap", ("a", "b"), input)
     engine.place(model)
-    trunk = plan_trunk(model, engine)
+    trunk = find_trunk(model, engine)
     if trunk is None:
         raise SystemExit(f"{given.backbone} with {given.strategy} has no trunk worth caching")
     rows: list[Row] = []

@@ -31,8 +31,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from mammozoo.models.build import build_backbone, build_model
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo_drs.drs import DrsLayer, layers
 from mammozoo_drs.norm import LeanBatchNorm2d

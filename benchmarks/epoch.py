@@ -28,13 +28,13 @@ import torch
 from predict_speed import write_images
 from torch import nn
 
-from mammozoo.data.batches import batches
-from mammozoo.data.collection import open_dataset
+from mammozoo.data.cache import Store
 from mammozoo.data.decoding import decode_cached
-from mammozoo.data.store import Store
-from mammozoo.data.transform import build
-from mammozoo.models.build import build_backbone, build_model
-from mammozoo.models.engine import choose_engine
+from mammozoo.data.loaded import open_dataset
+from mammozoo.data.loader import batches
+from mammozoo.data.transforms import build
+from mammozoo.models.device import choose_engine
+from mammozoo.models.factory import build_backbone, build_model
 
 BATCH, SIDE = 16, 224
 AUGMENT = ("hflip", "affine", "brightness-contrast")

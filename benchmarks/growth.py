@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mammozoo.data.duplicates import near_duplicates
-from mammozoo.data.fingerprint import SIDE, Prints, collect, fingerprint
+from mammozoo.data.duplicates.fingerprint import SIDE, Fingerprints, collect, fingerprint
+from mammozoo.data.duplicates.matching import near_duplicates
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.scores import score_all
 
@@ -37,7 +37,7 @@ def outcome(n: int) -> Outcome:
     return Outcome(("benign", "malignant"), labels, p, decide(p, 0.5), np.arange(n))
 
 
-def prints(n: int) -> Prints:
+def prints(n: int) -> Fingerprints:
     """Fingerprints of 500 pictures of blurred noise, repeated at random, 12 bits of each hash turned over."""
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (96, 128), np.uint8)) for _ in range(500)]
@@ -46,7 +46,7 @@ def prints(n: int) -> Prints:
     flips = np.zeros((n, 1), np.uint64)
     for _ in range(12):
         flips ^= np.uint64(1) << rng.integers(0, 64, (n, 1)).astype(np.uint64)
-    return Prints(like.whole[pick] ^ flips[:, 0], like.views[pick] ^ flips, np.zeros((n, SIDE, SIDE), np.uint8))
+    return Fingerprints(like.whole[pick] ^ flips[:, 0], like.views[pick] ^ flips, np.zeros((n, SIDE, SIDE), np.uint8))
 
 
 def measure(run: Callable[[], object]) -> tuple[float, float, float]:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from mammozoo.data.collection import open_data
-from mammozoo.data.input import Input
-from mammozoo.data.profile import Profile, features, fit_profile, unusual
+from mammozoo.data.loaded import open_data
+from mammozoo.data.ood import Profile, features, fit_profile, unusual
+from mammozoo.data.preprocessing import Input
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 

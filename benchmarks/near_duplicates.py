@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from mammozoo.data.duplicates import near_duplicates, near_pairs
-from mammozoo.data.fingerprint import SIDE, VIEWS, Prints, collect, fingerprint
-from mammozoo.data.grouping import group
-from mammozoo.data.reading import to_channels, to_uint8
+from mammozoo.data.duplicates.fingerprint import SIDE, VIEWS, Fingerprints, collect, fingerprint
+from mammozoo.data.duplicates.grouping import group
+from mammozoo.data.duplicates.matching import near_duplicates, near_pairs
+from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.plugins import registry
 
 Pixels = npt.NDArray[np.uint8]
@@ -119,14 +119,16 @@ def read_one_of_each_group(name: str, root: Path) -> list[Pixels]:
     return [images[first] for first in np.unique(groups, return_index=True)[1]]
 
 
-def cost(like: Prints, count: int) -> dict[str, float]:
+def cost(like: Fingerprints, count: int) -> dict[str, float]:
     """Time to find all pairs among `count` fingerprints: those of real images, with 12 bits of each hash turned over."""
     rng = np.random.default_rng(0)
     pick = rng.integers(0, len(like), count)
     flips = np.zeros((count, 1), np.uint64)
     for _ in range(12):
         flips ^= np.uint64(1) << rng.integers(0, 64, (count, 1)).astype(np.uint64)
-    prints = Prints(like.whole[pick] ^ flips[:, 0], like.views[pick] ^ flips, np.zeros((count, SIDE, SIDE), np.uint8))
+    prints = Fingerprints(
+        like.whole[pick] ^ flips[:, 0], like.views[pick] ^ flips, np.zeros((count, SIDE, SIDE), np.uint8)
+    )
     started = time.perf_counter()
     pairs = len(near_duplicates(prints))
     seconds = time.perf_counter() - started

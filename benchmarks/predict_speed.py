@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from mammozoo.data.profile import features, fit_profile, unusual
-from mammozoo.data.reading import read_image
+from mammozoo.data.io.images import read_image
+from mammozoo.data.ood import features, fit_profile, unusual
 from mammozoo.evaluation.predict import predict_files
 from mammozoo.files import sha256
-from mammozoo.models.build import build_backbone, build_model, load_model
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.engine import Engine, choose_engine
+from mammozoo.models.device import Engine, choose_engine
+from mammozoo.models.factory import build_backbone, build_model, load_model
 from mammozoo.models.model import Model
 from mammozoo.zoo.registry import default_model, find_model
 

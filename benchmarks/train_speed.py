@@ -31,12 +31,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from mammozoo.data.splits import Split
-from mammozoo.models.build import build_backbone, build_model
-from mammozoo.models.engine import choose_engine
-from mammozoo.training.fit import fit
-from mammozoo.training.material import Material
-from mammozoo.training.recipe import Recipe
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.splits.make import Split
+from mammozoo.models.device import choose_engine
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.training.trainer import fit
+from mammozoo.training.training_data import TrainingData
 
 SIDE = 224
 #: Seconds of the very first step, and what gives the images a second of one turn.
@@ -91,7 +91,7 @@ def ours(name: str, batch: int, steps: int, strategy_name: str, *, compiled: boo
         pixels = rng.integers(0, 256, (count + 4, SIDE, SIDE, 1), np.uint8)
         labels, order = (np.arange(count + 4) % 2).astype(np.intp), np.arange(count + 4)
         split = Split("holdout", order[:count], order[count : count + 2], order[count + 2 :])
-        material = Material(pixels, labels, [f"image-{i}" for i in order], split)
+        material = TrainingData(pixels, labels, [f"image-{i}" for i in order], split)
         return fit(model, strategy, recipe, material, engine).history[-1].rate
 
     return timed(lambda: learn(batch)), lambda: learn(batch * steps)

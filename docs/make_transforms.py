@@ -10,8 +10,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from mammozoo.data.region import Region, box_of_mask
-from mammozoo.data.transform import build
+from mammozoo.data.io.regions import Region, box_of_mask
+from mammozoo.data.transforms import build
 
 PICTURE = Path(__file__).parent / "transforms.png"
 SHAPE = (760, 520)

@@ -16,16 +16,16 @@ ROOT = Path(__file__).parents[1]
 SNAPSHOT = ROOT / "tests" / "api.txt"
 #: Types that no one imports from `mammozoo` and that public signatures name: name → module.
 NAMED = {
-    "Modality": "mammozoo.data.sample",
-    "Box": "mammozoo.data.region",
-    "Transform": "mammozoo.data.transform",
+    "Modality": "mammozoo.data.dataset",
+    "Box": "mammozoo.data.io.regions",
+    "Transform": "mammozoo.data.transforms",
     "By": "mammozoo.models.backbone",
     "Values": "mammozoo.evaluation.resampling",
     "Counts": "mammozoo.evaluation.resampling",
     "PerSample": "mammozoo.evaluation.resampling",
     "Ranked": "mammozoo.evaluation.resampling",
     "Score": "mammozoo.evaluation.scores",
-    "Scored": "mammozoo.notebook",
+    "EvaluationScores": "mammozoo.notebook",
     "Listed": "mammozoo.notebook",
 }
 WHAT_TO_DO = """

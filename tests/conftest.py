@@ -26,9 +26,9 @@ os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is
 import torch
 
 from mammozoo import cli, plugins
-from mammozoo.experiment import train
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.config.recipe import load
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 
 torch.set_num_threads(1)
 atexit.register(shutil.rmtree, os.environ["MAMMOZOO_CACHE"], ignore_errors=True)
@@ -45,7 +45,7 @@ TINY = {
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """One small complete run; read it, never change it."""
     return train(load(None, TINY), tmp_path_factory.mktemp("runs") / "tiny")
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 import mammozoo
+from mammozoo.config.recipe import load as read_recipe
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predict import Prediction
 from mammozoo.plugins import registry
-from mammozoo.training.recipe import load as read_recipe
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -96,7 +96,7 @@ def mammozoo_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 def test_settings_arrive_in_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Dotted keys and arguments, a path as text, and a Recipe in the place of its name."""
     seen = []
-    monkeypatch.setattr("mammozoo.experiment.train", lambda recipe, out, progress: seen.append((recipe, out)))
+    monkeypatch.setattr("mammozoo.training.experiment.train", lambda recipe, out, progress: seen.append((recipe, out)))
     mammozoo.train("default", {"optimizer.lr": 0.5, "split.folds": 3}, epochs=2, root=tmp_path, out="here")
     recipe, out = seen[0]
     assert (recipe.optimizer.lr, recipe.split.folds, recipe.epochs, recipe.root) == (0.5, 3, 2, tmp_path)
@@ -113,7 +113,7 @@ def test_settings_arrive_in_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert seen[2][0] == recipe
 
 
-def test_what_train_refuses(tiny_run: Run, tmp_path: Path) -> None:
+def test_what_train_refuses(tiny_run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'epochs' is set twice"):
         mammozoo.train("default", {"epochs": 1}, epochs=2)
     with pytest.raises(UsageError, match=r"unknown key 'optimizer\.rate'"):
@@ -124,7 +124,7 @@ def test_what_train_refuses(tiny_run: Run, tmp_path: Path) -> None:
         mammozoo.train(tiny_run.recipe, out=tiny_run.path)
 
 
-def test_evaluate_gives_the_scores_of_the_run(tiny_run: Run) -> None:
+def test_evaluate_gives_the_scores_of_the_run(tiny_run: RunDirectory) -> None:
     scored = mammozoo.evaluate(tiny_run.path)
     assert scored.scores["auc"].value == pytest.approx(tiny_run.facts["scores"]["auc"]["value"])
     assert scored.n == scored.scores["auc"].n == tiny_run.facts["scores"]["auc"]["n"]
@@ -137,7 +137,7 @@ def test_evaluate_gives_the_scores_of_the_run(tiny_run: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tiny_run: Run) -> mammozoo.Classifier:
+def model(tiny_run: RunDirectory) -> mammozoo.Classifier:
     return mammozoo.load(tiny_run.path, device="cpu", precision="fp32")
 
 
@@ -154,7 +154,7 @@ def _answer(prediction: Prediction) -> tuple[object, ...]:
     )
 
 
-def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, tiny_run: Run) -> None:
+def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, tiny_run: RunDirectory) -> None:
     assert model.classes == ("benign", "malignant")
     assert model.folder == tiny_run.path
     assert not model.model.training

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from mammozoo.errors import IncompatibleError
-from mammozoo.models.build import build_backbone, build_model
+from mammozoo.models.factory import build_backbone, build_model
 
 NETWORKS = [
     "resnet9:width=32", "resnet18", "resnet50", "resnext50_32x4d", "mobilenetv2_100", "efficientnet_b0", "densenet121",

@@ -12,7 +12,7 @@ from timm.models import resnet
 from timm.models._manipulate import group_parameters
 from torch import nn
 
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
     Backbone,

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import (
     Backbone,

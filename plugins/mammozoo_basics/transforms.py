@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo import TransformSpec
-from mammozoo.data.reading import to_uint8
-from mammozoo.data.transform import Transform
+from mammozoo.data.io.images import to_uint8
+from mammozoo.data.transforms import Transform
 from mammozoo.errors import UsageError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version at import

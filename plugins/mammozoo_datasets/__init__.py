@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mammozoo import hookimpl
-from mammozoo.data.sample import Dataset
+from mammozoo.data.dataset import Dataset
 from mammozoo_datasets.bcdr import BcdrF03
 from mammozoo_datasets.breakhis import BreakHis
 from mammozoo_datasets.breast_lesions import Breast

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.region import Point, box_of_outline, draw_outlines, join_boxes
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines, join_boxes
 from mammozoo.errors import UsageError
 from mammozoo_datasets.dicom_header import image_shape
 from mammozoo_datasets.layout import nothing_found, some

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
 from mammozoo_datasets.layout import nothing_found, some
 from mammozoo_datasets.listing import files_under

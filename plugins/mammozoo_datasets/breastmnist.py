@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.layout import nothing_found
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
 from mammozoo_datasets.layout import nothing_found, some
 from mammozoo_datasets.listing import files_under, home

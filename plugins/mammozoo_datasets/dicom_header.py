@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mammozoo.data.reading import DICOM_SUFFIXES, UnreadableImageError
+from mammozoo.data.io.images import DICOM_SUFFIXES, UnreadableImageError
 
 
 def image_shape(path: Path) -> tuple[int, int]:

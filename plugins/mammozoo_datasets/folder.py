@@ -13,8 +13,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from mammozoo.data.reading import IMAGE_SUFFIXES
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.errors import UsageError
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")

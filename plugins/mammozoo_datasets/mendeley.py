@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mammozoo.data.reading import IMAGE_SUFFIXES
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.errors import UsageError
 from mammozoo_datasets.layout import nothing_found, some
 from mammozoo_datasets.listing import by_number, files_under, home

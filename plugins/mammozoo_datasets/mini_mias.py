@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mammozoo.data.region import Box, box_of_circle
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.regions import Box, box_of_circle
 from mammozoo.errors import UsageError
 from mammozoo_datasets.layout import nothing_found, some
 from mammozoo_datasets.listing import files_under, home

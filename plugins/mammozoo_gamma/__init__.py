@@ -10,7 +10,7 @@ from mammozoo import hookimpl
 
 if TYPE_CHECKING:  # a metric's type brings scipy along, which `predict` does not need
     from mammozoo import Metric, Strategy
-    from mammozoo.training.run import Run
+    from mammozoo.training.run_directory import RunDirectory
 
 
 @hookimpl
@@ -42,7 +42,7 @@ def register_papers() -> Iterable[Path]:
 
 
 @hookimpl
-def run_end(run: Run) -> None:
+def run_end(run: RunDirectory) -> None:
     """Stamp a run of the paper's recipes that the paper would reject."""
     from mammozoo.evaluation.predictions import read_predictions
     from mammozoo_gamma.judging import PAPER, rejection

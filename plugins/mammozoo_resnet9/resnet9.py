@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from mammozoo import Backbone
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.models.backbone import Followed, Make, output_shapes
 
 

@@ -7,6 +7,7 @@ package costs nothing.
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,11 +17,11 @@ API = 1
 
 _PUBLIC = {
     "hookimpl": "mammozoo.hookspecs",
-    "Input": "mammozoo.data.input",
-    "Dataset": "mammozoo.data.sample",
-    "DatasetInfo": "mammozoo.data.sample",
-    "Sample": "mammozoo.data.sample",
-    "TransformSpec": "mammozoo.data.transform",
+    "Input": "mammozoo.data.preprocessing",
+    "Dataset": "mammozoo.data.dataset",
+    "DatasetInfo": "mammozoo.data.dataset",
+    "Sample": "mammozoo.data.dataset",
+    "TransformSpec": "mammozoo.data.transforms",
     "Backbone": "mammozoo.models.backbone",
     "BackboneSpec": "mammozoo.models.backbone",
     "Group": "mammozoo.models.backbone",
@@ -31,20 +32,23 @@ _PUBLIC = {
     "Outcome": "mammozoo.evaluation.outcome",
     "Resamples": "mammozoo.evaluation.resampling",
     "Model": "mammozoo.models.model",
-    "Recipe": "mammozoo.training.recipe",
+    "Recipe": "mammozoo.config.recipe",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
     "Classifier": "mammozoo.classifier",
     "Prediction": "mammozoo.evaluation.predict",
     "Progress": "mammozoo.progress",
-    "EpochRow": "mammozoo.training.fit",
-    "Run": "mammozoo.training.run",
+    "EpochRow": "mammozoo.training.trainer",
+    "RunDirectory": "mammozoo.training.run_directory",
     "load": "mammozoo.classifier",
     "train": "mammozoo.notebook",
     "evaluate": "mammozoo.notebook",
     "list": "mammozoo.notebook",
 }
+
+#: Public names of earlier versions, and what they are called now.
+_RENAMED = {"Run": "RunDirectory"}
 
 #: Without `list`: a star import would put it before Python's own.
 __all__ = ["API", "__version__", *(name for name in _PUBLIC if name != "list")]
@@ -54,11 +58,12 @@ if TYPE_CHECKING:
 
     from mammozoo.classifier import Classifier as Classifier
     from mammozoo.classifier import load as load
-    from mammozoo.data.input import Input as Input
-    from mammozoo.data.sample import Dataset as Dataset
-    from mammozoo.data.sample import DatasetInfo as DatasetInfo
-    from mammozoo.data.sample import Sample as Sample
-    from mammozoo.data.transform import TransformSpec as TransformSpec
+    from mammozoo.config.recipe import Recipe as Recipe
+    from mammozoo.data.dataset import Dataset as Dataset
+    from mammozoo.data.dataset import DatasetInfo as DatasetInfo
+    from mammozoo.data.dataset import Sample as Sample
+    from mammozoo.data.preprocessing import Input as Input
+    from mammozoo.data.transforms import TransformSpec as TransformSpec
     from mammozoo.errors import MammozooError as MammozooError
     from mammozoo.errors import UsageError as UsageError
     from mammozoo.evaluation.metric import Metric as Metric
@@ -78,12 +83,14 @@ if TYPE_CHECKING:
     from mammozoo.notebook import list as list
     from mammozoo.notebook import train as train
     from mammozoo.progress import Progress as Progress
-    from mammozoo.training.fit import EpochRow as EpochRow
-    from mammozoo.training.recipe import Recipe as Recipe
-    from mammozoo.training.run import Run as Run
+    from mammozoo.training.run_directory import RunDirectory as RunDirectory
+    from mammozoo.training.trainer import EpochRow as EpochRow
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(f"mammozoo.{name} is now mammozoo.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        name = _RENAMED[name]
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mammozoo' has no attribute '{name}'")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

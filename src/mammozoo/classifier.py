@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.predict import Prediction, find_images, predict_files, same_answer
 from mammozoo.files import disk_error
-from mammozoo.models.build import load_model
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.engine import Engine, choose_engine
+from mammozoo.models.device import Engine, choose_engine
+from mammozoo.models.factory import load_model
 from mammozoo.models.model import Model
 from mammozoo.zoo.registry import default_model, find_model
 

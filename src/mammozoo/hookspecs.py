@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from mammozoo.data.sample import Dataset
-    from mammozoo.data.transform import TransformSpec
+    from mammozoo.data.dataset import Dataset
+    from mammozoo.data.transforms import TransformSpec
     from mammozoo.evaluation.metric import Metric
     from mammozoo.models.backbone import BackboneSpec
     from mammozoo.models.head import HeadSpec
     from mammozoo.models.strategy import Strategy
-    from mammozoo.training.run import EpochRow, Run
+    from mammozoo.training.run_directory import EpochRow, RunDirectory
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
@@ -113,7 +113,9 @@ def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def register_papers() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Papers as YAML files (`mammozoo.paper`): what was reported, and which recipe makes each row; named by the file's stem.
+    """Papers as YAML files: what was reported, and which recipe makes each row; a paper is named by its file's stem.
+
+    `mammozoo.reproduction.paper` describes the format.
 
     @hookimpl
     def register_papers():
@@ -132,7 +134,7 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
-def epoch_end(run: Run, row: EpochRow) -> None:
+def epoch_end(run: RunDirectory, row: EpochRow) -> None:
     """Called after every epoch; an error in it is logged, never fatal, and what it prints goes to stderr.
 
     @hookimpl
@@ -142,7 +144,7 @@ def epoch_end(run: Run, row: EpochRow) -> None:
 
 
 @hookspec
-def run_end(run: Run) -> None:
+def run_end(run: RunDirectory) -> None:
     """Called once when a run is complete; an error in it is logged, never fatal, and what it prints goes to stderr.
 
     @hookimpl

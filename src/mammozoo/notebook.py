@@ -16,11 +16,11 @@ from mammozoo.errors import UsageError, nearest
 from mammozoo.plugins import KINDS, registry
 
 if TYPE_CHECKING:
-    from mammozoo.assessment import Evaluation
+    from mammozoo.config.recipe import Recipe
+    from mammozoo.evaluation.evaluate import EvaluationResult
     from mammozoo.evaluation.scores import Score
     from mammozoo.progress import Progress
-    from mammozoo.training.recipe import Recipe
-    from mammozoo.training.run import Run
+    from mammozoo.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Scored:
+class EvaluationScores:
     """A model's scores on a data set.
 
     Attributes:
@@ -48,7 +48,7 @@ class Scored:
     scores: dict[str, Score]
     n: int
     stamps: tuple[str, ...]
-    evaluation: Evaluation = field(repr=False)
+    evaluation: EvaluationResult = field(repr=False)
 
 
 def list(kind: str, match: str = "") -> builtins.list[Listed]:
@@ -76,7 +76,7 @@ def train(
     out: str | Path | None = None,
     progress: Progress | None = None,
     **more: Any,
-) -> Run:
+) -> RunDirectory:
     """Train a model by a recipe and score it on its test part; the result is the run, with `path`, `recipe` and `facts`.
 
     Args:
@@ -93,7 +93,7 @@ def train(
         ConflictError: `out` holds something.
         MammozooError: whatever else stops a training, with the reason.
     """
-    from mammozoo import experiment
+    from mammozoo.training import experiment
 
     if doubled := set(settings or {}) & set(more):
         raise UsageError(f"'{min(doubled)}' is set twice: in the dictionary of settings and by name. Give it once.")
@@ -109,7 +109,7 @@ def evaluate(
     threshold: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> Scored:
+) -> EvaluationScores:
     """Score a model on a data set, with 95 % intervals; without a data set, a run on its own test images.
 
     `model` is named as for `load`, `dataset` as in a recipe (`busi`, `phantom:n=60`), `root` is the folder that holds its
@@ -119,7 +119,7 @@ def evaluate(
         NotFoundError: no such model, data set or folder.
         UsageError: the model has no such threshold, or `root` without `dataset`.
     """
-    from mammozoo import assessment
+    from mammozoo.evaluation import evaluate as assessment
     from mammozoo.evaluation.scores import score_all
     from mammozoo.zoo.registry import find_model
 
@@ -132,12 +132,12 @@ def evaluate(
         place = None if root is None else Path(root)
         result = assessment.evaluate(folder, dataset, place, threshold=threshold, device=device, progress=progress)
     outcome = result.predictions.outcome
-    return Scored(score_all(outcome), len(outcome), result.stamps, result)
+    return EvaluationScores(score_all(outcome), len(outcome), result.stamps, result)
 
 
 def _with(recipe: str | Path | Recipe | None, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with these settings, by the one reader of recipes there is."""
-    from mammozoo.training.recipe import Recipe, load
+    from mammozoo.config.recipe import Recipe, load
 
     if not isinstance(recipe, Recipe):
         return load(None if recipe is None else str(recipe), settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mammozoo.training.fit import EpochRow
+    from mammozoo.training.trainer import EpochRow
 
 
 class Progress:

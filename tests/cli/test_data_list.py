@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..plugins.trees.bus_bra import bus_bra
-from ..plugins.trees.busi import busi
+from ..builtin.trees.bus_bra import bus_bra
+from ..builtin.trees.busi import busi
 
 FACTS = {
     "name", "title", "modality", "classes", "images", "patients", "url", "license", "citation", "synthetic", "access",
@@ -18,7 +18,7 @@ FACTS = {
 
 THIRD_PARTY = '''
     from mammozoo import hookimpl
-    from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+    from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 
     class Clinic(Dataset):
         """Ours."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mammozoo.experiment import train
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.config.recipe import load
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 
 TINY = {
     "dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "strategy": "drs",
@@ -20,11 +20,11 @@ LOOK = ("--dataset", "phantom:n=40", "--images", "8", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def drs_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def drs_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return train(load(None, TINY), tmp_path_factory.mktemp("drs") / "run")
 
 
-def test_a_run_beside_the_weights_that_it_started_from(command, drs_run: Run) -> None:
+def test_a_run_beside_the_weights_that_it_started_from(command, drs_run: RunDirectory) -> None:
     answer = command("diagnose", drs_run.path, *LOOK, "--out", "found", "--json")
     assert answer.code == 0, answer.err
     content = answer.json
@@ -43,7 +43,7 @@ def test_a_run_beside_the_weights_that_it_started_from(command, drs_run: Run) ->
     }  # fmt: skip
 
 
-def test_a_model_against_itself_and_for_people(command, drs_run: Run) -> None:
+def test_a_model_against_itself_and_for_people(command, drs_run: RunDirectory) -> None:
     answer = command("diagnose", drs_run.path, "--against", drs_run.path, *LOOK, "--json")
     assert {block["changed"] for block in answer.json["blocks"]} == {0.0}
     text = command("diagnose", drs_run.path, *LOOK).out
@@ -51,7 +51,7 @@ def test_a_model_against_itself_and_for_people(command, drs_run: Run) -> None:
     assert "Distance of added tensors" in text
 
 
-def test_without_starting_weights_there_are_no_changes(command, drs_run: Run, tmp_path: Path) -> None:
+def test_without_starting_weights_there_are_no_changes(command, drs_run: RunDirectory, tmp_path: Path) -> None:
     shutil.copytree(drs_run.path, tmp_path / "bare", ignore=shutil.ignore_patterns("recipe.yaml"))
     answer = command("diagnose", tmp_path / "bare", *LOOK, "--json")
     assert answer.code == 0, answer.err
@@ -60,7 +60,7 @@ def test_without_starting_weights_there_are_no_changes(command, drs_run: Run, tm
     assert answer.json["shifts"]
 
 
-def test_refusals(command, drs_run: Run, tiny_run: Run) -> None:
+def test_refusals(command, drs_run: RunDirectory, tiny_run: RunDirectory) -> None:
     command("diagnose", drs_run.path, "--against", tiny_run.path, *LOOK).refused(
         7, "other blocks or look at other inputs"
     )

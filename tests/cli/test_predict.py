@@ -20,7 +20,7 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from mammozoo.data.profile import features, fit_profile
+from mammozoo.data.ood import features, fit_profile
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mammozoo.config.recipe import load
 from mammozoo.plugins import registry
-from mammozoo.training.recipe import load
 
 
 @pytest.mark.parametrize("name", sorted(registry().items("recipes")))
@@ -21,9 +21,9 @@ def test_what_show_prints_is_the_recipe(command, tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", sorted(registry().items("recipes")))
 def test_every_recipe_asks_for_things_that_exist(name: str) -> None:
-    from mammozoo.data.transform import build
+    from mammozoo.config.names import parse
+    from mammozoo.data.transforms import build
     from mammozoo.models.strategy import strategy
-    from mammozoo.spec import parse
 
     recipe = load(name)
     registry().get("datasets", parse(recipe.dataset).name)

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from sklearn import metrics
 
+from mammozoo.config.recipe import load
 from mammozoo.files import sha256
-from mammozoo.training.recipe import load
 
 FILES = {
     "README.md", "config.json", "log.txt", "model.safetensors", "predictions.csv", "recipe.yaml", "run.json", "scores.json",

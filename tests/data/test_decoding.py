@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from mammozoo.data import sample
-from mammozoo.data.batches import batches
-from mammozoo.data.collection import open_data, open_dataset
+from mammozoo.data import dataset as sample
+from mammozoo.data.cache import Store
 from mammozoo.data.decoding import Images, code_of, decode, decode_cached
-from mammozoo.data.input import Input
-from mammozoo.data.reading import UnreadableImageError
-from mammozoo.data.store import Store
-from mammozoo.data.transform import build
+from mammozoo.data.io.images import UnreadableImageError
+from mammozoo.data.loaded import open_data, open_dataset
+from mammozoo.data.loader import batches
+from mammozoo.data.preprocessing import Input
+from mammozoo.data.transforms import build
 from mammozoo.progress import Progress
 
 INPUT = Input(size=(32, 32))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammozoo.assessment import evaluate
+from mammozoo.config.recipe import load
 from mammozoo.data.classes import read_classes
-from mammozoo.data.collection import open_data
-from mammozoo.data.input import Input
+from mammozoo.data.loaded import open_data
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError
-from mammozoo.experiment import train
+from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.progress import Progress
-from mammozoo.training.recipe import load
+from mammozoo.training.experiment import train
 
 LABELS = ("benign", "malignant", "normal")
 MERGED = ("normal", "lesion=benign|malignant")

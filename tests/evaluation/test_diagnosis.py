@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.diagnosis import activity, block_ends, shifts
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.config import ModelConfig, Training
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.report.diagnosis import draw_diagnosis
 
 SMALL = Input(size=(32, 32))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.cases import free_stems, of_files
 from mammozoo.evaluation.explain import METHODS, heat, opinion, overlay, side_by_side
@@ -18,9 +18,9 @@ from mammozoo.evaluation.explanations import explain_cases, refuse_occupied_file
 from mammozoo.evaluation.localisation import TOLERANCE, find_masks, hottest, localise, mean
 from mammozoo.evaluation.sanity import rank_correlation, untrained
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.build import build_backbone, build_model, load_model
 from mammozoo.models.config import ModelConfig, Training
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
+from mammozoo.models.factory import build_backbone, build_model, load_model
 from mammozoo.models.model import Model
 
 CPU = Engine(torch.device("cpu"), torch.float32)

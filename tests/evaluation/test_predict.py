@@ -9,12 +9,12 @@ import pydicom
 import pytest
 from PIL import Image
 
-from mammozoo.data.reading import is_for_processing, read_image, read_modality
+from mammozoo.data.io.images import is_for_processing, read_image, read_modality
 from mammozoo.evaluation import predict
 from mammozoo.evaluation.predict import Prediction, same_answer
-from mammozoo.models.build import load_model
-from mammozoo.models.engine import choose_engine
-from mammozoo.training.run import Run
+from mammozoo.models.device import choose_engine
+from mammozoo.models.factory import load_model
+from mammozoo.training.run_directory import RunDirectory
 
 
 def _header(path: Path, **tags: str) -> Path:
@@ -75,7 +75,7 @@ def test_one_file_under_many_names_is_one_file() -> None:
 
 
 def test_files_are_read_a_few_batches_ahead_and_no_further(
-    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So memory does not grow with their number, and a caller who stops does not wait for the rest."""
     files = [tmp_path / f"{number}.png" for number in range(200)]
@@ -98,7 +98,7 @@ def test_files_are_read_a_few_batches_ahead_and_no_further(
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
-def test_the_order_is_kept_whatever_the_batch(tiny_run: Run, tmp_path: Path, batch: int) -> None:
+def test_the_order_is_kept_whatever_the_batch(tiny_run: RunDirectory, tmp_path: Path, batch: int) -> None:
     """Of fast and slow files, and of those that cannot be read."""
     files = []
     for number in range(14):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.build import build_backbone
+from mammozoo.models.factory import build_backbone
 
 
 class LowRank(nn.Module):

@@ -12,11 +12,11 @@ from mammozoo.report.claim import Answer, Item, checklist, count
 from mammozoo.report.content import read
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import separation
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
-def items(tiny_run: Run) -> dict[int, Item]:
+def items(tiny_run: RunDirectory) -> dict[int, Item]:
     content = read(tiny_run.path)
     known = answers(content, separation(content), Gallery(3, ()), 1234)
     return {item.number: item for item in checklist(known)}
@@ -35,7 +35,7 @@ def test_states_are_counted() -> None:
     assert count(items) == {"filled": 1, "partly": 1, "open": 42}
 
 
-def test_answers_hold_the_runs_numbers(items: dict[int, Item], tiny_run: Run) -> None:
+def test_answers_hold_the_runs_numbers(items: dict[int, Item], tiny_run: RunDirectory) -> None:
     scores = json.loads((Path(tiny_run.path) / "scores.json").read_text())
 
     def known(number: int) -> str:

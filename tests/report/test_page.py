@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from mammozoo.data.splits import PARTS
+from mammozoo.config.recipe import load
+from mammozoo.data.splits.make import PARTS
 from mammozoo.errors import NotFoundError
-from mammozoo.experiment import train
-from mammozoo.plan import LEAKY, SYNTHETIC
 from mammozoo.report.page import write_report
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.training.experiment import train
+from mammozoo.training.prepare import LEAKY, SYNTHETIC
+from mammozoo.training.run_directory import RunDirectory
 
 _VOID = {"meta", "br", "img", "link", "hr", "input"}
 _HOSTILE = '<script>alert("$x$")</script>'
@@ -107,12 +107,12 @@ def page(tiny_report: Path) -> _Page:
 
 
 @pytest.fixture
-def copy(tiny_run: Run, tmp_path: Path) -> Path:
+def copy(tiny_run: RunDirectory, tmp_path: Path) -> Path:
     """A copy of `tiny_run` that a test may change."""
     return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
 
 
-def test_every_score_of_the_run_is_printed_with_its_interval_and_n(page: _Page, tiny_run: Run) -> None:
+def test_every_score_of_the_run_is_printed_with_its_interval_and_n(page: _Page, tiny_run: RunDirectory) -> None:
     scores = json.loads((tiny_run.path / "scores.json").read_text(encoding="utf-8"))
     table = {row[0].splitlines()[0]: row[1:4] for row in page.table("Every score")}
     assert len(table) == len(scores) > 5
@@ -122,7 +122,7 @@ def test_every_score_of_the_run_is_printed_with_its_interval_and_n(page: _Page, 
         assert table[name] == [value, bounds, str(score["n"])]
 
 
-def test_the_confusion_matrix_counts_the_test_predictions(page: _Page, tiny_run: Run) -> None:
+def test_the_confusion_matrix_counts_the_test_predictions(page: _Page, tiny_run: RunDirectory) -> None:
     tested = [row for row in _rows(tiny_run.path / "predictions.csv") if row["part"] == "test"]
     for label, *cells, total in page.table("Confusion matrix"):
         of_label = [row["decision"] for row in tested if row["label"] == label]
@@ -133,7 +133,7 @@ def test_the_confusion_matrix_counts_the_test_predictions(page: _Page, tiny_run:
             assert cell == f"{count}{100 * count / len(of_label):.1f} %"
 
 
-def test_the_split_is_described_as_it_was(page: _Page, tiny_run: Run) -> None:
+def test_the_split_is_described_as_it_was(page: _Page, tiny_run: RunDirectory) -> None:
     split = _rows(tiny_run.path / "holdout" / "split.csv")
     table = page.table("Images by split")
     assert [int(row[-2]) for row in table] == [sum(row["part"] == part for row in split) for part in PARTS]
@@ -166,7 +166,7 @@ def test_stamps_stand_out_and_the_use_is_research(page: _Page, copy: Path) -> No
     assert LEAKY[1:] in _read(write_report(copy, heatmaps=False)).text
 
 
-def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, tiny_run: Run) -> None:
+def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, tiny_run: RunDirectory) -> None:
     tested = [row for row in _rows(tiny_run.path / "predictions.csv") if row["part"] == "test"]
     wrong = sorted(
         (row for row in tested if row["label"] != row["decision"]),
@@ -236,7 +236,7 @@ def test_the_structure_serves_screen_readers(page: _Page) -> None:
     assert links <= set(ids)
 
 
-def test_the_page_is_the_same_every_time(tiny_run: Run, tiny_report: Path, tmp_path: Path) -> None:
+def test_the_page_is_the_same_every_time(tiny_run: RunDirectory, tiny_report: Path, tmp_path: Path) -> None:
     again = write_report(tiny_run.path, out=tmp_path / "again.html")
     assert again.read_bytes() == tiny_report.read_bytes()
 

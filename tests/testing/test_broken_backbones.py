@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mammozoo import Backbone, BackboneSpec
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.models.backbone import Group
 
 Failures = Callable[..., dict[str, str]]

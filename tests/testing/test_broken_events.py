@@ -13,8 +13,8 @@ import pytest
 
 from mammozoo import hookimpl
 from mammozoo.testing import checks, run
-from mammozoo.training.fit import EpochRow
-from mammozoo.training.run import Run, read_history
+from mammozoo.training.run_directory import RunDirectory, read_history
+from mammozoo.training.trainer import EpochRow
 
 Failures = Callable[..., dict[str, str]]
 States = Callable[..., set[str]]
@@ -29,11 +29,11 @@ def plugin(**hooks: Callable[..., Any]) -> types.ModuleType:
     return module
 
 
-def look_at_the_epoch(run: Run, row: EpochRow) -> None:
+def look_at_the_epoch(run: RunDirectory, row: EpochRow) -> None:
     SEEN.append((run, row, sorted(path.name for path in run.path.iterdir())))
 
 
-def look_at_the_end(run: Run) -> None:
+def look_at_the_end(run: RunDirectory) -> None:
     scores = json.loads((run.path / "scores.json").read_text())
     SEEN.append(
         (run.facts["seed"], read_history(next(run.path.glob("*/history.csv")).parent)[0], scores["auc"]["value"])
@@ -41,15 +41,15 @@ def look_at_the_end(run: Run) -> None:
     (run.path / "ours.txt").write_text("a file beside the run's own")
 
 
-def raises(run: Run) -> None:
+def raises(run: RunDirectory) -> None:
     raise KeyError("webhook")
 
 
-def prints(run: Run) -> None:
+def prints(run: RunDirectory) -> None:
     os.write(1, b"done\n")
 
 
-def appends(run: Run) -> None:
+def appends(run: RunDirectory) -> None:
     with (run.path / "run.json").open("a") as file:
         file.write("\n")
 
@@ -67,7 +67,7 @@ def test_sound_hooks_pass_all_and_see_a_real_run(states: States) -> None:
     epochs, ends = SEEN[:3], SEEN[3:]
     assert len(epochs) == len(ends) == 3, "one call for each check"
     (run, row, files), (seed, history, auc) = epochs[0], ends[0]
-    assert isinstance(run, Run) and run.facts["status"] == "running"
+    assert isinstance(run, RunDirectory) and run.facts["status"] == "running"
     assert "run.json" in files and "scores.json" not in files, "as it is in the middle of a training"
     assert isinstance(row, EpochRow) and (row.epoch, row.split) == (history.epoch, history.split)
     assert isinstance(seed, int) and 0 <= auc <= 1
@@ -81,15 +81,15 @@ def test_a_broken_event_hook_fails_just_that(failures: Failures, rule: str) -> N
     assert words in found[rule]
 
 
-def prints_by_python(run: Run, row: EpochRow) -> None:
+def prints_by_python(run: RunDirectory, row: EpochRow) -> None:
     print(f"epoch {row.epoch}")
 
 
-def deletes(run: Run, row: EpochRow) -> None:
+def deletes(run: RunDirectory, row: EpochRow) -> None:
     (run.path / "recipe.yaml").unlink()
 
 
-def marks(run: Run, row: EpochRow) -> None:
+def marks(run: RunDirectory, row: EpochRow) -> None:
     run.facts["seen"] = True
 
 
@@ -107,7 +107,7 @@ def test_other_ways_to_break_them(failures: Failures, hook: Callable[..., Any], 
     assert words in found[rule]
 
 
-def calls_home(run: Run) -> None:
+def calls_home(run: RunDirectory) -> None:
     socket.create_connection(("127.0.0.1", 9), timeout=0.1)
 
 

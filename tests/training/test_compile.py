@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from mammozoo.config.recipe import Recipe, load
 from mammozoo.errors import UsageError
-from mammozoo.experiment import resume, train
 from mammozoo.models.weights import read_tensors
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.compiled import Compiled, require_compiler
-from mammozoo.training.recipe import Recipe, load
+from mammozoo.training.experiment import resume, train
 
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
 

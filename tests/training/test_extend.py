@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mammozoo.config.recipe import Recipe, load
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
-from mammozoo.experiment import extend, train
+from mammozoo.training.experiment import extend, train
 from mammozoo.training.extend import longer, reopened
-from mammozoo.training.recipe import Recipe, load
 
 FILES = ("model.safetensors", "config.json", "predictions.csv", "scores.json", "splits.json")
 #: Dropout, augmentation, moments and batch statistics: all that one epoch leaves to the next.

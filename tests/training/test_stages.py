@@ -14,17 +14,17 @@ import torch
 from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 
-from mammozoo.data.collection import seen_before
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.data.loaded import seen_before
 from mammozoo.errors import IncompatibleError, UsageError
-from mammozoo.experiment import Jobs, extend, resume, train
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
-from mammozoo.plan import SYNTHETIC, plan
-from mammozoo.stages import Start
 from mammozoo.training.checkpoint import Stopped
-from mammozoo.training.recipe import Recipe, load
-from mammozoo.training.run import Run
-from mammozoo.trial import waves
+from mammozoo.training.experiment import Jobs, extend, resume, train
+from mammozoo.training.fold import waves
+from mammozoo.training.prepare import SYNTHETIC, plan
+from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.stages import Start
 
 TINY: dict[str, Any] = {
     "dataset": "phantom:n=40", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
@@ -55,19 +55,19 @@ def parts(folder: Path) -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def staged(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Three folds behind two stages; in the end the backbone stays as the last stage left it."""
     recipe = made(OTHER, SAME | {"strategy": "full"}, **{"split.folds": 3, "strategy": "frozen"})
     return train(recipe, tmp_path_factory.mktemp("staged") / "run")
 
 
-def test_a_stage_that_shares_nothing_is_trained_once_and_one_that_shares_once_a_fold(staged: Run) -> None:
+def test_a_stage_that_shares_nothing_is_trained_once_and_one_that_shares_once_a_fold(staged: RunDirectory) -> None:
     found = {path.parent.relative_to(staged.path).as_posix() for path in staged.path.rglob("config.json")}
     folds = [f"fold-{k}" for k in range(3)]
     assert found == {".", "stages/other", *folds, *(f"{fold}/stages/same" for fold in folds)}
 
 
-def test_no_stage_sees_what_the_final_split_chooses_or_tests_on(staged: Run) -> None:
+def test_no_stage_sees_what_the_final_split_chooses_or_tests_on(staged: RunDirectory) -> None:
     told = {stage["name"]: stage["left_out"] for stage in staged.facts["stages"]}
     for fold in ("fold-0", "fold-1", "fold-2"):
         final, stage = parts(staged.path / fold), parts(staged.path / fold / "stages" / "same")
@@ -79,7 +79,7 @@ def test_no_stage_sees_what_the_final_split_chooses_or_tests_on(staged: Run) -> 
         assert told["other"][fold] == 0
 
 
-def test_each_stage_starts_from_the_best_weights_of_the_one_before(staged: Run) -> None:
+def test_each_stage_starts_from_the_best_weights_of_the_one_before(staged: RunDirectory) -> None:
     for fold in ("fold-0", "fold-2"):
         stage = load_file(staged.path / fold / "stages" / "same" / "model.safetensors")
         final = load_file(staged.path / fold / "model.safetensors")
@@ -91,7 +91,7 @@ def test_each_stage_starts_from_the_best_weights_of_the_one_before(staged: Run) 
     )  # the second stage moved on from the first
 
 
-def test_the_lineage_is_in_the_config_and_on_the_card(staged: Run) -> None:
+def test_the_lineage_is_in_the_config_and_on_the_card(staged: RunDirectory) -> None:
     fold = staged.path / "fold-1"
     training = read_config(fold).training
     assert training.weights == "stage:same"
@@ -111,7 +111,7 @@ def test_the_lineage_is_in_the_config_and_on_the_card(staged: Run) -> None:
     assert "| this model | `phantom:n=40` |" in card
 
 
-def test_a_model_without_stages_is_read_as_before(tiny_run: Run) -> None:
+def test_a_model_without_stages_is_read_as_before(tiny_run: RunDirectory) -> None:
     content = json.loads((tiny_run.path / "config.json").read_text(encoding="utf-8"))
     for key in ("stages", "classes", "left_out"):
         del content["mammozoo"]["training"][key]
@@ -191,13 +191,13 @@ def _stopping(after: int) -> Callable[[], bool]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return train(made(OTHER | {"epochs": 2}, SAME, batch=8), tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.mark.parametrize(("batches", "where"), [(12, "stages/same"), (17, "holdout")])
 def test_a_run_stopped_in_a_stage_goes_on_to_the_same_bytes(
-    whole: Run, tmp_path: Path, batches: int, where: str
+    whole: RunDirectory, tmp_path: Path, batches: int, where: str
 ) -> None:
     with pytest.raises(Stopped):
         train(whole.recipe, tmp_path / "run", stop=_stopping(batches))
@@ -214,7 +214,7 @@ def test_a_run_stopped_in_a_stage_goes_on_to_the_same_bytes(
             )
 
 
-def test_a_run_with_stages_is_not_extended(staged: Run, tmp_path: Path) -> None:
+def test_a_run_with_stages_is_not_extended(staged: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has earlier stages"):
         extend(staged.path, 5, tmp_path / "longer")
     assert not (tmp_path / "longer").exists()
@@ -283,7 +283,7 @@ def test_root_and_classes_go_to_a_stage_of_the_same_data_set_only() -> None:
     assert [recipe.of_stage(n).classes for n in range(3)] == [None, ("x", "y"), ("x", "y")]
 
 
-def test_the_written_recipe_means_the_same(staged: Run) -> None:
+def test_the_written_recipe_means_the_same(staged: RunDirectory) -> None:
     again = load(str(staged.path / "recipe.yaml"))
     assert [again.of_stage(n) for n in range(2)] == [
         staged.recipe.of_stage(n).model_copy(update={"name": again.of_stage(n).name}) for n in range(2)

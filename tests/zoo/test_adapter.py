@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from mammozoo.config.recipe import load
 from mammozoo.errors import IncompatibleError, MammozooError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.experiment import train
 from mammozoo.files import sha256
 from mammozoo.models.backbone import load_exactly
-from mammozoo.models.build import build_backbone, build_model, load_model, round_weights, save_model
 from mammozoo.models.config import read_config
+from mammozoo.models.factory import build_backbone, build_model, load_model, round_weights, save_model
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.adapter import is_adapter, join, read_adapter, split
 
 STRATEGIES = ["frozen", "drs", "last-blocks:1", "drs+last-blocks:1"]
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain(tiny_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base: a whole network that no strategy has changed."""
     folder = tmp_path_factory.mktemp("plain")
     config = read_config(tiny_run.path).model_copy(update={"name": "plain", "strategy": "full", "head": "gap"})

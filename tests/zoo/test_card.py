@@ -12,14 +12,14 @@ import yaml
 from huggingface_hub import ModelCard
 
 from mammozoo.models.config import ModelConfig, read_config
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.card import Publication, publish_card, write_card
 
 ABOUT = Publication("tiny", "1.2.0", "CC-BY-NC-4.0", "ask first.", "lab/tiny-model")
 
 
 @pytest.fixture
-def run(tiny_run: Run) -> tuple[ModelConfig, dict[str, Any]]:
+def run(tiny_run: RunDirectory) -> tuple[ModelConfig, dict[str, Any]]:
     return read_config(tiny_run.path), json.loads((tiny_run.path / "run.json").read_text())
 
 
@@ -87,5 +87,5 @@ def test_a_backbone_is_timms(run: tuple[ModelConfig, dict[str, Any]]) -> None:
     assert 'timm.create_model("hf-hub:lab/tiny-model@COMMIT"' in card and "mammozoo predict" not in card
 
 
-def test_the_card_of_a_run_is_what_it_was(run: tuple[ModelConfig, dict[str, Any]], tiny_run: Run) -> None:
+def test_the_card_of_a_run_is_what_it_was(run: tuple[ModelConfig, dict[str, Any]], tiny_run: RunDirectory) -> None:
     assert Path(tiny_run.path / "README.md").read_text() == write_card(*run)

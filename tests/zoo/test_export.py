@@ -22,7 +22,7 @@ from mammozoo.errors import (
     RegistryError,
 )
 from mammozoo.files import sha256
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.entry import Base, FolderSource, read_zoo
 from mammozoo.zoo.export import _dump, export
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
@@ -177,7 +177,7 @@ def test_a_folder_without_a_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_is_put_into_a_zoo_and_found_by_name(
-    command: Any, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Any, tiny_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "Apache-2.0", "--allow-stamped")
     (tmp_path / "ours").mkdir()
@@ -199,7 +199,7 @@ def test_a_run_is_put_into_a_zoo_and_found_by_name(
     assert command("zoo", "verify", "tiny").code == 0
 
 
-def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: Run, tmp_path: Path) -> None:
+def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: RunDirectory, tmp_path: Path) -> None:
     words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "MIT", "--allow-stamped", "--name", "mine")
     assert command(*words).code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "ours").rglob("*") if path.is_file()}
@@ -222,7 +222,7 @@ def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: Run, tmp_pa
     ],
 )
 def test_one_place_and_only_what_belongs_there(
-    command: Any, tiny_run: Run, tmp_path: Path, words: list[str], said: str
+    command: Any, tiny_run: RunDirectory, tmp_path: Path, words: list[str], said: str
 ) -> None:
     command("zoo", "push", tiny_run.path, *words).refused(2, said)
     assert not (tmp_path / "ours").exists()

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from mammozoo.errors import IncompatibleError, MammozooError, NotFoundError, NotVerifiedError, RegistryError
-from mammozoo.models.build import load_model
 from mammozoo.models.config import read_config
+from mammozoo.models.factory import load_model
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.entry import read_zoo
 
 Change = Callable[[dict[str, Any]], object]
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def model(tiny_run: Run, tmp_path: Path) -> Path:
+def model(tiny_run: RunDirectory, tmp_path: Path) -> Path:
     """A model that may be spoilt."""
     folder = tmp_path / "model"
     folder.mkdir()

@@ -26,7 +26,7 @@ from mammozoo.errors import (
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo import push as pushing
 from mammozoo.zoo.card import Publication
 from mammozoo.zoo.entry import HubSource, read_zoo
@@ -44,13 +44,13 @@ def staged(run: Path, out: Path, **changes: Any) -> Staged:
 
 
 @pytest.fixture(scope="module")
-def model(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Staged:
+def model(tiny_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Staged:
     """What would be published of the small run; never changed."""
     return staged(tiny_run.path, tmp_path_factory.mktemp("staged") / "model")
 
 
 @pytest.fixture
-def copy(tiny_run: Run, tmp_path: Path) -> Path:
+def copy(tiny_run: RunDirectory, tmp_path: Path) -> Path:
     """The small run, to be spoilt."""
     return shutil.copytree(tiny_run.path, tmp_path / "copy")
 
@@ -64,7 +64,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 # ---------------------------------------------------------------- what is published
 
 
-def test_what_is_published(model: Staged, tiny_run: Run, tmp_path: Path) -> None:
+def test_what_is_published(model: Staged, tiny_run: RunDirectory, tmp_path: Path) -> None:
     assert set(model.files) == {"README.md", "config.json", "model.safetensors"}
     again = staged(tiny_run.path, tmp_path / "again")
     assert {n: sha256(p) for n, p in again.files.items()} == {n: sha256(p) for n, p in model.files.items()}
@@ -74,7 +74,7 @@ def test_what_is_published(model: Staged, tiny_run: Run, tmp_path: Path) -> None
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run: Run) -> None:
+def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run: RunDirectory) -> None:
     entry = model.entry(COMMIT)
     assert entry is not None
     config = read_config(tiny_run.path)
@@ -152,7 +152,7 @@ def test_weights_that_are_not_finite(copy: Path, tmp_path: Path, value: float) -
         staged(copy, tmp_path / "out")
 
 
-def test_a_stamp_has_to_be_allowed(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_stamp_has_to_be_allowed(tiny_run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(RefusedToPublishError, match="--allow-stamped"):
         stage(tiny_run.path, ABOUT, tmp_path / "out")
 
@@ -196,7 +196,9 @@ def test_public_only_when_told(hub: Hub, hub_here: LogIn, model: Staged) -> None
     assert not push(model, private=False).private
 
 
-def test_a_version_never_changes(hub: Hub, hub_here: LogIn, model: Staged, tiny_run: Run, tmp_path: Path) -> None:
+def test_a_version_never_changes(
+    hub: Hub, hub_here: LogIn, model: Staged, tiny_run: RunDirectory, tmp_path: Path
+) -> None:
     first = push(model)
     other = staged(tiny_run.path, tmp_path / "other", data_terms="others")
     hub.requests.clear()
@@ -355,7 +357,7 @@ def test_the_packaged_zoo_takes_an_entry(model: Staged, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the command
 
 
-def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run) -> None:
+def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_run: RunDirectory) -> None:
     answer = command(
         "zoo", "push", tiny_run.path, "--repo", "lab/tiny", "--license", "apache-2.0", "--allow-stamped", "--dry-run"
     )
@@ -378,17 +380,17 @@ def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_ru
     ],
 )
 def test_the_command_refuses(
-    command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run, words: Any, code: int, said: str
+    command: Any, hub: Hub, hub_here: LogIn, tiny_run: RunDirectory, words: Any, code: int, said: str
 ) -> None:
     command("zoo", "push", tiny_run.path, "--repo", "lab/tiny", *words).refused(code, said)
     assert not hub.requests
 
 
-def test_no_repository_is_no_name(command: Any, tiny_run: Run) -> None:
+def test_no_repository_is_no_name(command: Any, tiny_run: RunDirectory) -> None:
     command("zoo", "push", tiny_run.path, "--repo", "tiny", "--yes").refused(2, "--repo ORG/NAME")
 
 
-def test_the_entry_comes_out(command: Any, hub: Hub, hub_here: LogIn, tiny_run: Run, tmp_path: Path) -> None:
+def test_the_entry_comes_out(command: Any, hub: Hub, hub_here: LogIn, tiny_run: RunDirectory, tmp_path: Path) -> None:
     words = ("zoo", "push", tiny_run.path, "--repo", "lab/tiny", "--license", "MIT", "--allow-stamped", "--yes")
     told = command(*words, "--json").json
     assert told["revision"] == hub.repos["lab/tiny"].tags["v1.0.0"] and told["private"]

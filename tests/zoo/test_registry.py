@@ -15,8 +15,8 @@ import yaml
 from mammozoo import plugins
 from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
 from mammozoo.files import sha256
-from mammozoo.models.build import load_model
 from mammozoo.models.config import read_config
+from mammozoo.models.factory import load_model
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.entry import read_zoo
 from mammozoo.zoo.places import Listed

@@ -22,10 +22,10 @@ from hub_server import Hub
 
 import mammozoo
 from mammozoo import plugins
-from mammozoo.experiment import train
+from mammozoo.config.recipe import load
 from mammozoo.files import sha256
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.entry import read_zoo
 from mammozoo.zoo.registry import find_model
 
@@ -38,7 +38,7 @@ PUBLISH = ("--license", "Apache-2.0", "--allow-stamped", "--yes")
 
 
 @dataclass
-class Place:
+class TrainState:
     """A Hub and a repository on it; `environment(home)` is what a process needs to use it."""
 
     endpoint: str
@@ -62,15 +62,15 @@ class Place:
 
 
 @pytest.fixture(params=["local", "real"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrainState]:
     if request.param == "local":
         hub: Hub = request.getfixturevalue("hub")
-        yield Place(hub.endpoint, hub.token("alice"), "lab/tiny", tmp_path)
+        yield TrainState(hub.endpoint, hub.token("alice"), "lab/tiny", tmp_path)
         return
     if not (told := os.environ.get("MAMMOZOO_TEST_HUB")):
         pytest.skip("needs a real endpoint: set MAMMOZOO_TEST_HUB to 'ENDPOINT TOKEN NAMESPACE'")
     endpoint, token, namespace = told.split()
-    place = Place(endpoint, token, f"{namespace}/mammozoo-test-{secrets.token_hex(4)}", tmp_path)
+    place = TrainState(endpoint, token, f"{namespace}/mammozoo-test-{secrets.token_hex(4)}", tmp_path)
     yield place
     delete = "import sys, huggingface_hub as h; h.HfApi(endpoint=sys.argv[1]).delete_repo(sys.argv[2], missing_ok=True)"
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}
@@ -83,7 +83,9 @@ def predictions(text: str) -> Any:
     return [{key: value for key, value in row.items() if key != "model"} for row in content["results"]]
 
 
-def test_push_pull_predict(place: Place, tiny_run: Run, command: Callable[..., Any], tmp_path: Path) -> None:
+def test_push_pull_predict(
+    place: TrainState, tiny_run: RunDirectory, command: Callable[..., Any], tmp_path: Path
+) -> None:
     zoo = tmp_path / "our-zoo" / "zoo.yaml"
     words = ("zoo", "push", tiny_run.path, "--repo", place.repository, "--name", "tiny", "--zoo", zoo, *PUBLISH)
     place.run("here", *words)

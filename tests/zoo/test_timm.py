@@ -16,12 +16,12 @@ import timm
 import torch
 from hub_server import Hub
 
+from mammozoo.config.recipe import load
 from mammozoo.errors import UsageError
-from mammozoo.experiment import train
-from mammozoo.models.build import load_model
 from mammozoo.models.config import read_config
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.models.factory import load_model
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.card import Publication
 from mammozoo.zoo.entry import HubSource
 from mammozoo.zoo.push import push
@@ -40,7 +40,7 @@ with torch.no_grad():
 
 
 @pytest.fixture(scope="module")
-def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A small run whose strategy inserts nothing into the network."""
     settings = {
         "dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 64, "epochs": 1, "strategy": "full",
@@ -49,12 +49,12 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def backbone(plain_run: Run, tmp_path: Path) -> Staged:
+def backbone(plain_run: RunDirectory, tmp_path: Path) -> Staged:
     return stage(plain_run.path, ABOUT, tmp_path / "staged", allow_stamped=True)
 
 
 def test_timm_loads_it_from_the_hub(
-    hub: Hub, hub_here: Callable[..., Path], backbone: Staged, plain_run: Run, tmp_path: Path
+    hub: Hub, hub_here: Callable[..., Path], backbone: Staged, plain_run: RunDirectory, tmp_path: Path
 ) -> None:
     revision = push(backbone).revision
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def test_timm_loads_it_from_the_hub(
     assert told["four"].shape == (2, 4)
 
 
-def test_its_config_is_timms_and_ours(backbone: Staged, plain_run: Run) -> None:
+def test_its_config_is_timms_and_ours(backbone: Staged, plain_run: RunDirectory) -> None:
     content = json.loads((backbone.folder / "config.json").read_text())
     assert content["architecture"] == read_config(plain_run.path).backbone and content["num_classes"] == 0
     assert "mammozoo" not in content["pretrained_cfg"], "timm stops at a key that it does not know"
@@ -97,11 +97,11 @@ def test_only_timms_own_layers() -> None:
         timm_state("resnet9:width=32", state)
 
 
-def test_a_strategy_that_inserts_layers(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_strategy_that_inserts_layers(tiny_run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Publish the whole model, or an adapter"):
         stage(tiny_run.path, ABOUT, tmp_path / "staged", allow_stamped=True)
 
 
-def test_the_kind_is_part_of_what_is_published(backbone: Staged, plain_run: Run, tmp_path: Path) -> None:
+def test_the_kind_is_part_of_what_is_published(backbone: Staged, plain_run: RunDirectory, tmp_path: Path) -> None:
     whole = stage(plain_run.path, dataclasses.replace(ABOUT, kind="full"), tmp_path / "whole", allow_stamped=True)
     assert whole.files["model.safetensors"].stat().st_size > backbone.files["model.safetensors"].stat().st_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mammozoo.errors import IncompatibleError, UsageError
-from mammozoo.models.build import build_backbone, build_model
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from torch import nn
 

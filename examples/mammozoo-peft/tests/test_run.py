@@ -7,7 +7,7 @@ from pathlib import Path
 import mammozoo
 import pytest
 import torch
-from mammozoo import Run
+from mammozoo import RunDirectory
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.adapter import join, read_adapter, split
 
@@ -15,14 +15,14 @@ SMALL = {"backbone": "resnet9:width=8", "epochs": 1, "device": "cpu", "workers":
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def base(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A network that was trained as a whole."""
     folder = tmp_path_factory.mktemp("base") / "base"
     return mammozoo.train(None, SMALL, out=folder, dataset="phantom:n=60", strategy="scratch", weights="random")
 
 
 @pytest.mark.parametrize(("strategy", "share"), [("peft-lora:r=1", 0.1), ("peft-ia3", 0.05)])
-def test_from_training_to_a_published_adapter(strategy: str, share: float, base: Run, tmp_path: Path) -> None:
+def test_from_training_to_a_published_adapter(strategy: str, share: float, base: RunDirectory, tmp_path: Path) -> None:
     """The base's weights are in it to the bit, what was added moved; the adapter holds that, and gives the model back."""
     run = mammozoo.train(
         None, SMALL, out=tmp_path / "run", dataset="phantom:n=60,seed=5", strategy=strategy, weights=str(base.path)

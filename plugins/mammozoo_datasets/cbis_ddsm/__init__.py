@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mammozoo.data.sample import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
 from mammozoo_datasets.cbis_ddsm.files import Files, find_files, mask_among
 from mammozoo_datasets.cbis_ddsm.table import KINDS, Lesion, disagreeing, read_table

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mammozoo.data.reading import read_image
+from mammozoo.data.io.images import read_image
 from mammozoo_datasets.dicom_header import image_shape
 
 _CASE = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_P_\d{5}_(?:LEFT|RIGHT)_(?:CC|MLO)(?:_\d+)?")

@@ -12,8 +12,8 @@ import typer
 from mammozoo.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.data.audit import Audit, CutPair
-    from mammozoo.data.description import Contents
+    from mammozoo.data.quality.description import Contents
+    from mammozoo.data.splits.audit import Audit, CutPair
     from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
@@ -58,10 +58,10 @@ def show_data(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Tell what a data set is, how to get it, how it lies on disk and which options it has."""
-    from mammozoo.data.collection import open_dataset
-    from mammozoo.data.description import contents, options
+    from mammozoo.config.names import parse
+    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.quality.description import contents, options
     from mammozoo.plugins import registry
-    from mammozoo.spec import parse
 
     short = parse(name).name
     kind = registry().get("datasets", short)
@@ -123,14 +123,14 @@ def check_data(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
-    from mammozoo.data.check import check
-    from mammozoo.data.collection import open_dataset
+    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.quality.check import check
 
     bars = progress()
     try:
         result = check(open_dataset(name, root), root, bars)
         if html is not None:
-            from mammozoo.data.pairs_page import render_page
+            from mammozoo.data.quality.pairs_page import render_page
             from mammozoo.files import write_text
 
             write_text(html, render_page(result, bars))
@@ -155,11 +155,11 @@ def audit_split(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Judge a split made elsewhere: patients and near-duplicates on both sides; exit code 1 if there are any."""
-    from mammozoo.data.audit import audit_splits, content
-    from mammozoo.data.check import duplicates_among
-    from mammozoo.data.collection import open_dataset
-    from mammozoo.data.split_file import read_splits
-    from mammozoo.data.survey import survey
+    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.quality.check import duplicates_among
+    from mammozoo.data.quality.survey import survey
+    from mammozoo.data.splits.audit import audit_splits, content
+    from mammozoo.data.splits.files import read_splits
 
     opened = open_dataset(dataset, root)
     samples = list(opened.samples())
@@ -183,7 +183,7 @@ def audit_split(
 
 
 def _print_audit(audit: Audit) -> None:
-    from mammozoo.data.findings import some
+    from mammozoo.data.quality.findings import some
 
     rows = [
         (split.name, part, *counts.values(), sum(counts.values()))

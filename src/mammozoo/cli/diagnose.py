@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mammozoo.data.input import Input
+    from mammozoo.data.preprocessing import Input
     from mammozoo.evaluation.diagnosis import BlockActivity, Shift
     from mammozoo.models.backbone import Backbone
     from mammozoo.models.config import ModelConfig
@@ -41,8 +41,8 @@ def diagnose(
     """Show block by block how much of a network is active, what training changed, and how far added layers have moved."""
     from mammozoo.errors import IncompatibleError
     from mammozoo.evaluation.diagnosis import activity, block_ends, shifts
-    from mammozoo.models.build import load_model
-    from mammozoo.models.engine import choose_engine
+    from mammozoo.models.device import choose_engine
+    from mammozoo.models.factory import load_model
     from mammozoo.zoo.registry import find_model
 
     folder = find_model(model)
@@ -90,10 +90,10 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
     """The plain network with the weights that a run started from; None where its folder does not lead to them."""
     import torch
 
+    from mammozoo.config.recipe import load
     from mammozoo.errors import MammozooError
-    from mammozoo.models.build import build_backbone, default_weights, load_starting_weights
+    from mammozoo.models.factory import build_backbone, default_weights, load_starting_weights
     from mammozoo.models.strategy import strategy
-    from mammozoo.training.recipe import load
     from mammozoo.zoo.registry import find_model
 
     try:
@@ -121,8 +121,8 @@ def _pixels(
     import numpy as np
     import torch
 
-    from mammozoo.data.collection import open_dataset
     from mammozoo.data.decoding import decode_cached
+    from mammozoo.data.loaded import open_dataset
     from mammozoo.errors import UsageError
 
     opened = open_dataset(dataset, root)
@@ -147,7 +147,7 @@ def _batches(pixels: torch.Tensor, size: int, input: Input, device: torch.device
 
 def _write(out: Path, blocks: Sequence[BlockActivity], moved: Sequence[Shift], names: tuple[str, str | None]) -> None:
     from mammozoo.report.diagnosis import draw_diagnosis
-    from mammozoo.training.run import write_table
+    from mammozoo.training.run_directory import write_table
 
     write_table(out / "blocks.csv", [dataclasses.asdict(block) for block in blocks])
     write_table(out / "shifts.csv", [dataclasses.asdict(shift) for shift in moved])

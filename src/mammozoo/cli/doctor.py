@@ -35,7 +35,7 @@ def _facts() -> dict[str, str]:
 
     import mammozoo
     from mammozoo.errors import MammozooError
-    from mammozoo.models.engine import choose_engine
+    from mammozoo.models.device import choose_engine
     from mammozoo.zoo.hub import check_reachable, endpoint
 
     engine = choose_engine()

@@ -10,7 +10,7 @@ import typer
 from mammozoo.cli.output import note, print_json, print_scores, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.assessment import Evaluation
+    from mammozoo.evaluation.evaluate import EvaluationResult
 
 #: What the table of subgroups shows; --json holds all scores.
 _MAIN = ("auc", "sensitivity", "specificity", "accuracy")
@@ -29,10 +29,10 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Score a model on a data set, with intervals; says so when the model has seen the images."""
-    from mammozoo import assessment
     from mammozoo.errors import UsageError
+    from mammozoo.evaluation import evaluate as assessment
     from mammozoo.evaluation import levels, scores, subgroups
-    from mammozoo.training.run import write_table
+    from mammozoo.training.run_directory import write_table
     from mammozoo.zoo.registry import find_model
 
     if aggregate is not None and aggregate not in levels.HOW:
@@ -80,7 +80,7 @@ def evaluate(
         _show(content, subgroup, subgroups.FEWEST)
 
 
-def _threshold(result: Evaluation) -> dict[str, Any] | None:
+def _threshold(result: EvaluationResult) -> dict[str, Any] | None:
     """Which threshold decided, from where, and its value; of several folds the lowest and the highest."""
     if not result.threshold:
         return None

@@ -99,12 +99,12 @@ def _of_dataset(
     """The cases, and stamps that they put on the result."""
     import numpy as np
 
-    from mammozoo.data.collection import open_data, seen_before
+    from mammozoo.config.names import call, parse
+    from mammozoo.data.loaded import open_data, seen_before
     from mammozoo.errors import UsageError
     from mammozoo.evaluation.cases import of_data, of_run
-    from mammozoo.plan import LEAKY
+    from mammozoo.models.config import LEAKY
     from mammozoo.plugins import registry
-    from mammozoo.spec import call, parse
 
     stamps = []
     if (folder / "predictions.csv").is_file() and str(parse(name)) == str(parse(config.training.dataset)):
@@ -142,8 +142,8 @@ def _explain(
     """Each case by the model of its fold, or by the one in `folder`."""
     from mammozoo.evaluation.explanations import explain_cases
     from mammozoo.evaluation.sanity import RANDOMISATIONS, untrained
-    from mammozoo.models.build import load_model
-    from mammozoo.models.engine import choose_engine
+    from mammozoo.models.device import choose_engine
+    from mammozoo.models.factory import load_model
 
     engine = choose_engine(device, "fp32")
     results = []

@@ -52,8 +52,8 @@ def list_items(
 
 def _paper(recipe: str) -> str:
     """The paper whose method a recipe is; empty for none, and for a recipe that `show` will refuse."""
+    from mammozoo.config.recipe import load
     from mammozoo.errors import MammozooError
-    from mammozoo.training.recipe import load
 
     try:
         return load(recipe).paper or ""

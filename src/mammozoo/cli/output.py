@@ -78,7 +78,7 @@ def progress() -> Progress:
     from rich.progress import Progress as Bars
 
     from mammozoo.progress import Progress
-    from mammozoo.training.fit import EpochRow
+    from mammozoo.training.trainer import EpochRow
 
     console = Console(stderr=True)
 

@@ -38,8 +38,8 @@ def predict(
     from mammozoo.errors import UsageError
     from mammozoo.evaluation.predict import find_images, predict_files, same_answer
     from mammozoo.files import sha256
-    from mammozoo.models.build import load_model
-    from mammozoo.models.engine import choose_engine
+    from mammozoo.models.device import choose_engine
+    from mammozoo.models.factory import load_model
     from mammozoo.zoo.registry import default_model, find_model
 
     if example:
@@ -57,7 +57,7 @@ def predict(
     remarks = [same] if same else []
     rows = _rows(results, config)
     if csv is not None:
-        from mammozoo.training.run import write_table  # here, because it brings scikit-learn
+        from mammozoo.training.run_directory import write_table  # here, because it brings scikit-learn
 
         write_table(csv, rows)
     if as_json:

@@ -11,10 +11,10 @@ from mammozoo.cli.output import note, print_json, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
 
 if TYPE_CHECKING:
-    from mammozoo.paper import Paper, ProtocolName
+    from mammozoo.reproduction.paper import Paper, ProtocolName
     from mammozoo.reproduction.results import Results
     from mammozoo.reproduction.runs import Task
-    from mammozoo.training.run import Run
+    from mammozoo.training.run_directory import RunDirectory
 
 
 def reproduce(
@@ -38,7 +38,7 @@ def reproduce(
     Complete runs are kept and begun ones go on, so the same command continues after an interruption.
     """
     from mammozoo.errors import UsageError
-    from mammozoo.paper import PROTOCOLS, load_paper
+    from mammozoo.reproduction.paper import PROTOCOLS, load_paper
     from mammozoo.reproduction.results import collect
     from mammozoo.reproduction.runs import plan_runs
     from mammozoo.reproduction.tables import as_json as content
@@ -68,7 +68,7 @@ def reproduce(
 
 
 def _protocols(paper: Paper, asked: str) -> list[ProtocolName]:
-    from mammozoo.paper import PROTOCOLS
+    from mammozoo.reproduction.paper import PROTOCOLS
 
     if asked == "both":
         return [name for name in PROTOCOLS if name in paper.protocols]
@@ -76,14 +76,14 @@ def _protocols(paper: Paper, asked: str) -> list[ProtocolName]:
 
 
 def _train(tasks: list[Task], paper: str, jobs: int, report: bool) -> dict[Path, str]:
-    from mammozoo.experiment import Jobs
     from mammozoo.report.page import write_report
     from mammozoo.reproduction.runs import carry_out
     from mammozoo.training.checkpoint import Stopped
+    from mammozoo.training.experiment import Jobs
 
     shown = progress()
 
-    def on_run(run: Run) -> None:
+    def on_run(run: RunDirectory) -> None:
         if report:
             write_report(run.path, progress=shown)
 

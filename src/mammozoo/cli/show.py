@@ -7,9 +7,9 @@ import typer
 
 def show(name: str = typer.Argument(..., help="Recipe name or YAML file, or the key of a paper.")) -> None:
     """Print a recipe with every key resolved, ready to save and edit; of a paper, what it reported and how it is run."""
-    from mammozoo.paper import load_paper
+    from mammozoo.config.recipe import load
     from mammozoo.plugins import registry
-    from mammozoo.training.recipe import load
+    from mammozoo.reproduction.paper import load_paper
 
     if name in registry().items("papers") and name not in registry().items("recipes"):
         import yaml

@@ -14,7 +14,7 @@ from mammozoo.cli.output import note, print_json, print_scores, print_table, pro
 from mammozoo.cli.settings import read_settings, stopping
 
 if TYPE_CHECKING:
-    from mammozoo.plan import Plan
+    from mammozoo.training.prepare import PreparedRun
 
 
 def train(
@@ -52,13 +52,13 @@ def train(
     """Train a model by a recipe and score it on its test part."""
     if gpus > 1 and "RANK" not in os.environ:
         raise typer.Exit(_launch(gpus))
-    from mammozoo import experiment
+    from mammozoo.config.recipe import load
     from mammozoo.errors import UsageError
-    from mammozoo.plan import plan
     from mammozoo.report.page import write_report
+    from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped
-    from mammozoo.training.jobs import BACKENDS
-    from mammozoo.training.recipe import load
+    from mammozoo.training.parallel import BACKENDS
+    from mammozoo.training.prepare import plan
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
@@ -148,7 +148,7 @@ def _launch(processes: int) -> int:
     return 0
 
 
-def _dry(plan: Plan) -> dict[str, Any]:
+def _dry(plan: PreparedRun) -> dict[str, Any]:
     """What a plan would do; one batch goes through the network to prove it."""
     import torch
 

@@ -169,9 +169,9 @@ def _spdx(license: str) -> str:
 
 def _known_terms(config: ModelConfig) -> str:
     """What a data set's plugin says of its terms; nothing where it is not installed."""
+    from mammozoo.config.names import parse
     from mammozoo.errors import NotFoundError
     from mammozoo.plugins import registry
-    from mammozoo.spec import parse
 
     try:
         info = registry().get("datasets", parse(config.training.dataset).name).info

@@ -17,20 +17,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data import fingerprint as fingerprint_module
-from mammozoo.data import input as input_module
-from mammozoo.data import profile, reading, region, sample, transform
-from mammozoo.data.fingerprint import Fingerprint, Prints, collect, fingerprint
-from mammozoo.data.input import LESION, Input, Pixels
-from mammozoo.data.profile import NAMES, Features, features
-from mammozoo.data.region import Box
-from mammozoo.data.sample import Dataset, Sample
-from mammozoo.data.store import Store
+from mammozoo.config.names import parse
+from mammozoo.config.requirements import installed_distributions
+from mammozoo.data import dataset as sample
+from mammozoo.data import ood as profile
+from mammozoo.data import preprocessing as input_module
+from mammozoo.data import transforms as transform
+from mammozoo.data.cache import Store
+from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.duplicates import fingerprint as fingerprint_module
+from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
+from mammozoo.data.io import images as reading
+from mammozoo.data.io import regions as region
+from mammozoo.data.io.regions import Box
+from mammozoo.data.ood import NAMES, Features, features
+from mammozoo.data.preprocessing import LESION, Input, Pixels
 from mammozoo.errors import UsageError
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
-from mammozoo.requirements import installed_distributions
-from mammozoo.spec import parse
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ class Images:
     """
 
     pixels: Pixels
-    prints: Prints
+    prints: Fingerprints
     features: Features
 
 
@@ -218,5 +222,5 @@ def _description(
 
 
 def _images(arrays: Mapping[str, npt.NDArray[Any]]) -> Images:
-    prints = Prints(arrays["whole"], arrays["views"], arrays["thumbs"])
+    prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
     return Images(arrays["pixels"], prints, arrays["features"])

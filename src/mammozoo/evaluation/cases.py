@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.collection import Data
-from mammozoo.data.reading import read_image, read_mask
-from mammozoo.data.region import Box
-from mammozoo.data.sample import Dataset
+from mammozoo.data.dataset import Dataset
+from mammozoo.data.io.images import read_image, read_mask
+from mammozoo.data.io.regions import Box
+from mammozoo.data.loaded import Data
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.localisation import find_masks
 from mammozoo.evaluation.predictions import read_predictions

@@ -20,8 +20,8 @@ from torch import nn
 
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.config import ModelConfig
+from mammozoo.models.factory import build_backbone, build_model
 
 
 @dataclass(frozen=True)

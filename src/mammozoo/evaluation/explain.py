@@ -20,11 +20,11 @@ from captum.attr import LayerAttribution, LayerGradCam, Occlusion
 from PIL import Image
 from scipy import ndimage
 
-from mammozoo.data.input import Pixels
+from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import IncompatibleError, UsageError, nearest
 from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, probabilities
 
 METHODS = ("grad-cam", "occlusion")

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mammozoo.data.input import Input
-from mammozoo.data.region import Box
+from mammozoo.data.io.regions import Box
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, MammozooError, UsageError
 from mammozoo.evaluation.cases import Case
 from mammozoo.evaluation.explain import heat, opinion, side_by_side
@@ -26,7 +26,7 @@ from mammozoo.evaluation.localisation import Localisation, localise, mean
 from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation
 from mammozoo.files import write_bytes
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
 
 EMPTY = "no heat: nothing in the feature map speaks for this class"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mammozoo.data.reading import IMAGE_SUFFIXES
+from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.evaluation.intervals import interval_of_sums
 from mammozoo.evaluation.resampling import share
 from mammozoo.evaluation.scores import Score, score

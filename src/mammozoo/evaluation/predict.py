@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mammozoo.data.input import Pixels
-from mammozoo.data.profile import features, unusual
-from mammozoo.data.reading import IMAGE_SUFFIXES, is_for_processing, read_image, read_modality
+from mammozoo.data.io.images import IMAGE_SUFFIXES, is_for_processing, read_image, read_modality
+from mammozoo.data.ood import features, unusual
+from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.outcome import decide
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, probabilities
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.collection import Data
+from mammozoo.data.loaded import Data
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.models.config import read_config

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
-from mammozoo.models.build import build_backbone, build_model
 from mammozoo.models.config import ModelConfig
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 
 #: Networks with random weights, among which the images are dealt out: one alone may resemble the model by luck.

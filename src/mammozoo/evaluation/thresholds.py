@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_curve
 
+from mammozoo.config.names import parse
 from mammozoo.errors import UsageError, nearest
-from mammozoo.spec import parse
 
 #: Chosen for every model of two classes; `sensitivity` and `specificity` take other numbers on request.
 RULES = ("closest-to-corner", "youden", "half", "sensitivity:0.9", "specificity:0.9")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError, UsageError
 
 By = Literal["stage", "block", "layer"]

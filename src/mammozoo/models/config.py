@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from mammozoo.data.input import Input
-from mammozoo.data.profile import Profile
+from mammozoo.data.ood import Profile
+from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 
 #: Bytes of a `config.json` that are read; the hashes of a million images would fit.
 MAX_CONFIG = 32 * 2**20
+#: Stamps: warning labels that every output of such a run or model carries.
+LEAKY = "leaky split: not comparable"
+SYNTHETIC = "synthetic data: says nothing about patients"
 INTENDED_USE = "Research only. Not a medical device; not for diagnosis, screening or treatment decisions."
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mammozoo.config.names import Spec, call
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import Backbone, output_shapes
 from mammozoo.models.head import HeadSpec
-from mammozoo.spec import Spec, call
 
 
 class Model(nn.Module):

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from mammozoo.config.names import call, parse_sum
 from mammozoo.errors import UsageError
 from mammozoo.models.model import Model
 from mammozoo.plugins import registry
-from mammozoo.spec import call, parse_sum
 
 
 class Strategy:

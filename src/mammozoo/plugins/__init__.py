@@ -8,9 +8,9 @@ blame       whose code raised
 """
 
 from mammozoo.plugins.discovery import DISTRIBUTION as DISTRIBUTION
-from mammozoo.plugins.loaded import GROUP as GROUP
-from mammozoo.plugins.loaded import KINDS as KINDS
-from mammozoo.plugins.loaded import Registry as Registry
-from mammozoo.plugins.loaded import registry as registry
 from mammozoo.plugins.provided import Item as Item
 from mammozoo.plugins.provided import Plugin as Plugin
+from mammozoo.plugins.registry import GROUP as GROUP
+from mammozoo.plugins.registry import KINDS as KINDS
+from mammozoo.plugins.registry import Registry as Registry
+from mammozoo.plugins.registry import registry as registry

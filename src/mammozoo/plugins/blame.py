@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mammozoo.errors import FailedError
 from mammozoo.plugins.discovery import cause
-from mammozoo.plugins.loaded import registry
+from mammozoo.plugins.registry import registry
 
 _FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
 

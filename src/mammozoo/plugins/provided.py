@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mammozoo
+from mammozoo.config.names import parse
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.plugins.discovery import DISTRIBUTION, cause
 from mammozoo.plugins.isolation import SLOW, contained
-from mammozoo.spec import parse
 
 log = logging.getLogger("mammozoo.plugins")
 

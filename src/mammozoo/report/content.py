@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from mammozoo.data.sample import DatasetInfo
-from mammozoo.data.splits import PARTS, Split
+from mammozoo.config.names import parse
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.dataset import DatasetInfo
+from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.scores import Score
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
-from mammozoo.spec import parse
-from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run
+from mammozoo.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Fold:
 class Content:
     """All that a report is written from. `images` and `outcome` are in one order."""
 
-    run: Run
+    run: RunDirectory
     config: ModelConfig
     folds: tuple[Fold, ...]
     images: tuple[Tested, ...]
@@ -103,7 +103,7 @@ def read(folder: Path) -> Content:
         NotFoundError: there is no run, or it did not come to its end.
         IncompatibleError: its files are damaged or of another version.
     """
-    run = Run.open(folder)
+    run = RunDirectory.open(folder)
     if not (folder / "predictions.csv").is_file():
         raise NotFoundError(
             f"The run at '{folder}' is not complete (status '{run.facts.get('status', 'unknown')}'): it has no "

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from mammozoo.data.input import Pixels
-from mammozoo.data.sample import Dataset, Sample
+from mammozoo.config.names import call, parse
+from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError
 from mammozoo.evaluation.explain import heat, overlay
-from mammozoo.models.build import load_model
-from mammozoo.models.engine import choose_engine
+from mammozoo.models.device import choose_engine
+from mammozoo.models.factory import load_model
 from mammozoo.models.model import Model
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.report.content import Content, Tested
-from mammozoo.spec import call, parse
 
 #: How many mistakes are shown.
 SHOWN = 8

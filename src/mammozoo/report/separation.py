@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mammozoo.data.splits import PARTS
-from mammozoo.plan import LEAKY
+from mammozoo.config.sections import SplitSettings
+from mammozoo.data.splits.make import PARTS
+from mammozoo.models.config import LEAKY
 from mammozoo.report.content import Content
-from mammozoo.training.settings import SplitPlan
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
     return rows
 
 
-def _method(split: SplitPlan) -> str:
+def _method(split: SplitSettings) -> str:
     lacking = (
         f"Where it has no validation part, {split.val:.0%} of all images were cut from the training side by group."
     )

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mammozoo.data.collection import open_dataset
+from mammozoo.config.names import parse
+from mammozoo.config.recipe import Recipe
+from mammozoo.config.sections import SplitSettings
+from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import MammozooError
-from mammozoo.paper import Paper, ProtocolName
+from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.reproduction.runs import differences
-from mammozoo.spec import parse
-from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run
-from mammozoo.training.settings import SplitPlan
+from mammozoo.training.run_directory import RunDirectory
 
 Kind = Literal["stamp", "data", "split", "settings", "note", "paper"]
 #: What each kind makes of a row whose number stands beside the paper's.
@@ -31,7 +31,7 @@ class Departure:
     text: str
 
 
-def departures(paper: Paper, protocol: ProtocolName, row: str, run: Run) -> list[Departure]:
+def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory) -> list[Departure]:
     """Every departure of one run, each once: stamps first, then data, split, settings, and those of the paper's file."""
     found = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
     found += _of_data(paper, run.recipe)
@@ -52,7 +52,7 @@ def verdict(found: list[Departure], reported: float | None, low: float | None, h
     return "within the interval" if low <= reported <= high else "outside the interval"
 
 
-def split_text(split: SplitPlan) -> str:
+def split_text(split: SplitSettings) -> str:
     """How a recipe divides the samples, in a few words."""
     by = f"by {split.by}"
     if split.file is not None:

@@ -14,10 +14,10 @@ from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.seeds import SeedScore, align, mean_difference, mean_score
-from mammozoo.paper import Paper, ProtocolName
 from mammozoo.plugins import registry
 from mammozoo.reproduction.departures import Departure, departures, split_text, verdict
-from mammozoo.training.run import Run
+from mammozoo.reproduction.paper import Paper, ProtocolName
+from mammozoo.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Results:
 class _Cell:
     """The complete runs of one row under one protocol, by seed, with their test predictions."""
 
-    runs: dict[int, Run]
+    runs: dict[int, RunDirectory]
     tests: dict[int, Predictions]
 
 
@@ -139,14 +139,14 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
 def _read(folder: Path) -> _Cell:
     runs, tests = {}, {}
     for path in sorted(folder.glob("seed-*/run.json"), key=lambda p: (len(p.parent.name), p.parent.name)):
-        run = Run.open(path.parent)
+        run = RunDirectory.open(path.parent)
         if run.facts.get("status") == "done":
             runs[run.recipe.seed] = run
             tests[run.recipe.seed] = read_predictions(run.path).of("test")
     return _Cell(runs, tests)
 
 
-def _departures(paper: Paper, protocol: ProtocolName, row: str, runs: Iterable[Run]) -> list[Departure]:
+def _departures(paper: Paper, protocol: ProtocolName, row: str, runs: Iterable[RunDirectory]) -> list[Departure]:
     every = itertools.chain.from_iterable(departures(paper, protocol, row, run) for run in runs)
     return list(dict.fromkeys(every))
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mammozoo.config.recipe import Recipe
 from mammozoo.errors import ConflictError, MammozooError, UsageError
-from mammozoo.experiment import Jobs, resume, train
-from mammozoo.paper import Paper, ProtocolName
 from mammozoo.progress import Progress
+from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.training.checkpoint import Stopped
-from mammozoo.training.recipe import Recipe
-from mammozoo.training.run import Run
+from mammozoo.training.experiment import Jobs, resume, train
+from mammozoo.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
 _ONE = Jobs()
@@ -37,7 +37,7 @@ class Task:
         """`done`, `begun` or `to do`."""
         if not (self.path / "run.json").is_file():
             return "to do"
-        return "done" if Run.open(self.path).facts.get("status") == "done" else "begun"
+        return "done" if RunDirectory.open(self.path).facts.get("status") == "done" else "begun"
 
 
 def plan_runs(
@@ -77,7 +77,7 @@ def carry_out(
     *,
     stop: Callable[[], bool] = lambda: False,
     jobs: Jobs = _ONE,
-    on_run: Callable[[Run], None] = lambda run: None,
+    on_run: Callable[[RunDirectory], None] = lambda run: None,
 ) -> dict[Path, str]:
     """Make the runs that are not complete; the folders of those that failed, each with its reason. `on_run` gets each new run.
 
@@ -138,7 +138,7 @@ def _check_place(task: Task) -> None:
     """Raise ConflictError if a run of other settings, or anything else, stands where the task's run would."""
     if task.state == "to do":
         return
-    there = Run.open(task.path).recipe
+    there = RunDirectory.open(task.path).recipe
     other = differences(there.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
     if there.root and task.recipe.root and there.root.resolve() != task.recipe.root.resolve():
         other.append(("root", there.root, task.recipe.root))

@@ -9,7 +9,7 @@ from typing import Any
 
 from mammozoo.files import write_json, write_text
 from mammozoo.reproduction.results import Remark, Results
-from mammozoo.training.run import write_table
+from mammozoo.training.run_directory import write_table
 
 COLUMNS = (
     "row",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mammozoo.config.names import call, parse
+from mammozoo.config.sections import Optimizer
 from mammozoo.errors import IncompatibleError, UsageError
-from mammozoo.models.build import build_backbone
+from mammozoo.models.factory import build_backbone
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.strategy import Composite, Strategy
 from mammozoo.plugins import registry
-from mammozoo.spec import call, parse
 from mammozoo.testing.check import NotChecked, Subject
 from mammozoo.testing.common import needs_options
 from mammozoo.training.optimizer import make_optimizer
-from mammozoo.training.settings import Optimizer
 
 _CLASSES = ("benign", "malignant")
 _SIDE = 64  # pixels; the strategy is on trial, not the network

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from mammozoo.config.names import call
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import Backbone, BackboneSpec, By, load_exactly
-from mammozoo.spec import call
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
 from mammozoo.testing.offline import offline

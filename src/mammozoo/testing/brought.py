@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from mammozoo import hookspecs
-from mammozoo.data.sample import Dataset
-from mammozoo.data.transform import TransformSpec
+from mammozoo.data.dataset import Dataset
+from mammozoo.data.transforms import TransformSpec
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.evaluation.metric import Metric
 from mammozoo.models.backbone import BackboneSpec

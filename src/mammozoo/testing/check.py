@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from mammozoo.config.names import Spec
 from mammozoo.errors import FailedError
 from mammozoo.plugins.isolation import contained
-from mammozoo.spec import Spec
 from mammozoo.testing.limit import TooLong, limited
 from mammozoo.testing.place import place
 from mammozoo.testing.quiet import captured

@@ -9,11 +9,11 @@ from typing import Any
 
 import pydantic
 
-from mammozoo.data.sample import Dataset
+from mammozoo.config.names import parse
+from mammozoo.data.dataset import Dataset
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.metric import Metric
 from mammozoo.models.head import HeadSpec
-from mammozoo.spec import parse
 from mammozoo.testing.check import NotChecked, Subject, rule
 
 

@@ -13,9 +13,9 @@ from unittest import mock
 
 import numpy as np
 
-from mammozoo.data.sample import Dataset, Modality, Sample
+from mammozoo.config.names import call
+from mammozoo.data.dataset import Dataset, Modality, Sample
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
-from mammozoo.spec import call
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mammozoo.experiment import train
+from mammozoo.config.recipe import load
 from mammozoo.files import sha256
 from mammozoo.plugins import Registry
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
 from mammozoo.testing.offline import offline
 from mammozoo.testing.quiet import captured
-from mammozoo.training.recipe import load
-from mammozoo.training.run import Run
+from mammozoo.training.experiment import train
+from mammozoo.training.run_directory import RunDirectory
 
 EVENTS = ("epoch_end", "run_end")
 _TINY = {
@@ -44,10 +44,10 @@ class _Event:
     @contextlib.contextmanager
     def replayed(self) -> Iterator[dict[str, Any]]:
         """The arguments with a copy of the run."""
-        was: Run = self.arguments["run"]
+        was: RunDirectory = self.arguments["run"]
         with tempfile.TemporaryDirectory() as place:
             path = Path(shutil.copytree(self.folder.name, Path(place) / "run"))
-            yield {**self.arguments, "run": Run(path, was.recipe, copy.deepcopy(was.facts))}
+            yield {**self.arguments, "run": RunDirectory(path, was.recipe, copy.deepcopy(was.facts))}
 
 
 @rule(
@@ -96,12 +96,12 @@ class _Before:
 
 
 @contextlib.contextmanager
-def _called(subject: EventSubject) -> Iterator[tuple[_Before, Run]]:
+def _called(subject: EventSubject) -> Iterator[tuple[_Before, RunDirectory]]:
     """The hook is called with the event of its name; what the run was before, and the run. Nothing leaves this machine."""
     event = _events()[subject.spec.name]
     wanted = inspect.signature(subject.value).parameters  # pluggy passes what a hook names, and no more
     with event.replayed() as arguments:
-        run: Run = arguments["run"]
+        run: RunDirectory = arguments["run"]
         before = _Before(_files(run.path), copy.deepcopy(run.facts))
         with offline() as tried:
             try:
@@ -121,8 +121,8 @@ def _events() -> dict[str, _Event]:
     events: dict[str, _Event] = {}
 
     def keep(_: Registry, hook: str, **arguments: Any) -> None:
-        run: Run = arguments["run"]
-        event = _Event({**arguments, "run": Run(run.path, run.recipe, copy.deepcopy(run.facts))})
+        run: RunDirectory = arguments["run"]
+        event = _Event({**arguments, "run": RunDirectory(run.path, run.recipe, copy.deepcopy(run.facts))})
         shutil.copytree(run.path, event.folder.name, dirs_exist_ok=True)
         atexit.register(event.folder.cleanup)
         events[hook] = event

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mammozoo.config.names import call
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
 from mammozoo.models.head import HeadSpec
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.spec import call
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule, said
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
 from mammozoo.testing.offline import offline

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mammozoo.config.names import Spec, parse
 from mammozoo.errors import MammozooError, NotFoundError, nearest
 from mammozoo.plugins import registry
-from mammozoo.spec import Spec, parse
 from mammozoo.testing import (
     backbones,
     brought,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mammozoo.data.input import LESION, Input
-from mammozoo.data.transform import build
+from mammozoo.config.names import parse
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.data.preprocessing import LESION, Input
+from mammozoo.data.transforms import build
 from mammozoo.errors import MammozooError
 from mammozoo.models.strategy import strategy
-from mammozoo.paper import load_paper
 from mammozoo.plugins import registry
-from mammozoo.spec import parse
+from mammozoo.reproduction.paper import load_paper
 from mammozoo.testing.check import Rule, Subject, rule
 from mammozoo.testing.common import has_name_and_summary
-from mammozoo.training.recipe import Recipe, load
 
 RecipeSubject = Subject[Path]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.transform import Transform, TransformSpec
+from mammozoo.config.names import call
+from mammozoo.data.transforms import Transform, TransformSpec
 from mammozoo.errors import UsageError
-from mammozoo.spec import call
 from mammozoo.testing.check import Rule, Subject, rule
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
 

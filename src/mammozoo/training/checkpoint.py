@@ -33,7 +33,7 @@ State = dict[str, torch.Tensor]
 
 
 @dataclass
-class Place:
+class TrainState:
     """How far a fit has come.
 
     Attributes:
@@ -78,7 +78,7 @@ class Stopped(Exception):  # noqa: N818 - no error
     """A fit ended early because it was asked to; its state is kept. Names the run to resume."""
 
 
-class Keeper:
+class Checkpointer:
     """The file of one fit's state.
 
     `key` says what the fit depends on (recipe, split, versions); a state with another key is refused. Once `stop` says so the
@@ -129,7 +129,7 @@ class Keeper:
             self.path.unlink(missing_ok=True)
 
 
-def moving(model: nn.Module) -> State:
+def trainable_state(model: nn.Module) -> State:
     """Copies of what training can change in a model: parameters that learn, and buffers."""
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}
@@ -137,8 +137,8 @@ def moving(model: nn.Module) -> State:
 
 
 @torch.no_grad()
-def put_back(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """The reverse of `moving`.
+def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """The reverse of `trainable_state`.
 
     Raises:
         IncompatibleError: the state is of another model.
@@ -192,6 +192,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: 
     optimizer.load_state_dict({"state": state, "param_groups": merged})
 
 
-def as_facts(place: Place) -> dict[str, Any]:
+def as_facts(place: TrainState) -> dict[str, Any]:
     """A place as JSON."""
     return dataclasses.asdict(place)

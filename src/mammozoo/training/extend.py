@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mammozoo.config.recipe import Recipe
+from mammozoo.config.sections import Phase
 from mammozoo.errors import UsageError
-from mammozoo.training.recipe import Recipe
-from mammozoo.training.settings import Phase
 
 
 def longer(recipe: Recipe, epochs: int) -> Recipe:
@@ -41,7 +41,7 @@ def reopened(facts: dict[str, Any], phases: Sequence[Phase]) -> dict[str, Any]:
     """The header of a complete fit's state as it would be had its last phase gone on; one that patience ended stays ended.
 
     Args:
-        facts: as `Keeper.load` gives them.
+        facts: as `Checkpointer.load` gives them.
         phases: of the fit that kept them.
     """
     place = facts["place"]

@@ -6,9 +6,9 @@ import warnings
 
 import torch
 
+from mammozoo.config.sections import Optimizer, Phase, Schedule
 from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite
-from mammozoo.training.settings import Optimizer, Phase, Schedule
 
 
 def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:

@@ -6,26 +6,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mammozoo.data.batches import batches
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.loader import batches
 from mammozoo.evaluation.outcome import Outcome, decide
-from mammozoo.models.engine import Engine
+from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, probabilities
 from mammozoo.plugins import registry
+from mammozoo.training.distributed import ALONE, DistContext
+from mammozoo.training.feature_cache.features import FrozenFeatures
 from mammozoo.training.loss import Loss
-from mammozoo.training.material import Material
-from mammozoo.training.recipe import Recipe
-from mammozoo.training.team import ALONE, Team
-from mammozoo.training.trunk import CachedViews
+from mammozoo.training.training_data import TrainingData
 
 
 def predict(
     model: Model,
-    material: Material,
+    material: TrainingData,
     indices: npt.NDArray[np.intp],
     batch: int,
     engine: Engine,
-    team: Team = ALONE,
-    kept: CachedViews | None = None,
+    team: DistContext = ALONE,
+    kept: FrozenFeatures | None = None,
 ) -> torch.Tensor:
     """(len(indices), outputs) float32 logits of some of the images, on the CPU; each process of a team does its share.
 
@@ -41,12 +41,12 @@ def predict(
 def validate(
     model: Model,
     recipe: Recipe,
-    material: Material,
+    material: TrainingData,
     indices: npt.NDArray[np.intp],
     loss: Loss,
     engine: Engine,
-    team: Team = ALONE,
-    kept: CachedViews | None = None,
+    team: DistContext = ALONE,
+    kept: FrozenFeatures | None = None,
 ) -> tuple[float, float]:
     """(loss, monitored value) on the validation part."""
     logits = predict(model, material, indices, recipe.batch, engine, team, kept)

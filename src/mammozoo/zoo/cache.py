@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from mammozoo.data.store import cache_folder
+from mammozoo.data.cache import cache_folder
 from mammozoo.errors import UsageError
 from mammozoo.zoo.entry import HubSource
 from mammozoo.zoo.places import Listed, joined_folder, repository_folder, snapshot

@@ -110,7 +110,7 @@ class Score(_Part):
     high: Number | None = None
 
 
-class Evaluation(_Part):
+class EvaluationResult(_Part):
     """Scores on one data set: of `n` images of its `part`, which no training and no choice has seen."""
 
     dataset: str
@@ -168,7 +168,7 @@ class Entry(_Part):
     input_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     threshold: Cut | None = None
     training: TrainingData | None = None
-    evaluation: tuple[Evaluation, ...] = ()
+    evaluation: tuple[EvaluationResult, ...] = ()
     stamps: tuple[str, ...] = ()
     base: Base | None = None
     full_sha256: Sha256 | None = None

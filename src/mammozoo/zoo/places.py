@@ -71,7 +71,7 @@ def joined_folder(full_sha256: str, adapter: Path) -> Path:
     Raises:
         FailedError: there is no cache.
     """
-    from mammozoo.data.store import cache_folder
+    from mammozoo.data.cache import cache_folder
 
     root = cache_folder()
     if root is None:

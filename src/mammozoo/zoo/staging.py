@@ -15,7 +15,7 @@ from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
-from mammozoo.zoo.entry import Base, Cut, Entry, Evaluation, File, FolderSource, HubSource, Score, TrainingData
+from mammozoo.zoo.entry import Base, Cut, Entry, EvaluationResult, File, FolderSource, HubSource, Score, TrainingData
 from mammozoo.zoo.screening import screen
 
 
@@ -184,7 +184,7 @@ def _summary(config: ModelConfig) -> str:
     )
 
 
-def _evaluation(config: ModelConfig) -> Evaluation:
+def _evaluation(config: ModelConfig) -> EvaluationResult:
     """The scores of all classes together that are of the test images; one of another part has another n."""
     n = next(int(s["n"]) for s in config.scores.values() if s["n"] is not None)
     scores = {
@@ -192,4 +192,4 @@ def _evaluation(config: ModelConfig) -> Evaluation:
         for name, s in config.scores.items()
         if "[" not in name and s["n"] == n
     }
-    return Evaluation(dataset=config.training.dataset, n=n, scores=scores)
+    return EvaluationResult(dataset=config.training.dataset, n=n, scores=scores)

@@ -8,9 +8,9 @@ from typing import Any
 import timm
 import torch
 
+from mammozoo.config.names import parse
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
-from mammozoo.spec import parse
 
 _PREFIX = "backbone.net."
 #: What timm's `pretrained_cfg` may say of weights that are not timm's own.

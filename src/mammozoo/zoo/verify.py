@@ -71,7 +71,7 @@ def check_tensors(folder: Path) -> int:
     """
     import torch
 
-    from mammozoo.models.build import load_model
+    from mammozoo.models.factory import load_model
 
     model, _ = load_model(folder)
     state = model.state_dict()

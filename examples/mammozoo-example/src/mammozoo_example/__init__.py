@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mammozoo import hookimpl
 
 if TYPE_CHECKING:
-    from mammozoo import BackboneSpec, Dataset, HeadSpec, Metric, Run, Strategy, TransformSpec
-    from mammozoo.training.run import EpochRow
+    from mammozoo import BackboneSpec, Dataset, HeadSpec, Metric, RunDirectory, Strategy, TransformSpec
+    from mammozoo.training.run_directory import EpochRow
 
 mammozoo_api = 1  # the plugin API that this was written for; an older mammozoo says that it is too old
 
@@ -87,7 +87,7 @@ def register_zoos() -> Iterable[Path]:
 
 
 @hookimpl
-def epoch_end(run: Run, row: EpochRow) -> None:
+def epoch_end(run: RunDirectory, row: EpochRow) -> None:
     """Called after every epoch of every run, whoever's it is."""
     from mammozoo_example.notebook import note_epoch
 
@@ -95,7 +95,7 @@ def epoch_end(run: Run, row: EpochRow) -> None:
 
 
 @hookimpl
-def run_end(run: Run) -> None:
+def run_end(run: RunDirectory) -> None:
     """Called once when a run is complete."""
     from mammozoo_example.notebook import note_run
 

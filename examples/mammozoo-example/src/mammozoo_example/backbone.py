@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from mammozoo import Backbone, BackboneSpec
-from mammozoo.data.input import Input
+from mammozoo.data.preprocessing import Input
 from torch import nn
 
 

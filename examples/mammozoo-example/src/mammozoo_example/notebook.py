@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mammozoo import Run
-    from mammozoo.training.run import EpochRow
+    from mammozoo import RunDirectory
+    from mammozoo.training.run_directory import EpochRow
 
 
-def note_epoch(run: Run, row: EpochRow) -> None:
+def note_epoch(run: RunDirectory, row: EpochRow) -> None:
     """One line: which run, which epoch, which loss."""
     _write(f"- {run.path.name}, {row.split}, epoch {row.epoch}: validation loss {row.val_loss:.3f}")
 
 
-def note_run(run: Run) -> None:
+def note_run(run: RunDirectory) -> None:
     """One line with all scores that have a value."""
     scores = {name: score["value"] for name, score in run.facts.get("scores", {}).items()}
     said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from mammozoo import TransformSpec
-from mammozoo.data.transform import Transform
+from mammozoo.data.transforms import Transform
 
 
 class Speckle:

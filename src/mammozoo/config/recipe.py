@@ -1,0 +1,291 @@
+"""The recipe: everything that decides a run, validated, and written down with it.
+
+Precedence: field default < recipe YAML < `--set a.b=c` < flag. A recipe names things from the registry and holds
+no code. Unknown keys are errors with the nearest name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from mammozoo.config.names import parse
+from mammozoo.config.overrides import assign, value_at
+from mammozoo.config.requirements import checked
+from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, listed
+from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.evaluation.thresholds import check_rule
+from mammozoo.plugins import registry
+
+#: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
+_TRIED = {
+    "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
+}  # fmt: skip
+
+
+class Recipe(Section):
+    """Everything that decides a run. `name` and `summary` describe; the rest acts."""
+
+    name: str = "custom"
+    summary: str = ""
+    paper: str | None = None
+    """Key of the paper whose method this is."""
+    requires: tuple[str, ...] = ()
+    """Packages that bring what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run writes down those it used."""
+
+    dataset: str
+    """Data set with options: `busi`, `phantom:n=800`."""
+    root: Path | None = None
+    classes: tuple[str, ...] | None = None
+    """Which classes, in output order; several labels as one are `lesion=benign|malignant`; None for all of the data set's."""
+    split: SplitSettings = SplitSettings()
+    allow_leakage: bool = False
+    """Go on with a leaky split; every output then carries the stamp."""
+
+    stages: tuple[Stage, ...] = ()
+    """What the backbone is trained on before, in turn; this recipe itself is the last stage."""
+
+    backbone: str
+    weights: str = "auto"
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, a run's folder."""
+    strategy: str = "frozen"
+    head: str = "gap"
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Statistics of batch norms whose weights train; `auto` freezes them where they were folded into the weights."""
+
+    sync_batch_norm: bool = False
+    """In several processes on GPUs: batch statistics over the whole batch, not over each process's share."""
+
+    size: tuple[int, int] | None = None
+    """(height, width); one number stands for both; None for the backbone's own."""
+    color: Literal["grey", "rgb"] = "grey"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    preprocess: tuple[str, ...] = ()
+    augment: tuple[str, ...] = ()
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch: Annotated[int, Field(ge=2)] = 16
+    optimizer: Optimizer = Optimizer()
+    phases: tuple[Phase, ...] = ()
+    """Optimizers in turn; their epochs replace `epochs`, their settings `optimizer`."""
+    schedule: Schedule = Schedule()
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """`balanced` weights the loss inversely to class frequency in the training part."""
+    monitor: str = "loss"
+    """Validation `loss` or a metric; the best epoch's weights are kept."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many epochs without a better `monitor`; None trains to the end."""
+    threshold: str = "closest-to-corner"
+    """Rule that chooses the decision threshold on validation; `sensitivity:0.95` is one too."""
+    calibration: Literal["temperature", "none"] = "temperature"
+    """`temperature` divides the logits by one number, fitted on validation."""
+    abstain: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the validation images about which `predict --abstain` would say nothing."""
+    store: Literal["fp32", "fp16"] = "fp32"
+    """Precision of the weights on disk; all scores are those of the stored weights."""
+
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; of all points the best on validation reports."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Times that each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
+    cache: bool = True
+    """Compute the frozen part of a network once and keep what it gives; without augmentation nothing else changes."""
+    cache_views: Annotated[int, Field(ge=0)] = 0
+    """With augmentation: so many fixed variants of each image are kept, and epochs take turns; 0 draws anew each epoch."""
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+    compile: bool = False
+    """Train through torch.compile; needs a C++ compiler (on a GPU Triton), and pays after minutes of training only."""
+    keep_state: bool = False
+    """Keep each fit's last state when it is complete, so that `train --extend` can go on from there."""
+
+    @pydantic.field_validator("size", mode="before")
+    @classmethod
+    def _square(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int | str) else value
+
+    _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(listed)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _complete_stages(cls, fields: Any) -> Any:
+        """A stage's optimizer and schedule with what they leave out; done here, so that `recipe.yaml` holds all of it."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("stages"), list | tuple):
+            return fields
+        own = {key: fields.get(key) for key in ("optimizer", "schedule")}
+        stages = [
+            stage | {k: v | stage[k] for k, v in own.items() if isinstance(v, dict) and isinstance(stage.get(k), dict)}
+            if isinstance(stage, dict)
+            else stage
+            for stage in fields["stages"]
+        ]
+        return fields | {"stages": stages}
+
+    @pydantic.field_validator("requires", mode="before")
+    @classmethod
+    def _as_pip_takes_them(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        return tuple(checked(str(text)) for text in given) if isinstance(given, list | tuple) else value
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _of_a_run(cls, value: str) -> str:
+        return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
+
+    @pydantic.field_validator("threshold")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        return check_rule(value)
+
+    @pydantic.field_validator("grid")
+    @classmethod
+    def _within_a_run(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key in value:
+            tried = key.split(".")[2:] if key.startswith("stages.") else key.split(".")
+            if not tried or tried[0] not in _TRIED:
+                raise ValueError(
+                    f"'{key}' cannot differ within a run, only {', '.join(sorted(_TRIED))}; make several runs"
+                )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.split.folds == 1 and self.split.test + self.split.val >= 1:
+            raise ValueError("split.test and split.val leave nothing to train on")
+        chosen = [self.split.file is not None, self.split.official, self.split.folds > 1]
+        if sum(chosen) > 1:
+            raise ValueError("split.file, split.official and split.folds each make a split; choose one")
+        if self.split.inner > 1 and self.split.folds == 1:
+            raise ValueError("split.inner nests folds in folds; set split.folds too")
+        if self.split.by == "image" and not self.allow_leakage:
+            raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+        if len({stage.name for stage in self.stages}) < len(self.stages):
+            raise ValueError("two stages have one name")
+        return self
+
+    def of_stage(self, number: int) -> Recipe:
+        """The recipe of an earlier stage: what it says itself, and for the rest what this one says."""
+        stage = self.stages[number]
+        said = {
+            key: value
+            for key in Stage.model_fields
+            if key in Recipe.model_fields and (value := getattr(stage, key)) is not None
+        }
+        changes: dict[str, Any] = {
+            "split": SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
+        }
+        if stage.dataset is not None and parse(stage.dataset).name != parse(self.dataset).name:
+            changes |= {"root": None, "classes": None}
+        if stage.epochs is not None or stage.optimizer is not None:
+            changes["phases"] = ()
+        # Weights on their way to the next stage are not rounded.
+        changes |= {"stages": (), "grid": {}, "repeats": 1, "store": "fp32", "keep_state": False}
+        return self.model_copy(update=changes | said)
+
+    def points(self) -> list[tuple[dict[str, Any], Recipe]]:
+        """(what is tried, the recipe that tries it) of every point of the grid and every repeat; a plain recipe has one.
+
+        Raises:
+            UsageError: a key is none that may differ within a run, or a value does not suit it.
+        """
+        found = []
+        for values in itertools.product(*self.grid.values()):
+            for repeat in range(self.repeats):
+                fields = self.model_dump(mode="json") | {"grid": {}, "repeats": 1, "seed": self.seed + repeat}
+                point = dict(zip(self.grid, values, strict=True))
+                for key, value in point.items():
+                    assign(fields, key, value)
+                recipe = validated(fields, "grid")
+                tried = {key: value_at(recipe.model_dump(mode="json"), key) for key in point}
+                found.append((tried | ({"repeat": repeat} if self.repeats > 1 else {}), recipe))
+        return found
+
+    def all_phases(self) -> tuple[Phase, ...]:
+        """The phases in turn; a recipe without any is one phase."""
+        return self.phases or (Phase(**self.optimizer.model_dump(), epochs=self.epochs),)
+
+    def to_yaml(self) -> str:
+        """As a recipe file: every key, so that later changes of defaults do not change an old run."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe `source` (a name, a file, None for `default`) with overrides by dotted key.
+
+    Raises:
+        NotFoundError: no such recipe or file.
+        UsageError: an unknown key, or a value of the wrong type; the message names the key.
+    """
+    source = source or "default"
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        path = registry().get("recipes", source)
+    fields = _read(path)
+    fields.setdefault("name", path.stem)
+    for key, value in (overrides or {}).items():
+        assign(fields, key, value)
+    _refuse_unknown(fields, Recipe, "", str(path))
+    recipe = validated(fields, path.name)
+    recipe.points()
+    return recipe
+
+
+def validated(fields: Mapping[str, Any], name: str) -> Recipe:
+    """A recipe of these fields.
+
+    Raises:
+        UsageError: a value is of the wrong type, or does not go with another.
+    """
+    try:
+        return Recipe.model_validate(fields)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise UsageError(f"Recipe '{name}': {problems}.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no recipe file '{path}'.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the recipe '{path}': {error}.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"Recipe '{path}' is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(fields, dict):
+        raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
+    return fields
+
+
+def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:
+    """Name the first unknown key with the nearest known one; pydantic alone would not offer it."""
+    if not isinstance(fields, dict):
+        return
+    for key, value in fields.items():
+        if key not in model.model_fields:
+            close = nearest(str(key), model.model_fields)
+            raise UsageError(f"Recipe '{source}' has an unknown key '{prefix}{key}'.{close}")
+        for inner in _models_in(model.model_fields[key].annotation):
+            for part in value if isinstance(value, list | tuple) else [value]:
+                _refuse_unknown(part, inner, f"{prefix}{key}.", source)
+
+
+def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (tuple, list, typing.Union, types.UnionType):
+        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+    return []

@@ -1,0 +1,105 @@
+"""The parts of a recipe: how data are split, how and for how long a network learns, what came before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+
+class Section(pydantic.BaseModel):
+    """What all of them share: unknown keys are errors, and nothing changes after it was read."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSettings(Section):
+    """How samples are divided: always by group (patient or near-duplicate), classes in equal shares."""
+
+    file: Path | None = None
+    """A split made before: our `splits.json`, nnU-Net's `splits_final.json` or a table; the rest then only cuts what it lacks."""
+    official: bool = False
+    """The data set's own division into parts or folds."""
+    folds: Annotated[int, Field(ge=1)] = 1
+    """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
+    inner: Annotated[int, Field(ge=1)] = 1
+    """k ≥ 2 nests k inner folds in every outer one: the inner choose, the outer report."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the test part; k-fold ignores it."""
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the validation part, on which every choice is made."""
+    seed: int = 0
+    by: Literal["group", "patient", "image"] = "group"
+    """`image` ignores patients and near-duplicates; it is leaky, and needs `allow_leakage`."""
+
+
+class Optimizer(Section):
+    """An optimizer and its settings."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD and RMSProp."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Phase(Optimizer):
+    """A stretch of epochs with an optimizer of its own."""
+
+    epochs: Annotated[int, Field(ge=1)]
+
+
+class Schedule(Section):
+    """What happens to the learning rate inside a phase."""
+
+    kind: Literal["constant", "plateau", "cosine", "exponential"] = "constant"
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Multiplies the rate: at each plateau, or after each epoch (`exponential`)."""
+    patience: Annotated[int, Field(ge=0)] = 4
+    """Epochs without a better `monitor` that make a plateau."""
+
+
+def listed(value: Any) -> Any:
+    """`a+b`, as the command line has it, as a list."""
+    return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+
+
+class Stage(Section):
+    """An earlier training of the recipe's backbone, whose weights the next one starts from.
+
+    What it leaves out is as in the recipe. `root` and `classes` are so only where the data set is the same one.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    substitute_for: str = ""
+    """The data that a paper used here and that this data set stands in for; every output then says so."""
+
+    dataset: str | None = None
+    root: Path | None = None
+    classes: tuple[str, ...] | None = None
+    val: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """Share of its validation part; a stage has no test part."""
+    color: Literal["grey", "rgb"] | None = None
+    fit: Literal["stretch", "pad", "crop"] | None = None
+    preprocess: tuple[str, ...] | None = None
+    augment: tuple[str, ...] | None = None
+
+    strategy: str | None = None
+    head: str | None = None
+    batch_norm: Literal["auto", "train", "frozen"] | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=2)] | None = None
+    optimizer: Optimizer | None = None
+    """Of its settings too those left out are the recipe's."""
+    phases: tuple[Phase, ...] | None = None
+    """A stage that says `epochs` or `optimizer` does without the recipe's phases."""
+    schedule: Schedule | None = None
+    class_weights: Literal["balanced", "none"] | None = None
+    monitor: str | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+    _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(listed)

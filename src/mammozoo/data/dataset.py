@@ -1,0 +1,125 @@
+"""What a data set is: named samples with a label, perhaps a patient, perhaps a lesion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.data.io.images import read_image, read_mask
+from mammozoo.data.io.regions import Box, box_of_mask
+from mammozoo.errors import NotFoundError, UsageError
+
+Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
+
+_PART_OF_FILE = re.compile(r"(.+\.[A-Za-z]{3,5})#[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image to classify.
+
+    Attributes:
+        image: path relative to the data set's root, with forward slashes (an id for generated images). It is the sample's
+            name, and no other has it: where one file holds several lesions, `#` and the lesion follow (`mdb005.pgm#2`).
+        label: name of its class.
+        patient: identifier of the patient, None where the data set has none.
+        lesion: identifier of the lesion, unique in the data set, None where it has none.
+        masks: paths of lesion masks, to be joined by OR; empty where there are none.
+        box: lesion box (left, top, right, bottom) in pixels, right and bottom exclusive.
+        meta: whatever else the data set knows (device, BI-RADS …); `part` (train, val, test) or `fold` is its official split.
+    """
+
+    image: str
+    label: str
+    patient: str | None = None
+    masks: tuple[str, ...] = ()
+    box: Box | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    lesion: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What `mammozoo list datasets` and a model card say about a data set.
+
+    `classes` are in the order in which a model's outputs stand; in a data set of two classes the second is
+    the positive one. `images` and `patients` are the published counts, None where there is no such number.
+    `access` says how to get the data, `layout` what stands on disk as a tree of lines, each indented by four or more.
+    """
+
+    name: str
+    title: str
+    modality: Modality
+    classes: tuple[str, ...]
+    images: int | None = None
+    patients: int | None = None
+    url: str = ""
+    license: str = ""
+    citation: str = ""
+    synthetic: bool = False
+    access: str = ""
+    layout: str = ""
+
+
+class Dataset:
+    """Base of every data set. A subclass states `info` and answers `samples`; `read` has a default.
+
+    Args:
+        root: folder (or file) that holds the data; None for generated data.
+
+    Raises:
+        UsageError: the data set needs a root and got none.
+        NotFoundError: there is nothing at `root`.
+    """
+
+    info: ClassVar[DatasetInfo]
+    needs_root: ClassVar[bool] = True
+
+    def __init__(self, root: Path | None = None) -> None:
+        if self.needs_root:
+            if root is None:
+                raise UsageError(f"Data set '{self.info.name}' needs --root, the folder that holds it.")
+            if not root.exists():
+                raise NotFoundError(f"Data set '{self.info.name}': there is nothing at --root '{root}'.")
+        self.root = root
+        #: Things that the user should know (an incomplete copy, files left out); filled by `samples`.
+        self.notes: list[str] = []
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in output order; data sets that find them on disk override this."""
+        return self.info.classes
+
+    def samples(self) -> Sequence[Sample]:
+        """Every sample, in an order that is the same on every machine."""
+        raise NotImplementedError
+
+    def read(self, sample: Sample) -> npt.NDArray[Any]:
+        """The image as (H, W) grey or (H, W, 3) RGB; uint8, uint16 or float32, as stored."""
+        return read_image(self.path(sample.image))
+
+    def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
+        """The lesion as (H, W) booleans, or None where the sample has no mask."""
+        found = [read_mask(self.path(name)) for name in sample.masks]
+        return np.logical_or.reduce(found) if found else None
+
+    def box(self, sample: Sample) -> Box | None:
+        """The lesion's box: the sample's own, else that around its mask; None where there is no lesion."""
+        if sample.box is not None:
+            return sample.box
+        mask = self.mask(sample)
+        return None if mask is None else box_of_mask(mask)
+
+    def path(self, relative: str) -> Path:
+        """Where a sample's file is on this machine; of a lesion in a file (`mdb005.pgm#2`), that file."""
+        if self.root is None:
+            raise UsageError(f"Data set '{self.info.name}' has no files; '{relative}' is generated.")
+        base = self.root if self.root.is_dir() else self.root.parent
+        part = _PART_OF_FILE.fullmatch(relative)
+        return base / (part[1] if part else relative)

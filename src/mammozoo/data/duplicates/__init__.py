@@ -1,0 +1,1 @@
+"""Near-duplicates: fingerprints of images, matching pairs, groups that stay together."""

@@ -1,0 +1,121 @@
+"""Which images show the same scan: near-duplicates, found by hash and confirmed by correlation.
+
+Two images are near-duplicates when
+
+    their hashes differ in at most `NEAR` bits, as they are, or
+    a view of one and the trimmed other differ in at most `NEAR_VIEW`, and their pixels correlate by `ALIKE` or more
+
+The first rule is the one in common use and stays unconfirmed: joining two images too many costs a split nothing.
+The second finds crops, shifts and mirror images. Hashes are compared through buckets, not each with each: 64 bits
+are cut into 4 bands b = 0 … 3 of 16, and of two hashes that differ in at most n bits one band differs in at most
+(n − b) // 4, since otherwise they would differ in n + 1 bits and more (multi-index hashing, Norouzi et al., CVPR 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mammozoo.data.duplicates.fingerprint import VIEWS, Fingerprints, view
+
+Hashes = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.intp]
+
+#: Hamming distance up to which two hashes mean "the same picture"; on BUSI 6 finds the pairs that the eye finds.
+NEAR = 6
+#: The same for a view of one image and the other image, whose pixels are then compared.
+NEAR_VIEW = 8
+#: Pearson correlation of two thumbnails from which on a view is taken for the other image.
+ALIKE = 0.9
+_BANDS, _BITS = 4, 16
+_CHUNK = 1 << 20  # probes answered at once, so that memory stays flat
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two near-duplicates i < j: `bits` between the hashes that matched, correlation of the thumbnails, and the view that matched.
+
+    `view` is `whole` for the first rule; else that view of one of the two looks like the other.
+    """
+
+    i: int
+    j: int
+    bits: int
+    correlation: float
+    view: str
+
+
+def near_duplicates(prints: Fingerprints) -> list[Pair]:
+    """Every pair of near-duplicates, once, sorted by (i, j); by its closest view."""
+    trimmed = prints.views[:, 0]
+    found: dict[tuple[int, int], Pair] = {}
+    for i, j in near_pairs(prints.whole).tolist():
+        bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
+        found[i, j] = Pair(i, j, bits, _correlation(prints, i, j, "trimmed"), "whole")
+    for number, name in enumerate(VIEWS):
+        for a, b in near_pairs(prints.views[:, number], trimmed, NEAR_VIEW).tolist():
+            key = (min(a, b), max(a, b))
+            known = found.get(key)
+            if a == b or (known is not None and known.view == "whole"):
+                continue
+            correlation = _correlation(prints, a, b, name)
+            if correlation >= ALIKE and (known is None or correlation > known.correlation):
+                bits = int(np.bitwise_count(prints.views[a, number] ^ trimmed[b]))
+                found[key] = Pair(*key, bits, correlation, name)
+    return [found[key] for key in sorted(found)]
+
+
+def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -> Indices:
+    """(P, 2) index pairs whose hashes differ in at most `near` bits: i < j within `hashes`, or i in `hashes`, j in `others`."""
+    second = hashes if others is None else others
+    codes = [np.empty(0, np.int64)]
+    for band in range(_BANDS):
+        for i, j in _candidates(_keys(hashes, band), _keys(second, band), (near - band) // _BANDS):
+            if others is None:
+                i, j = i[i < j], j[i < j]
+            close = np.bitwise_count(hashes[i] ^ second[j]) <= near
+            codes.append(i[close] * len(second) + j[close])
+    unique = np.unique(np.concatenate(codes))
+    return np.stack(np.divmod(unique, max(1, len(second))), axis=1).astype(np.intp)
+
+
+def _keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
+    """(N,) keys of one band: every fourth bit, since neighbouring bits are of like frequencies and depend on each other."""
+    bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)[:, band::_BANDS]
+    return np.packbits(bits, axis=1).view(">u2")[:, 0].astype(np.uint16)
+
+
+def _candidates(
+    keys: npt.NDArray[np.uint16], table: npt.NDArray[np.uint16], radius: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """(i, j) for which keys[i] and table[j] differ in at most `radius` bits, in chunks; none for a radius of −1."""
+    order = np.argsort(table, kind="stable")
+    starts = np.searchsorted(table[order], np.arange((1 << _BITS) + 1))
+    flips = (sum(1 << bit for bit in chosen) for r in range(radius + 1) for chosen in combinations(range(_BITS), r))
+    for flip in flips:
+        probes = keys ^ np.uint16(flip)
+        first, count = starts[probes], starts[probes.astype(np.int64) + 1] - starts[probes]
+        ends = np.cumsum(count)
+        begin = 0
+        while begin < len(keys):
+            done = ends[begin - 1] if begin else 0
+            end = max(begin + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
+            times = count[begin:end]
+            i = np.repeat(np.arange(begin, end), times)
+            within = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
+            yield i, order[np.repeat(first[begin:end], times) + within]
+            begin = end
+
+
+def _correlation(prints: Fingerprints, a: int, b: int, name: str) -> float:
+    """Pearson correlation of the pixels of view `name` of a with those of b; 0 where one is constant."""
+    left = np.asarray(view(Image.fromarray(prints.thumbs[a]), name), float)
+    right = prints.thumbs[b].astype(float)
+    left, right = left - left.mean(), right - right.mean()
+    norm = np.linalg.norm(left) * np.linalg.norm(right)
+    return float((left * right).sum() / norm) if norm > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Files on disk → arrays: images, DICOM, masks and boxes."""

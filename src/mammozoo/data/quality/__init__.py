@@ -1,0 +1,1 @@
+"""`data check`: what is wrong or odd with a data set."""

@@ -1,0 +1,1 @@
+"""Splits by group: making them, reading and writing them, auditing those of others."""

@@ -1,0 +1,37 @@
+"""Image transforms by name: preprocessing steps, and augmentations that draw from a given generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.config.names import call, parse
+from mammozoo.plugins import registry
+
+#: (H, W, 1 or 3) uint8 pixels and a generator → the same form. Same generator state, same result.
+Transform = Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TransformSpec:
+    """A transform by name: `build(**options)` → `Transform`. `random` says whether it uses its generator."""
+
+    name: str
+    summary: str
+    build: Callable[..., Transform]
+    random: bool = False
+
+
+def build(text: str) -> Transform:
+    """The transform that a spec such as `rotate:degrees=15` names.
+
+    Raises:
+        NotFoundError, UsageError: unknown name, or options that it does not take.
+    """
+    spec = parse(text)
+    transform: Transform = call(registry().get("transforms", spec.name).build, spec)
+    return transform

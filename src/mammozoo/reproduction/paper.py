@@ -1,0 +1,148 @@
+"""A paper as data: what it reported, and which recipe and settings make each of its rows.
+
+A plugin brings papers as YAML files through `register_papers`; a paper is named by its file's stem. Each row is one
+result of the paper. Each protocol is a recipe: `published` splits as the paper did, `sound` as mammozoo would.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.plugins import registry
+
+ProtocolName = Literal["published", "sound"]
+PROTOCOLS: tuple[ProtocolName, ...] = ("published", "sound")
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(_Part):
+    """One result of a paper. `name` is a folder's name too."""
+
+    name: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
+    settings: dict[str, Any] = {}
+    """Dotted recipe keys with their values, over the protocol's recipe."""
+    reported: dict[str, float] = {}
+    """Name of a score of ours, such as `auc` or `auc[benign]`, and the paper's number; empty where it gives none."""
+
+
+class Protocol(_Part):
+    """How the data are split and the choices made: the recipe that says so, by name or as a YAML file beside the paper's."""
+
+    recipe: str
+
+
+class Paper(_Part):
+    """What a paper did, what it reported, and how to do the same here.
+
+    `n` is the number of test images of the paper; `quick` holds the settings of `--quick`; `departures` say where our recipes
+    differ from the paper whatever the data.
+    """
+
+    key: str
+    title: str
+    citation: str
+    data: str
+    dataset: str
+    split: str | None = None
+    n: int | None = None
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    protocols: Annotated[dict[ProtocolName, Protocol], Field(min_length=1)]
+    quick: dict[str, Any] = {}
+    departures: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Paper:
+        names = [row.name for row in self.rows]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two rows are named '{twice[0]}'")
+        metrics = registry().items("metrics")
+        for row in self.rows:
+            for score in row.reported:
+                if score.partition("[")[0] not in metrics:
+                    raise ValueError(
+                        f"row '{row.name}' reports '{score}', which is no metric here.{nearest(score, metrics)}"
+                    )
+        return self
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Every score that some row reports, in the order of the file; AUC and accuracy where none does."""
+        return tuple(dict.fromkeys(score for row in self.rows for score in row.reported)) or ("auc", "accuracy")
+
+    def row(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        names = [row.name for row in self.rows]
+        raise NotFoundError(f"Paper '{self.key}' has no row '{name}'.{nearest(name, names)} It has {', '.join(names)}.")
+
+    def protocol(self, name: ProtocolName) -> Protocol:
+        """The protocol of that name.
+
+        Raises:
+            NotFoundError: the paper's file has none.
+        """
+        if name not in self.protocols:
+            raise NotFoundError(f"Paper '{self.key}' has no protocol '{name}', only {', '.join(self.protocols)}.")
+        return self.protocols[name]
+
+    def recipe(self, protocol: ProtocolName, row: str, settings: dict[str, Any] | None = None) -> Recipe:
+        """The recipe of one row under one protocol; `settings` by dotted key go over those of the row.
+
+        Raises:
+            NotFoundError: no such row, protocol or recipe.
+            UsageError: a setting is refused.
+        """
+        return load(self.protocol(protocol).recipe, {**self.row(row).settings, **(settings or {})})
+
+
+def load_paper(source: str) -> Paper:
+    """The paper `source`, by its key or as a YAML file.
+
+    Raises:
+        NotFoundError: no such paper or file, or a recipe that it names.
+        UsageError: the file is none of a paper; the message names the key.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        path = registry().get("papers", source)
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        paper = Paper.model_validate(fields)
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no paper file '{path}'.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"Cannot read the paper '{path}': {' '.join(str(error).split())}.") from None
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'paper'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise UsageError(f"Paper '{path.name}': {problems}.") from None
+    if paper.key != path.stem:
+        raise UsageError(f"Paper '{path.name}': its key is '{paper.key}' and must be the file's stem, '{path.stem}'.")
+    return paper.model_copy(update={"protocols": {name: _found(p, path) for name, p in paper.protocols.items()}})
+
+
+def _found(protocol: Protocol, paper: Path) -> Protocol:
+    """The protocol with its recipe looked up; a file's path is relative to the paper's."""
+    if protocol.recipe.endswith((".yaml", ".yml")):
+        return Protocol(recipe=str(paper.parent / protocol.recipe))
+    registry().get("recipes", protocol.recipe)
+    return protocol

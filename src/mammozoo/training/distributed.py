@@ -1,0 +1,151 @@
+"""Several processes at one fit: who has which share of a batch, and how their results come together.
+
+One process alone is a team of one, so that the loop is written once. More than one are started by torch's own launcher
+(`torchrun`, or `mammozoo train --gpus N`, which calls it); each holds the whole model (DistributedDataParallel) and every
+n-th image of each batch. Batches keep the recipe's size, so that the losses are those of one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mammozoo.errors import UsageError
+
+Indices = npt.NDArray[np.intp]
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl(2): the signal that comes when the parent dies
+
+
+@dataclass(frozen=True)
+class DistContext:
+    """`size` processes, of which this is number `rank`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks to the user; exactly one does."""
+        return self.rank == 0
+
+    def share(self, order: Indices, batch: int) -> Indices:
+        """This process's images, in an order in which `batch / size` of them are its share of each batch.
+
+        A last batch with fewer images than processes is left out.
+        """
+        if self.size == 1:
+            return order
+        rest = len(order) % batch
+        if rest < self.size:
+            order = order[: len(order) - rest]
+        return np.concatenate(
+            [order[start : start + batch][self.rank :: self.size] for start in range(0, len(order), batch)]
+        )
+
+    def weight(self, share: int, whole: int) -> float:
+        """What to multiply the mean loss of `share` images of a batch of `whole` by, for the mean of all gradients to be right."""
+        return share * self.size / whole
+
+    def wrap(self, model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
+        """The model as it is trained: gradients are averaged over the team after each backward pass."""
+        if self.size == 1:
+            return model
+        if sync_batch_norm:
+            if device.type != "cuda":
+                raise UsageError("sync_batch_norm needs CUDA: torch synchronises batch norms on GPUs only.")
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(
+            model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None
+        )
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over the team."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=_device())
+        distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def tell(self, content: Any) -> Any:
+        """What the leading process has in `content`, in every process."""
+        if self.size == 1:
+            return content
+        box = [content]
+        distributed.broadcast_object_list(box)
+        return box[0]
+
+    def join(self, part: torch.Tensor, n: int) -> torch.Tensor:
+        """(n, …) rows of which each process has every size-th, from its rank on; on the CPU, the same everywhere."""
+        if self.size == 1:
+            return part
+        parts: list[Any] = [None] * self.size
+        distributed.all_gather_object(parts, part.cpu().numpy())
+        whole = np.empty((n, *part.shape[1:]), parts[0].dtype)
+        for rank, rows in enumerate(parts):
+            whole[rank :: self.size] = rows
+        return torch.from_numpy(whole)
+
+
+ALONE = DistContext()
+
+
+def current_context() -> DistContext:
+    """The team that torch's launcher made this process part of; a team of one without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    return DistContext(int(os.environ["RANK"]), size) if size > 1 else ALONE
+
+
+def init_distributed(device: str) -> DistContext:
+    """Meet the other processes, if there are any; call it once, before the first work together.
+
+    Raises:
+        UsageError: more processes on this machine than GPUs.
+    """
+    team = current_context()
+    if team.size == 1 or distributed.is_initialized():
+        return team
+    _die_with_the_launcher()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        if local >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise UsageError(f"Process {local + 1} has no GPU: there are {count}. Say --gpus {count}.")
+        torch.cuda.set_device(local)
+        distributed.init_process_group("nccl")
+    else:
+        distributed.init_process_group("gloo")
+    return team
+
+
+def destroy_distributed() -> None:
+    """Part from the other processes, also after an error: a process that ends with its connections open may abort."""
+    if distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+def _die_with_the_launcher() -> None:
+    """On Linux: a launcher that is killed must not leave processes that go on writing into a run that somebody resumes."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _device() -> torch.device:
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if distributed.get_backend() == "nccl"
+        else torch.device("cpu")
+    )

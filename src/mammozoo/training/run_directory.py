@@ -1,0 +1,256 @@
+"""The run directory: created at the first second, written atomically, never overwritten.
+
+runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
+├── recipe.yaml       resolved; `mammozoo train recipe.yaml` repeats the run
+├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
+├── log.txt
+├── splits.json       which image is in which part, with a hash; `--split FILE` uses it again
+├── predictions.csv   a row for each sample of each fold, with its part
+├── scores.json       metric → value, 95 % interval, n
+├── report.html       all of it on one page
+├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json
+│                     and, while it trains, last.safetensors: what `--resume` goes on from
+├── model.safetensors ┐
+├── config.json       ├ the model that `--model RUN` means
+└── README.md         ┘ its card
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import datetime
+import io
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import mammozoo
+from mammozoo.config.names import parse, parse_sum
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.requirements import requirements_of
+from mammozoo.data.preprocessing import LESION
+from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
+from mammozoo.files import disk_error, write_json, write_text
+from mammozoo.plugins import Plugin, registry
+from mammozoo.training.trainer import EpochRow
+
+Status = Literal["running", "done", "failed", "interrupted"]
+_VERSIONED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "albumentations",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "huggingface_hub",
+    "safetensors",
+)
+
+
+class _Log(logging.FileHandler):
+    """`log.txt`. A line that a full disk does not take is lost without a traceback; the files that matter will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Go on."""
+
+    def close(self) -> None:
+        """Close the file, though what is still buffered may not fit."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+class RunDirectory:
+    """One run's folder and what is known of it; `facts` is the content of `run.json`."""
+
+    def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
+        self.path, self.recipe, self.facts = path, recipe, facts
+        self._log: logging.Handler | None = None
+
+    @classmethod
+    def create(cls, recipe: Recipe, out: Path | None) -> RunDirectory:
+        """A new folder: `out`, which must be new or empty, or one named by time and content below `runs/`.
+
+        Raises:
+            ConflictError: `out` holds something.
+            AccessError, FailedError: it cannot be written.
+        """
+        path = out or _free_name(Path("runs"), recipe)
+        refuse_occupied(path)
+        facts = surroundings(recipe)
+        if not recipe.requires:  # so that the file tells what it needs where that is not installed
+            recipe = recipe.model_copy(update={"requires": requirements_of(facts["plugins"])})
+        run = cls(path, recipe, {"schema": 1, "status": "running", **facts})
+        write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
+        run.save()
+        run._start_log()
+        return run
+
+    def resume(self) -> None:
+        """Go on with a run that was killed, stopped or failed.
+
+        Raises:
+            ConflictError: it is complete.
+        """
+        if self.facts.get("status") == "done":
+            raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
+        for ended in ("ended", "reason"):
+            self.facts.pop(ended, None)
+        for half in self.path.rglob(".*.tmp"):  # what a kill left of a file that was being written
+            half.unlink(missing_ok=True)
+        self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
+        self._start_log()
+
+    def _start_log(self) -> None:
+        try:
+            self._log = _Log(self.path / "log.txt", encoding="utf-8")
+        except OSError as error:
+            raise disk_error(error, self.path / "log.txt") from error
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("mammozoo")
+        logger.addHandler(self._log)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)  # a notebook has chosen no level, and log.txt would stay empty
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A run that exists.
+
+        Raises:
+            NotFoundError: there is none at `path`.
+        """
+        try:
+            facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
+        except (OSError, ValueError) as error:
+            raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
+        return cls(path, load(str(path / "recipe.yaml")), facts)
+
+    def save(self, **facts: Any) -> None:
+        """Add facts and write `run.json`."""
+        self.facts |= facts
+        write_json(self.path / "run.json", self.facts)
+
+    def close(self, status: Status, reason: str = "") -> None:
+        """Mark how the run ended; the folder stays whatever happened."""
+        if self._log is not None:
+            logging.getLogger("mammozoo").removeHandler(self._log)
+            self._log.close()
+            self._log = None
+        self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise ConflictError unless `path` is free or an empty folder."""
+    try:
+        occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if occupied:
+        raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
+
+
+def surroundings(recipe: Recipe) -> dict[str, Any]:
+    """Versions, plugins, machine and code state that a result may depend on; no user, host or path."""
+    return {
+        "mammozoo": mammozoo.__version__,
+        "started": _now(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: metadata.version(name) for name in _VERSIONED},
+        "plugins": plugins_of(recipe),
+        "git": _git(),
+        "seed": recipe.seed,
+    }
+
+
+def plugins_of(recipe: Recipe) -> dict[str, str]:
+    """Distribution → version of every plugin that the recipe's names come from, those of its stages included.
+
+    Of a plugin that is a file (`--plugin`) its name and `file`: a model may be published, and a folder tells too much.
+    """
+    recipes = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
+    providers: list[Plugin] = [registry().provider(kind, name) for one in recipes for kind, name in _named(one)]
+    return {Path(p.distribution).name if p.version == "file" else p.distribution: p.version for p in providers}
+
+
+def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    yield "datasets", parse(recipe.dataset).name
+    yield "backbones", parse(recipe.backbone).name
+    yield "heads", parse(recipe.head).name
+    yield from (("strategies", spec.name) for spec in parse_sum(recipe.strategy))
+    steps = (parse(text).name for text in (*recipe.preprocess, *recipe.augment))
+    yield from (("transforms", name) for name in steps if name != LESION)
+    if recipe.monitor != "loss":
+        yield "metrics", recipe.monitor.partition("[")[0]
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Rows with the same keys as CSV, atomically."""
+    rows = list(rows)
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return write_text(path, text.getvalue())
+
+
+def read_history(folder: Path) -> list[EpochRow]:
+    """The epochs in a fit's `history.csv`."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(EpochRow)}
+    read: dict[str, Callable[[str], Any]] = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "bool": lambda text: text == "True",
+    }
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as handle:
+        return [
+            EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in csv.DictReader(handle)
+        ]
+
+
+def vars_of(row: EpochRow) -> dict[str, Any]:
+    """An epoch as a table row: full precision where a repeat must match, rounded where it is a clock's."""
+    values = {name: getattr(row, name) for name in row.__dataclass_fields__}
+    return values | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)}
+
+
+def _free_name(parent: Path, recipe: Recipe) -> Path:
+    parts = [parse(recipe.dataset).name, recipe.backbone, recipe.strategy]
+    words = ["".join(c if c.isalnum() or c in "+.-" else "-" for c in part) for part in parts]
+    base = "_".join([datetime.datetime.now().strftime("%Y%m%d-%H%M"), *words])
+    path, number = parent / base, 2
+    while path.exists():
+        path, number = parent / f"{base}-{number}", number + 1
+    return path
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _git() -> str:
+    """Commit of the checkout that mammozoo runs from, with `+` when files differ from it; empty for an installed one."""
+    root = Path(mammozoo.__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        said = [
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said[0].strip() + ("+" if said[1].strip() else "")

@@ -1,0 +1,218 @@
+"""Backbones of timm, torchvision and our own: maps, groups, gradients, insertion, weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
+from mammozoo.models.backbone import Backbone, By
+from mammozoo.models.factory import build_backbone, build_model, default_weights, load_starting_weights
+from mammozoo.models.model import has_folded_batch_norm
+from mammozoo.models.weights import read_tensors, write_tensors
+
+CLASSES = ("benign", "malignant")
+#: Backbone → blocks that take a layer at 64 × 64, or None where there are none.
+NETWORKS = {
+    "test_resnet": 4,
+    "mobilenetv2_100": 17,
+    "mobilenetv3_small_100": 12,
+    "efficientnet_b0": 16,
+    "vgg11": 8,
+    "densenet121": None,
+    "torchvision/squeezenet1_1": 8,
+    "torchvision/mobilenet_v2": 19,
+    "resnet9:width=8": 6,
+}
+
+
+def build(name: str) -> Backbone:
+    torch.manual_seed(0)
+    backbone = build_backbone(name)
+    backbone.input = backbone.input.model_copy(update={"size": (64, 64)})
+    return backbone
+
+
+def nowhere(name: str) -> Path:
+    raise AssertionError(f"nobody asked the zoo for '{name}'")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_maps_groups_and_gradients(name: str) -> None:
+    backbone = build(name)
+    own = Counter(map(id, backbone.parameters()))
+    sizes: dict[By, int] = {}
+    for by in ("stage", "block", "layer"):
+        groups = backbone.groups(by)
+        assert Counter(id(p) for group in groups for p in group.parameters) == own
+        assert len({group.name for group in groups}) == len(groups)
+        assert sum(group.size for group in groups) == sum(p.numel() for p in backbone.parameters())
+        sizes[by] = len(groups)
+    weighted = sum(isinstance(m, nn.Conv2d | nn.Linear) for m in backbone.modules())
+    assert sizes["layer"] == weighted
+    assert 4 <= sizes["stage"] <= 6
+    assert sizes["block"] <= sizes["layer"]
+
+    model, _ = build_model(backbone, "full", "gap", CLASSES, backbone.input)
+    images = torch.randn(2, 3, 64, 64)
+    assert model.eval().backbone(images).shape[:2] == (2, backbone.channels)
+    model.train()(images).square().sum().backward()
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert unused == []
+
+
+class Mark(nn.Module):
+    """Remembers the shape that it was promised, and checks it."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape, self.calls = shape, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert tuple(x.shape[1:]) == self.shape
+        self.calls += 1
+        return x
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_insert_before_final_activations(name: str) -> None:
+    backbone = build(name).eval()
+    images = torch.randn(1, 3, 64, 64)
+    if NETWORKS[name] is None:
+        with pytest.raises(IncompatibleError, match="no residual blocks"):
+            backbone.insert_before_final_activations(Mark)
+        return
+    with torch.no_grad():
+        before, blocks = backbone(images), [group.name for group in backbone.groups("block")]
+        marks = backbone.insert_before_final_activations(Mark)
+        assert len(marks) == NETWORKS[name]
+        assert torch.equal(backbone(images), before)
+    assert [mark.calls for mark in marks] == [1] * len(marks)
+    assert [group.name for group in backbone.groups("block")] == blocks, "blocks keep their names and order"
+    assert [m for m in backbone.modules() if isinstance(m, Mark)] == marks, "in forward order"
+
+
+@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])
+def test_a_network_without_feature_maps_is_refused(name: str) -> None:
+    backbone = build_backbone(name)
+    with pytest.raises(IncompatibleError, match=r"no feature maps.*convolutional"):
+        build_model(backbone, "frozen", "gap", CLASSES, backbone.input)
+
+
+def test_unknown_backbone_offers_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="Did you mean 'resnet101'"):
+        build_backbone("resnet1O1")
+    with pytest.raises(UsageError, match=r"no option 'widht'.*'width'"):
+        build_backbone("resnet9:widht=8")
+
+
+def test_default_weights() -> None:
+    assert default_weights("resnet9") == "zoo:busi-resnet9"
+    assert default_weights("test_resnet") == "imagenet"
+
+
+# ---------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "torchvision/squeezenet1_1", "mobilenetv3_small_100"])
+def test_published_weights_fit_with_their_classifier(name: str, tmp_path: Path) -> None:
+    """What the library itself saves, classifier included, goes in; and every tensor of the backbone comes from it."""
+    if name.startswith("torchvision/"):
+        import torchvision
+
+        published = torchvision.models.get_model(name.removeprefix("torchvision/"), weights=None)
+    else:
+        import timm
+
+        published = timm.create_model(name)
+    state = {k: torch.rand_like(v) if v.is_floating_point() else v for k, v in published.state_dict().items()}
+    path = write_tensors(tmp_path / "weights.safetensors", state)
+    backbone = build(name)
+    lineage = load_starting_weights(backbone, name, f"file:{path}", nowhere)
+    assert lineage.weights == "file:weights.safetensors"
+    for key, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, state[key.removeprefix("net.")]), key
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    import timm
+
+    path = write_tensors(tmp_path / "other.safetensors", timm.create_model("test_efficientnet").state_dict())
+    backbone = build("test_resnet")
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with pytest.raises(IncompatibleError, match=r"do not fit.*missing") as caught:
+        load_starting_weights(backbone, "test_resnet", f"file:{path}", nowhere)
+    assert caught.value.exit_code == 7
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+
+
+def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path: Path) -> None:
+    state = build("resnet9:width=8").state_dict()
+    short = {name: tensor for name, tensor in state.items() if name != "res3.conv2.conv.weight"}
+    with pytest.raises(IncompatibleError, match=r"missing res3\.conv2\.conv\.weight"):
+        build("resnet9:width=8").load_pretrained(short)
+    with pytest.raises(IncompatibleError, match=r"prep\.conv\.weight is \(8, 3, 3, 3\), not \(4, 3, 3, 3\)"):
+        build("resnet9:width=4").load_pretrained(state)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+def test_pickles_are_never_opened(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    torch.save(build("test_resnet").state_dict(), path)
+    with pytest.raises(UsageError, match="safetensors only"):
+        load_starting_weights(build("test_resnet"), "test_resnet", f"file:{path}", nowhere)
+    disguised = path.rename(tmp_path / "weights.safetensors")
+    with pytest.raises(NotVerifiedError, match="not a sound safetensors file"):
+        load_starting_weights(build("test_resnet"), "test_resnet", f"file:{disguised}", nowhere)
+
+
+def test_a_cut_or_missing_file_is_refused(tmp_path: Path) -> None:
+    path = write_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(100)})
+    path.write_bytes(path.read_bytes()[:-50])
+    for content in (path.read_bytes(), b"", b"\xff" * 100, b"\x00" * 7):
+        path.write_bytes(content)
+        with pytest.raises(NotVerifiedError):
+            read_tensors(path)
+    with pytest.raises(NotFoundError):
+        read_tensors(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("text", ["", "imagnet", "file:", "zoo:", "random:1", "imagenet:v2", "weights.safetensors"])
+def test_unknown_weights(text: str) -> None:
+    with pytest.raises(UsageError, match="imagenet, random, file:PATH, zoo:NAME"):
+        load_starting_weights(build("test_resnet"), "test_resnet", text, nowhere)
+
+
+def test_no_imagenet_weights_as_safetensors() -> None:
+    with pytest.raises(NotFoundError, match=r"file:PATH.*random"):
+        load_starting_weights(build("resnet9:width=8"), "resnet9:width=8", "imagenet", nowhere)
+
+
+def test_local_mobilenet(local_data: Path) -> None:
+    path = local_data / "weights" / "mobilenetv2_100-imagenet-features.safetensors"
+    backbone = build("mobilenetv2_100")
+    assert not has_folded_batch_norm(backbone)
+    load_starting_weights(backbone, "mobilenetv2_100", f"file:{path}", nowhere)
+    state = read_tensors(path)
+    assert all(
+        torch.equal(tensor, state[name.removeprefix("net.")])
+        for name, tensor in backbone.state_dict().items()
+        if name.removeprefix("net.") in state
+    )
+    assert has_folded_batch_norm(backbone)
+    with pytest.raises(IncompatibleError):
+        load_starting_weights(build("efficientnet_b0"), "efficientnet_b0", f"file:{path}", nowhere)
+
+
+def test_local_squeezenet(local_data: Path) -> None:
+    path = local_data / "weights" / "squeezenet1_1-imagenet.safetensors"
+    backbone = build("torchvision/squeezenet1_1")
+    state = read_tensors(path)
+    assert "classifier.1.weight" in state
+    load_starting_weights(backbone, "torchvision/squeezenet1_1", f"file:{path}", nowhere)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in backbone.state_dict().items())
+    assert not has_folded_batch_norm(backbone), "there is none at all"

@@ -1,0 +1,122 @@
+"""BCDR-F03: spaces before cells, NaN as text, several outlines of a lesion, a balanced draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo_datasets.bcdr import BcdrF03
+
+from .trees.bcdr import HEADER, bcdr_f03, outline_row
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten patients, two views each; read it, never change it."""
+    return bcdr_f03(tmp_path_factory.mktemp("bcdr"), patients=10)
+
+
+def home(root: Path) -> Path:
+    return root / "BCDR-F03_dataset" / "BCDR-F03"
+
+
+def test_cells_are_stripped_and_nan_is_nothing(small: Path) -> None:
+    dataset = BcdrF03(small)
+    samples = dataset.samples()
+    assert Counter(s.label for s in samples) == {"benign": 10, "malignant": 10}
+    first = samples[0]
+    assert first.image == "patient_1/study_7/img_1_7_1_LCC.tif"
+    assert (first.patient, first.lesion, first.box) == ("bcdr-f03-1", "bcdr-f03-1-1", (9, 22, 29, 46))
+    assert first.meta == {"side": "left", "view": "CC", "age": "61", "findings": "nodule"}
+    mask = dataset.mask(first)
+    assert mask is not None and mask.shape == (72, 56) and mask.sum() == 20 * 24
+    assert dataset.box(first) == first.box
+    assert "10 of the published 426 benign, 10 of the published 310 malignant lesions." in dataset.notes
+    assert samples == BcdrF03(home(small)).samples()
+
+
+def test_outlines_of_two_readers_are_one_sample(small: Path) -> None:
+    dataset = BcdrF03(small)
+    (sample,) = [s for s in dataset.samples() if s.image.startswith("patient_3/") and s.image.endswith("LCC.tif")]
+    assert sample.box == (8, 22, 31, 48)  # (11, 22, 31, 46) and (8, 24, 29, 48)
+    mask = dataset.mask(sample)
+    assert mask is not None and mask.sum() == 20 * 24 + 21 * 24 - 18 * 22
+    assert any(note.startswith("2 further outlines") for note in dataset.notes)
+
+
+def test_a_second_lesion_on_an_image_is_another_sample(tmp_path: Path) -> None:
+    root = bcdr_f03(tmp_path, patients=2)
+    name = "patient_1/study_7/img_1_7_1_LCC.tif"
+    with (home(root) / "bcdr_f03_outlines.csv").open("a") as handle:
+        handle.write(outline_row(1, 99, 5, 2, name, "Benign", (2, 2, 8, 8)) + "\n")
+    found = {s.image: (s.label, s.box) for s in BcdrF03(root).samples() if s.image.startswith(name)}
+    assert found == {f"{name}#lesion-1": ("malignant", (9, 22, 29, 46)), f"{name}#lesion-99": ("benign", (2, 2, 8, 8))}
+
+
+def test_the_balanced_draw_hangs_on_its_seed_alone(small: Path) -> None:
+    drawn = BcdrF03(small, balanced=4)
+    samples = drawn.samples()
+    assert Counter(s.label for s in samples) == {"benign": 4, "malignant": 4}
+    assert samples == BcdrF03(small, balanced=4, seed=0).samples()
+    assert samples != BcdrF03(small, balanced=4, seed=1).samples()
+    assert [s.image for s in samples] == sorted(s.image for s in samples)
+    assert "4 samples of each class are drawn with seed 0; the others are left out." in drawn.notes
+    with pytest.raises(UsageError, match="only 10 benign, 10 malignant"):
+        BcdrF03(small, balanced=11).samples()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            outline_row(1, 1, 9, 2, "a/img_1_7_1_LCC.tif", "Benign", (1, 1, 5, 5)),
+            "is benign, bcdr-f03-1 here, and malignant",
+        ),
+        (outline_row(1, 8, 9, 2, "a/img_1_7_1_LCC.tif", "Perhaps", (1, 1, 5, 5)), "'Perhaps' is neither"),
+        (
+            outline_row(1, 8, 9, 2, "a/img_1_7_1_LCC.tif", "Benign", (1, 1, 5, 5)) + " 7",
+            "as many numbers across as down",
+        ),
+    ],
+)
+def test_rows_that_make_no_sense_are_named(tmp_path: Path, row: str, says: str) -> None:
+    root = bcdr_f03(tmp_path, patients=1)
+    with (home(root) / "bcdr_f03_outlines.csv").open("a") as handle:
+        handle.write(row + "\n")
+    with pytest.raises(UsageError, match=f"line 4: .*{says}"):
+        BcdrF03(root).samples()
+
+
+def test_missing_images_and_tables_are_told(tmp_path: Path) -> None:
+    root = bcdr_f03(tmp_path, patients=2)
+    next(home(root).rglob("img_2_8_1_LO.tif")).unlink()
+    dataset = BcdrF03(root)
+    assert len(dataset.samples()) == 3
+    assert "1 images of the table are not there: 'img_2_8_1_LO.tif'." in dataset.notes
+    for path in home(root).rglob("*.tif"):
+        path.unlink()
+    with pytest.raises(NotFoundError, match="None of the 4 images"):
+        BcdrF03(root).samples()
+    (home(root) / "bcdr_f03_outlines.csv").write_text(HEADER.replace("lw_x_points", "x"))
+    with pytest.raises(UsageError, match="no column 'lw_x_points'"):
+        BcdrF03(root).samples()
+    (home(root) / "bcdr_f03_outlines.csv").unlink()
+    with pytest.raises(NotFoundError, match=r"(?s)bcdr_f03_outlines\.csv.*BCDR-F03_dataset/"):
+        BcdrF03(root).samples()
+
+
+def test_lesions_are_cut_out_at_a_fixed_size(small: Path) -> None:
+    from mammozoo.data.decoding import decode
+    from mammozoo.data.preprocessing import Input
+
+    dataset = BcdrF03(small)
+    samples = dataset.samples()
+    images = decode(dataset, samples, Input(size=(24, 24), preprocess=("lesion:size=24",)))
+    left, top, right, bottom = samples[0].box or (0, 0, 0, 0)
+    middle = (left + right - 24) // 2, (top + bottom - 24) // 2
+    expected = dataset.read(samples[0])[middle[1] : middle[1] + 24, middle[0] : middle[0] + 24]
+    np.testing.assert_array_equal(images.pixels[0, ..., 0], expected)

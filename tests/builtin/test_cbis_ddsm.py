@@ -1,0 +1,236 @@
+"""CBIS-DDSM: three layouts, masks told from cut-outs, odd tables, patients on both sides; and the published tables whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mammozoo.data.dataset import Sample
+from mammozoo.data.decoding import decode
+from mammozoo.data.preprocessing import Input
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo_datasets.cbis_ddsm import CbisDdsm, _without_shared
+from mammozoo_datasets.cbis_ddsm.table import disagreeing, read_table
+
+from .trees.cbis_ddsm import SHAPE, Row, cbis_ddsm
+
+LESIONS = [
+    Row("mass", "train", "P_00001", "MALIGNANT"),
+    Row("mass", "train", "P_00001", "BENIGN", number=2, box=(5, 5, 15, 10), swapped=True),
+    Row("mass", "test", "P_00002", "BENIGN", view="MLO", density="0"),
+    Row("calc", "train", "P_00003", "BENIGN_WITHOUT_CALLBACK", density="4", box=(2, 30, 8, 34)),
+    Row("calc", "train", "P_00002", "MALIGNANT"),
+]
+
+
+@pytest.fixture(scope="module", params=["tables", "retriever", "jpeg"])
+def layout(request: pytest.FixtureRequest) -> Any:
+    """How the files lie on disk."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, layout: Any) -> Path:
+    """Five lesions in four images; read it, never change it."""
+    return cbis_ddsm(tmp_path_factory.mktemp("cbis"), layout, LESIONS)
+
+
+def by_lesion(samples: list[Sample]) -> dict[str | None, Sample]:
+    return {sample.lesion: sample for sample in samples}
+
+
+def test_every_layout_gives_the_same_lesions(small: Path) -> None:
+    dataset = CbisDdsm(small)
+    found = by_lesion(dataset.samples())
+    assert {name: (s.label, s.patient, s.meta["part"]) for name, s in found.items()} == {
+        "P_00001-LEFT-mass-1": ("malignant", "P_00001", "train"),
+        "P_00001-LEFT-mass-2": ("benign", "P_00001", "train"),
+        "P_00002-LEFT-mass-1": ("benign", "P_00002", "test"),
+        "P_00003-LEFT-calc-1": ("benign", "P_00003", "train"),
+    }
+    first, second = found["P_00001-LEFT-mass-1"], found["P_00001-LEFT-mass-2"]
+    assert first.image.removesuffix("#mass-1") == second.image.removesuffix("#mass-2")
+    assert dataset.read(first).shape == SHAPE
+
+
+def test_masks_are_told_from_cut_outs_by_what_they_hold(small: Path) -> None:
+    dataset = CbisDdsm(small)
+    found = by_lesion(dataset.samples())
+    for name, box in (("P_00001-LEFT-mass-1", (10, 20, 30, 40)), ("P_00001-LEFT-mass-2", (5, 5, 15, 10))):
+        mask = dataset.mask(found[name])
+        assert mask is not None and mask.shape == SHAPE
+        if not found[name].masks[0].endswith(".jpg"):
+            assert dataset.box(found[name]) == box
+        else:  # JPEG blurs the border
+            assert np.abs(np.subtract(dataset.box(found[name]), box)).max() <= 1  # type: ignore[arg-type]
+
+
+def test_deep_originals_and_the_8_bit_mirror(small: Path, layout: str) -> None:
+    dataset = CbisDdsm(small)
+    deep = dataset.read(dataset.samples()[0]).dtype
+    warned = any("8-bit JPEG copies" in note for note in dataset.notes)
+    assert (deep, warned) == ((np.uint8, True) if layout == "jpeg" else (np.uint16, False))
+
+
+def test_options_choose_lesions(small: Path) -> None:
+    masses = CbisDdsm(small, abnormality="mass")
+    assert Counter(s.meta["abnormality"] for s in masses.samples()) == {"mass": 3}
+    calcs = CbisDdsm(small, abnormality="calc")
+    assert sorted(str(s.patient) for s in calcs.samples()) == ["P_00002", "P_00003"]  # nobody of test is among them
+    assert "1 lesions benign without callback count as benign." in calcs.notes
+    dropped = CbisDdsm(small, abnormality="calc", callback="drop")
+    assert [s.patient for s in dropped.samples()] == ["P_00002"]
+    assert "1 lesions benign without callback are left out." in dropped.notes
+
+
+def test_the_range_of_width_over_height(small: Path) -> None:
+    masses = CbisDdsm(small, abnormality="mass", aspect="0.4-1.5")
+    samples = masses.samples()
+    assert by_lesion(samples).keys() == {"P_00001-LEFT-mass-1", "P_00002-LEFT-mass-1"}  # the third is 10 × 5
+    assert all(s.box is not None for s in samples)
+    assert any(note.startswith("1 of 3 lesions are left out: no box") for note in masses.notes)
+    assert len(CbisDdsm(small, abnormality="mass", aspect="0.4-3").samples()) == 3
+    for wrong in ("1.5-0.4", "1.5", "a-b"):
+        with pytest.raises(UsageError, match=r"aspect=0\.4-1\.5"):
+            CbisDdsm(small, aspect=wrong)
+
+
+def test_patients_on_both_sides_stay_in_test(small: Path) -> None:
+    dataset = CbisDdsm(small)
+    samples = dataset.samples()
+    parts = {(s.patient, s.meta["part"]) for s in samples}
+    assert ("P_00002", "test") in parts and ("P_00002", "train") not in parts
+    assert any(
+        note.startswith("1 patients are in the training part") and "1 of their" in note for note in dataset.notes
+    )
+
+
+def test_what_the_tables_say_is_kept_and_density_0_is_unknown(small: Path) -> None:
+    found = by_lesion(CbisDdsm(small).samples())
+    assert found["P_00003-LEFT-calc-1"].meta == {
+        "part": "train", "abnormality": "calc", "side": "LEFT", "view": "CC", "pathology": "BENIGN_WITHOUT_CALLBACK",
+        "density": "4", "assessment": "4", "subtlety": "3", "type": "AMORPHOUS", "distribution": "CLUSTERED",
+    }  # fmt: skip
+    assert found["P_00001-LEFT-mass-1"].meta["density"] == "2"
+    assert "density" not in found["P_00002-LEFT-mass-1"].meta
+
+
+def test_a_mask_of_another_size_is_resized_and_named(tmp_path: Path) -> None:
+    root = cbis_ddsm(tmp_path, lesions=[Row("mass", "test", "P_00145", "BENIGN", mask_shape=(120, 96))])
+    dataset = CbisDdsm(root)
+    (sample,) = dataset.samples()
+    mask = dataset.mask(sample)
+    assert mask is not None and mask.shape == SHAPE
+    assert dataset.box(sample) == (10, 20, 30, 40)
+    assert any(note.startswith("1 masks are not of their image's size") and "P_00145" in note for note in dataset.notes)
+
+
+def test_of_two_files_of_one_size_the_one_with_two_values_is_the_mask(tmp_path: Path) -> None:
+    rows = [Row("mass", "test", "P_00001", "BENIGN", box=(0, 0, 46, 58), swapped=swapped, view=view)
+            for swapped, view in ((True, "CC"), (False, "MLO"))]  # fmt: skip
+    dataset = CbisDdsm(cbis_ddsm(tmp_path, lesions=rows))
+    for sample in dataset.samples():
+        mask = dataset.mask(Sample(sample.image, sample.label, masks=sample.masks))
+        assert mask is not None
+        assert dataset.path(sample.masks[0]).name == ("000000.dcm" if "_CC_" in sample.masks[0] else "000001.dcm")
+
+
+def test_missing_images_and_masks_are_told(tmp_path: Path) -> None:
+    rows = [*LESIONS[:3], Row("mass", "test", "P_00007", "MALIGNANT", box=None)]
+    root = cbis_ddsm(tmp_path, lesions=rows)
+    shutil.rmtree(root / "CBIS-DDSM" / "Mass-Test_P_00002_LEFT_MLO")
+    dataset = CbisDdsm(root)
+    found = by_lesion(dataset.samples())
+    assert found.keys() == {"P_00001-LEFT-mass-1", "P_00001-LEFT-mass-2", "P_00007-LEFT-mass-1"}
+    assert dataset.mask(found["P_00007-LEFT-mass-1"]) is None
+    assert "1 of 4 lesions are left out, their image is not there: 'Mass-Test_P_00002_LEFT_MLO_1'." in dataset.notes
+    assert any(note.startswith("1 lesions have no mask: ") for note in dataset.notes)
+    with pytest.raises(UsageError, match=r"1 of 3 samples have neither a lesion box nor a mask.*P_00007"):
+        decode(dataset, list(found.values()), Input(size=(8, 8), preprocess=("lesion",)))
+
+
+def test_a_folder_of_something_else_shows_both_trees(tmp_path: Path) -> None:
+    (tmp_path / "BUSI").mkdir()
+    with pytest.raises(NotFoundError, match=r"(?s)Mass-Training_P_00001_LEFT_CC_1.*BUSI/.*four tables"):
+        CbisDdsm(tmp_path).samples()
+    cbis_ddsm(tmp_path, lesions=LESIONS)
+    shutil.rmtree(tmp_path / "CBIS-DDSM")
+    with pytest.raises(NotFoundError, match="None of the 4 lesions of the tables has its image there"):
+        CbisDdsm(tmp_path).samples()
+
+
+def test_rows_that_make_no_sense_are_named(tmp_path: Path) -> None:
+    root = cbis_ddsm(tmp_path, lesions=LESIONS[:1])
+    table = root / "mass_case_description_train_set.csv"
+    text = table.read_text()
+    table.write_text(text.replace("MALIGNANT", "PERHAPS"))
+    with pytest.raises(UsageError, match=r"line 3: the pathology 'PERHAPS'"):
+        CbisDdsm(root).samples()
+    table.write_text(text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1))
+    with pytest.raises(UsageError, match="line 3: no patient"):
+        CbisDdsm(root).samples()
+
+
+def test_the_whole_fixture_has_enough_for_three_folds(tmp_path: Path) -> None:
+    samples = CbisDdsm(cbis_ddsm(tmp_path), abnormality="mass").samples()
+    patients = {(s.label, s.patient) for s in samples if s.meta["part"] == "train"}
+    assert min(Counter(label for label, _ in patients).values()) == 12
+    images = decode(CbisDdsm(tmp_path), samples[:4], Input(size=(20, 20), preprocess=("lesion",)))
+    assert images.pixels.shape == (4, 20, 20, 1)
+
+
+# ---------------------------------------------------------------- the published tables
+
+
+@pytest.fixture(scope="module")
+def published(local_data: Path) -> list[Any]:
+    """All rows of the four published tables."""
+    folder = local_data / "data" / "cbis_ddsm_csv"
+    if not folder.is_dir():
+        pytest.skip("needs the tables of CBIS-DDSM in data/cbis_ddsm_csv")
+    return [
+        lesion
+        for kind in ("mass", "calc")
+        for part in ("train", "test")
+        for lesion in read_table(folder / f"{kind}_case_description_{part}_set.csv", kind, part)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "malignant", "benign", "uncalled", "patients", "images"),
+    [
+        ("mass", "train", 637, 577, 104, 691, 1231),
+        ("mass", "test", 147, 194, 37, 201, 361),
+        ("calc", "train", 544, 528, 474, 602, 1227),
+        ("calc", "test", 129, 130, 67, 151, 284),
+    ],
+)
+def test_the_published_tables_row_by_row(
+    published: list[Any], kind: str, part: str, malignant: int, benign: int, uncalled: int, patients: int, images: int
+) -> None:
+    lesions = [lesion for lesion in published if (lesion.kind, lesion.part) == (kind, part)]
+    counts = Counter(lesion.pathology for lesion in lesions)
+    assert counts == {"MALIGNANT": malignant, "BENIGN": benign, "BENIGN_WITHOUT_CALLBACK": uncalled}
+    assert len({lesion.patient for lesion in lesions}) == patients
+    assert len({lesion.image_series for lesion in lesions}) == images
+    assert {lesion.folder for lesion in lesions} == {f"{lesion.case}_{lesion.number}" for lesion in lesions}
+    assert all(lesion.meta["side"] in ("LEFT", "RIGHT") and lesion.meta["view"] in ("CC", "MLO") for lesion in lesions)
+    assert sum("density" not in lesion.meta for lesion in lesions) == (2 if (kind, part) == ("calc", "test") else 0)
+    assert not any("\n" in uid for lesion in lesions for uid in (*lesion.lesion_series, lesion.folder))
+
+
+def test_the_published_tables_as_a_whole(published: list[Any]) -> None:
+    assert len(published) == len({lesion.folder for lesion in published}) == 3568
+    assert len({lesion.patient for lesion in published}) == 1566
+    kept, (note,) = _without_shared(published)
+    assert note.startswith("31 patients are in")
+    assert not {x.patient for x in kept if x.part == "train"} & {x.patient for x in kept if x.part == "test"}
+    for kind in ("mass", "calc"):
+        assert _without_shared([lesion for lesion in published if lesion.kind == kind])[1] == []
+    assert len(disagreeing(published)) == 6
+    assert sum(len(lesion.lesion_series) == 2 for lesion in published) >= 103

@@ -1,0 +1,385 @@
+"""The data sets of mammozoo_datasets, on files written here and, where there is one, on a copy of BUSI."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+
+from mammozoo.data.dataset import Sample
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo_datasets import register_datasets
+from mammozoo_datasets.busi import Busi
+from mammozoo_datasets.csv_table import Csv
+from mammozoo_datasets.folder import Folder
+from mammozoo_datasets.phantom import FINDINGS, Phantom, draw_findings
+
+
+def write(path: Path, value: int = 9) -> Path:
+    """A grey image of one value, and its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (20, 18), value).save(path)
+    return path
+
+
+def test_registered() -> None:
+    assert [dataset.info.name for dataset in register_datasets()] == [
+        "busi", "bus-bra", "breast", "mendeley", "breastmnist", "breakhis", "cbis-ddsm", "inbreast", "mini-mias", "bcdr-f03",
+        "folder", "csv", "phantom",
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- busi
+
+
+@pytest.fixture
+def busi(tmp_path: Path) -> Path:
+    """A small BUSI in the original layout; returns the folder above it."""
+    home = tmp_path / "Dataset_BUSI_with_GT"
+    for label, numbers in {"benign": (1, 2, 10), "malignant": (3,), "normal": (1,)}.items():
+        for number in numbers:
+            write(home / label / f"{label} ({number}).png")
+            write(home / label / f"{label} ({number})_mask.png", 0)
+    second = np.zeros((18, 20), np.uint8)
+    second[:3] = 255
+    Image.fromarray(second).save(home / "benign" / "benign (2)_mask_1.png")
+    first = np.zeros((18, 20), np.uint8)
+    first[-2:] = 255
+    Image.fromarray(first).save(home / "benign" / "benign (2)_mask.png")
+    return tmp_path
+
+
+def test_busi_order_masks_and_notes(busi: Path) -> None:
+    dataset = Busi(busi)
+    samples = dataset.samples()
+    assert [(s.label, s.meta["number"]) for s in samples] == [
+        ("benign", 1), ("benign", 2), ("benign", 10), ("malignant", 3), ("normal", 1),
+    ]  # fmt: skip
+    assert all(sample.patient is None for sample in samples)
+    assert samples[1].masks == ("benign/benign (2)_mask.png", "benign/benign (2)_mask_1.png")
+    mask = dataset.mask(samples[1])
+    assert mask is not None
+    assert mask.sum() == 5 * 20
+    assert dataset.read(samples[0]).shape == (18, 20)
+    assert len(dataset.notes) == 1
+    assert "5 images, published are 780: 3 of the published 437 benign" in dataset.notes[0]
+
+
+def test_busi_names_do_not_depend_on_the_folder_pointed_at(busi: Path) -> None:
+    inner = Busi(busi / "Dataset_BUSI_with_GT")
+    assert [s.image for s in inner.samples()] == [s.image for s in Busi(busi).samples()]
+
+
+@pytest.mark.parametrize("masks", ["mask", "masks"])
+@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize("suffix", ["_mask", ""])
+def test_busi_mirrors(tmp_path: Path, masks: str, by_class: bool, suffix: str) -> None:
+    for label in ("benign", "malignant"):
+        home = tmp_path / "archive" / label if by_class else tmp_path
+        write(home / "images" / f"{label} (7).png")
+        write(home / masks / f"{label} (7){suffix}.png", 255)
+    samples = Busi(tmp_path).samples()
+    assert [(s.label, len(s.masks)) for s in samples] == [("benign", 1), ("malignant", 1)]
+    assert "/images/" in "/" + samples[0].image
+    assert f"{masks}/" in samples[0].masks[0]
+
+
+def test_busi_says_what_is_odd(busi: Path) -> None:
+    home = busi / "Dataset_BUSI_with_GT"
+    (home / "normal" / "normal (1)_mask.png").unlink()
+    write(home / "benign" / "benign (99)_mask.png")
+    write(home / "doubtful" / "doubtful (1).png")
+    write(home / "benign" / "._benign (1).png")
+    dataset = Busi(home)
+    assert len(dataset.samples()) == 5
+    notes = " ".join(dataset.notes)
+    assert "1 images have no mask: 'normal/normal (1).png'" in notes
+    assert "1 masks have no image: 'benign/benign (99)_mask.png'" in notes
+    assert "1 PNG files left out, not named like 'benign (12).png': 'doubtful/doubtful (1).png'" in notes
+
+
+def test_busi_refuses_contradictions(busi: Path) -> None:
+    home = busi / "Dataset_BUSI_with_GT"
+    copy = write(home / "copy" / "benign (1).png")
+    with pytest.raises(UsageError, match=r"benign image 1\. Point --root at one copy"):
+        Busi(home).samples()
+    copy.rename(home / "malignant" / "benign (77).png")
+    with pytest.raises(UsageError, match="stands in a folder of another class"):
+        Busi(home).samples()
+
+
+def test_busi_elsewhere(tmp_path: Path) -> None:
+    for number in range(12):
+        write(tmp_path / f"scan{number:02d}.png")
+    with pytest.raises(NotFoundError) as missing:
+        Busi(tmp_path).samples()
+    assert "Dataset_BUSI_with_GT/" in str(missing.value)
+    assert "scan09.png" in str(missing.value)
+    assert "scan10.png" not in str(missing.value)
+    assert "2 more" in str(missing.value)
+    with pytest.raises(NotFoundError, match="nothing at --root"):
+        Busi(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="needs --root"):
+        Busi()
+
+
+def test_busi_on_the_real_images() -> None:
+    folder = os.environ.get("MAMMOZOO_TEST_DATA")
+    if not folder or not (Path(folder) / "data" / "busi").is_dir():
+        pytest.skip("MAMMOZOO_TEST_DATA names no folder with data/busi: BUSI is not ours to ship")
+    dataset = Busi(Path(folder) / "data" / "busi")
+    samples = dataset.samples()
+    assert Counter(sample.label for sample in samples) == {"benign": 381, "malignant": 183, "normal": 116}
+    assert "381 of the published 437 benign" in dataset.notes[0]
+    assert len(dataset.notes) == 1
+    assert sum(len(sample.masks) > 1 for sample in samples) == 17
+    for sample in samples[::40]:
+        image, mask = dataset.read(sample), dataset.mask(sample)
+        assert image.dtype == np.uint8
+        assert mask is not None
+        assert mask.shape == image.shape[:2]
+        assert mask.any() == (sample.label != "normal")
+
+
+# ---------------------------------------------------------------- folder
+
+
+def test_folder(tmp_path: Path) -> None:
+    write(tmp_path / "malignant" / "clinic" / "2.PNG")
+    write(tmp_path / "malignant" / "1.bmp")
+    write(tmp_path / "benign" / "1.png")
+    write(tmp_path / "benign" / "1_mask.png", 255)
+    write(tmp_path / "benign" / "face_mask.png")  # no image 'face': it is an image itself
+    write(tmp_path / "benign" / ".hidden.png")
+    write(tmp_path / "benign" / ".cache" / "3.png")
+    write(tmp_path / ".thumbnails" / "3.png")
+    write(tmp_path / "__MACOSX" / "3.png")
+    (tmp_path / "labels.txt").touch()
+    (tmp_path / "benign" / "notes.doc").touch()
+    dataset = Folder(tmp_path)
+    samples = dataset.samples()
+    assert dataset.classes == ("benign", "malignant")
+    assert [(s.image, s.label) for s in samples] == [
+        ("benign/1.png", "benign"),
+        ("benign/face_mask.png", "benign"),
+        ("malignant/1.bmp", "malignant"),
+        ("malignant/clinic/2.PNG", "malignant"),
+    ]
+    assert samples[0].masks == ("benign/1_mask.png",)
+    mask = dataset.mask(samples[0])
+    assert mask is not None
+    assert mask.all()
+    assert "2 files left out" in dataset.notes[0]
+    assert "'labels.txt', 'benign/notes.doc'" in dataset.notes[0]
+
+
+def test_folder_refuses(tmp_path: Path) -> None:
+    write(tmp_path / "benign" / "1.png")
+    with pytest.raises(UsageError, match=r"at least two class folders .* found 'benign'"):
+        Folder(tmp_path)
+    (tmp_path / "malignant").mkdir()
+    with pytest.raises(UsageError, match=r"malignant' holds no image"):
+        Folder(tmp_path).samples()
+    with pytest.raises(UsageError, match="at least two class folders"):
+        Folder(write(tmp_path / "file.png"))
+
+
+# ---------------------------------------------------------------- csv
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    """A table beside two images and two masks."""
+    for name in ("a.png", "b.png", "m1.png", "m2.png"):
+        write(folder / "images" / name)
+    path = folder / "list.csv"
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "path,label,patient,mask,left,top,right,bottom,birads\n"
+        " images/a.png , benign,P1,images/m1.png;images/m2.png,1,2,5,9,4a\n"
+        "\n"
+        "images\\b.png,malignant,,,,,,,\n",
+    )
+    dataset = Csv(path)
+    assert dataset.samples() == [
+        Sample("images/a.png", "benign", "P1", ("images/m1.png", "images/m2.png"), (1, 2, 5, 9), {"birads": "4a"}),
+        Sample("images/b.png", "malignant"),
+    ]
+    assert dataset.classes == ("benign", "malignant")
+    assert dataset.read(dataset.samples()[1]).shape == (18, 20)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_csv_dialects(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
+    rows = [
+        ("Label", "Path", "patient"),
+        ("gutartig", "images/a.png", "Ä"),
+        ("bösartig", "images/b.png", "2"),
+    ]
+    path = table(tmp_path, end.join(delimiter.join(row) for row in rows), encoding)
+    assert [(s.label, s.patient) for s in Csv(path).samples()] == [("gutartig", "Ä"), ("bösartig", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,lable\na,b",
+            "line 1: there is no column 'label'. Did you mean 'lable'? Columns found: path, lable",
+        ),
+        ("", "Columns found: none"),
+        ("path,label\nimages/a.png,x\nimages/b.png,", "line 3: the label is empty"),
+        ("path,label\n,x", "line 2: the path is empty"),
+        ("path,label\nimages/a.png,x\nimages/b.png,y\nimages/a.png,y", "twice, in lines 2 and 4"),
+        ("path,label\nimages/a.png,x,y", "line 2: 3 cells under 2 columns"),
+        ("path,label,left,top,right,bottom\nimages/a.png,x,1,2,,4", "needs four whole numbers"),
+        ("path,label,left,top,right,bottom\nimages/a.png,x,5,2,5,4", "line 2: the box (5, 2, 5, 4) is empty"),
+        ("path,label\nimages/a.png,x\nimages/b.png,x", "fewer than two different labels"),
+    ],
+)
+def test_csv_refuses(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Csv(table(tmp_path, text)).samples()
+    assert message in str(refusal.value)
+
+
+def test_csv_names_missing_files(tmp_path: Path) -> None:
+    rows = "".join(f"images/{number}.png,{'xy'[number % 2]}\n" for number in range(7))
+    with pytest.raises(NotFoundError) as missing:
+        Csv(table(tmp_path, "path,label\n" + rows)).samples()
+    assert "lists 7 files that do not exist" in str(missing.value)
+    assert "'images/4.png' (line 6)" in str(missing.value)
+    assert "images/5.png" not in str(missing.value)
+
+
+def test_csv_needs_a_text_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs the table itself"):
+        Csv(tmp_path)
+    (tmp_path / "a.csv").write_bytes("path,label\nä,b".encode("latin-1"))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Csv(tmp_path / "a.csv").samples()
+
+
+# ---------------------------------------------------------------- phantom
+
+
+def test_phantom_samples() -> None:
+    dataset = Phantom(n=50, seed=3)
+    samples = dataset.samples()
+    assert Counter(sample.label for sample in samples) == {"benign": 30, "malignant": 20}
+    assert len({sample.patient for sample in samples}) == 50
+    assert dataset.info.synthetic
+    assert "ynthetic" in dataset.info.title
+    assert set(samples[0].meta) == set(FINDINGS)
+    assert [s.label for s in samples] != [s.label for s in Phantom(n=50, seed=4).samples()]
+    assert samples[:20] == Phantom(n=20, seed=3).samples()
+
+
+def test_phantom_image_and_mask() -> None:
+    dataset = Phantom(n=30)
+    for sample in dataset.samples():
+        image, mask = dataset.read(sample), dataset.mask(sample)
+        assert (image.shape, image.dtype) == ((128, 128), np.uint8)
+        assert (mask.shape, mask.dtype) == ((128, 128), np.bool_)
+        assert 400 < mask.sum() < 3000
+    # What is handed out is the caller's: changing it changes nothing here.
+    first = dataset.samples()[0]
+    before = dataset.read(first)
+    dataset.read(first)[:] = 0
+    np.testing.assert_array_equal(dataset.read(first), before)
+
+
+def test_phantom_masses_look_like_their_findings() -> None:
+    dataset = Phantom(n=300)
+    ratios: dict[str, list[float]] = {"parallel": [], "not parallel": []}
+    contrast: dict[str, list[float]] = {echo: [] for echo in FINDINGS["echo"]}
+    below: dict[str, list[float]] = {posterior: [] for posterior in FINDINGS["posterior"]}
+    for sample in dataset.samples():
+        image, mask = dataset.read(sample).astype(float), dataset.mask(sample)
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if sample.meta["shape"] == "oval":
+            ratios[sample.meta["orientation"]].append(len(columns) / len(rows))
+        contrast[sample.meta["echo"]].append(image[mask].mean() - image[rows, :][:, ~mask.any(0)].mean())
+        strip = image[rows[-1] + 4 : rows[-1] + 16]
+        middle = columns[len(columns) // 4 : -len(columns) // 4]
+        below[sample.meta["posterior"]].append(strip[:, middle].mean() - strip[:, ~mask.any(0)].mean())
+    assert np.percentile(ratios["parallel"], 5) > 1 > np.percentile(ratios["not parallel"], 95)
+    assert np.mean(contrast["anechoic"]) < np.mean(contrast["hypoechoic"]) < np.mean(contrast["isoechoic"]) < 0
+    assert np.mean(below["enhancement"]) > np.mean(below["none"]) + 10
+    assert np.mean(below["shadowing"]) < np.mean(below["none"]) - 10
+
+
+def test_phantom_is_the_same_in_any_order_and_process() -> None:
+    dataset = Phantom(n=8, seed=5)
+    backwards = [int(dataset.read(sample).astype(int).sum()) for sample in reversed(dataset.samples())]
+    code = (
+        "from mammozoo_datasets.phantom import Phantom; d = Phantom(n=8, seed=5); "
+        "print([int(d.read(s).astype(int).sum()) for s in d.samples()])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert told.stdout.strip() == str(backwards[::-1])
+    assert len(set(backwards)) == 8
+
+
+def test_phantom_findings_follow_their_table() -> None:
+    for feature, probabilities in FINDINGS.items():
+        np.testing.assert_allclose(np.sum(list(probabilities.values()), axis=0), 1, err_msg=feature)
+    drawn = [draw_findings(0, index) for index in range(2000)]
+    benign = Counter(findings["margin"] for label, findings in drawn if label == "benign")
+    for margin, (expected, _) in FINDINGS["margin"].items():
+        assert abs(benign[margin] / 1200 - expected) < 0.04
+
+
+def test_phantom_classes_overlap() -> None:
+    """A reader who sees every descriptor is right most of the time and not always."""
+    combinations = np.array([np.prod(c, axis=0) for c in itertools.product(*(t.values() for t in FINDINGS.values()))])
+    benign, malignant = combinations.T
+    ratio = malignant / benign
+    classes = np.repeat([0, 1], len(ratio))
+    best = roc_auc_score(classes, np.tile(ratio, 2), sample_weight=np.concatenate([benign, malignant]))
+    assert 0.95 <= best <= 0.97
+
+
+def test_phantom_has_no_shortcut() -> None:
+    """Brightness and the area of the mass do not tell the class, and no two phantoms are near-duplicates."""
+    dataset = Phantom(n=400)
+    samples = dataset.samples()
+    images = np.array([dataset.read(sample) for sample in samples]).astype(np.float32)
+    area = [dataset.mask(sample).sum() for sample in samples]
+    malignant = np.array([sample.label == "malignant" for sample in samples])
+    features = np.column_stack([images.mean((1, 2)), images.std((1, 2)), area])
+    features = (features - features.mean(0)) / features.std(0)
+    guess = cross_val_predict(LogisticRegression(), features, malignant, method="predict_proba")[:, 1]
+    assert roc_auc_score(malignant, guess) < 0.7
+    hashes = np.array([imagehash.phash(Image.fromarray(image.astype(np.uint8))).hash.ravel() for image in images])
+    distance = (hashes[:, None] ^ hashes[None]).sum(axis=2)
+    assert distance[np.triu_indices(len(hashes), 1)].min() > 6
+
+
+def test_phantom_refuses(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="n must be 1 or more"):
+        Phantom(n=0)
+    with pytest.raises(UsageError, match="seed 0 or more"):
+        Phantom(seed=-1)
+    with pytest.raises(UsageError, match="takes no --root"):
+        Phantom(tmp_path)
+    with pytest.raises(NotFoundError, match="is no phantom"):
+        Phantom().read(Sample("benign/1.png", "benign"))

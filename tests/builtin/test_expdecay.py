@@ -1,0 +1,173 @@
+"""`expdecay`: learning rates by hand, and the recipes of the paper."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import mammozoo_expdecay
+from mammozoo import Model
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.data.transforms import build as build_transform
+from mammozoo.errors import UsageError
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.head import HeadSpec
+from mammozoo.models.strategy import Composite, strategy
+from mammozoo.plugins import registry
+from mammozoo.reproduction.paper import load_paper
+from mammozoo_expdecay.expdecay import decay
+
+CLASSES = ("benign", "malignant")
+RECIPES = sorted(path.stem for path in mammozoo_expdecay.register_recipes())
+VARIANTS = {
+    "ri": "scratch", "fe": "frozen", "1ft": "last-blocks:1", "2ft": "last-blocks:2", "3ft": "last-blocks:3", "allft": "full",
+    "fted": "expdecay",
+}  # fmt: skip
+
+
+def build(text: str, name: str = "test_resnet") -> tuple[Model, Composite]:
+    backbone = build_backbone(name)
+    return build_model(backbone, text, "gap", CLASSES, backbone.input.model_copy(update={"size": (64, 64)}))
+
+
+def rates(text: str, by: str, lr: float = 1.0) -> list[float]:
+    """The rate of each group of the backbone in forward order; one in each, or this fails."""
+    model, chosen = build(text)
+    rate = {p: group["lr"] for group in chosen.parameter_groups(model, lr) for p in group["params"]}
+    found = []
+    for group in model.backbone.groups(by):  # type: ignore[arg-type]
+        (one,) = {rate[p] for p in group.parameters}
+        found.append(one)
+    return found
+
+
+def test_the_law_by_hand() -> None:
+    """Four layers, λ = 3: shares of the depth 1, 2/3, 1/3, 0; or 3, 2, 1, 0 whole layers."""
+    assert decay(4, 3, relative=True) == pytest.approx([0.0497871, 0.1353353, 0.3678794, 1.0], rel=1e-6)
+    assert decay(4, 3, relative=False) == pytest.approx([1.234098e-4, 2.478752e-3, 0.0497871, 1.0], rel=1e-6)
+    assert decay(1, 3, relative=True) == [1.0]
+
+
+def test_depth_is_the_default() -> None:
+    """From e^−3 of the rate at the first layer up to the whole rate at the deepest, in equal ratios."""
+    found = rates("expdecay", "layer", lr=1e-3)
+    assert found[-1] == 1e-3
+    assert found[0] == pytest.approx(4.97871e-5, rel=1e-5)
+    ratios = [after / before for before, after in itertools.pairwise(found)]
+    assert ratios == pytest.approx([math.exp(3 / (len(found) - 1))] * len(ratios))
+
+
+def test_layers_in_the_paper_s_words() -> None:
+    found = rates("expdecay:per=layer", "layer")
+    assert found[-4:] == pytest.approx([1.234098e-4, 2.478752e-3, 0.0497871, 1.0], rel=1e-6)
+    assert found[0] == pytest.approx(math.exp(-3 * (len(found) - 1)))
+
+
+def test_blocks_share_a_rate() -> None:
+    """test_resnet has five blocks."""
+    found = rates("expdecay:lam=1,per=block", "block")
+    assert found == pytest.approx([math.exp(-4), math.exp(-3), math.exp(-2), math.exp(-1), 1.0])
+
+
+def test_everything_learns_and_the_head_has_the_whole_rate() -> None:
+    model, chosen = build("expdecay")
+    assert all(p.requires_grad for p in model.parameters())
+    first, *_ = chosen.parameter_groups(model, 0.5)
+    assert first["lr"] == 0.5
+    assert {id(p) for p in model.head.parameters()} <= {id(p) for p in first["params"]}
+
+
+def test_no_decay_is_fine_tuning_of_everything() -> None:
+    model, chosen = build("expdecay:lam=0")
+    (group,) = chosen.parameter_groups(model, 0.1)
+    assert len(group["params"]) == len(list(model.parameters()))
+
+
+def test_inception_has_94_layers_in_13_blocks() -> None:
+    """What the page says of it; counted in whole layers, three have more than a thousandth of the deepest one's rate."""
+    with torch.device("meta"):
+        backbone = build_backbone("inception_v3")
+    assert len(backbone.groups("layer")) == 94
+    assert [group.name for group in backbone.groups("block")][-4:] == ["Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"]
+    assert len(backbone.groups("block")) == 13
+    assert sum(factor > 1e-3 for factor in decay(94, 3, relative=False)) == 3
+
+
+def test_rates_reach_the_steps() -> None:
+    """One step of plain SGD with a gradient of 1 everywhere moves each parameter by its rate."""
+    model, chosen = build("expdecay:per=block")
+    optimizer = torch.optim.SGD(chosen.parameter_groups(model, 0.1), 0.1)
+    before = [p.detach().clone() for p in model.backbone.parameters()]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    scale = chosen.lr_scale(model)
+    for p, old in zip(model.backbone.parameters(), before, strict=True):
+        assert torch.allclose(old - p, torch.full_like(p, 0.1 * scale[p]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("expdecay:lam=-3", "fall from the output"), ("expdecay:lam=inf", "0 or more"), ("expdecay:per=stage", "'per'")],
+)
+def test_options_out_of_range(text: str, word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        strategy(text)
+
+
+def test_the_head_of_the_paper_on_inception() -> None:
+    """Flattened 8 × 8 × 2048, dense 512, dense 128, one logit: 131,072 · 512 + 512, 512 · 128 + 128, 128 + 1 numbers."""
+    spec: HeadSpec = registry().get("heads", "flatten-2fc")
+    with torch.device("meta"):
+        head = spec.build(2048, 8, 8, 1)
+    assert [p.numel() for p in head.parameters()] == [67108864, 512, 65536, 128, 128, 1]
+    assert [m.p for m in head.modules() if isinstance(m, torch.nn.Dropout)] == [0.5]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_say_what_the_paper_says(name: str) -> None:
+    recipe = load(name)
+    assert recipe.paper == "chougrad-2017" and recipe.backbone == "inception_v3" and recipe.size == (299, 299)
+    assert (recipe.epochs, recipe.batch, recipe.patience, recipe.monitor) == (90, 128, 15, "loss")
+    assert (recipe.schedule.kind, recipe.schedule.factor) == ("plateau", 0.1)
+    assert recipe.optimizer.name == ("adam" if name.endswith("-ri") else "sgd")
+    assert recipe.optimizer.lr == (1e-3 if recipe.strategy == "expdecay" else 1e-4)
+    assert (recipe.split.by == "image") == recipe.allow_leakage == name.endswith("as-published")
+    strategy(recipe.strategy)
+    for text in [*recipe.augment, *recipe.preprocess]:
+        if not text.startswith("lesion"):
+            build_transform(text)
+
+
+def test_every_variant_is_a_recipe_and_a_row() -> None:
+    paper = load_paper("chougrad-2017")
+    assert {row.name: paper.recipe("sound", row.name).strategy for row in paper.rows} == VARIANTS
+    for name, way in VARIANTS.items():
+        own = load("chougrad-bcdr" if name == "fted" else f"chougrad-bcdr-{name}")
+        row = paper.recipe("sound", name)
+        assert own.strategy == way
+        assert described(own) == described(row)
+        leaky = paper.recipe("published", name)
+        assert leaky.allow_leakage and leaky.strategy == way and leaky.optimizer == own.optimizer
+
+
+def described(recipe: Recipe) -> dict[str, object]:
+    """All that acts."""
+    return recipe.model_dump(exclude={"name", "summary"})
+
+
+def test_reported_numbers_of_table_1() -> None:
+    reported = {row.name: row.reported for row in load_paper("chougrad-2017").rows}
+    assert {name: score["accuracy"] for name, score in reported.items()} == {
+        "ri": 0.7583, "fe": 0.9267, "1ft": 0.9417, "2ft": 0.9667, "3ft": 0.9517, "allft": 0.9267, "fted": 0.975,
+    }  # fmt: skip
+    assert reported["fted"]["auc"] == 0.96
+
+
+def test_files_begin_with_their_own_name() -> None:
+    for path in [*map(Path, mammozoo_expdecay.register_recipes()), *mammozoo_expdecay.register_papers()]:
+        assert path.read_text(encoding="utf-8").startswith(f"# {path.stem}: ")

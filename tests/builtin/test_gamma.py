@@ -1,0 +1,253 @@
+"""`gamma`, Keras's way of counting, the paper's way of judging, and its recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from timm import list_models
+
+import mammozoo_gamma
+from mammozoo.config.recipe import load
+from mammozoo.data.transforms import build as build_transform
+from mammozoo.errors import UsageError
+from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.overfitting import accuracy_gap
+from mammozoo.evaluation.predictions import Predictions
+from mammozoo.evaluation.resampling import Resamples, Source
+from mammozoo.models.backbone import Backbone
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.model import Model
+from mammozoo.models.strategy import strategy
+from mammozoo.reproduction.paper import load_paper
+from mammozoo.training.run_directory import RunDirectory
+from mammozoo_gamma.gamma import VGG, Gamma, keras_places
+from mammozoo_gamma.judging import ONE_POINT, rejection
+
+RECIPES = sorted(path.stem for path in mammozoo_gamma.register_recipes())
+
+
+def empty(name: str) -> Backbone:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return build_backbone(name)
+
+
+def learning(text: str, backbone: Backbone) -> list[str]:
+    """Names of the weights that the strategy lets learn."""
+    model = Model(backbone, torch.nn.Identity(), ("benign", "malignant"))
+    chosen = {id(p) for p in strategy(text).trainable(model)}
+    return [name for name, p in backbone.named_parameters() if id(p) in chosen and name.endswith("weight")]
+
+
+def test_keras_s_own_numbers() -> None:
+    """`[layer.name for layer in keras.applications.VGG16(include_top=False).layers]`: input_1, block1_conv1, …, block5_pool."""
+    assert keras_places(VGG["VGG16"]) == [1, 2, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17]
+    assert keras_places(VGG["VGG19"]) == [1, 2, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 20]
+
+
+#: Convolutions of timm's `features` in each block.
+VGG16 = {1: [0, 2], 2: [5, 7], 3: [10, 12, 14], 4: [17, 19, 21], 5: [24, 26, 28]}
+VGG19 = {1: [0, 2], 2: [5, 7], 3: [10, 12, 14, 16], 4: [19, 21, 23, 25], 5: [28, 30, 32, 34]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("vgg16", "gamma:keras=10", [*VGG16[4], *VGG16[5]]),  # a pooling layer: what follows it
+        ("vgg16", "gamma:keras=11", [*VGG16[4], *VGG16[5]]),
+        ("vgg16", "gamma:keras=8", [*VGG16[3][1:], *VGG16[4], *VGG16[5]]),  # block3_conv2
+        ("vgg16", "gamma:keras=17", VGG16[5][2:]),
+        ("vgg16", "gamma:keras=0", [i for block in VGG16.values() for i in block]),
+        ("vgg16", "gamma:8", [*VGG16[4], *VGG16[5]]),
+        ("vgg16", "gamma:layer=6", [*VGG16[3][1:], *VGG16[4], *VGG16[5]]),
+        ("vgg19", "gamma:keras=17", VGG19[5]),
+        ("vgg19", "gamma:keras=16", VGG19[5]),
+        ("vgg19", "gamma:keras=15", [*VGG19[4][3:], *VGG19[5]]),
+    ],
+)
+def test_what_learns(name: str, text: str, expected: list[int]) -> None:
+    assert learning(text, empty(name)) == [f"net.features.{i}.weight" for i in expected]
+
+
+def test_torchvision_s_vgg_counts_alike() -> None:
+    assert learning("gamma:keras=10", empty("torchvision/vgg16")) == [
+        f"features.{i}.weight" for i in (*VGG16[4], *VGG16[5])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("test_resnet", "gamma:keras=3", ["VGG16 and VGG19 alone", "gamma:layer"]),
+        ("vgg16", "gamma:keras=18", ["from 0 to 17", "18"]),
+        ("vgg16", "gamma:keras=-1", ["from 0 to 17"]),
+        ("vgg16", "gamma:14", ["layers 1 to 13"]),
+    ],
+)
+def test_places_that_are_not_there(name: str, text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        learning(text, empty(name))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_one_way_of_counting() -> None:
+    with pytest.raises(UsageError, match=r"'layer'.*gamma:layer=8.*gamma:keras=10"):
+        Gamma()
+    with pytest.raises(UsageError, match="give one of them"):
+        Gamma(layer=3, keras=4)
+
+
+# How the paper judges.
+
+
+def outcome(labels: list[int], positive: list[float], groups: int = 0) -> Outcome:
+    p = np.stack([1 - np.array(positive), np.array(positive)], 1)
+    return Outcome(("benign", "malignant"), np.array(labels), p, decide(p, 0.5), np.arange(len(labels)) + groups)
+
+
+def test_auc_of_one_point_by_hand() -> None:
+    """Of four positives three are called, of six negatives two: ½ · (1 + 3/4 − 2/6)."""
+    ten = outcome([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [0.9, 0.8, 0.6, 0.3, 0.7, 0.5, 0.3, 0.2, 0.1, 0.1])
+    assert ONE_POINT.value(ten) == pytest.approx((1 + 3 / 4 - 2 / 6) / 2)
+    assert np.isnan(ONE_POINT.value(outcome([1, 1], [0.1, 0.9])))
+
+
+def test_the_paper_s_own_confusion_matrix() -> None:
+    """Figure 8: 2547 and 453 of 3000 malignant, 652 and 2348 of 3000 benign, and the AUC 0.816 of Table 9."""
+    labels = np.repeat([1, 1, 0, 0], [2547, 453, 652, 2348])
+    called = np.repeat([0.9, 0.1, 0.9, 0.1], [2547, 453, 652, 2348])
+    assert ONE_POINT.value(outcome(labels.tolist(), called.tolist())) == pytest.approx(0.816, abs=5e-4)
+
+
+def test_auc_of_one_point_resampled() -> None:
+    rng = np.random.default_rng(0)
+    o = outcome(rng.integers(0, 2, 60).tolist(), rng.random(60).tolist())
+    draws = Resamples(Source(o), rng.integers(0, 4, (20, 60)).astype(np.int32))
+    assert ONE_POINT.resampled is not None
+    expected = [ONE_POINT.value(o.take(np.repeat(np.arange(60), times))) for times in draws.times]
+    np.testing.assert_allclose(ONE_POINT.resampled(draws), expected, atol=1e-12)
+
+
+def test_only_two_classes_have_it() -> None:
+    assert ONE_POINT.keys(("a", "b", "c")) == {}
+    assert ONE_POINT.keys(("a", "b")) == {"auc-one-point": None}
+
+
+def right(count: int, of: int, groups: int) -> Outcome:
+    """`count` right decisions of `of`, each sample a group of its own."""
+    return outcome([1] * of, [0.9] * count + [0.1] * (of - count), groups)
+
+
+def test_the_gap_by_hand() -> None:
+    gap = accuracy_gap(right(95, 100, 0), right(32, 40, 1000))
+    assert gap.value == pytest.approx(0.95 - 0.80) and gap.n == 40
+    assert gap.low is not None and gap.high is not None and gap.low < 0.15 < gap.high
+    assert accuracy_gap(right(3, 4, 0), right(4, 4, 10)).value == pytest.approx(-0.25)
+
+
+def predictions(train: Outcome, test: Outcome) -> Predictions:
+    n = len(train) + len(test)
+    both = Outcome(
+        train.classes,
+        *(np.concatenate([getattr(train, k), getattr(test, k)]) for k in ("labels", "probabilities", "decisions", "groups")),
+    )  # fmt: skip
+    texts = np.full(n, "")
+    parts = np.array(["train"] * len(train) + ["test"] * len(test))
+    return Predictions(np.arange(n).astype(str), texts, parts, texts, texts, both, np.full(n, 0.5), {})
+
+
+def test_more_than_ten_points_are_rejected() -> None:
+    assert rejection(predictions(right(80, 100, 0), right(70, 100, 500))) is None  # ten exactly
+    assert rejection(predictions(right(50, 100, 0), right(80, 100, 500))) is None
+    reason = rejection(predictions(right(100, 100, 0), right(86, 100, 500)))  # resnet-50-TL of the paper's Table 8
+    assert reason is not None and "14 points" in reason and "rejects" in reason
+
+
+def test_a_run_of_the_paper_is_stamped_and_no_other(tmp_path: Path, tiny_run: RunDirectory) -> None:
+    (tmp_path / "predictions.csv").write_text(
+        "sample,group,patient,lesion,fold,part,label,decision,threshold,p_benign,p_malignant\n"
+        + "".join(f"a{i},{i},,,holdout,train,benign,benign,0.5,0.9,0.1\n" for i in range(9))
+        + "b,9,,,holdout,test,benign,malignant,0.5,0.1,0.9\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "config.json").write_bytes((tiny_run.path / "config.json").read_bytes())
+    for paper, stamps in (("byra-2021", ["x"]), ("falconi-2020", ["x", "overfitted"])):
+        run = RunDirectory(tmp_path, tiny_run.recipe.model_copy(update={"paper": paper}), {"stamps": ["x"]})
+        for _ in range(2):  # told twice, stamped once
+            mammozoo_gamma.run_end(run)
+        assert [stamp.partition(":")[0] for stamp in run.facts["stamps"]] == stamps
+
+
+# Recipes and the table of the paper.
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_say_what_the_paper_says(name: str) -> None:
+    recipe = load(name)
+    assert recipe.paper == "falconi-2020" and recipe.size == (320, 320)
+    assert (recipe.epochs, recipe.patience, recipe.monitor) == (1000, 50, "loss")
+    assert recipe.optimizer.name == "rmsprop" and recipe.optimizer.momentum == 0
+    assert recipe.optimizer.lr == (1e-5 if recipe.strategy == "frozen" else 2e-7)
+    assert recipe.head == ("gap-fc" if recipe.strategy in ("frozen", "gamma:keras=8") else "gap:dropout=0.2")
+    assert (recipe.split.by == "image") == recipe.allow_leakage == (not recipe.split.official)
+    strategy(recipe.strategy)
+    for text in [*recipe.augment, *recipe.preprocess]:
+        if not text.startswith("lesion"):
+            build_transform(text)
+
+
+def test_every_row_is_a_recipe_on_a_network_that_exists() -> None:
+    paper, networks = load_paper("falconi-2020"), set(list_models())
+    assert sum(row.name.endswith("-tl") for row in paper.rows) == 17
+    for row in paper.rows:
+        for protocol in ("published", "sound"):
+            recipe = paper.recipe(protocol, row.name)
+            assert recipe.backbone in networks
+            assert recipe.strategy == (
+                "frozen" if row.name.endswith("-tl") else f"gamma:keras={row.name.split('-')[1]}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable"),
+    [
+        # Weights of a 3 × 3 convolution: 9 · in · out + out. The head: 512 + 1, or 512 · 4096 + 4096 + 4096 + 1.
+        ("vgg16-10-ft", 1180160 + 5 * 2359808 + 513),
+        ("vgg16-8-ft", 2 * 590080 + 1180160 + 5 * 2359808 + 2105345),
+        ("vgg19-17-ft", 4 * 2359808 + 513),
+        ("vgg16-tl", 2105345),
+        ("mobilenet-tl", 1024 * 4096 + 4096 + 4096 + 1),
+    ],
+)
+def test_how_much_learns(name: str, trainable: int) -> None:
+    recipe = load_paper("falconi-2020").recipe("sound", name)
+    with torch.device("meta"):
+        backbone = build_backbone(recipe.backbone)
+        input = backbone.input.model_copy(update={"size": recipe.size})
+        model, _ = build_model(backbone, recipe.strategy, recipe.head, ("benign", "malignant"), input)
+    assert model.parameter_counts()["trainable"] == trainable
+
+
+def test_fine_tuning_rows_are_the_recipes() -> None:
+    paper = load_paper("falconi-2020")
+    for name in ("vgg16-8", "vgg16-10", "vgg19-17"):
+        hidden = {"name", "summary"}
+        own, row = load(f"falconi-cbis-{name}"), paper.recipe("sound", f"{name}-ft")
+        assert own.model_dump(exclude=hidden) == row.model_dump(exclude=hidden)
+
+
+def test_networks_that_are_left_out_are_still_not_to_be_had() -> None:
+    """Once timm has weights of these, their rows belong into the paper's file."""
+    from timm import get_pretrained_cfg
+
+    assert not list_models("nasnetamobile") and not list_models("nasnet_mobile")
+    for name in ("resnetv2_152", "legacy_xception"):
+        assert get_pretrained_cfg(name).hf_hub_id is None
+
+
+def test_files_begin_with_their_own_name() -> None:
+    for path in [*mammozoo_gamma.register_recipes(), *mammozoo_gamma.register_papers()]:
+        assert Path(path).read_text(encoding="utf-8").startswith(f"# {path.stem}: ")

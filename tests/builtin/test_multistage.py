@@ -1,0 +1,140 @@
+"""The multistage recipes: what the paper states is in them, nested folds stay apart, and the inner ones alone choose."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mammozoo.config.recipe import load
+from mammozoo.reproduction.paper import load_paper
+from mammozoo.training.experiment import train
+from mammozoo.training.prepare import LEAKY, plan
+from mammozoo.training.run_directory import read_history
+
+from .trees.breakhis import breakhis
+from .trees.busi import busi
+from .trees.mendeley import mendeley
+
+SMALL: dict[str, Any] = {"backbone": "test_resnet", "weights": "random", "size": 32, "device": "cpu", "augment": []}
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mendeley(tmp_path_factory.mktemp("mendeley") / "data")
+
+
+def test_what_the_english_text_states_is_in_the_recipe() -> None:
+    recipe = load("efficientnetb2-mendeley")
+    assert (recipe.dataset, recipe.backbone, recipe.weights) == ("mendeley:balanced=100", "efficientnet_b2", "imagenet")
+    assert (recipe.strategy, recipe.head, recipe.batch, recipe.epochs) == ("full", "gap", 16, 30)
+    assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.schedule.kind) == ("adam", 1e-3, "exponential")
+    assert (recipe.split.folds, recipe.split.inner, recipe.split.by) == (5, 5, "group")
+
+
+@pytest.mark.parametrize("name", ["efficientnetb2-mendeley", "multistage-mendeley", "multistage-busi"])
+def test_as_published_differs_in_nothing_but_the_split(name: str) -> None:
+    described = {"name", "summary"}
+    sound, published = (load(one).model_dump(mode="json") for one in (name, f"{name}-as-published"))
+    changed = {key for key in sound if sound[key] != published[key]} - described
+    assert changed == {"split", "allow_leakage"}
+    assert published["split"] == sound["split"] | {"by": "image"}
+
+
+@pytest.mark.parametrize("name", ["efficientnetb2-mendeley", "efficientnetb2-mendeley-as-published"])
+def test_no_outer_test_image_is_anywhere_in_the_inner_folds(crops: Path, name: str) -> None:
+    prepared = plan(load(name, {**SMALL, "root": str(crops)}))
+    assert len(prepared.splits) == 25
+    tested: list[int] = []
+    by_outer = defaultdict(list)
+    for split in prepared.splits:
+        by_outer[split.outer].append(split)
+    for inner in by_outer.values():
+        test = set(inner[0].test.tolist())
+        tested += sorted(test)
+        validated: list[int] = []
+        for split in inner:
+            assert set(split.test.tolist()) == test
+            used = split.train.tolist() + split.val.tolist()
+            assert not set(used) & test
+            assert len(used) == len(set(used))
+            assert not set(prepared.data.groups[used]) & set(prepared.data.groups[list(test)])
+            validated += split.val.tolist()
+        assert sorted(validated) == sorted(set(range(len(prepared.data.samples))) - test)
+    assert sorted(tested) == list(range(200))
+
+
+def test_the_fit_that_reports_is_chosen_by_its_inner_validation_alone(crops: Path, tmp_path: Path) -> None:
+    settings = {
+        **SMALL,
+        "root": str(crops),
+        "dataset": "mendeley:balanced=30",
+        "epochs": 2,
+        "split.folds": 2,
+        "split.inner": 2,
+    }
+    run = train(load("efficientnetb2-mendeley", settings), tmp_path / "run")
+    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as handle:
+        reporting = {row["fold"] for row in csv.DictReader(handle)}
+    best = set()
+    for outer in ("fold-0", "fold-1"):
+        losses = {
+            f"{outer}/inner-{k}": min(row.monitor for row in read_history(run.path / outer / f"inner-{k}"))
+            for k in range(2)
+        }
+        best.add(min(losses, key=lambda name: losses[name]))
+    assert reporting == best
+    rates = [row.lr for row in read_history(run.path / "fold-0" / "inner-0")]
+    assert rates == pytest.approx([1e-3, 0.9e-3])
+
+
+def test_microscopy_comes_first_in_colour_and_says_that_it_is_a_substitute(crops: Path, tmp_path: Path) -> None:
+    cells = breakhis(tmp_path / "cells")
+    recipe = load("multistage-mendeley", {**SMALL, "root": str(crops), "stages.0.root": str(cells)})
+    prepared = plan(recipe)
+    stage = prepared.stages[0]
+    assert (stage.input.color, stage.data.images.pixels.shape[-1]) == ("rgb", 3)
+    assert stage.input.size == prepared.input.size == (32, 32)
+    assert {sample.meta["magnification"] for sample in stage.data.samples} in ({100}, {"100"})
+    assert prepared.stamps == (
+        "stage microscopy: breakhis:magnification=100 is a substitute for microscope images of cancer cells that are not public",
+    )
+    assert all(not len(split.test) for split in stage.splits)
+    assert sum(prepared.stage_counts()[0]["left_out"].values()) == 0  # cells and ultrasound share nothing
+
+
+def test_the_middle_stage_on_busi_leaves_out_what_each_fold_holds_back(tmp_path: Path) -> None:
+    prepared = plan(load("multistage-busi", {**SMALL, "root": str(busi(tmp_path / "busi")), "split.folds": 3}))
+    stage = prepared.stages[0]
+    assert stage.data.classes == ("normal", "lesion")
+    assert np.bincount(stage.data.labels).tolist() == [12, 24]
+    for own, cut in zip(prepared.splits, stage.splits, strict=True):
+        held = {prepared.data.names[i] for i in np.concatenate([own.val, own.test])}
+        seen = {stage.data.names[i] for i in np.concatenate([cut.train, cut.val])}
+        assert len(held) >= 8 and not held & seen
+        assert {name for name in seen if "normal" in name}  # the images of the other class stay
+
+
+def test_the_leaky_variant_is_stamped_where_images_repeat(tmp_path: Path) -> None:
+    root = mendeley(tmp_path / "crops", benign=30, malignant=30)
+    for label in ("benign", "malignant"):
+        for path in sorted((root / "originals" / label).iterdir())[:20]:
+            path.with_name(f"again-{path.name}").write_bytes(path.read_bytes())
+    settings = {**SMALL, "root": str(root), "dataset": "mendeley", "split.folds": 2, "split.inner": 2}
+    assert LEAKY in plan(load("efficientnetb2-mendeley-as-published", settings)).stamps
+    assert LEAKY not in plan(load("efficientnetb2-mendeley", settings)).stamps
+
+
+@pytest.mark.parametrize("key", ["multistage", "multistage-microscopy", "multistage-busi"])
+def test_every_row_of_the_papers_is_a_recipe(key: str) -> None:
+    paper = load_paper(key)
+    for row in paper.rows:
+        for protocol in paper.protocols:
+            recipe = paper.recipe(protocol, row.name, paper.quick)
+            assert recipe.paper == key
+            assert recipe.epochs == paper.quick["epochs"]
+            assert bool(recipe.stages) == (key != "multistage" and "direct" not in row.name)

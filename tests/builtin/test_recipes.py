@@ -1,0 +1,137 @@
+"""Every shipped recipe does what it says, on a small tree in the layout of its data set.
+
+What size forbids is made small: the network, its input, the epochs, the folds. All else is the recipe's own: the data set with its
+options, classes, split, preprocessing, augmentation, strategy, head, optimizers and stages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mammozoo.config.names import parse
+from mammozoo.config.recipe import Recipe, load
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.plugins import registry
+from mammozoo.training.experiment import train
+from mammozoo.training.prepare import LEAKY
+
+from .trees.bcdr import bcdr_f03
+from .trees.breakhis import breakhis
+from .trees.busi import busi
+from .trees.cbis_ddsm import cbis_ddsm, rows
+from .trees.mendeley import mendeley
+
+
+def cbis(root: Path) -> Path:
+    """Masses alone, each in a place of its own: bright lesions in one place would make near-duplicates of all."""
+    masses = [row for row in rows() if row.kind == "mass"]
+    places = [(2 + 17 * i % 36, 2 + 11 * i % 40) for i in range(len(masses))]
+    return cbis_ddsm(
+        root,
+        lesions=[
+            dataclasses.replace(row, box=(left, top, left + 14, top + 12))
+            for row, (left, top) in zip(masses, places, strict=True)
+        ],
+    )
+
+
+def few_of_mendeley(root: Path) -> Path:
+    """As many images as two folds need."""
+    return mendeley(root, benign=14, malignant=14)
+
+
+TREES: dict[str, Callable[[Path], Path]] = {
+    "busi": busi, "bcdr-f03": bcdr_f03, "breakhis": breakhis, "cbis-ddsm": cbis, "mendeley": few_of_mendeley,
+}  # fmt: skip
+RECIPES = sorted(registry().items("recipes"))
+Tree = Callable[[str], str | None]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The root of the data set of that name, written when it is first asked for; None for generated images."""
+    written: dict[str, str] = {}
+
+    def root(dataset: str) -> str | None:
+        name = parse(dataset).name
+        if name == "phantom":
+            return None
+        if name not in written:
+            written[name] = str(TREES[name](tmp_path_factory.mktemp(name)))
+        return written[name]
+
+    return root
+
+
+def small(text: str) -> str:
+    """A data set's options with numbers that its tree can serve."""
+    return re.sub(r"\b(balanced|n)=\d+", lambda found: f"{found[1]}={12 if found[1] == 'balanced' else 40}", text)
+
+
+def shrunk(name: str, tree: Tree) -> Recipe:
+    own = load(name)
+    # `gamma` counts the layers of VGG, which would take minutes here; the test of networks below has it in its place.
+    strategy = "last-blocks:1" if own.strategy.startswith("gamma") else own.strategy
+    changes: dict[str, Any] = {
+        "dataset": small(own.dataset), "root": tree(own.dataset), "backbone": "test_resnet", "strategy": strategy,
+        "size": 32, "weights": "random",
+        "epochs": 1, "batch": 16, "repeats": 1, "device": "cpu", "precision": "fp32", "patience": None,
+        "phases": [phase.model_dump() | {"epochs": 1} for phase in own.phases[:2]],
+        "grid": {key: values[:1] for key, values in own.grid.items()},
+        "split.folds": min(own.split.folds, 2), "split.inner": min(own.split.inner, 2),
+    }  # fmt: skip
+    for number, stage in enumerate(own.stages):
+        dataset = stage.dataset or own.dataset
+        changes |= {f"stages.{number}.root": tree(dataset), f"stages.{number}.epochs": 1}
+    return load(name, changes)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_epoch_of_it_trains(name: str, tree: Tree, tmp_path: Path) -> None:
+    recipe = shrunk(name, tree)
+    run = train(recipe, tmp_path / "run")
+    assert run.facts["status"] == "done"
+    assert 0 <= run.facts["scores"]["accuracy"]["value"] <= 1
+    assert len(list(run.path.glob("fold-*/model.safetensors")) or [run.path]) >= recipe.split.folds // 2
+    if not recipe.allow_leakage:
+        assert LEAKY not in run.facts["stamps"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_as_published_means_by_image_and_says_so(name: str) -> None:
+    recipe = load(name)
+    assert recipe.allow_leakage is name.endswith("-as-published")
+    if recipe.allow_leakage:
+        assert recipe.split.by == "image"
+        assert re.search("leak", recipe.summary)
+        assert name.removesuffix("-as-published") in RECIPES, "it has no sound twin"
+
+
+def _networks() -> dict[tuple[str, str, str], Recipe]:
+    """One recipe for each network with a strategy and a head."""
+    recipes = [load(name) for name in RECIPES]
+    return {(recipe.backbone, recipe.strategy, recipe.head): recipe for recipe in recipes}
+
+
+@pytest.mark.parametrize("recipe", _networks().values(), ids=lambda recipe: recipe.name)
+def test_its_own_network_can_be_built_and_learns_where_the_strategy_says(recipe: Recipe) -> None:
+    """With the true backbone, of which only the shapes are made: `adapt` and `freeze` find what they name."""
+    with torch.device("meta"):
+        backbone = build_backbone(recipe.backbone)
+        input = backbone.input.model_copy(update={"size": recipe.size or backbone.input.size})
+        model, strategy = build_model(backbone, recipe.strategy, recipe.head, ("benign", "malignant"), input)
+    counts = model.parameter_counts()
+    assert counts["head"] <= counts["trainable"] <= counts["total"]
+    if recipe.strategy == "frozen":
+        assert counts["trainable"] == counts["head"]
+    if recipe.strategy in ("full", "scratch"):
+        assert counts["trainable"] == counts["total"]
+    learning = sum(p.numel() for group in strategy.parameter_groups(model, 1e-3) for p in group["params"])
+    assert learning == counts["trainable"]

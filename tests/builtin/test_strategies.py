@@ -1,0 +1,219 @@
+"""The standard strategies: what may learn, how they add up, what stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import nn
+
+from mammozoo import Model, Strategy
+from mammozoo.config.recipe import load
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.strategy import Composite, strategy
+from mammozoo.training.prepare import plan
+from mammozoo_basics.strategies import Frozen, Full
+
+CLASSES = ("benign", "malignant")
+
+
+def build(text: str, name: str = "test_resnet") -> tuple[Model, Composite]:
+    backbone = build_backbone(name)
+    return build_model(backbone, text, "gap", CLASSES, backbone.input.model_copy(update={"size": (64, 64)}))
+
+
+def trainable(model: Model) -> set[str]:
+    """Names in the backbone that require gradients; the head must always."""
+    assert all(p.requires_grad for p in model.head.parameters())
+    return {name for name, p in model.backbone.named_parameters() if p.requires_grad}
+
+
+def names(model: Model, *prefixes: str) -> set[str]:
+    return {name for name, _ in model.backbone.named_parameters() if name.startswith(prefixes)}
+
+
+def test_frozen() -> None:
+    assert trainable(build("frozen")[0]) == set()
+
+
+@pytest.mark.parametrize("text", ["full", "scratch"])
+def test_full_and_scratch(text: str) -> None:
+    model, _ = build(text)
+    assert trainable(model) == names(model, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "prefixes"),
+    [
+        ("last-blocks", ["net.layer4."]),
+        ("last-blocks:2", ["net.layer4.", "net.layer3."]),
+        ("last-blocks:k=1,by=stage", ["net.layer4."]),
+        ("last-blocks:1,layer", ["net.layer4.0.downsample."]),
+        ("last-blocks:5", ["net."]),
+    ],
+)
+def test_last_blocks(text: str, prefixes: list[str]) -> None:
+    model, _ = build(text)
+    assert trainable(model) == names(model, *prefixes) != set()
+
+
+def test_last_blocks_counts_what_follows_the_last_block_to_it() -> None:
+    model, _ = build("last-blocks:1", "mobilenetv2_100")
+    assert trainable(model) == names(model, "net.blocks.6.0.", "net.conv_head", "net.bn2.")
+
+
+def test_gamma_counts_layers_from_one() -> None:
+    model, _ = build("gamma:1")
+    assert trainable(model) == names(model, "")
+    layers = model.backbone.groups("layer")
+    model, _ = build(f"gamma:{len(layers)}")
+    assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == layers[-1].size
+
+
+def test_gamma_freezes_exactly_the_layers_before() -> None:
+    groups = build_backbone("test_resnet").groups("layer")
+    for gamma in (2, 7, len(groups)):
+        model, _ = build(f"gamma:{gamma}")
+        frozen = sum(p.numel() for p in model.backbone.parameters() if not p.requires_grad)
+        assert frozen == sum(group.size for group in groups[: gamma - 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("last-blocks:0", ["at least 1", "'frozen'"]),
+        ("last-blocks:-1", ["at least 1"]),
+        ("last-blocks:6", ["5 blocks", "'full'"]),
+        ("last-blocks:6,by=stage", ["5 stages"]),
+        ("last-blocks:1,by=banana", ["'by'", "banana"]),
+        ("gamma:0", ["layers 1 to"]),
+        ("gamma:999", ["layers 1 to", "999"]),
+        ("gamma:x", ["'layer'"]),
+        ("gamma", ["'gamma' needs a value for 'layer'"]),
+        ("frozen:1", ["takes no options"]),
+    ],
+)
+def test_out_of_range(text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(text)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_strategy_offers_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match=r"Unknown strategy 'frosen'.*Did you mean 'frozen'"):
+        strategy("frosen")
+
+
+def test_composition_is_a_union() -> None:
+    model, _ = build("frozen+last-blocks:1")
+    assert trainable(model) == names(model, "net.layer4.")
+    model, _ = build("last-blocks:2+last-blocks:1")
+    assert trainable(model) == names(model, "net.layer3.", "net.layer4.")
+    model, _ = build("frozen+full")
+    assert trainable(model) == names(model, "")
+
+
+class Slow(Strategy):
+    """The first parameter at a tenth of the rate; no opinion on what learns."""
+
+    name = "slow"
+
+    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
+        first, *_ = model.backbone.parameters()
+        return {first: 0.1}
+
+
+class Sgd(Strategy):
+    name = "sgd"
+
+    def optimizer(self, groups, lr, weight_decay):  # type: ignore[no-untyped-def]
+        return torch.optim.SGD(groups, lr=lr)
+
+
+class Zeros(Strategy):
+    name = "zeros"
+    init = "zeros"
+
+
+class Randoms(Strategy):
+    name = "randoms"
+    init = "random"
+
+
+def test_parameter_groups_by_learning_rate() -> None:
+    model, _ = build("full")
+    first, *_ = model.backbone.parameters()
+    groups = Composite([Full(), Slow(), Slow()]).parameter_groups(model, 0.5)
+    assert [group["lr"] for group in groups] == pytest.approx([0.5, 0.005])
+    assert [id(p) for p in groups[1]["params"]] == [id(first)]
+    everything = [p for group in groups for p in group["params"]]
+    assert {id(p) for p in everything} == {id(p) for p in model.parameters()}
+    assert len(everything) == len(set(map(id, everything)))
+
+
+def test_parameter_groups_leave_the_frozen_out() -> None:
+    model, composite = build("frozen")
+    (group,) = composite.parameter_groups(model, 0.1)
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
+
+
+def test_no_opinion_at_all_trains_everything() -> None:
+    model, _ = build("frozen")
+    Composite([Slow()]).freeze(model)
+    assert trainable(model) == names(model, "")
+    Composite([Slow(), Frozen()]).freeze(model)
+    assert trainable(model) == set()
+
+
+def test_one_optimizer_at_most() -> None:
+    model, composite = build("frozen")
+    groups = composite.parameter_groups(model, 0.1)
+    assert composite.optimizer(groups, 0.1, 0.0) is None
+    assert isinstance(Composite([Frozen(), Sgd()]).optimizer(groups, 0.1, 0.0), torch.optim.SGD)
+    with pytest.raises(UsageError, match="Two of the strategies choose the optimizer"):
+        Composite([Sgd(), Sgd()]).optimizer(groups, 0.1, 0.0)
+
+
+def test_starting_weights() -> None:
+    assert strategy("full").starting_weights is None
+    assert strategy("scratch").starting_weights == "random"
+    assert strategy("frozen+scratch").starting_weights == "random"
+    assert Composite([Randoms(), Randoms()]).starting_weights == "random"
+    with pytest.raises(UsageError, match="random, zeros"):
+        Composite([Randoms(), Zeros()])
+
+
+def test_scratch_never_asks_for_weights() -> None:
+    """The recipe names weights that are not there; `scratch` insists on random ones."""
+    recipe = load(None, {"dataset": "phantom:n=30", "backbone": "test_resnet", "weights": "file:absent.safetensors", "size": 32,
+                         "strategy": "scratch", "device": "cpu"})  # fmt: skip
+    prepared = plan(recipe)
+    assert prepared.lineage.weights == "random"
+    with pytest.raises(NotFoundError, match="absent"):
+        plan(recipe.model_copy(update={"strategy": "full"}))
+
+
+def norms(model: Model) -> dict[str, nn.BatchNorm2d]:
+    return {name: m for name, m in model.backbone.named_modules() if isinstance(m, nn.BatchNorm2d)}
+
+
+def test_frozen_batch_norms_keep_their_statistics() -> None:
+    model, _ = build("last-blocks:1")
+    before = {name: tensor.clone() for name, tensor in model.backbone.named_buffers()}
+    model.train()
+    learning = {name for name, norm in norms(model).items() if norm.training}
+    assert learning == {name for name in norms(model) if name.startswith("net.layer4.")} != set()
+    model(torch.randn(4, 3, 64, 64))
+    moved = {name.rpartition(".")[0] for name, t in model.backbone.named_buffers() if not torch.equal(t, before[name])}
+    assert moved == learning
+
+
+def test_all_batch_norms_can_be_frozen() -> None:
+    model, _ = build("full")
+    assert all(norm.training for norm in norms(model.train()).values())
+    model.freeze_batch_norm = True
+    assert not any(norm.training for norm in norms(model.train()).values())
+    assert model.head.training and not model.eval().head.training

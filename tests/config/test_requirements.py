@@ -1,0 +1,155 @@
+"""What needs a plugin that is not installed says which distribution to install, and in which version."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mammozoo.config.requirements import check_requirements, checked, requirements_of
+from mammozoo.errors import IncompatibleError
+
+LAB = """
+    from mammozoo import Metric, Strategy, TransformSpec, hookimpl
+
+    class Tail(Strategy):
+        \"\"\"Train the very last parameter.\"\"\"
+        name = "tail"
+
+        def trainable(self, model):
+            return list(model.backbone.parameters())[-1:]
+
+    @hookimpl
+    def register_strategies():
+        return [Tail]
+
+    def build():
+        return lambda pixels, rng: 255 - pixels
+
+    @hookimpl
+    def register_transforms():
+        return [TransformSpec("negative", "white becomes black", build)]
+"""
+TRAIN = [
+    "train", "--dataset", "phantom:n=60", "--backbone", "test_resnet", "--weights", "random", "--epochs", "1",
+    "--device", "cpu", "--set", "size=64", "--no-report",
+]  # fmt: skip
+
+
+@pytest.fixture
+def lab(shelf: Any, fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Installs (True) or removes `tail-lab` 3.1."""
+    monkeypatch.delenv("MAMMOZOO_PLUGINS")
+
+    def change(there: bool) -> None:
+        if there:
+            shelf.install("tail-lab", LAB, "3.1")
+        else:
+            shelf.remove("tail-lab")
+        fresh()
+
+    return change
+
+
+def test_a_run_and_its_model_and_its_recipe_tell_what_they_need(lab: Any, command: Any, tmp_path: Path) -> None:
+    lab(True)
+    assert command(*TRAIN, "--strategy", "tail", "--out", "run").code == 0
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert recipe["requires"] == ["tail-lab>=3.1"]
+    assert command("predict", "--example", "--model", "run").code == 0
+
+    lab(False)
+    needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown strategy 'tail'")
+    command("predict", "--example", "--model", "run").refused(7, *needs)
+    command("evaluate", "run", "--dataset", "phantom:n=60").refused(7, *needs)
+    again = ("tail-lab>=3.1, which is not installed", "pip install 'tail-lab>=3.1'")
+    command("train", "run/recipe.yaml", "--out", "again").refused(7, *again)
+    assert not (tmp_path / "again").exists()
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
+    command("train", "--resume", "run").refused(7, *again)
+    # What asks the predictions alone needs no plugin.
+    assert command("evaluate", "run", "--json").code == 0
+    assert command("show", "run/recipe.yaml").code == 0
+
+
+def test_a_model_whose_preprocessing_is_missing_is_refused_before_the_first_image(lab: Any, command: Any) -> None:
+    lab(True)
+    assert command(*TRAIN, "--set", "preprocess=[negative]", "--out", "run").code == 0
+    lab(False)
+    needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown transform 'negative'")
+    command("predict", "--example", "--model", "run").refused(7, *needs)
+
+
+def test_a_plugin_from_a_file_is_named_without_its_folder(
+    fresh: Callable[[], Any], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jane-doe").mkdir()
+    file = tmp_path / "jane-doe" / "trial.py"
+    file.write_text(textwrap.dedent(LAB))
+    monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))  # as --plugin does
+    fresh()
+    assert command(*TRAIN, "--strategy", "tail", "--out", "run").code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["mammozoo"]
+    assert config["plugins"]["trial.py"] == "file"
+    for name in ("config.json", "run.json", "recipe.yaml", "README.md"):
+        assert "jane-doe" not in (tmp_path / "run" / name).read_text()
+    monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", "")
+    fresh()
+    command("predict", "--example", "--model", "run").refused(
+        7, "trial.py (a file, given with --plugin) (not installed)"
+    )
+
+
+RECIPE = "# peft: LoRA\ndataset: phantom:n=60\nbackbone: test_resnet\nstrategy: {strategy}\nrequires: {requires}\n"
+
+
+@pytest.mark.parametrize(
+    ("requires", "told"),
+    [
+        ("[mammozoo-peft>=0.2]", ["mammozoo-peft>=0.2, which is not installed", "pip install 'mammozoo-peft>=0.2'"]),
+        ("mammozoo-peft", ["mammozoo-peft, which is not installed", "pip install mammozoo-peft"]),
+        ("['tail-lab>=4,<5']", ["tail-lab<5,>=4, and 3.1 is installed", "pip install 'tail-lab<5,>=4'"]),
+    ],
+)
+def test_a_recipe_may_say_what_it_requires(
+    lab: Any, command: Any, tmp_path: Path, requires: str, told: list[str]
+) -> None:
+    lab(True)
+    (tmp_path / "mine.yaml").write_text(RECIPE.format(strategy="peft-lora", requires=requires))
+    command("train", "mine.yaml", "--dry-run").refused(7, "Recipe 'mine' needs", *told)
+
+
+def test_what_is_there_is_enough(lab: Any, command: Any, tmp_path: Path) -> None:
+    lab(True)
+    (tmp_path / "mine.yaml").write_text(RECIPE.format(strategy="tail", requires="[tail-lab>=3, mammozoo]"))
+    answer = command("train", "mine.yaml", "--weights", "random", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["recipe"]["requires"] == ["tail-lab>=3", "mammozoo"]
+
+
+@pytest.mark.parametrize("text", ["two words", "x @ https://example.org/x.whl", "x; python_version > '3'", ">=2"])
+def test_a_requirement_is_a_name_with_versions(command: Any, tmp_path: Path, text: str) -> None:
+    """An address would have the message advise to load code from wherever a recipe says."""
+    with pytest.raises(ValueError, match="mammozoo-peft"):
+        checked(text)
+    (tmp_path / "mine.yaml").write_text(RECIPE.format(strategy="frozen", requires=json.dumps([text])))
+    command("train", "mine.yaml", "--dry-run").refused(2, "requires", "mammozoo-peft>=0.2")
+
+
+def test_requirements_of_what_a_run_used() -> None:
+    """Ours is there, a file has no version, and a local build's suffix is nothing that pip could find."""
+    used = {"mammozoo": "0.1.0", "tail-lab": "3.1", "trial.py": "file", "?": "?", "dev-lab": "1.0.dev3+g12ab"}
+    assert requirements_of(used) == ("tail-lab>=3.1", "dev-lab>=1.0.dev3")
+
+
+def test_a_development_version_satisfies(shelf: Any) -> None:
+    shelf.install("dev-lab", "", "1.0.dev3")
+    check_requirements(["dev-lab>=1.0.dev2"], "This")
+    with pytest.raises(IncompatibleError, match=r"needs dev-lab>=1\.0, and 1\.0\.dev3 is installed"):
+        check_requirements(["dev-lab>=1.0"], "This")

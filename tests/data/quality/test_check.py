@@ -1,0 +1,377 @@
+"""Every defect that `check` knows, planted one by one in a set that is clean without it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from mammozoo.data.loaded import open_dataset
+from mammozoo.data.quality.check import TELLING, Check, check
+from mammozoo.data.quality.findings import Finding
+from mammozoo.data.quality.size_leak import size_leaks
+from mammozoo.progress import Progress
+
+Pixels = npt.NDArray[Any]
+HEIGHT, WIDTH = 80, 96
+
+
+def picture(seed: int) -> Pixels:
+    """Blobs of its own: nobody's near-duplicate."""
+    rng = np.random.default_rng(seed)
+    blobs = Image.fromarray(rng.integers(0, 256, (6, 7), dtype=np.uint8))
+    return np.asarray(blobs.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+
+
+def lesion() -> npt.NDArray[np.bool_]:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[30:50, 40:60] = True
+    return mask
+
+
+class Clinic:
+    """A table of 12 benign and 12 malignant images with masks and patients, to be spoilt by a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, str]] = []
+        for number in range(24):
+            name = f"{'benign' if number < 12 else 'malignant'}-{number}"
+            self.save(f"{name}.png", picture(number))
+            self.save(f"{name}-mask.png", lesion())
+            row = {
+                "path": f"{name}.png",
+                "label": name.split("-")[0],
+                "patient": f"P{number}",
+                "mask": f"{name}-mask.png",
+            }
+            self.rows.append(row | {"part": ("train", "val", "test")[number % 3]})
+
+    def save(self, name: str, pixels: Pixels) -> Path:
+        Image.fromarray(pixels).save(self.folder / name)
+        return self.folder / name
+
+    def write(self) -> Path:
+        with (self.folder / "table.csv").open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        return self.folder / "table.csv"
+
+    def check(self) -> Check:
+        table = self.write()
+        return check(open_dataset("csv", table), table, Progress())
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Clinic:
+    return Clinic(tmp_path)
+
+
+def only(result: Check, kind: str) -> Finding:
+    """The one finding of a kind, which must be the only one that is more than information."""
+    found = [finding for finding in result.findings if finding.kind == kind]
+    assert len(found) == 1, result.findings
+    assert [f.kind for f in result.findings if f.severity != "info"] == [kind] * (found[0].severity != "info")
+    return found[0]
+
+
+def test_a_clean_set_has_nothing_but_information(clinic: Clinic) -> None:
+    result = clinic.check()
+    assert {finding.kind: finding.severity for finding in result.findings} == {
+        "classes": "info", "patients": "info", "parts": "info",
+    }  # fmt: skip
+    assert not result.failed
+    assert result.classes == {"benign": 12, "malignant": 12}
+    assert result.groups == []
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_truncated_empty_and_missing_masks_are_all_found_at_once(clinic: Clinic) -> None:
+    cut = clinic.folder / "benign-3.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    (clinic.folder / "malignant-15.png").write_bytes(b"")
+    (clinic.folder / "benign-4-mask.png").write_text("no image")
+    result = clinic.check()
+    errors = [(f.kind, f.files) for f in result.findings if f.severity == "error"]
+    assert errors == [
+        ("unreadable-image", ("benign-3.png",)),
+        ("unreadable-mask", ("benign-4-mask.png",)),
+        ("unreadable-image", ("malignant-15.png",)),
+    ]
+    assert "truncated or damaged" in result.findings[0].detail
+    assert "0 bytes" in result.findings[2].detail
+    assert result.failed
+    json.dumps(result.content(), allow_nan=False)
+
+
+def test_a_reader_that_breaks_in_its_own_way_does_not_stop_the_rest(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = clinic.write()
+    dataset = open_dataset("csv", table)
+    read = dataset.read
+
+    def sometimes(sample: Any) -> Pixels:
+        if sample.image == "benign-0.png":
+            raise ZeroDivisionError("division by zero")
+        return read(sample)
+
+    monkeypatch.setattr(dataset, "read", sometimes)
+    found = only(check(dataset, table, Progress()), "unreadable-image")
+    assert found.detail == "ZeroDivisionError: division by zero"
+
+
+def test_an_empty_mask_among_full_ones_is_a_warning(clinic: Clinic) -> None:
+    clinic.save("benign-2-mask.png", np.zeros((HEIGHT, WIDTH), bool))
+    found = only(clinic.check(), "empty-mask")
+    assert (found.severity, found.files) == ("warning", ("benign-2-mask.png",))
+
+
+def test_a_class_of_empty_masks_is_information(clinic: Clinic) -> None:
+    for number in range(12):
+        clinic.save(f"benign-{number}-mask.png", np.zeros((HEIGHT, WIDTH), bool))
+    found = only(clinic.check(), "empty-mask")
+    assert (found.severity, len(found.files)) == ("info", 12)
+
+
+def test_a_mask_of_another_size(clinic: Clinic) -> None:
+    clinic.save("malignant-20-mask.png", np.ones((HEIGHT, WIDTH - 1), bool))
+    found = only(clinic.check(), "mask-size")
+    assert found.severity == "error"
+    assert found.files == ("malignant-20-mask.png", "malignant-20.png")
+    assert found.detail == "mask of 95 × 80 pixels, image of 96 × 80"
+
+
+def test_missing_masks_count_only_where_most_have_one(clinic: Clinic) -> None:
+    clinic.rows[5]["mask"] = ""
+    assert only(clinic.check(), "missing-mask").files == ("benign-5.png",)
+    for row in clinic.rows[:12]:
+        row["mask"] = ""
+    assert all(finding.kind != "missing-mask" for finding in clinic.check().findings)
+
+
+def test_constant_and_nearly_constant_images(clinic: Clinic) -> None:
+    clinic.save("benign-1.png", np.full((HEIGHT, WIDTH), 90, np.uint8))
+    found = only(clinic.check(), "constant")
+    assert (found.severity, found.files) == ("error", ("benign-1.png",))
+    noise = np.random.default_rng(0).integers(90, 95, (HEIGHT, WIDTH))
+    clinic.save("benign-1.png", noise.astype(np.uint8))
+    assert only(clinic.check(), "nearly-constant").files == ("benign-1.png",)
+
+
+def test_two_constant_images_are_no_duplicates(clinic: Clinic) -> None:
+    for number in (1, 2):
+        clinic.save(f"benign-{number}.png", np.full((HEIGHT, WIDTH), 0, np.uint8))
+    assert clinic.check().pairs == []
+
+
+def test_small_images(clinic: Clinic) -> None:
+    clinic.save("benign-1.png", picture(1)[:63])
+    clinic.rows[1]["mask"] = ""
+    assert {f.kind: f.files for f in clinic.check().findings if f.severity == "warning"} == {
+        "small": ("benign-1.png",), "missing-mask": ("benign-1.png",),
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- formats
+
+
+def test_16_bits_among_8(clinic: Clinic) -> None:
+    clinic.save("benign-1.png", picture(1).astype(np.uint16) * 200)
+    found = only(clinic.check(), "bit-depth")
+    assert (found.severity, found.files) == ("warning", ("benign-1.png",))
+    assert found.detail.startswith("23 uint8, 1 uint16")
+
+
+def coloured(seed: int, pixels: int) -> Pixels:
+    """A grey picture with a horizontal yellow caliper of so many pixels."""
+    image = np.repeat(picture(seed)[..., None], 3, axis=2)
+    image[40, 10 : 10 + pixels] = (255, 255, 0)
+    return image
+
+
+def test_coloured_calipers(clinic: Clinic) -> None:
+    clinic.save("malignant-13.png", coloured(13, 12))
+    result = clinic.check()
+    found = only(result, "colour-marks")
+    assert found.files == ("malignant-13.png",)
+    assert "0 of 12 benign, 1 of 12 malignant" in found.detail
+    assert next(f for f in result.findings if f.kind == "colour").severity == "info"
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_few_pixels_and_true_colour_are_no_marks(clinic: Clinic, share: float) -> None:
+    stained = np.dstack([picture(13), picture(113), picture(213)])
+    clinic.save("malignant-13.png", stained if share else coloured(13, 5))
+    assert all(finding.kind != "colour-marks" for finding in clinic.check().findings)
+
+
+def test_monochrome1_among_monochrome2(clinic: Clinic) -> None:
+    for number in (3, 4, 5):
+        name = f"benign-{number}.dcm" if number > 3 else "IM0003"  # known by its content
+        photometric = "MONOCHROME1" if number == 5 else "MONOCHROME2"
+        write_dicom(clinic.folder / name, 255 - picture(number) if number == 5 else picture(number), photometric)
+        clinic.rows[number]["path"] = name
+    found = only(clinic.check(), "photometric")
+    assert (found.severity, found.files) == ("info", ("benign-5.dcm",))
+    assert found.detail.startswith("2 MONOCHROME2, 1 MONOCHROME1")
+
+
+def write_dicom(path: Path, pixels: Pixels, photometric: str) -> None:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.PhotometricInterpretation = photometric
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_an_inverted_image_is_told_by_the_others(clinic: Clinic) -> None:
+    skin = np.linspace(200, 0, HEIGHT)[:, None]  # bright above, dark below, as ultrasound is
+    for number, row in enumerate(clinic.rows):
+        image = (0.75 * skin + 0.25 * picture(number)).astype(np.uint8)
+        clinic.save(row["path"], 255 - image if number == 7 else image)
+    result = clinic.check()
+    assert [f.files for f in result.findings if f.kind == "inverted"] == [("benign-7.png",)]
+
+
+def test_images_without_a_common_layout_are_never_inverted(clinic: Clinic) -> None:
+    clinic.save("benign-7.png", 255 - picture(7))
+    assert all(finding.kind != "inverted" for finding in clinic.check().findings)
+
+
+# ---------------------------------------------------------------- near-duplicates, labels, parts, patients
+
+
+def test_near_duplicates_of_one_class(clinic: Clinic) -> None:
+    clinic.save("benign-3.png", np.clip(picture(0) * 0.9 + 5, 0, 255).astype(np.uint8))  # both in train
+    result = clinic.check()
+    found = only(result, "near-duplicates")
+    assert found.files == ("benign-0.png", "benign-3.png")
+    assert result.content()["groups"] == [["benign-0.png", "benign-3.png"]]
+    [pair] = result.content()["pairs"]
+    assert pair["labels"] == ["benign", "benign"]
+    assert pair["bits"] <= 6
+    assert pair["correlation"] > 0.99
+    assert pair["view"] == "whole"
+
+
+def test_near_duplicates_with_two_labels_are_an_error(clinic: Clinic) -> None:
+    clinic.save("malignant-18.png", picture(0))
+    conflicts = [f for f in clinic.check().findings if f.kind == "label-conflict"]
+    assert [(f.severity, f.files) for f in conflicts] == [("error", ("benign-0.png", "malignant-18.png"))]
+    assert conflicts[0].detail == "benign / malignant: 0 bits, correlation 1.00"
+
+
+def test_a_near_duplicate_in_another_official_part(clinic: Clinic) -> None:
+    clinic.save("benign-4.png", picture(0))  # train and val
+    [found] = [f for f in clinic.check().findings if f.kind == "parts-share-near-duplicate"]
+    assert (found.severity, found.files) == ("error", ("benign-0.png", "benign-4.png"))
+    assert "benign-0.png (train) and benign-4.png (val)" in found.detail
+
+
+def test_a_patient_in_two_official_parts(clinic: Clinic) -> None:
+    clinic.rows[1]["patient"] = "P0"
+    found = only(clinic.check(), "parts-share-patient")
+    assert found.files == ("benign-0.png", "benign-1.png")
+    clinic.rows[1]["part"] = "Training"  # as other sets spell it
+    assert not clinic.check().failed
+
+
+def test_a_patient_with_two_labels_is_information(clinic: Clinic) -> None:
+    clinic.rows[12]["patient"] = "P0"
+    found = only(clinic.check(), "patient-two-labels")
+    assert (found.severity, found.files) == ("info", ("benign-0.png", "malignant-12.png"))
+
+
+def test_images_without_a_patient_are_named(clinic: Clinic) -> None:
+    clinic.rows[2]["patient"] = ""
+    assert only(clinic.check(), "patients").files == ("benign-2.png",)
+
+
+def test_imbalance_is_a_warning_from_ten_to_one(clinic: Clinic) -> None:
+    clinic.rows = clinic.rows[:13]
+    assert only(clinic.check(), "classes").detail == "12 benign, 1 malignant; largest to smallest 12.0 : 1"
+
+
+# ---------------------------------------------------------------- size
+
+
+def test_sizes_that_tell_the_class(clinic: Clinic) -> None:
+    for number in range(12):
+        clinic.save(f"benign-{number}.png", np.asarray(Image.fromarray(picture(number)).resize((120, 80))))
+        clinic.rows[number]["mask"] = ""
+    found = only(clinic.check(), "size-tells-class")
+    assert found.severity == "warning"
+    assert "malignant 1.00 (1.00–1.00)" in found.detail
+
+
+def test_sizes_at_random_tell_nothing() -> None:
+    rng = np.random.default_rng(0)
+    sizes, labels = rng.integers(100, 500, (300, 2)), [("a", "b", "c")[i % 3] for i in range(300)]
+    leaks = size_leaks(sizes, labels, np.arange(300))
+    assert [leak.label for leak in leaks] == ["a", "b", "c"]
+    assert all(0.4 < leak.auc < 0.6 and leak.low < 0.5 < leak.high for leak in leaks)
+
+
+def test_sizes_of_groups_are_not_learnt_by_heart() -> None:
+    """Ten images of each patient share a size that says nothing of the next patient."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(60), 10)
+    sizes = rng.integers(100, 500, (60, 2))[patients]
+    labels = [("benign", "malignant")[patient % 2] for patient in patients]
+    [by_patient] = size_leaks(sizes, labels, patients)
+    [by_image] = size_leaks(sizes, labels, np.arange(600))
+    assert by_patient.low < TELLING
+    assert by_image.low > TELLING
+
+
+@pytest.mark.parametrize("spoil", [lambda s: np.ones_like(s), lambda s: s[:4]])
+def test_no_size_to_measure(spoil: Callable[[npt.NDArray[np.intp]], npt.NDArray[np.intp]]) -> None:
+    sizes = spoil(np.random.default_rng(0).integers(100, 500, (40, 2)))
+    labels = ["a", "b"] * (len(sizes) // 2)
+    assert size_leaks(sizes, labels, np.arange(len(sizes))) == []
+
+
+# ---------------------------------------------------------------- generated and real images
+
+
+def test_generated_images_are_not_searched_for_copies() -> None:
+    result = check(open_dataset("phantom:n=20", None), None, Progress())
+    assert result.pairs == []
+    assert not result.failed
+    assert any("not looked for" in finding.detail for finding in result.findings)
+
+
+def test_busi(local_data: Path) -> None:
+    root = local_data / "data" / "busi"
+    result = check(open_dataset("busi", root), root, Progress())
+    kinds = {finding.kind: finding for finding in result.findings}
+    assert kinds["empty-mask"].severity == "info"  # those of the normal class, black by design
+    assert {"inverted", "mask-size", "unreadable-image", "constant", "bit-depth"}.isdisjoint(kinds)
+    assert len(result.groups) > 100
+    conflicts = [set(finding.files) for finding in result.findings if finding.kind == "label-conflict"]
+    assert len(conflicts) >= 8
+    base = "Dataset_BUSI_with_GT"
+    assert {f"{base}/benign/benign (433).png", f"{base}/malignant/malignant (145).png"} in conflicts
+    assert all((root / file).is_file() for finding in result.findings for file in finding.files)
