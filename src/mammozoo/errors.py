@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 
 class MammozooError(Exception):
@@ -72,6 +75,53 @@ class RefusedToPublishError(MammozooError):
     """It must not leave this machine."""
 
     exit_code = 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a bug showed itself.
+
+    Attributes:
+        doing: what was done, as in "training fold-1, epoch 3".
+        device: where.
+        run: the folder of a run that can be resumed, and whose log.txt holds the traceback.
+    """
+
+    doing: str = ""
+    device: str = ""
+    run: Path | None = None
+
+
+def set_scene(error: BaseException, **known: Any) -> None:
+    """Note on an exception on its way up, in fields of `Scene`, what its traceback does not tell."""
+    error.__dict__["mammozoo_scene"] = replace(scene_of(error), **known)
+
+
+def scene_of(error: BaseException) -> Scene:
+    """What was noted on an exception."""
+    found = error.__dict__.get("mammozoo_scene")
+    return found if isinstance(found, Scene) else Scene()
+
+
+#: How Python, torch's allocators, CUDA and its libraries say it.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+def memory_error(error: BaseException, batch: int | None = None) -> FailedError | None:
+    """The error to report for one that says that memory ran out, the processor's or a card's; None for any other.
+
+    Args:
+        batch: images in a batch, where that is what has to become smaller.
+    """
+    full = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    if not (full or isinstance(error, MemoryError)):
+        return None
+    if batch is not None:
+        return FailedError(f"Out of memory at batch {batch}. Try --batch {max(2, batch // 2)}.")
+    first = str(error).strip().partition("\n")[0].rstrip(".")
+    return FailedError(
+        f"Out of memory{f' ({first})' if first else ''}. Give a smaller --batch, or --device cpu, where the command takes them."
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from sklearn import metrics
 
@@ -409,3 +410,49 @@ def test_ctrl_c(tiny, tmp_path: Path) -> None:
     assert facts["ended"] >= facts["started"]
     assert _files(tmp_path / "run") == {"recipe.yaml", "run.json", "log.txt", "splits.json", "holdout/last.safetensors"}
     assert load(str(tmp_path / "run/recipe.yaml")).epochs == 5000
+
+
+# In how many processes
+
+
+@pytest.mark.parametrize(
+    ("words", "cards", "said"),
+    [
+        (["--device", "auto"], 0, ["--gpus 2 needs 2 CUDA cards", "none", "--device cpu"]),
+        (["--device", "cuda"], 1, ["there is 1", "Leave --gpus out"]),
+        (["--device", "cuda", "--gpus", "4"], 3, ["there are 3", "--gpus 3"]),
+        (["--device", "cuda:1"], 4, ["'cuda:1' is one device", "CUDA_VISIBLE_DEVICES"]),
+        (["--device", "mps"], 0, ["'mps' is one device", "Leave --gpus or --device out"]),
+        (["--device", "tpu"], 4, ["'tpu' is one device"]),
+        (["--batch", "9"], 4, ["batches of 9", "--batch 10"]),
+        (["--set", "grid={batch: [8, 7]}"], 4, ["batches of 7"]),
+        (["--set", "sync_batch_norm=true"], 4, ["sync_batch_norm needs CUDA"]),
+        (["--jobs", "2"], 4, ["leave --gpus or --jobs out"]),
+        (["--set", "epoch=3"], 4, ["'epoch'"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_team_that_cannot_be_is_refused_before_it_starts(
+    command, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], cards: int, said: list[str]
+) -> None:
+    """By the process that would start the others; the cards are counted, and CUDA is not started."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    answer = command("train", *tiny, "--gpus", "2", *words, "--out", "run")
+    answer.refused(2, *said)
+    assert answer.err.count("\n") == 1 and not torch.cuda.is_initialized()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_no_more_cards_than_there_are(
+    command, tiny_run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The device is that of the run."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    command("train", "--resume", tiny_run.path, "--gpus", "2").refused(2, "--gpus 2 needs 2 CUDA cards", "there is 1")
+    command("train", "--resume", "nowhere", "--gpus", "2").refused(3, "nowhere")
+
+
+@pytest.mark.parametrize("gpus", ["0", "-1"])
+def test_no_process_is_not_enough(command, tiny, gpus: str) -> None:
+    answer = command("train", *tiny, "--gpus", gpus)
+    assert answer.code == 2 and "'--gpus'" in answer.err and "greater than or equal to 1" in answer.err

@@ -25,7 +25,7 @@ from mammozoo.cli import (
     zoo,
 )
 from mammozoo.cli.output import json_alone
-from mammozoo.errors import MammozooError
+from mammozoo.errors import MammozooError, memory_error
 
 app = typer.Typer(
     name="mammozoo",
@@ -83,7 +83,8 @@ def _root(
 def main() -> None:
     """Run a command; every known error is one paragraph on stderr and the exit code of its kind.
 
-    What somebody else's plugin raises is known too: the paragraph names the plugin, and the code is 1.
+    What somebody else's plugin raises is known too: the paragraph names the plugin, and the code is 1. A bug is one paragraph and
+    exit code 70, with the traceback in a file.
     """
     try:
         with json_alone("--json" in sys.argv and "--help" not in sys.argv):
@@ -100,10 +101,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except BaseException as error:
-        if (known := _of_plugin(error)) is None:
-            _name_guests()
-            raise
-        _end(known)
+        if (known := memory_error(error) or _of_plugin(error)) is not None:
+            _end(known)
+        from mammozoo.cli import crash
+
+        crash.tell(error)
+        sys.exit(crash.CRASHED)
 
 
 def _end(error: MammozooError) -> NoReturn:
@@ -111,20 +114,6 @@ def _end(error: MammozooError) -> NoReturn:
         raise
     typer.echo(f"mammozoo: {error}", err=True)
     sys.exit(error.exit_code)
-
-
-def _name_guests() -> None:
-    """Before the traceback of a bug: whose plugins are here, for what they gave us may have led to it."""
-    if "mammozoo.plugins" not in sys.modules:
-        return
-    from mammozoo.plugins.blame import guests
-
-    if named := guests():
-        typer.echo(
-            f"mammozoo: this is a bug of ours, or comes of what a plugin gave us; others' are loaded: {named}. "
-            "See whether it happens with MAMMOZOO_PLUGINS= (empty) too, and report it with the following.",
-            err=True,
-        )
 
 
 def _of_plugin(error: BaseException) -> MammozooError | None:

@@ -65,7 +65,8 @@ def diagnose(
     finally:
         shown.stop()
     networks = [network.to(engine.device).eval() for network in (own.backbone, other) if network is not None]
-    blocks = activity(networks[0], ends, _batches(pixels, batch, config.input, engine.device), *networks[1:])
+    with engine.autocast():
+        blocks = activity(networks[0], ends, _batches(pixels, batch, config.input, engine.device), *networks[1:])
     moved = shifts(config, own.backbone.state_dict(), ends)
     beside = against or ("its starting weights" if other is not None else None)
     if out is not None:
@@ -88,11 +89,10 @@ def _size(config: ModelConfig) -> str:
 
 def _start(folder: Path, config: ModelConfig) -> Backbone | None:
     """The plain network with the weights that a run started from; None where its folder does not lead to them."""
-    import torch
-
     from mammozoo.config.recipe import load
     from mammozoo.errors import MammozooError
     from mammozoo.models.factory import build_backbone, default_weights, load_starting_weights
+    from mammozoo.models.randomness import seeded
     from mammozoo.models.strategy import strategy
     from mammozoo.zoo.registry import find_model
 
@@ -101,8 +101,7 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
             raise MammozooError("it went through earlier stages")
         recipe = load(str(folder / "recipe.yaml"))
         weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-        with torch.random.fork_rng():
-            torch.manual_seed(recipe.seed)  # as training does, so that random weights are the same
+        with seeded(recipe.seed):  # as training does, so that random weights are the same
             backbone = build_backbone(recipe.backbone)
         load_starting_weights(
             backbone, recipe.backbone, strategy(recipe.strategy).starting_weights or weights, find_model

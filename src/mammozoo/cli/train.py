@@ -14,6 +14,7 @@ from mammozoo.cli.output import note, print_json, print_scores, print_table, pro
 from mammozoo.cli.settings import read_settings, stopping
 
 if TYPE_CHECKING:
+    from mammozoo.config.recipe import Recipe
     from mammozoo.training.prepare import PreparedRun
 
 
@@ -50,15 +51,10 @@ def train(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
-    if gpus > 1 and "RANK" not in os.environ:
-        raise typer.Exit(_launch(gpus))
     from mammozoo.config.recipe import load
     from mammozoo.errors import UsageError
-    from mammozoo.report.page import write_report
-    from mammozoo.training import experiment
-    from mammozoo.training.checkpoint import Stopped
+    from mammozoo.training.distributed import check_team
     from mammozoo.training.parallel import BACKENDS
-    from mammozoo.training.prepare import plan
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
@@ -73,6 +69,17 @@ def train(
     if jobs_by not in BACKENDS:
         raise UsageError(f"--jobs-by is {', '.join(BACKENDS)}, not '{jobs_by}'.")
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
+    if gpus > 1 and "RANK" not in os.environ:
+        if jobs > 1:
+            raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
+        begun = resume or extend
+        check_team(resolved if begun is None else _recipe_of(begun), gpus)
+        raise typer.Exit(_launch(gpus))
+    from mammozoo.report.page import write_report
+    from mammozoo.training import experiment
+    from mammozoo.training.checkpoint import Stopped
+    from mammozoo.training.prepare import plan
+
     started = time.perf_counter()
     shown = progress()
     try:
@@ -120,6 +127,12 @@ def _end_in_team() -> None:
         os._exit(0)
 
 
+def _recipe_of(run: Path) -> Recipe:
+    from mammozoo.training.run_directory import RunDirectory
+
+    return RunDirectory.open(run).recipe
+
+
 def _launch(processes: int) -> int:
     """Run this very command in several processes through torch's launcher; the exit code of the first that failed."""
     import logging
@@ -128,7 +141,9 @@ def _launch(processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its tables say less than our one line
+    elastic = logging.getLogger("torch.distributed.elastic")  # what it logs says less than our one line
+    elastic.addHandler(logging.NullHandler())
+    elastic.propagate = False
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id="mammozoo", rdzv_backend="c10d",

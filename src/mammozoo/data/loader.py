@@ -30,9 +30,14 @@ class _View(TorchDataset[Any]):
     """
 
     def __init__(
-        self, pixels: Pixels, labels: npt.NDArray[np.intp], augment: Sequence[Transform], key: tuple[int, int]
+        self,
+        pixels: Pixels,
+        labels: npt.NDArray[np.intp],
+        augment: Sequence[Transform],
+        key: tuple[int, int],
+        pin: bool,
     ):
-        self.pixels, self.labels, self.augment, self.key = pixels, labels, augment, key
+        self.pixels, self.labels, self.augment, self.key, self.pin = pixels, labels, augment, key, pin
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         return torch.from_numpy(self.image(index)), int(self.labels[index]), index
@@ -53,7 +58,7 @@ class _View(TorchDataset[Any]):
             torch.from_numpy(self.labels[indices].astype(np.int64)),
             torch.from_numpy(indices.astype(np.int64)),
         )
-        return (found[0].pin_memory(), found[1], found[2]) if torch.cuda.is_available() else found
+        return (found[0].pin_memory(), found[1], found[2]) if self.pin else found
 
 
 def batches(
@@ -67,11 +72,14 @@ def batches(
     seed: int = 0,
     epoch: int = 0,
     workers: int = 0,
+    device: torch.device | None = None,
 ) -> Iterable[Batch]:
     """Batches of `size` images; order and augmentation depend on (seed, epoch) alone.
 
     Without augmentation a batch is one indexing. With it, a thread works ahead of the network, or `workers` processes do.
     torch's global generator is never drawn from, so dropout does not depend on the number of workers either.
+
+    `device` is where they go: for a CUDA card they are pinned, and for no other, since pinning starts CUDA.
 
     In a shuffled epoch an image that would make a last batch of its own waits for the next epoch: batch norm cannot
     train on one image.
@@ -81,14 +89,15 @@ def batches(
         order = np.random.default_rng([seed, epoch]).permutation(indices)
         if len(order) > size and len(order) % size == 1:
             order = order[:-1]
-    view = _View(pixels, labels, augment, (seed, epoch))
+    pin = device is not None and device.type == "cuda"
+    view = _View(pixels, labels, augment, (seed, epoch), pin)
     if augment and workers:
         return DataLoader(
             view,
             batch_size=size,
             sampler=order.tolist(),
             num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pin,
             generator=torch.Generator(),
         )
     return _Ahead(view, [order[start : start + size] for start in range(0, len(order), size)])

@@ -22,6 +22,7 @@ from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.randomness import seeded
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,7 @@ def _positive(network: Backbone, ends: Sequence[str], batch: torch.Tensor) -> li
 
 def _fresh(config: ModelConfig, seed: int) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The backbone's tensors as the strategy starts it, and the names of those floating ones that the plain network lacks."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         backbone = build_backbone(config.backbone)
         own = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
         model, _ = build_model(backbone, config.strategy, config.head, config.classes, config.input)

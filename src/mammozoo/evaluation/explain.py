@@ -24,7 +24,7 @@ from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import IncompatibleError, UsageError, nearest
 from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.device import Engine
+from mammozoo.models.device import Engine, without_tf32
 from mammozoo.models.model import Model, probabilities
 
 METHODS = ("grad-cam", "occlusion")
@@ -159,7 +159,7 @@ def _exact(model: Model, engine: Engine) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
-        with torch.autocast(engine.device.type, enabled=False):
+        with torch.autocast(engine.device.type, enabled=False), without_tf32():
             yield
     finally:
         for module, mode in modes:

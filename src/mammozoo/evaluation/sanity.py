@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import stats
 
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
+from mammozoo.models.randomness import seeded
 
 #: Networks with random weights, among which the images are dealt out: one alone may resemble the model by luck.
 RANDOMISATIONS = 5
@@ -23,8 +23,7 @@ INSENSITIVE = 0.5
 
 def untrained(config: ModelConfig, seed: int) -> Model:
     """The model's network as its library initialises it: every weight drawn anew by `seed`, none learnt or pretrained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         backbone = build_backbone(config.backbone)
         model, _ = build_model(backbone, config.strategy, config.head, config.classes, config.input)
     return model.eval()

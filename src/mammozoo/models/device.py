@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,16 @@ class Engine:
     dtype: torch.dtype
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """bfloat16 where that was chosen, else nothing."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        """bfloat16 where that was chosen, else float32 without TF32."""
+        return self.exactly() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+    def exactly(self) -> contextlib.AbstractContextManager[object]:
+        """float32 is float32: torch lets cuDNN round it to TF32, whose ten bits are hardly more than bfloat16's.
+
+        For backward passes, which `autocast` must not enclose. Nothing changes while bfloat16 was chosen.
+        """
+        cuda = self.device.type == "cuda" and self.dtype == torch.float32
+        return without_tf32() if cuda else contextlib.nullcontext()
 
     def place(self, model: Model) -> Model:
         """The model on the device, channels last."""
@@ -59,6 +67,11 @@ def choose_engine(device: str = "auto", precision: str = "auto") -> Engine:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         place = torch.device(device)
+        cards = torch.cuda.device_count() if place.type == "cuda" else 0
+        if cards and place.index is not None and place.index >= cards:
+            raise RuntimeError(f"the cards of this machine are numbered from 0 to {cards - 1}")
+        if place.type == "meta":
+            raise RuntimeError("tensors there have no numbers")
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).partition("\n")[0]
@@ -71,9 +84,25 @@ def choose_engine(device: str = "auto", precision: str = "auto") -> Engine:
 def has_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 in hardware: AMX or AVX512-BF16, or a CUDA card from Ampere on."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # torch asks the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
     # torch offers these only under private names, and not in all versions.
     probes = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
     return any(probe() for probe in probes if probe)
+
+
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Convolutions of float32 on a CUDA card keep all bits, as on the processor; torch's setting is put back afterwards."""
+    try:
+        was = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set operator by operator, by somebody who knows what it shall be
+        yield
+        return
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = was

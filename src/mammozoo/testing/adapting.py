@@ -10,6 +10,7 @@ from mammozoo.config.sections import Optimizer
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.factory import build_backbone
 from mammozoo.models.model import Model, assemble
+from mammozoo.models.randomness import seed_generators, seeded
 from mammozoo.models.strategy import Composite, Strategy
 from mammozoo.plugins import registry
 from mammozoo.testing.check import NotChecked, Subject
@@ -38,12 +39,11 @@ def adapted(subject: StrategySubject, *, seed: int = 0, parts: list[Strategy] | 
     `seed` is that of the backbone's weights; `adapt` always draws from the same one.
     """
     chosen = Composite(parts or [made(subject)])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         backbone = build_backbone(subject.settings.backbone)
         backbone.input = backbone.input.model_copy(update={"size": (_SIDE, _SIDE)})
         model = assemble(backbone, registry().get("heads", "gap"), parse("gap"), _CLASSES)
-        torch.manual_seed(2)
+        seed_generators(2)
         try:
             chosen.adapt(model)
             chosen.freeze(model)
@@ -62,8 +62,7 @@ def _images(model: Model) -> torch.Tensor:
 
 def loss(model: Model) -> torch.Tensor:
     """Binary cross-entropy of four images of noise."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
+    with seeded(4):
         return binary_cross_entropy_with_logits(model(_images(model)), torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
 
 

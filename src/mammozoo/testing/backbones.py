@@ -12,6 +12,7 @@ from torch import nn
 from mammozoo.config.names import call
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import Backbone, BackboneSpec, By, load_exactly
+from mammozoo.models.randomness import seeded
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
 from mammozoo.testing.offline import offline
@@ -135,8 +136,7 @@ RULES: list[Rule[BackboneSpec]] = [
 
 def built(subject: BackboneSubject, seed: int = 0) -> Backbone:
     """The backbone with its options and random weights; skips where it refuses them or makes no feature maps."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         try:
             backbone: Backbone = call(subject.value.build, subject.spec)
         except UsageError as error:

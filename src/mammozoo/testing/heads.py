@@ -12,6 +12,7 @@ from mammozoo.config.names import call
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
 from mammozoo.models.head import HeadSpec
+from mammozoo.models.randomness import seeded
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule, said
 from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
@@ -215,8 +216,7 @@ RULES: list[Rule[HeadSpec]] = [
 
 def built(subject: HeadSubject, size: Size = _USUAL, seed: int = 0) -> nn.Module:
     """The head with its options for maps of one size; skips where it refuses them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         try:
             head: nn.Module = call(subject.value.build, subject.spec, *size)
         except UsageError as error:

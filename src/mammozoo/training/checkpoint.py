@@ -3,8 +3,8 @@
 fold-0/last.safetensors    model.*       what can change in the model: trainable parameters, and buffers
                            best.*        the same at the best epoch so far
                            optimizer.*   moments and steps
-                           rng           torch's generator, for dropout
-                           (header)      phase, epoch, batch, losses so far, history, scheduler, learning rates
+                           rng.*         torch's generators, of the processor and of the device in use, for dropout
+                           (header)      device, phase, epoch, batch, losses so far, history, scheduler, learning rates
 
 One file, written atomically: a kill at any moment leaves the old state or the new one. Read as safetensors, never as
 pickle.
@@ -81,8 +81,8 @@ class Stopped(Exception):  # noqa: N818 - no error
 class Checkpointer:
     """The file of one fit's state.
 
-    `key` says what the fit depends on (recipe, split, versions); a state with another key is refused. Once `stop` says so the
-    fit keeps its state after the batch under way and raises `Stopped`.
+    `key` says what the fit depends on (recipe, split, precision, versions); a state with another key is refused. Once `stop` says
+    so the fit keeps its state after the batch under way and raises `Stopped`.
     """
 
     def __init__(self, path: Path, key: str, stop: Callable[[], bool] = lambda: False):
@@ -102,7 +102,7 @@ class Checkpointer:
         """The state on disk; None where there is none.
 
         Raises:
-            IncompatibleError: it is of another recipe, split or version.
+            IncompatibleError: it is of another recipe, split, precision or version.
             NotVerifiedError: the file is damaged.
         """
         if not self.path.exists():
@@ -117,8 +117,8 @@ class Checkpointer:
             ) from None
         if facts["key"] != self.key:
             raise IncompatibleError(
-                f"'{self.path}' was kept under another recipe, split or version of torch or mammozoo; going on would not give "
-                "the run that it began. Remove it to start this fit again."
+                f"'{self.path}' was kept under another recipe, split, precision or version of torch or mammozoo; going on would "
+                "not give the run that it began. Remove it to start this fit again."
             )
         del facts["key"]
         return tensors, facts

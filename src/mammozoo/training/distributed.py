@@ -22,6 +22,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mammozoo.config.recipe import Recipe
 from mammozoo.errors import UsageError
 
 Indices = npt.NDArray[np.intp]
@@ -127,6 +128,50 @@ def init_distributed(device: str) -> DistContext:
     else:
         distributed.init_process_group("gloo")
     return team
+
+
+def check_team(recipe: Recipe, size: int) -> None:
+    """Refuse what `size` processes on this machine cannot do, before one of them is started. Cards are counted without CUDA.
+
+    Raises:
+        UsageError: with the way to say it.
+    """
+    check_batches(recipe, size)
+    if recipe.device == "cpu":
+        if recipe.sync_batch_norm:
+            raise UsageError("sync_batch_norm needs CUDA: torch synchronises batch norms on GPUs only.")
+        return
+    if recipe.device not in ("auto", "cuda"):
+        raise UsageError(
+            f"--gpus {size} takes the first {size} CUDA cards, or with --device cpu {size} processes on the processor; "
+            f"'{recipe.device}' is one device. Leave --gpus or --device out; CUDA_VISIBLE_DEVICES chooses among cards."
+        )
+    if (cards := torch.cuda.device_count()) < size:
+        has = f"there {'is' if cards == 1 else 'are'} {cards}" if cards else "this machine has none that torch can use"
+        way = f"Say --gpus {cards}" if cards > 1 else "Leave --gpus out"
+        raise UsageError(
+            f"--gpus {size} needs {size} CUDA cards, and {has}. {way}, or add --device cpu for {size} processes on the processor."
+        )
+
+
+def check_batches(recipe: Recipe, size: int) -> None:
+    """Refuse batches of which `size` processes would get unequal shares: some would wait for ever for a step of the others.
+
+    Raises:
+        UsageError: with a batch that can be shared.
+    """
+    stages = (recipe.of_stage(number) for number in range(len(recipe.stages)))
+    for batch in (one.batch for one in (*stages, *(point for _, point in recipe.points()))):
+        if batch % size:
+            fitting = -(-batch // size) * size
+            raise UsageError(
+                f"{size} processes cannot share batches of {batch} images equally. Say --batch {fitting}, or another --gpus."
+            )
+
+
+def broken_off(error: BaseException) -> bool:
+    """Whether an exception is of the connection to the other processes, and not of the work itself."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def destroy_distributed() -> None:

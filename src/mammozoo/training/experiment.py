@@ -13,14 +13,29 @@ import torch
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.splits.files import write_splits
-from mammozoo.errors import ConflictError, FailedError, MammozooError, NotFoundError, UsageError
+from mammozoo.errors import (
+    ConflictError,
+    FailedError,
+    MammozooError,
+    NotFoundError,
+    UsageError,
+    memory_error,
+    set_scene,
+)
 from mammozoo.files import disk_error
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.compiled import require_compiler
-from mammozoo.training.distributed import DistContext, current_context, destroy_distributed, init_distributed
+from mammozoo.training.distributed import (
+    DistContext,
+    broken_off,
+    check_batches,
+    current_context,
+    destroy_distributed,
+    init_distributed,
+)
 from mammozoo.training.extend import longer, reopened
 from mammozoo.training.finish import conclude
 from mammozoo.training.fold import Callbacks, FitResult, FitSpec, attempts, carry_out, finished, state_key, waves
@@ -167,6 +182,7 @@ def _train_in(
 ) -> RunDirectory:
     if team.size > 1 and jobs.count > 1:
         raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
+    check_batches(recipe, team.size)
     if not team.leads:
         progress = Progress()
     prepared = plan(recipe, progress)
@@ -178,7 +194,9 @@ def _train_in(
         try:
             _carry_out(prepared, idle, Callbacks(team=team), jobs)
         except RuntimeError as error:
-            raise _left_alone(error) from error
+            if broken_off(error):
+                raise _left_alone(error) from error
+            raise
         return idle
     run = begin(prepared)
 
@@ -200,9 +218,13 @@ def _train_in(
         raise known from error
     except BaseException as error:
         _keep_traceback(error)
-        run.close("failed", str(blame(error) or f"{type(error).__name__}: {error}"))
-        if team.size > 1 and isinstance(error, RuntimeError):
+        short = memory_error(error, recipe.batch)
+        run.close("failed", str(short or blame(error) or f"{type(error).__name__}: {error}"))
+        if short is not None:
+            raise short from error
+        if team.size > 1 and broken_off(error):
             raise _left_alone(error) from error
+        set_scene(error, run=run.path, device=str(prepared.engine.device))
         raise
     registry().notify("run_end", run=run)
     return run
@@ -214,7 +236,7 @@ def _keep_traceback(error: BaseException) -> None:
         log.info("The training ended with an error.", exc_info=error)
 
 
-def _left_alone(error: RuntimeError) -> FailedError:
+def _left_alone(error: BaseException) -> FailedError:
     """What a process of a team says when it waits in vain for another one."""
     first = str(error).partition("\n")[0]
     return FailedError(f"Another process of the team ended, so this one cannot go on ({first}).")
@@ -273,7 +295,7 @@ def _side_by_side(
     around.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
     tasks = [(prepared, attempt, run.path / attempt.name, Callbacks()) for attempt in missing]
     complete = {}
-    for trial in spread(carry_out, tasks, jobs.count, jobs.backend):
+    for trial in spread(carry_out, tasks, jobs.count, jobs.backend, prepared.engine.device):
         for row in trial.history:
             around.on_epoch(row)
         around.progress.note(f"  {trial.attempt.name}: best {prepared.recipe.monitor} {trial.monitor:.4f}")

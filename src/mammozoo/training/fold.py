@@ -29,6 +29,7 @@ from mammozoo.evaluation.thresholds import RULES, choose_threshold
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
+from mammozoo.models.randomness import seeded
 from mammozoo.progress import Progress
 from mammozoo.training.checkpoint import Checkpointer
 from mammozoo.training.distributed import ALONE, DistContext
@@ -176,8 +177,7 @@ def carry_out(prepared: PreparedRun, attempt: FitSpec, folder: Path, around: Cal
         around.on_epoch(row)
 
     keeper = Checkpointer(folder / "last.safetensors", state_key(prepared, attempt), around.stop)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed, engine.device):
         fitted = fit(
             model, chosen, recipe, material, engine, around.progress.advance, on_epoch, keeper=keeper, team=team
         )

@@ -6,6 +6,7 @@ threads, in the last bits: sums are added up in another order.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,19 +19,22 @@ from mammozoo.errors import UsageError
 BACKENDS = ("loky", "dask", "ray")
 
 
-def spread(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], jobs: int, backend: str) -> Iterator[Any]:
+def spread(
+    work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], jobs: int, backend: str, device: torch.device
+) -> Iterator[Any]:
     """`work(*task)` of each task, `jobs` at a time, in the order in which they end.
 
-    On a machine with GPUs each task has one; on one without, the threads are shared out.
+    On GPUs each process has one, always the same; the threads are shared out.
 
     Args:
+        device: of the tasks. A card that was chosen by number has them all; on the processor none is touched.
         backend: `loky` (processes of this machine), `dask` (of the cluster at DASK_SCHEDULER_ADDRESS, or a local one), `ray`.
 
     Raises:
         UsageError: the backend's package is not installed.
     """
     threads = max(1, torch.get_num_threads() // jobs)
-    prepared = (joblib.delayed(_alone)(work, task, threads, number) for number, task in enumerate(tasks))
+    prepared = (joblib.delayed(_alone)(work, task, threads, number, device) for number, task in enumerate(tasks))
     with _chosen(backend, threads):
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(prepared)
 
@@ -56,9 +60,18 @@ def _chosen(backend: str, threads: int) -> Any:
     return joblib.parallel_config("loky", inner_max_num_threads=threads)
 
 
-def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int) -> Any:
+def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int, device: torch.device) -> Any:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+    if device.type == "cuda" and device.index is None:
+        torch.cuda.set_device(card_of(number, torch.cuda.device_count()))
     return work(*task)
+
+
+def card_of(task: int, cards: int) -> int:
+    """The card of this process: by its number, where joblib has numbered it, so that two workers do not meet on one card.
+
+    A task's own number would move a process from card to card, and leave some memory taken on each.
+    """
+    _, _, worker = multiprocessing.current_process().name.rpartition("-")
+    return (int(worker) - 1 if worker.isdigit() else task) % cards

@@ -29,6 +29,7 @@ from mammozoo.models.factory import (
     load_starting_weights,
 )
 from mammozoo.models.model import Model
+from mammozoo.models.randomness import seeded
 from mammozoo.models.strategy import Composite, strategy
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
@@ -63,8 +64,7 @@ class PreparedRun:
     def build(self, recipe: Recipe | None = None) -> tuple[Model, Composite]:
         """A fresh model with the starting weights; its head is drawn from the seed. `recipe` is a point of the plan's own."""
         recipe = recipe or self.recipe
-        with torch.random.fork_rng():
-            torch.manual_seed(recipe.seed)
+        with seeded(recipe.seed):
             backbone = build_backbone(recipe.backbone)
             plain = fits(backbone, self.starting_state)
             if plain:
@@ -126,8 +126,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
         _look_up(one)  # before the data are read, which may take minutes
         if one is not recipe:
             _check_root(one, number)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         backbone = build_backbone(recipe.backbone)
     insists = _insists(trained)
     weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights

@@ -14,9 +14,10 @@ import torch
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.loader import batches
 from mammozoo.data.transforms import build
-from mammozoo.errors import FailedError
+from mammozoo.errors import FailedError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
+from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
 from mammozoo.models.strategy import Composite
 from mammozoo.training.checkpoint import (
     Checkpointer,
@@ -140,7 +141,13 @@ class _Fit:
             if patience is not None and place.stale >= patience:
                 log.info("%s: no better %s for %d epochs; stopped.", self.name, self.recipe.monitor, place.stale)
                 break
-            self._epoch()
+            try:
+                self._epoch()
+            except Exception as error:
+                if (known := memory_error(error, self.recipe.batch)) is not None:
+                    raise known from error
+                set_scene(error, doing=f"training {self.name}, epoch {place.epoch + 1}", device=str(self.engine.device))
+                raise
         load_trainable_state(self.model, self.best)
         return Fitted(place.rows, self.kept)
 
@@ -217,8 +224,7 @@ class _Fit:
         share = recipe.batch // self.team.size
         coming = self.team.share(order, recipe.batch)[place.batch * share :]
         if place.batch == 0:
-            # For dropout. So an epoch depends on no other, and each process has numbers of its own.
-            torch.manual_seed((recipe.seed * 1_000_003 + place.epoch) * 1_009 + self.team.rank)
+            self._seed()
         self.model.train()
         for forward, indices in self._batches(coming, share):
             labels = torch.from_numpy(self.material.labels[indices])
@@ -235,6 +241,11 @@ class _Fit:
             if self.keeper is not None and self.team.leads and self.keeper.stop():
                 self._keep(self.keeper)
                 raise Stopped
+
+    def _seed(self) -> None:
+        """For dropout. So an epoch depends on no other, and each process has numbers of its own."""
+        seed = (self.recipe.seed * 1_000_003 + self.place.epoch) * 1_009 + self.team.rank
+        seed_generators(seed, self.engine.device)
 
     def _batches(self, order: Indices, size: int) -> Iterator[tuple[Callable[[], torch.Tensor], Indices]]:
         """(what gives the logits of a batch, its images): through the whole network, or from its frozen trunk on."""
@@ -253,6 +264,7 @@ class _Fit:
             seed=self.recipe.seed,
             epoch=self.place.epoch,
             workers=self.recipe.workers,
+            device=self.engine.device,
         )
         for pixels, _, indices in loader:
             yield partial(self._logits, pixels), indices.numpy()
@@ -264,16 +276,13 @@ class _Fit:
 
     def _step(self, forward: Callable[[], torch.Tensor], labels: torch.Tensor, whole: int) -> float:
         """One optimizer step on this process's share of a batch of `whole`; without one when the loss is not finite."""
-        try:
-            value = self.loss(forward(), labels.to(self.engine.device))
-            if torch.isfinite(value):
-                self.optimizer.zero_grad(set_to_none=True)
+        value = self.loss(forward(), labels.to(self.engine.device))
+        if torch.isfinite(value):
+            self.optimizer.zero_grad(set_to_none=True)
+            with self.engine.exactly():
                 (value * self.team.weight(len(labels), whole)).backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-            return value.item()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            smaller = max(2, self.recipe.batch // 2)
-            raise FailedError(f"Out of memory at batch {self.recipe.batch}. Try --batch {smaller}.") from error
+            self.optimizer.step()
+        return value.item()
 
     def _keep(self, keeper: Checkpointer) -> None:
         if not self.team.leads:
@@ -283,10 +292,11 @@ class _Fit:
             **pack("model", trainable_state(self.model)),
             **pack("best", self.best),
             **pack("optimizer", moments),
-            "rng": torch.get_rng_state(),
+            **pack("rng", generator_states(self.engine.device)),
         }
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        keeper.save(tensors, {"place": as_facts(self.place), "groups": groups, "scheduler": scheduler})
+        facts = {"place": as_facts(self.place), "groups": groups, "scheduler": scheduler}
+        keeper.save(tensors, facts | {"device": self.engine.device.type})
 
     def _restore(self, keeper: Checkpointer) -> None:
         kept = self.team.tell(keeper.load() if self.team.leads else None)
@@ -302,5 +312,13 @@ class _Fit:
             restore_optimizer(self.optimizer, unpack("optimizer", tensors), facts["groups"])
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(facts["scheduler"])
-        torch.set_rng_state(tensors["rng"])
+        # What was not kept (of another device, of a team's other processes) is as at the start of the epoch.
+        self._seed()
+        if self.team.leads:
+            restore_generators(unpack("rng", tensors), self.engine.device)
+        if facts["device"] != self.engine.device.type:
+            log.warning(
+                "%s: begun on %s, goes on on %s: its bytes are those of neither alone.",
+                self.name, facts["device"], self.engine.device.type,
+            )  # fmt: skip
         log.info("%s: goes on after epoch %d, batch %d.", self.name, self.place.epoch, self.place.batch)

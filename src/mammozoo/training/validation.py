@@ -33,7 +33,7 @@ def predict(
     """
     if kept is not None:
         return kept.logits(indices, batch)
-    loader = batches(material.pixels, material.labels, indices[team.rank :: team.size], batch)
+    loader = batches(material.pixels, material.labels, indices[team.rank :: team.size], batch, device=engine.device)
     logits, _ = engine.logits(model, loader, model.backbone.input)
     return team.join(logits, len(indices))
 

@@ -25,7 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
-from mammozoo.training.feature_cache.unchanged import Buffers, random_state, restore_buffers, set_modes, untouched
+from mammozoo.models.randomness import generator_states, seed_generators
+from mammozoo.training.feature_cache.unchanged import Buffers, restore_buffers, set_modes, untouched
 from mammozoo.training.feature_cache.watch import Call, watch
 
 _IMAGES = 2  # of the batch on which a border is tried; batch norms that train need more than one
@@ -170,13 +171,13 @@ def _try(model: Model, engine: Engine, images: torch.Tensor, name: str, seen: di
     """The border at `name` if it passes the three tests."""
     buffers = {key: value.clone() for key, value in model.named_buffers()}
     output = run_before(model.eval(), name, images).clone()
-    state = random_state(engine)
+    drawn = generator_states(engine.device)
     in_training = run_before(model.train(), name, images)
     moved = any(not torch.equal(value, buffers[key]) for key, value in model.named_buffers())
     restore_buffers(model, buffers)
     if output.requires_grad or moved or not torch.equal(output, in_training):
         return None
-    if not all(torch.equal(a, b) for a, b in zip(state, random_state(engine), strict=True)):
+    if any(not torch.equal(state, drawn[kind]) for kind, state in generator_states(engine.device).items()):
         return None
     if _passes_by(model, name, images, output, buffers):
         return None
@@ -203,7 +204,7 @@ def _try(model: Model, engine: Engine, images: torch.Tensor, name: str, seen: di
             share=0.0,
             shapes=tuple(shapes),
         )
-        if _same_logits(model, images, border, output, buffers):
+        if _same_logits(model, engine, images, border, output, buffers):
             rest = _flops(model, functools.partial(run_after, model, border, output.clone()))
             whole = _flops(model, functools.partial(model, images))
             return dataclasses.replace(border, share=1 - rest / max(1, whole))
@@ -225,14 +226,16 @@ def _passes_by(model: Model, name: str, images: torch.Tensor, output: torch.Tens
     return False
 
 
-def _same_logits(model: Model, images: torch.Tensor, border: CutPoint, output: torch.Tensor, buffers: Buffers) -> bool:
+def _same_logits(
+    model: Model, engine: Engine, images: torch.Tensor, border: CutPoint, output: torch.Tensor, buffers: Buffers
+) -> bool:
     """Whether the rest alone gives the whole network's logits, and its gradients: behind a zero weight they would differ."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for mode in (False, True):
         model.train(mode)
         found = []
         for run in (functools.partial(model, images), functools.partial(run_after, model, border, output.clone())):
-            torch.manual_seed(0)
+            seed_generators(0, engine.device)
             try:
                 logits = run()
                 found.append((logits.detach(), torch.autograd.grad(logits.sum(), trained, allow_unused=True)))

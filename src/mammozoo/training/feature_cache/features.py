@@ -215,7 +215,10 @@ class FrozenFeatures:
         augment = [build(name) for name in self.augment] if view is not None else []
         height, width = self.pixels.shape[1:3]
         size = max(1, min(_BATCH, _BATCH * 224 * 224 // (height * width)))
-        loader = batches(self.pixels, everything, everything, size, augment=augment, seed=self.seed, epoch=view or 0)
+        loader = batches(
+            self.pixels, everything, everything, size,
+            augment=augment, seed=self.seed, epoch=view or 0, device=self.trunk.engine.device,
+        )  # fmt: skip
         for pixels, _, _ in loader:
             was = self.trunk.model.training
             made = self.trunk.activations(pixels)

@@ -10,6 +10,7 @@ from torch import nn
 
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
+from mammozoo.models.randomness import kept_generators
 
 Buffers = dict[str, torch.Tensor]
 
@@ -19,8 +20,7 @@ def untouched(model: Model, engine: Engine) -> Iterator[None]:
     """Whatever happens inside, buffers, modes and torch's random state are afterwards what they were."""
     buffers = {key: value.clone() for key, value in model.named_buffers()}
     was = {module: module.training for module in model.modules()}
-    devices = [engine.device] if engine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with kept_generators(engine.device):
         try:
             yield
         finally:
@@ -39,13 +39,3 @@ def restore_buffers(model: Model, buffers: Buffers) -> None:
     """Buffers as they were."""
     for key, value in model.named_buffers():
         value.copy_(buffers[key])
-
-
-def random_state(engine: Engine) -> list[torch.Tensor]:
-    """State of every generator that a forward pass may draw from."""
-    states = [torch.get_rng_state()]
-    if engine.device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(engine.device))
-    if engine.device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states

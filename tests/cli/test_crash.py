@@ -1,0 +1,155 @@
+"""A bug, of ours or of an operator that torch lacks here: one message, the traceback in a file, a run that can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mammozoo.errors import scene_of, set_scene
+from mammozoo.evaluation import predict
+from mammozoo.training.trainer import _Fit
+
+NO_KERNEL = "no kernel image is available for execution on the device"
+SITE = """
+    import torch
+    from torch.nn import functional
+
+    convolve = functional.conv2d
+
+    def conv2d(*given, **named):
+        if torch.is_grad_enabled():
+            raise RuntimeError("no kernel image is available for execution on the device")
+        return convolve(*given, **named)
+
+    functional.conv2d = conv2d
+"""
+
+
+def failing(error: BaseException, from_epoch: int = 0) -> Callable[..., float]:
+    """A training step that raises."""
+    step = _Fit._step
+
+    def fail(fit: _Fit, *given: Any) -> float:
+        if fit.place.epoch >= from_epoch:
+            raise error
+        return step(fit, *given)
+
+    return fail
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_training_that_met_one_can_be_resumed(
+    command, tiny, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_Fit, "_step", failing(RuntimeError(NO_KERNEL), from_epoch=1))
+        answer = command("train", *tiny, "--epochs", "2", "--out", "run")
+    answer.refused(
+        70,
+        "training holdout, epoch 2 failed: RuntimeError: no kernel image",
+        "train --resume run",
+        "run/log.txt",
+        "doctor",
+    )
+    assert "--device cpu" not in answer.err, "it was on the processor"
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert facts["status"] == "failed" and NO_KERNEL in facts["reason"]
+    log = (tmp_path / "run/log.txt").read_text()
+    assert "Traceback" in log and "in fail" in log
+    assert not list(cache.glob("crash-*")), "one traceback is enough"
+    assert command("train", "--resume", "run", "--no-report").code == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--folds", "2", "--jobs", "2"]], ids=["here", "in workers"])
+def test_an_operator_that_is_not_there(mammozoo, tiny, tmp_path: Path, more: list[str]) -> None:
+    """For real: every convolution with a gradient raises, in this process and those that it starts."""
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(SITE))
+    path = os.pathsep.join(part for part in (str(tmp_path), os.environ.get("PYTHONPATH", "")) if part)
+    answer = mammozoo("train", *tiny, *more, "--out", "run", PYTHONPATH=path)
+    assert answer.returncode == 70, answer.stderr
+    said = [line for line in answer.stderr.splitlines() if line.startswith("mammozoo: ")]
+    assert len(said) == 1 and "Traceback" not in answer.stderr, answer.stderr
+    assert f"mammozoo: training {'fold-' if more else 'holdout'}" in said[0]
+    assert ", epoch 1 failed: RuntimeError: no kernel image" in said[0] and "--resume run" in said[0]
+    assert "in conv2d" in (tmp_path / "run/log.txt").read_text()
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Makes `predict` meet an exception behind the network."""
+
+    def install(error: BaseException) -> None:
+        def decide(*given: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(predict, "decide", decide)
+
+    return install
+
+
+def test_elsewhere_the_traceback_has_a_file_of_its_own(command, broken, cache: Path) -> None:
+    token = "hf_" + "x" * 34
+    broken(RuntimeError(f"{NO_KERNEL}\nwith {token} at https://user:{token}@host below {Path.home()}"))
+    answer = command("predict", "--example", "--device", "cpu")
+    (path,) = cache.glob("crash-*.txt")
+    answer.refused(70, "mammozoo predict failed: RuntimeError: no kernel image", f"'{path}'", "mammozoo doctor")
+    kept = path.read_text()
+    assert "mammozoo predict --example --device cpu" in kept and "in decide" in kept and NO_KERNEL in kept
+    assert token not in kept and str(Path.home()) not in kept
+
+
+def test_the_way_on_is_the_processor_where_a_card_had_part_in_it(command, broken, cache: Path) -> None:
+    error = RuntimeError(NO_KERNEL)
+    set_scene(error, device="cuda:0")
+    set_scene(error, doing="predicting")
+    assert scene_of(error).device == "cuda:0"
+    broken(error)
+    command("predict", "--example").refused(70, "predicting failed", "--device cpu may get past it.")
+
+
+def test_a_file_that_cannot_be_written_is_no_second_bug(command, broken, cache: Path) -> None:
+    cache.write_text("no folder")
+    broken(ValueError())
+    command("predict", "--example", "--device", "cpu").refused(
+        70, "predict failed: ValueError.", "could not be written", "MAMMOZOO_DEBUG=1 shows it"
+    )
+
+
+def test_debug_shows_it_at_once(command, broken, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMMOZOO_DEBUG", "1")
+    broken(ValueError("odd"))
+    answer = command("predict", "--example", "--device", "cpu")
+    assert answer.code == 70 and "Traceback" in answer.err and "in decide" in answer.err and "mammozoo: " in answer.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), MemoryError(),
+        RuntimeError("MPS backend out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_too_little_memory_is_no_bug(
+    command, tiny, broken, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, error: BaseException
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_Fit, "_step", failing(error))
+        command("train", *tiny, "--out", "run").refused(1, "Out of memory at batch 16. Try --batch 8.")
+    assert "Try --batch 8" in json.loads((tmp_path / "run/run.json").read_text())["reason"]
+    broken(error)
+    command("predict", "--example").refused(1, "Out of memory", "smaller --batch")
+    assert not list(cache.glob("crash-*"))
