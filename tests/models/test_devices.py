@@ -87,8 +87,8 @@ class _Dropout(torch.nn.Module):
         return x * (torch.rand(x.shape, generator=self.generator) < 0.5) if self.training else x
 
 
-def _fit(generator: torch.Generator, keeper: Checkpointer | None = None) -> dict[str, torch.Tensor]:
-    """The weights of a tiny network with the card's dropout after two epochs of noise."""
+def _fit(generator: torch.Generator, keeper: Checkpointer | None = None) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """The weights and the losses of a tiny network with the card's dropout after two epochs of noise."""
     recipe = Recipe.model_validate(
         {"dataset": "phantom", "backbone": "test_resnet", "weights": "random", "size": 32, "strategy": "full", "epochs": 2,
          "batch": 8}
@@ -102,8 +102,8 @@ def _fit(generator: torch.Generator, keeper: Checkpointer | None = None) -> dict
     pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 1), np.uint8)
     material = TrainingData(pixels, n % 2, [str(i) for i in n], Split("holdout", n[:32], n[32:40], n[40:]))
     with seeded(0):
-        fit(model, strategy, recipe, material, HERE, keeper=keeper)
-    return model.state_dict()
+        fitted = fit(model, strategy, recipe, material, HERE, keeper=keeper)
+    return model.state_dict(), [row.train_loss for row in fitted.history]
 
 
 def test_a_fit_stopped_in_an_epoch_goes_on_with_the_cards_numbers(
@@ -112,12 +112,13 @@ def test_a_fit_stopped_in_an_epoch_goes_on_with_the_cards_numbers(
     monkeypatch.setattr(loop, "seed_generators", lambda seed, device: seed_generators(seed, CARD))
     monkeypatch.setattr(loop, "generator_states", lambda device: generator_states(CARD))
     monkeypatch.setattr(loop, "restore_generators", lambda states, device: restore_generators(states, CARD))
-    whole = _fit(card)
+    whole, losses = _fit(card)
     batches = iter(range(100))
     with pytest.raises(Stopped):
         _fit(card, Checkpointer(tmp_path / "state", "key", stop=lambda: next(batches) == 5))
     card.manual_seed(99)  # a new process has another state
-    resumed = _fit(card, Checkpointer(tmp_path / "state", "key"))
+    resumed, again = _fit(card, Checkpointer(tmp_path / "state", "key"))
+    assert again == losses, "those of the last epoch, whether or not it was the best"
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
 
