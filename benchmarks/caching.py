@@ -5,7 +5,7 @@ Everything is measured side by side in one run, in an own cache folder that star
 Opening: decode, the first opening with the cache (decode and write), the second one (read and check). Generated data sets
 have no files and are not cached; the pictures of one are therefore written as PNG files first, and read as a folder.
 
-Training: `--epochs` epochs of a head on a frozen network with random weights, by the loop of `training/trunk.py`:
+Training: `--epochs` epochs of a head on a frozen network with random weights, by the loop of `training/feature_cache/features.py`:
 without a cache, on plain cached activations, and on `--views` augmented views. The first time of each cache includes the
 pass that fills it; "again" starts a new fit on what is stored, as another fold or grid point would.
 
@@ -101,7 +101,7 @@ def train(
             order = np.random.default_rng([0, number]).permutation(everything)
             for start in range(0, len(order), BATCH):
                 chunk = order[start : start + BATCH]
-                step(trunk.logits(kept.batch(chunk, kept.view_of(number))), torch.from_numpy(labels[chunk]))
+                step(kept.train_logits(chunk, number), torch.from_numpy(labels[chunk]))
             kept.logits(everything, BATCH)
             return
         for images, target, _ in batches(

@@ -35,8 +35,7 @@ from mammozoo.config.recipe import Recipe
 from mammozoo.data.splits.make import Split
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import build_backbone, build_model
-from mammozoo.training.trainer import fit
-from mammozoo.training.training_data import TrainingData
+from mammozoo.training.trainer import Trainer, TrainingData
 
 SIDE = 224
 #: Seconds of the very first step, and what gives the images a second of one turn.
@@ -91,8 +90,8 @@ def ours(name: str, batch: int, steps: int, strategy_name: str, *, compiled: boo
         pixels = rng.integers(0, 256, (count + 4, SIDE, SIDE, 1), np.uint8)
         labels, order = (np.arange(count + 4) % 2).astype(np.intp), np.arange(count + 4)
         split = Split("holdout", order[:count], order[count : count + 2], order[count + 2 :])
-        material = TrainingData(pixels, labels, [f"image-{i}" for i in order], split)
-        return fit(model, strategy, recipe, material, engine).history[-1].rate
+        data = TrainingData(pixels, labels, [f"image-{i}" for i in order], split)
+        return Trainer(model, strategy, recipe, data, engine).fit()[-1].rate
 
     return timed(lambda: learn(batch)), lambda: learn(batch * steps)
 

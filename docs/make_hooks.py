@@ -17,7 +17,8 @@ SOURCE = ROOT / "src"
 TYPES = (
     "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec",
     "Dataset", "DatasetInfo", "Sample",
-    "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box", "Modality",
+    "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box",
+    "Modality",
     "Values", "Counts", "PerSample",
 )  # fmt: skip
 #: What is said of those that have no docstring.

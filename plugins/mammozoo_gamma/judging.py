@@ -3,7 +3,7 @@
 Equation 13 calls AUC what the ROC curve of a single operating point encloses: ½ · (1 + TPR − FPR), the mean of sensitivity and
 specificity. It says nothing of other thresholds, and is here `auc-one-point` beside the real `auc`.
 
-Section 4.3.3: "If the difference between train accuracy and test accuracy is over 10%, we consider that overfitting has
+Part 4.3.3: "If the difference between train accuracy and test accuracy is over 10%, we consider that overfitting has
 occurred and the model is rejected." Equation 7, β, is every run's score `beta`.
 """
 

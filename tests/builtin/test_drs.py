@@ -14,9 +14,8 @@ from mammozoo.config.recipe import load
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
-from mammozoo.training.prepare import plan
-from mammozoo.training.trainer import fit
-from mammozoo.training.training_data import TrainingData
+from mammozoo.training.prepare import prepare
+from mammozoo.training.trainer import Trainer, TrainingData
 from mammozoo_drs.drs import DrsLayer, layers
 from mammozoo_drs.norm import LeanBatchNorm2d, lean
 from mammozoo_drs.norm_timm import LeanBatchNormAct2d
@@ -214,15 +213,17 @@ def test_only_the_layers_and_the_head_move() -> None:
             "optimizer.weight_decay": 0.1, "schedule.kind": "constant", "phases": [],
         },
     )  # fmt: skip
-    prepared = plan(recipe)
+    prepared = prepare(recipe)
     model, strategy = prepared.build()
     own = {
         f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, DrsLayer) for p, _ in m.named_parameters()
     }
     assert len(own) == 4 * 4
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    material = TrainingData(prepared.data.images.pixels, prepared.data.labels, prepared.data.names, prepared.splits[0])
-    fit(model, strategy, recipe, material, prepared.engine)
+    training_data = TrainingData(
+        prepared.data.images.pixels, prepared.data.labels, prepared.data.names, prepared.splits[0]
+    )
+    Trainer(model, strategy, recipe, training_data, prepared.engine).fit()
     after = model.state_dict()
     assert before.keys() == after.keys()
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from mammozoo.config.recipe import load
+from mammozoo.models.config import LEAKY
 from mammozoo.reproduction.paper import load_paper
 from mammozoo.training.experiment import train
-from mammozoo.training.prepare import LEAKY, plan
+from mammozoo.training.prepare import prepare
 from mammozoo.training.run_directory import read_history
 
 from .trees.breakhis import breakhis
@@ -47,7 +48,7 @@ def test_as_published_differs_in_nothing_but_the_split(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["efficientnetb2-mendeley", "efficientnetb2-mendeley-as-published"])
 def test_no_outer_test_image_is_anywhere_in_the_inner_folds(crops: Path, name: str) -> None:
-    prepared = plan(load(name, {**SMALL, "root": str(crops)}))
+    prepared = prepare(load(name, {**SMALL, "root": str(crops)}))
     assert len(prepared.splits) == 25
     tested: list[int] = []
     by_outer = defaultdict(list)
@@ -95,7 +96,7 @@ def test_the_fit_that_reports_is_chosen_by_its_inner_validation_alone(crops: Pat
 def test_microscopy_comes_first_in_colour_and_says_that_it_is_a_substitute(crops: Path, tmp_path: Path) -> None:
     cells = breakhis(tmp_path / "cells")
     recipe = load("multistage-mendeley", {**SMALL, "root": str(crops), "stages.0.root": str(cells)})
-    prepared = plan(recipe)
+    prepared = prepare(recipe)
     stage = prepared.stages[0]
     assert (stage.input.color, stage.data.images.pixels.shape[-1]) == ("rgb", 3)
     assert stage.input.size == prepared.input.size == (32, 32)
@@ -108,7 +109,7 @@ def test_microscopy_comes_first_in_colour_and_says_that_it_is_a_substitute(crops
 
 
 def test_the_middle_stage_on_busi_leaves_out_what_each_fold_holds_back(tmp_path: Path) -> None:
-    prepared = plan(load("multistage-busi", {**SMALL, "root": str(busi(tmp_path / "busi")), "split.folds": 3}))
+    prepared = prepare(load("multistage-busi", {**SMALL, "root": str(busi(tmp_path / "busi")), "split.folds": 3}))
     stage = prepared.stages[0]
     assert stage.data.classes == ("normal", "lesion")
     assert np.bincount(stage.data.labels).tolist() == [12, 24]
@@ -125,8 +126,8 @@ def test_the_leaky_variant_is_stamped_where_images_repeat(tmp_path: Path) -> Non
         for path in sorted((root / "originals" / label).iterdir())[:20]:
             path.with_name(f"again-{path.name}").write_bytes(path.read_bytes())
     settings = {**SMALL, "root": str(root), "dataset": "mendeley", "split.folds": 2, "split.inner": 2}
-    assert LEAKY in plan(load("efficientnetb2-mendeley-as-published", settings)).stamps
-    assert LEAKY not in plan(load("efficientnetb2-mendeley", settings)).stamps
+    assert LEAKY in prepare(load("efficientnetb2-mendeley-as-published", settings)).stamps
+    assert LEAKY not in prepare(load("efficientnetb2-mendeley", settings)).stamps
 
 
 @pytest.mark.parametrize("key", ["multistage", "multistage-microscopy", "multistage-busi"])

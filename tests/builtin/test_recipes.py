@@ -17,10 +17,10 @@ import torch
 
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe, load
+from mammozoo.models.config import LEAKY
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.plugins import registry
 from mammozoo.training.experiment import train
-from mammozoo.training.prepare import LEAKY
 
 from .trees.bcdr import bcdr_f03
 from .trees.breakhis import breakhis

@@ -13,7 +13,7 @@ from mammozoo.config.recipe import load
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.strategy import Composite, strategy
-from mammozoo.training.prepare import plan
+from mammozoo.training.prepare import prepare
 from mammozoo_basics.strategies import Frozen, Full
 
 CLASSES = ("benign", "malignant")
@@ -190,10 +190,10 @@ def test_scratch_never_asks_for_weights() -> None:
     """The recipe names weights that are not there; `scratch` insists on random ones."""
     recipe = load(None, {"dataset": "phantom:n=30", "backbone": "test_resnet", "weights": "file:absent.safetensors", "size": 32,
                          "strategy": "scratch", "device": "cpu"})  # fmt: skip
-    prepared = plan(recipe)
+    prepared = prepare(recipe)
     assert prepared.lineage.weights == "random"
     with pytest.raises(NotFoundError, match="absent"):
-        plan(recipe.model_copy(update={"strategy": "full"}))
+        prepare(recipe.model_copy(update={"strategy": "full"}))
 
 
 def norms(model: Model) -> dict[str, nn.BatchNorm2d]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from mammozoo.models.device import Engine, choose_engine, without_tf32
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators, seeded
 from mammozoo.training import trainer as loop
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import Checkpointer, Stopped
 from mammozoo.training.experiment import train
 from mammozoo.training.loss import Loss
-from mammozoo.training.parallel import card_of, spread
-from mammozoo.training.trainer import fit
-from mammozoo.training.training_data import TrainingData
+from mammozoo.training.parallel import card_of, run_parallel
+from mammozoo.training.trainer import Trainer, TrainingData
 
 CARD = torch.device("cuda", 0)
 HERE = Engine(torch.device("cpu"), torch.float32)
@@ -87,7 +87,9 @@ class _Dropout(torch.nn.Module):
         return x * (torch.rand(x.shape, generator=self.generator) < 0.5) if self.training else x
 
 
-def _fit(generator: torch.Generator, keeper: Checkpointer | None = None) -> tuple[dict[str, torch.Tensor], list[float]]:
+def _fit(
+    generator: torch.Generator, checkpointer: Checkpointer | None = None, stop: Callable[[], bool] = lambda: False
+) -> tuple[dict[str, torch.Tensor], list[float]]:
     """The weights and the losses of a tiny network with the card's dropout after two epochs of noise."""
     recipe = Recipe.model_validate(
         {"dataset": "phantom", "backbone": "test_resnet", "weights": "random", "size": 32, "strategy": "full", "epochs": 2,
@@ -100,10 +102,11 @@ def _fit(generator: torch.Generator, keeper: Checkpointer | None = None) -> tupl
     model.head = torch.nn.Sequential(_Dropout(generator), model.head)
     n = np.arange(48)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 1), np.uint8)
-    material = TrainingData(pixels, n % 2, [str(i) for i in n], Split("holdout", n[:32], n[32:40], n[40:]))
+    data = TrainingData(pixels, n % 2, [str(i) for i in n], Split("holdout", n[:32], n[32:40], n[40:]))
     with seeded(0):
-        fitted = fit(model, strategy, recipe, material, HERE, keeper=keeper)
-    return model.state_dict(), [row.train_loss for row in fitted.history]
+        callbacks = Callbacks(stop=stop)
+        history = Trainer(model, strategy, recipe, data, HERE, callbacks, checkpointer).fit()
+    return model.state_dict(), [row.train_loss for row in history]
 
 
 def test_a_fit_stopped_in_an_epoch_goes_on_with_the_cards_numbers(
@@ -115,7 +118,7 @@ def test_a_fit_stopped_in_an_epoch_goes_on_with_the_cards_numbers(
     whole, losses = _fit(card)
     batches = iter(range(100))
     with pytest.raises(Stopped):
-        _fit(card, Checkpointer(tmp_path / "state", "key", stop=lambda: next(batches) == 5))
+        _fit(card, Checkpointer(tmp_path / "state", "key"), lambda: next(batches) == 5)
     card.manual_seed(99)  # a new process has another state
     resumed, again = _fit(card, Checkpointer(tmp_path / "state", "key"))
     assert again == losses, "those of the last epoch, whether or not it was the best"
@@ -127,7 +130,7 @@ def test_a_fit_that_changes_its_device_says_so(
 ) -> None:
     generator, batches = torch.Generator(), iter(range(100))
     with pytest.raises(Stopped):
-        _fit(generator, Checkpointer(tmp_path / "state", "key", stop=lambda: next(batches) == 5))
+        _fit(generator, Checkpointer(tmp_path / "state", "key"), lambda: next(batches) == 5)
     keeper = Checkpointer(tmp_path / "state", "key")
     kept = keeper.load()
     assert kept is not None
@@ -135,7 +138,7 @@ def test_a_fit_that_changes_its_device_says_so(
     del tensors["rng.cpu"]
     keeper.save(tensors | {"rng.cuda": torch.zeros(16, dtype=torch.uint8)}, facts | {"device": "cuda"})
     _fit(generator, keeper)
-    assert "begun on cuda, goes on on cpu" in caplog.text
+    assert "begun on cuda and continued on cpu" in caplog.text
 
 
 def test_float32_on_a_card_is_no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +202,7 @@ def test_no_tensor_of_the_processor_meets_one_of_the_card(backbone: str, strateg
 
 def test_each_worker_has_one_card() -> None:
     """The first task takes long: by the tasks' numbers its card would get a second one meanwhile, and the other none."""
-    done = list(spread(_two_cards, [(number,) for number in range(6)], 2, "loky", torch.device("cpu")))
+    done = list(run_parallel(_two_cards, [(number,) for number in range(6)], 2, "loky", torch.device("cpu")))
     cards = {worker: {card for other, card in done if other == worker} for worker, _ in done}
     assert len(cards) == 2
     assert all(len(own) == 1 for own in cards.values())

@@ -17,9 +17,9 @@ import pytest
 from mammozoo.config.recipe import load
 from mammozoo.data.splits.make import PARTS
 from mammozoo.errors import NotFoundError
+from mammozoo.models.config import LEAKY, SYNTHETIC
 from mammozoo.report.page import write_report
 from mammozoo.training.experiment import train
-from mammozoo.training.prepare import LEAKY, SYNTHETIC
 from mammozoo.training.run_directory import RunDirectory
 
 _VOID = {"meta", "br", "img", "link", "hr", "input"}

@@ -15,14 +15,14 @@ from PIL import Image
 from mammozoo import cli
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.loaded import seen_before
-from mammozoo.data.splits.make import LeakageError, Split
+from mammozoo.data.splits.leakage import LeakageError, seen_before
+from mammozoo.data.splits.make import Split
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.models.config import LEAKY, SYNTHETIC
 from mammozoo.progress import Progress
 from mammozoo.training.experiment import train
-from mammozoo.training.prepare import check_leakage, plan
+from mammozoo.training.prepare import check_leakage, prepare
 from mammozoo.training.run_directory import RunDirectory
 
 TINY = {"dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 64, "augment": ["hflip"]}
@@ -81,7 +81,7 @@ class Notes(Progress):
 
 
 def test_copies_are_kept_on_one_side(copied: Path) -> None:
-    made = plan(_recipe(copied))
+    made = prepare(_recipe(copied))
     assert len(made.data.samples) == 120
     assert len(np.unique(made.data.groups)) == 40
     (split,) = made.splits
@@ -95,7 +95,7 @@ def test_a_split_by_image_is_refused(copied: Path) -> None:
         _recipe(copied, **{"split.by": "image"})
     recipe = _recipe(copied).model_copy(update={"split": _recipe(copied).split.model_copy(update={"by": "image"})})
     with pytest.raises(LeakageError):  # even a recipe that was not validated
-        plan(recipe)
+        prepare(recipe)
 
 
 def test_a_leaky_run_is_stamped_wherever_it_shows(
@@ -137,14 +137,14 @@ def test_weights_that_have_seen_the_test_images_are_refused(
     with pytest.raises(LeakageError, match=r"already seen \d+ of the test images .*(benign|malignant)/"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    stamped = plan(recipe.model_copy(update={"allow_leakage": True}))
+    stamped = prepare(recipe.model_copy(update={"allow_leakage": True}))
     assert stamped.stamps == (LEAKY,)
 
 
 def test_weights_that_have_not_seen_them_are_welcome_and_hand_on_their_memory(
     picture_run: RunDirectory, copied: Path, tmp_path: Path
 ) -> None:
-    made = plan(_recipe(copied, weights=f"zoo:{picture_run.path}"))
+    made = prepare(_recipe(copied, weights=f"zoo:{picture_run.path}"))
     assert made.stamps == ()
     before = json.loads((picture_run.path / "config.json").read_text())["mammozoo"]["training"]["seen"]
     assert list(made.lineage.seen) == before
@@ -155,11 +155,11 @@ def test_weights_that_have_not_seen_them_are_welcome_and_hand_on_their_memory(
 
 def test_the_same_split_again_is_no_leak(picture_run: RunDirectory, pictures: Path) -> None:
     """The test part is the same, so nothing of it was seen."""
-    assert plan(_recipe(pictures, weights=f"zoo:{picture_run.path}")).stamps == ()
+    assert prepare(_recipe(pictures, weights=f"zoo:{picture_run.path}")).stamps == ()
 
 
 def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
-    data = plan(_recipe(pictures)).data
+    data = prepare(_recipe(pictures)).data
     samples = [dataclasses.replace(sample, patient=f"P{i // 2}") for i, sample in enumerate(data.samples)]
     data = dataclasses.replace(data, samples=samples, groups=group([s.patient for s in samples]))
     whole = [Split("holdout", np.arange(0, 20), np.arange(20, 30), np.arange(30, 40))]
@@ -170,7 +170,7 @@ def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
 
 
 def test_near_duplicates_of_seen_images_are_found(copied: Path) -> None:
-    data = plan(_recipe(copied)).data
+    data = prepare(_recipe(copied)).data
     first = int(data.images.prints.whole[0])
     known = seen_before(data, np.arange(120), (f"{first:016x}",))
     assert {data.names[i] for i in known} == {f"benign/00-{k}.{'bmp' if k else 'png'}" for k in range(3)}
@@ -193,7 +193,7 @@ def test_generated_images_are_stamped_and_so_is_what_starts_from_them(
 ) -> None:
     assert list(tiny_run.facts["stamps"]) == [SYNTHETIC]
     start = train(load(None, TINY | {"strategy": "frozen", "epochs": 1}), tmp_path / "start")
-    assert plan(_recipe(copied, weights=f"zoo:{start.path}")).stamps == (SYNTHETIC,)
+    assert prepare(_recipe(copied, weights=f"zoo:{start.path}")).stamps == (SYNTHETIC,)
 
 
 def test_a_run_needs_nothing_but_its_folder(picture_run: RunDirectory, pictures: Path, tmp_path: Path) -> None:

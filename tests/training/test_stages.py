@@ -15,16 +15,16 @@ from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 
 from mammozoo.config.recipe import Recipe, load
-from mammozoo.data.loaded import seen_before
+from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.files import sha256
-from mammozoo.models.config import read_config
+from mammozoo.models.config import SYNTHETIC, read_config
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.experiment import Jobs, extend, resume, train
-from mammozoo.training.fold import waves
-from mammozoo.training.prepare import SYNTHETIC, plan
+from mammozoo.training.fit_spec import all_fits
+from mammozoo.training.prepare import prepare
 from mammozoo.training.run_directory import RunDirectory
-from mammozoo.training.stages import Start
+from mammozoo.training.stages import StageResult
 
 TINY: dict[str, Any] = {
     "dataset": "phantom:n=40", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
@@ -138,7 +138,7 @@ def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) 
         with Image.open(final / "benign" / f"{number:02}.png") as picture:
             copy = ImageEnhance.Brightness(picture.crop((2, 2, 62, 62))).enhance(1.1)
             copy.save(stage / "malignant" / f"copy-{number:02}.bmp")
-    prepared = plan(
+    prepared = prepare(
         made(
             {"name": "first", "dataset": "folder", "root": str(stage)},
             dataset="folder", root=str(final), **{"split.folds": 3},
@@ -154,7 +154,7 @@ def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) 
         hashes = prepared.stages[0].data.images.prints.whole[np.concatenate([cut.train, cut.val])]
         told = tuple(f"{value:016x}" for value in hashes)
         assert not len(seen_before(prepared.data, np.concatenate([own.val, own.test]), told))
-    (stage_plan, fits), _ = waves(prepared)
+    (stage_plan, fits), _ = all_fits(prepared)
     assert [fit.name for fit in fits] == [f"fold-{k}/stages/first" for k in range(3)]
     assert stage_plan.stamps == ()
 
@@ -178,8 +178,8 @@ def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) 
 )
 def test_fits_share_a_stage_where_what_they_try_does_not_touch_it(more: dict[str, Any], folders: list[str]) -> None:
     first = {"name": "first", "dataset": "phantom:n=40,seed=7", "optimizer": {"name": "sgd", "lr": 1e-2}}
-    prepared = plan(made(first, **more))
-    (_, fits), (_, finals) = waves(prepared)
+    prepared = prepare(made(first, **more))
+    (_, fits), (_, finals) = all_fits(prepared)
     assert [fit.name for fit in fits] == folders
     assert {final.after for final in finals} == set(folders)
     assert {fit.recipe.seed for fit in fits} == {0}
@@ -221,7 +221,7 @@ def test_a_run_with_stages_is_not_extended(staged: RunDirectory, tmp_path: Path)
 
 
 def test_layers_that_a_strategy_put_in_go_on_to_a_stage_with_the_same() -> None:
-    prepared = plan(made(SAME, strategy="drs"))
+    prepared = prepare(made(SAME, strategy="drs"))
     model, _ = prepared.stages[0].build()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -229,7 +229,7 @@ def test_layers_that_a_strategy_put_in_go_on_to_a_stage_with_the_same() -> None:
     state = {
         name: t.clone() for name, t in model.backbone.state_dict().items() if not name.endswith("num_batches_tracked")
     }
-    following, _ = prepared.after(Start(state, prepared.lineage, ())).build()
+    following, _ = prepared.after(StageResult(state, prepared.lineage, ())).build()
     own = following.backbone.state_dict()
     assert any("depth_weight" in name for name in state)
     assert all(torch.equal(own[name], tensor) for name, tensor in state.items())
@@ -239,17 +239,17 @@ def test_layers_that_the_next_stage_has_no_place_for_are_refused_before_anything
     with pytest.raises(IncompatibleError, match=r"Stage 'same' trains by 'drs'.*by 'full'"):
         train(made(SAME | {"strategy": "drs"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    plan(made(SAME | {"strategy": "full"}, strategy="drs"))  # the other way is fine
+    prepare(made(SAME | {"strategy": "full"}, strategy="drs"))  # the other way is fine
 
 
 def test_a_strategy_that_starts_afresh_cannot_follow_a_stage() -> None:
     with pytest.raises(UsageError, match="'scratch' starts from random weights"):
-        plan(made(SAME | {"strategy": "full"}, strategy="scratch"))
+        prepare(made(SAME | {"strategy": "full"}, strategy="scratch"))
 
 
 def test_a_substitute_is_stamped_on_everything_that_comes_after_it() -> None:
     stamp = "stage other: phantom:n=40,seed=7 is a substitute for images of cancer cells"
-    prepared = plan(made(SAME, OTHER | {"substitute_for": "images of cancer cells"}))
+    prepared = prepare(made(SAME, OTHER | {"substitute_for": "images of cancer cells"}))
     assert [stamp in one.stamps for one in (*prepared.stages, prepared)] == [False, True, True]
 
 
@@ -308,7 +308,7 @@ def test_a_dotted_key_counts_stages(tmp_path: Path) -> None:
 
 def test_a_stage_without_its_folder_is_told_how_to_name_it() -> None:
     with pytest.raises(UsageError, match=r"Stage 'cells' needs the folder.*--set stages\.0\.root=DIR"):
-        plan(made({"name": "cells", "dataset": "folder"}))
+        prepare(made({"name": "cells", "dataset": "folder"}))
 
 
 def test_a_stage_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_stage_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
     for number in range(5):
         (stage / "malignant" / f"{number:02}.png").write_bytes((final / "benign" / f"{number:02}.png").read_bytes())
     with pytest.raises(UsageError, match="Stage 'first' has no image of class 'malignant' left for split"):
-        plan(
+        prepare(
             made(
                 {"name": "first", "dataset": "folder", "root": str(stage)},
                 dataset="folder", root=str(final), **{"split.file": str(tmp_path / "split.csv")},

@@ -19,11 +19,10 @@ from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.strategy import Composite
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.loss import Loss
 from mammozoo.training.optimizer import make_optimizer
-from mammozoo.training.trainer import EpochRow, fit
-from mammozoo.training.training_data import TrainingData
-from mammozoo.training.validation import predict, validate
+from mammozoo.training.trainer import EpochRow, Trainer, TrainingData
 
 CPU = choose_engine("cpu", "fp32")
 CLASSES = ("benign", "malignant")
@@ -37,7 +36,7 @@ def _recipe(**fields: object) -> Recipe:
     return Recipe.model_validate(BASE | fields)
 
 
-def _material(labels: Sequence[int] = (0, 1) * 48) -> TrainingData:
+def _data(labels: Sequence[int] = (0, 1) * 48) -> TrainingData:
     """Noise with a striped square somewhere: across where the label is 0, upright where it is 1."""
     rng = np.random.default_rng(0)
     truth = np.array(labels, np.intp)
@@ -60,9 +59,14 @@ def _model(recipe: Recipe, change: object = None) -> tuple[Model, Composite]:
     return build_model(backbone, recipe.strategy, recipe.head, CLASSES, size)
 
 
-def _trained(recipe: Recipe, material: TrainingData, change: object = None) -> tuple[Model, list[EpochRow]]:
+def _trained(recipe: Recipe, data: TrainingData, change: object = None) -> tuple[Model, list[EpochRow]]:
     model, strategy = _model(recipe, change)
-    return model, fit(model, strategy, recipe, material, CPU).history
+    return model, Trainer(model, strategy, recipe, data, CPU).fit()
+
+
+def _untrained(model: Model, recipe: Recipe, data: TrainingData) -> Trainer:
+    """A trainer that has not trained: it predicts and validates with the model as it is."""
+    return Trainer(model, Composite([]), recipe.model_copy(update={"cache": False}), data, CPU)
 
 
 def _norms(model: Model) -> dict[str, torch.Tensor]:
@@ -70,13 +74,13 @@ def _norms(model: Model) -> dict[str, torch.Tensor]:
 
 
 def test_it_learns_an_easy_problem() -> None:
-    material = _material()
-    test = material.split.test
+    data = _data()
+    test = data.split.test
     recipe = _recipe(epochs=8, batch=8)
     untrained, _ = _model(recipe)
-    before = roc_auc_score(material.labels[test], predict(untrained, material, test, 16, CPU))
-    model, rows = _trained(recipe, material)
-    after = roc_auc_score(material.labels[test], predict(model, material, test, 16, CPU))
+    before = roc_auc_score(data.labels[test], _untrained(untrained, recipe, data).predict(test))
+    model, rows = _trained(recipe, data)
+    after = roc_auc_score(data.labels[test], _untrained(model, recipe, data).predict(test))
     assert after > 0.9 > before
     assert rows[-1].train_loss < rows[0].train_loss
     assert [row.epoch for row in rows] == list(range(1, 9))
@@ -84,21 +88,20 @@ def test_it_learns_an_easy_problem() -> None:
 
 def test_the_weights_of_the_best_epoch_remain() -> None:
     """The second phase ruins what the first has learnt."""
-    material = _material()
+    data = _data()
     recipe = _recipe(phases=[{"epochs": 3, "lr": 3e-3}, {"epochs": 2, "name": "adam", "lr": 1.0}])
-    model, rows = _trained(recipe, material)
+    model, rows = _trained(recipe, data)
     best = min(rows, key=lambda row: row.val_loss)
     assert best.epoch <= 3 and rows[-1].val_loss > best.val_loss + 0.05
     assert [row.best for row in rows].count(True) >= 1
     assert max(row.epoch for row in rows if row.best) == best.epoch
-    loss = Loss(material.labels[material.split.train], 2, True, CPU.device)
-    assert validate(model, recipe, material, material.split.val, loss, CPU)[0] == best.val_loss
+    assert _untrained(model, recipe, data).validate()[0] == best.val_loss
 
 
 @pytest.mark.parametrize(("monitor", "choose"), [("auc", max), ("brier", min), ("loss", min)])
 def test_a_score_may_improve_either_way(monitor: str, choose: Callable[..., float]) -> None:
     """The best epoch is the one that the metric's own direction says; the history holds the metric's own value."""
-    _, rows = _trained(_recipe(monitor=monitor, epochs=4, batch=8), _material())
+    _, rows = _trained(_recipe(monitor=monitor, epochs=4, batch=8), _data())
     values = [row.monitor for row in rows]
     assert all(value >= 0 for value in values)
     assert [row for row in rows if row.best][-1].monitor == choose(values)
@@ -107,11 +110,11 @@ def test_a_score_may_improve_either_way(monitor: str, choose: Callable[..., floa
 @pytest.mark.parametrize("strategy", ["frozen", "last-blocks:1"])
 def test_a_kept_trunk_changes_nothing(strategy: str) -> None:
     """The same epochs and weights, up to rounding: without augmentation, and with as many views as epochs."""
-    material = _material()
+    data = _data()
     for more in ({}, {"augment": ["hflip", "affine"], "cache_views": 3}):
         fields = {"strategy": strategy, "epochs": 3, "batch": 8, "head": "gap:dropout=0.2", **more}
-        plain, slow = _trained(_recipe(**fields, cache=False), material)
-        kept, fast = _trained(_recipe(**fields), material)
+        plain, slow = _trained(_recipe(**fields, cache=False), data)
+        kept, fast = _trained(_recipe(**fields), data)
         for a, b in zip(slow, fast, strict=True):
             assert (a.train_loss, a.val_loss, a.best) == (
                 pytest.approx(b.train_loss, rel=1e-5),
@@ -123,13 +126,12 @@ def test_a_kept_trunk_changes_nothing(strategy: str) -> None:
 
 
 def test_patience_ends_it_early_with_the_best_weights() -> None:
-    material = _material()
+    data = _data()
     recipe = _recipe(phases=[{"epochs": 2, "lr": 3e-3}, {"epochs": 20, "name": "sgd", "lr": 3.0}], patience=2)
-    model, rows = _trained(recipe, material)
+    model, rows = _trained(recipe, data)
     last_best = max(row.epoch for row in rows if row.best)
     assert len(rows) == last_best + 2 < 22
-    loss = Loss(material.labels[material.split.train], 2, True, CPU.device)
-    value, _ = validate(model, recipe, material, material.split.val, loss, CPU)
+    value, _ = _untrained(model, recipe, data).validate()
     assert value == min(row.val_loss for row in rows)
 
 
@@ -170,7 +172,7 @@ def test_phases_take_over_from_each_other() -> None:
         seen.append((row.phase, row.lr, model.head.state_dict()[next(iter(model.head.state_dict()))].clone()))
 
     start = next(iter(model.head.state_dict().values())).clone()
-    fit(model, strategy, recipe, _material(), CPU, on_epoch=look)
+    Trainer(model, strategy, recipe, _data(), CPU, Callbacks(on_epoch=look)).fit()
     assert [(phase, lr) for phase, lr, _ in seen] == [(1, 1e-30), (1, 1e-30), (2, 3e-3)]
     assert torch.equal(seen[1][2], start)
     assert not torch.equal(seen[2][2], start)
@@ -185,7 +187,7 @@ def test_phases_take_over_from_each_other() -> None:
     ],
 )
 def test_schedules(schedule: dict[str, object], expected: list[float]) -> None:
-    _, rows = _trained(_recipe(epochs=3, schedule=schedule, optimizer={"lr": 0.01}), _material())
+    _, rows = _trained(_recipe(epochs=3, schedule=schedule, optimizer={"lr": 0.01}), _data())
     assert [row.lr for row in rows] == pytest.approx(expected)
 
 
@@ -218,14 +220,13 @@ def test_the_training_part_alone_decides_the_class_weights() -> None:
         labels[i] = 1  # 8 of the 32 training images
     for i in range(1, 96, 6):
         labels[i] = 1  # half of validation
-    material = _material(labels)
+    data = _data(labels)
     recipe = _recipe(epochs=1, batch=32, optimizer={"lr": 1e-30})
-    model, rows = _trained(recipe, material)
-    train = material.split.train
+    model, rows = _trained(recipe, data)
     model.freeze_batch_norm = False
-    loss = Loss(material.labels[train], 2, True, CPU.device)
+    loss = Loss(data.labels[data.split.train], 2, True, CPU.device)
     assert loss.weights.tolist() == pytest.approx([32 / 48, 32 / 16])
-    assert rows[0].val_loss == pytest.approx(validate(model, recipe, material, material.split.val, loss, CPU)[0])
+    assert rows[0].val_loss == pytest.approx(_untrained(model, recipe, data).validate()[0])
 
 
 def test_a_frozen_backbone_does_not_move_not_even_its_statistics() -> None:
@@ -233,7 +234,8 @@ def test_a_frozen_backbone_does_not_move_not_even_its_statistics() -> None:
     model, strategy = _model(recipe)
     before = copy.deepcopy(model.state_dict())
     moved = {}
-    fit(model, strategy, recipe, _material(), CPU, on_epoch=lambda row: moved.update(copy.deepcopy(model.state_dict())))
+    look = Callbacks(on_epoch=lambda row: moved.update(copy.deepcopy(model.state_dict())))
+    Trainer(model, strategy, recipe, _data(), CPU, look).fit()
     assert _norms(model)  # there are some
     for name, tensor in before.items():
         assert torch.equal(tensor, moved[name]) == name.startswith("backbone."), name
@@ -243,7 +245,7 @@ def test_a_frozen_backbone_does_not_move_not_even_its_statistics() -> None:
 def test_the_statistics_of_trained_batch_norms(setting: str, moves: bool) -> None:
     recipe = _recipe(epochs=1, batch_norm=setting)
     before = _norms(_model(recipe)[0])
-    model, _ = _trained(recipe, _material())
+    model, _ = _trained(recipe, _data())
     after = _norms(model)
     assert all(torch.equal(before[name], after[name]) != moves for name in before)
 
@@ -264,7 +266,7 @@ def test_the_statistics_of_folded_batch_norms(setting: str, moves: bool) -> None
     start, _ = _model(recipe, _fold)
     assert has_folded_batch_norm(start.backbone)
     assert not has_folded_batch_norm(_model(recipe)[0].backbone)
-    model, _ = _trained(recipe, _material(), _fold)
+    model, _ = _trained(recipe, _data(), _fold)
     before, after = _norms(start), _norms(model)
     assert all(torch.equal(before[name], after[name]) != moves for name in before)
     weight = "backbone." + next(name for name, _ in start.backbone.named_parameters())
@@ -273,14 +275,14 @@ def test_the_statistics_of_folded_batch_norms(setting: str, moves: bool) -> None
 
 def test_a_loss_that_is_no_number_names_the_files() -> None:
     with pytest.raises(FailedError, match=r"image-\d+, image-\d+"):
-        _trained(_recipe(optimizer={"lr": 1e30}, batch=8), _material())
+        _trained(_recipe(optimizer={"lr": 1e30}, batch=8), _data())
 
 
 def test_a_score_that_validation_cannot_have_is_an_error_and_not_silence() -> None:
     """The AUC of one class alone is undefined: no epoch would ever be the best."""
     labels = [i % 2 if i % 3 != 1 else 0 for i in range(96)]
     with pytest.raises(FailedError, match=r"validation auc became .*monitor=loss"):
-        _trained(_recipe(monitor="auc", epochs=1), _material(labels))
+        _trained(_recipe(monitor="auc", epochs=1), _data(labels))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
@@ -289,7 +291,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
         model, strategy = _model(_recipe())
         torch.manual_seed(seed)
         torch.rand(draws)
-        fit(model, strategy, recipe, _material(), CPU)
+        Trainer(model, strategy, recipe, _data(), CPU).fit()
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     assert torch.equal(weights(0), weights(0, draws=5))  # order and augmentation hang on the recipe's seed alone

@@ -53,7 +53,7 @@ def train(
     """Train a model by a recipe and score it on its test part."""
     from mammozoo.config.recipe import load
     from mammozoo.errors import UsageError
-    from mammozoo.training.distributed import check_team
+    from mammozoo.training.distributed import check_processes
     from mammozoo.training.parallel import BACKENDS
 
     flags = {
@@ -73,18 +73,18 @@ def train(
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
         begun = resume or extend
-        check_team(resolved if begun is None else _recipe_of(begun), gpus)
+        check_processes(resolved if begun is None else _recipe_of(begun), gpus)
         raise typer.Exit(_launch(gpus))
     from mammozoo.report.page import write_report
     from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped
-    from mammozoo.training.prepare import plan
+    from mammozoo.training.prepare import prepare
 
     started = time.perf_counter()
     shown = progress()
     try:
         if dry_run:
-            content = _dry(plan(resolved, shown))
+            content = _dry(prepare(resolved, shown))
         else:
             side = experiment.Jobs(jobs, jobs_by)
             with stopping() as stop:

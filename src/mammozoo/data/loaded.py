@@ -14,7 +14,7 @@ from mammozoo.data.classes import read_classes
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached
 from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import near_duplicates
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError
 from mammozoo.plugins import registry
@@ -92,11 +92,3 @@ def open_data(
     duplicates = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.prints)
     merged = written if chosen.merged else ()
     return Data(dataset, samples, chosen.names, labels, group(patients, duplicates), images, merged)
-
-
-def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Those of the samples `among` that are near-duplicates of an image in `seen`."""
-    if data.dataset.info.synthetic or not seen:
-        return np.empty(0, np.intp)
-    known = np.array([int(text, 16) for text in seen], np.uint64)
-    return among[np.unique(near_pairs(data.images.prints.whole[among], known)[:, 0])]

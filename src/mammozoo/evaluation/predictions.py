@@ -62,6 +62,26 @@ class Predictions:
         decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
         return dataclasses.replace(self, cuts=cuts, outcome=dataclasses.replace(self.outcome, decisions=decisions))
 
+    @staticmethod
+    def from_rows(rows: Sequence[Mapping[str, Any]], classes: tuple[str, ...]) -> Predictions:
+        """The predictions of lines of the table, as `rows` gives them or as texts."""
+
+        def column(name: str) -> npt.NDArray[np.str_]:
+            return _texts(row.get(name, "") for row in rows)
+
+        outcome = Outcome(
+            classes,
+            np.array([classes.index(row["label"]) for row in rows], np.intp),
+            np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
+            np.array([classes.index(row["decision"]) for row in rows], np.intp),
+            np.array([int(row["group"]) for row in rows], np.intp),
+        )
+        meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
+        cuts = np.array([float("nan" if row["threshold"] == "" else row["threshold"]) for row in rows])
+        return Predictions(
+            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
+        )
+
     def rows(self) -> list[dict[str, Any]]:
         """Lines of the table."""
         o = self.outcome
@@ -131,7 +151,7 @@ def read_predictions(run: Path) -> Predictions:
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
     try:
-        return _parsed(rows, classes)
+        return Predictions.from_rows(rows, classes)
     except (KeyError, ValueError) as error:
         raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
 
@@ -140,24 +160,6 @@ def read_test_predictions(run: Path) -> tuple[tuple[str, ...], Outcome]:
     """(sample names, outcome) of a complete run's test parts, in the order of the names. Raises as `read_predictions`."""
     test = read_predictions(run).of("test")
     return tuple(str(sample) for sample in test.samples), test.outcome
-
-
-def _parsed(rows: Sequence[Mapping[str, str]], classes: tuple[str, ...]) -> Predictions:
-    def column(name: str) -> npt.NDArray[np.str_]:
-        return _texts(row.get(name, "") for row in rows)
-
-    outcome = Outcome(
-        classes,
-        np.array([classes.index(row["label"]) for row in rows], np.intp),
-        np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
-        np.array([classes.index(row["decision"]) for row in rows], np.intp),
-        np.array([int(row["group"]) for row in rows], np.intp),
-    )
-    meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
-    cuts = np.array([float(row["threshold"] or "nan") for row in rows])
-    return Predictions(
-        column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
-    )
 
 
 def _texts(values: Iterable[object]) -> npt.NDArray[np.str_]:

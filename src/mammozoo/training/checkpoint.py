@@ -1,9 +1,9 @@
-"""Where a fit stands, kept on disk after every epoch: a killed run goes on from there, with the same bytes.
+"""The state of a fit, saved after every epoch: a killed run continues from there, with the same bytes.
 
-fold-0/last.safetensors    model.*       what can change in the model: trainable parameters, and buffers
-                           best.*        the same at the best epoch so far
+fold-0/last.safetensors    model.*       what training changes in the model: trainable parameters, and buffers
+                           best.*        the same at the best epoch
                            optimizer.*   moments and steps
-                           rng.*         torch's generators, of the processor and of the device in use, for dropout
+                           rng.*         torch's random generators, of the processor and of the device in use, for dropout
                            (header)      device, phase, epoch, batch, losses so far, history, scheduler, learning rates
 
 One file, written atomically: a kill at any moment leaves the old state or the new one. Read as safetensors, never as
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class TrainState:
         batch: batches done of the epoch under way; `total` and `seen` are their summed loss and images.
         best: highest monitored value so far (with the sign that makes higher better); None before the first epoch.
         stale: epochs since then.
-        rows: the history.
+        history: an `EpochRow` per epoch.
     """
 
     phase: int = 0
@@ -53,42 +53,47 @@ class TrainState:
     seen: int = 0
     best: float | None = None
     stale: int = 0
-    rows: list[Any] = field(default_factory=list)
+    history: list[Any] = field(default_factory=list)
 
     def next_batch(self, loss: float, images: int) -> None:
         """A batch is done; `loss` is the mean over its images."""
         self.batch, self.total, self.seen = self.batch + 1, self.total + loss * images, self.seen + images
 
-    def judge(self, value: float) -> bool:
+    def is_best(self, value: float) -> bool:
         """Whether an epoch with this validation value is the best so far."""
         best = self.best is None or value > self.best
         self.best, self.stale = (value, 0) if best else (self.best, self.stale + 1)
         return best
 
     def next_epoch(self, of_phase: int) -> bool:
-        """An epoch is done; whether the phase, which has `of_phase` of them, is done with it."""
+        """An epoch is done; whether its phase, which has `of_phase` epochs, is done too."""
         self.epoch, self.of_phase, self.batch, self.total, self.seen = self.epoch + 1, self.of_phase + 1, 0, 0.0, 0
         over = self.of_phase == of_phase
         if over:
             self.phase, self.of_phase = self.phase + 1, 0
         return over
 
+    def to_json(self) -> dict[str, Any]:
+        """The state as JSON, as it stands in the file's header."""
+        fields = dataclasses.asdict(self)
+        rows = fields.pop("history")
+        return fields | {"rows": rows}
 
-class Stopped(Exception):  # noqa: N818 - no error
-    """A fit ended early because it was asked to; its state is kept. Names the run to resume."""
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """A fit ended early on request; its state is saved. Names the run to resume."""
 
 
 class Checkpointer:
     """The file of one fit's state.
 
-    `key` says what the fit depends on (recipe, split, precision, versions); a state with another key is refused. Once `stop` says
-    so the fit keeps its state after the batch under way and raises `Stopped`.
+    Attributes:
+        key: digest of what the fit depends on (recipe, split, precision, versions); a state with another key is refused.
+        keep: whether the state remains when the fit is complete, for more epochs later.
     """
 
-    def __init__(self, path: Path, key: str, stop: Callable[[], bool] = lambda: False):
-        self.path, self.key, self.stop = path, key, stop
-        self.lasting = False
-        """Whether the state remains when the fit is complete, for more epochs one day."""
+    def __init__(self, path: Path, key: str, keep: bool = False):
+        self.path, self.key, self.keep = path, key, keep
 
     def save(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the state on disk."""
@@ -99,10 +104,10 @@ class Checkpointer:
         write_bytes(self.path, content)
 
     def load(self) -> tuple[State, dict[str, Any]] | None:
-        """The state on disk; None where there is none.
+        """The tensors and the header on disk; None if there is no file.
 
         Raises:
-            IncompatibleError: it is of another recipe, split, precision or version.
+            IncompatibleError: it belongs to another recipe, split, precision or version.
             NotVerifiedError: the file is damaged.
         """
         if not self.path.exists():
@@ -110,22 +115,25 @@ class Checkpointer:
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["fit"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
             raise NotVerifiedError(
-                f"'{self.path}' is not a sound state of a fit: {error}. Remove it to start this fit again."
+                f"'{self.path}' is not a readable state of a fit: {error}. Remove it to start this fit again."
             ) from None
         if facts["key"] != self.key:
             raise IncompatibleError(
-                f"'{self.path}' was kept under another recipe, split, precision or version of torch or mammozoo; going on would "
-                "not give the run that it began. Remove it to start this fit again."
+                f"'{self.path}' belongs to another recipe, split, precision or version of torch or mammozoo; continuing would "
+                "not give the run that was begun. Remove it to start this fit again."
             )
         del facts["key"]
+        if "rng" in tensors:  # before 0.2 the processor's generator alone was saved, and no device
+            tensors["rng.cpu"] = tensors.pop("rng")
+        facts.setdefault("device", "cpu")
         return tensors, facts
 
     def drop(self) -> None:
-        """Remove the file, unless it is to last: the fit is complete."""
-        if not self.lasting:
+        """Remove the file of a complete fit, unless it is to be kept."""
+        if not self.keep:
             self.path.unlink(missing_ok=True)
 
 
@@ -151,7 +159,7 @@ def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) ->
 
 
 def pack(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
-    """Names with a prefix, as the file has them."""
+    """Names with a prefix, as in the file."""
     return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
 
 
@@ -190,8 +198,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: 
         for kept, own in zip(groups, fresh, strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": merged})
-
-
-def as_facts(place: TrainState) -> dict[str, Any]:
-    """A place as JSON."""
-    return dataclasses.asdict(place)

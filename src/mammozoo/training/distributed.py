@@ -1,6 +1,6 @@
-"""Several processes at one fit: who has which share of a batch, and how their results come together.
+"""One fit in several processes: which part of a batch each process takes, and how their results are joined.
 
-One process alone is a team of one, so that the loop is written once. More than one are started by torch's own launcher
+A single process is a context of size 1, so that the loop is written once. Several are started by torch's own launcher
 (`torchrun`, or `mammozoo train --gpus N`, which calls it); each holds the whole model (DistributedDataParallel) and every
 n-th image of each batch. Batches keep the recipe's size, so that the losses are those of one process.
 """
@@ -37,11 +37,11 @@ class DistContext:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes files and speaks to the user; exactly one does."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and messages; exactly one does."""
         return self.rank == 0
 
-    def share(self, order: Indices, batch: int) -> Indices:
+    def shard(self, order: Indices, batch: int) -> Indices:
         """This process's images, in an order in which `batch / size` of them are its share of each batch.
 
         A last batch with fewer images than processes is left out.
@@ -55,12 +55,12 @@ class DistContext:
             [order[start : start + batch][self.rank :: self.size] for start in range(0, len(order), batch)]
         )
 
-    def weight(self, share: int, whole: int) -> float:
-        """What to multiply the mean loss of `share` images of a batch of `whole` by, for the mean of all gradients to be right."""
+    def loss_weight(self, share: int, whole: int) -> float:
+        """Factor on the mean loss of `share` of `whole` images, so that averaged gradients are those of the whole batch."""
         return share * self.size / whole
 
     def wrap(self, model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
-        """The model as it is trained: gradients are averaged over the team after each backward pass."""
+        """The model as it is trained: gradients are averaged over the processes after each backward pass."""
         if self.size == 1:
             return model
         if sync_batch_norm:
@@ -72,22 +72,22 @@ class DistContext:
         )
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Each value added up over the team."""
+        """Each value summed over the processes."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=_device())
         distributed.all_reduce(total)
         return [float(value) for value in total]
 
-    def tell(self, content: Any) -> Any:
-        """What the leading process has in `content`, in every process."""
+    def broadcast(self, content: Any) -> Any:
+        """The main process's `content`, in every process."""
         if self.size == 1:
             return content
         box = [content]
         distributed.broadcast_object_list(box)
         return box[0]
 
-    def join(self, part: torch.Tensor, n: int) -> torch.Tensor:
+    def gather(self, part: torch.Tensor, n: int) -> torch.Tensor:
         """(n, …) rows of which each process has every size-th, from its rank on; on the CPU, the same everywhere."""
         if self.size == 1:
             return part
@@ -99,24 +99,24 @@ class DistContext:
         return torch.from_numpy(whole)
 
 
-ALONE = DistContext()
+SINGLE = DistContext()
 
 
 def current_context() -> DistContext:
-    """The team that torch's launcher made this process part of; a team of one without it."""
+    """The context from the environment of torch's launcher; a single process without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    return DistContext(int(os.environ["RANK"]), size) if size > 1 else ALONE
+    return DistContext(int(os.environ["RANK"]), size) if size > 1 else SINGLE
 
 
 def init_distributed(device: str) -> DistContext:
-    """Meet the other processes, if there are any; call it once, before the first work together.
+    """Join the process group, if there are other processes. Call it once, before they work together.
 
     Raises:
         UsageError: more processes on this machine than GPUs.
     """
-    team = current_context()
-    if team.size == 1 or distributed.is_initialized():
-        return team
+    dist = current_context()
+    if dist.size == 1 or distributed.is_initialized():
+        return dist
     _die_with_the_launcher()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
@@ -127,10 +127,10 @@ def init_distributed(device: str) -> DistContext:
         distributed.init_process_group("nccl")
     else:
         distributed.init_process_group("gloo")
-    return team
+    return dist
 
 
-def check_team(recipe: Recipe, size: int) -> None:
+def check_processes(recipe: Recipe, size: int) -> None:
     """Refuse what `size` processes on this machine cannot do, before one of them is started. Cards are counted without CUDA.
 
     Raises:
@@ -169,13 +169,13 @@ def check_batches(recipe: Recipe, size: int) -> None:
             )
 
 
-def broken_off(error: BaseException) -> bool:
+def is_connection_error(error: BaseException) -> bool:
     """Whether an exception is of the connection to the other processes, and not of the work itself."""
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def destroy_distributed() -> None:
-    """Part from the other processes, also after an error: a process that ends with its connections open may abort."""
+    """Leave the process group, also after an error: a process that ends with open connections may abort."""
     if distributed.is_initialized():
         with contextlib.suppress(RuntimeError):
             distributed.destroy_process_group()

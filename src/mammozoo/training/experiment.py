@@ -1,4 +1,7 @@
-"""From a plan to a run: what `train` does, and `--resume` and `--extend`."""
+"""From a recipe to a complete run: `train`, `resume` and `extend`.
+
+prepare(recipe) → PreparedRun → train_fold(prepared, spec) for every fit → finish(results)
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,22 @@ from mammozoo.files import disk_error
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.compiled import require_compiler
 from mammozoo.training.distributed import (
-    DistContext,
-    broken_off,
     check_batches,
     current_context,
     destroy_distributed,
     init_distributed,
+    is_connection_error,
 )
 from mammozoo.training.extend import longer, reopened
-from mammozoo.training.finish import conclude
-from mammozoo.training.fold import Callbacks, FitResult, FitSpec, attempts, carry_out, finished, state_key, waves
-from mammozoo.training.parallel import spread
-from mammozoo.training.prepare import PreparedRun, plan
+from mammozoo.training.finish import finish
+from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
+from mammozoo.training.fold import FitResult, read_result, train_fold
+from mammozoo.training.parallel import run_parallel
+from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
 from mammozoo.training.trainer import EpochRow
 
@@ -49,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Jobs:
-    """How many fits at once, and who runs them (`mammozoo.training.parallel`)."""
+    """How many fits at once, and the engine that runs them (`mammozoo.training.parallel`)."""
 
     count: int = 1
     backend: str = "loky"
@@ -63,19 +67,18 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     jobs: Jobs = Jobs(),
 ) -> RunDirectory:
-    """Carry out a recipe; the result is its run directory.
+    """Train by a recipe and return the run directory.
 
-    A run that fails, is interrupted or killed keeps its folder; `resume` goes on with it. Once `stop` says so, training ends after
-    the batch under way.
+    A run that fails, is interrupted or killed keeps its folder; `resume` continues it. Once `stop` returns True, training ends
+    after the batch under way.
 
     Raises:
         MammozooError: with the reason.
-        Stopped: `stop` said so.
+        Stopped: `stop` returned True.
         KeyboardInterrupt: after the run was marked.
     """
-    if out is not None and current_context().leads:
-        refuse_occupied(out)
-    return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress or Progress(), stop, jobs)
+    _refuse_occupied(out)
+    return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress, stop, jobs)
 
 
 def resume(
@@ -85,7 +88,7 @@ def resume(
     stop: Callable[[], bool] = lambda: False,
     jobs: Jobs = Jobs(),
 ) -> RunDirectory:
-    """Go on with the run at `path`, however it ended; the result has the bytes of one that was never interrupted.
+    """Continue the run at `path`, however it ended; the result has the bytes of one that was never interrupted.
 
     Raises:
         NotFoundError: there is no run.
@@ -94,13 +97,13 @@ def resume(
     """
     run = RunDirectory.open(path)
     if run.facts.get("status") == "done":
-        run.resume()  # refuses, before anything is planned
+        run.resume()  # refuses, before anything is prepared
 
-    def again(prepared: PreparedRun) -> RunDirectory:
+    def reopen(prepared: PreparedRun) -> RunDirectory:
         run.resume()
         return run
 
-    return _train(run.recipe, again, progress or Progress(), stop, jobs)
+    return _train(run.recipe, reopen, progress, stop, jobs)
 
 
 def extend(
@@ -112,7 +115,7 @@ def extend(
     stop: Callable[[], bool] = lambda: False,
     jobs: Jobs = Jobs(),
 ) -> RunDirectory:
-    """The complete run at `path` with more epochs, in a folder of its own: with the bytes of a run that had them from the start.
+    """The complete run at `path` with more epochs, in a new folder, with the bytes of a run that had them from the start.
 
     Raises:
         NotFoundError: there is no run.
@@ -120,185 +123,174 @@ def extend(
         UsageError: it did not keep its states, or its schedule depends on the number of epochs.
         IncompatibleError: it was trained with another version, or its data have changed.
     """
-    before = RunDirectory.open(path)
-    if before.facts.get("status") != "done":
+    short = RunDirectory.open(path)
+    if short.facts.get("status") != "done":
         raise ConflictError(f"The run '{path}' is not complete. Go on with: mammozoo train --resume {path}")
-    if before.recipe.stages:
+    if short.recipe.stages:
         raise UsageError(
             f"The run '{path}' has earlier stages, and those cannot be extended with it. Train again with --epochs {epochs}, or "
             f"start a new run with --weights {path}."
         )
-    recipe = longer(before.recipe, epochs)
-    if not before.recipe.keep_state:
+    recipe = longer(short.recipe, epochs)
+    if not short.recipe.keep_state:
         raise UsageError(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
             f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
         )
-    if out is not None and current_context().leads:
-        refuse_occupied(out)
+    _refuse_occupied(out)
 
-    def begin(prepared: PreparedRun) -> RunDirectory:
-        was = replace(prepared, recipe=before.recipe)
-        keepers = [
-            (Checkpointer(path / a.name / STATE, state_key(was, a)), a.recipe.all_phases()) for a in attempts(was)
-        ]
-        if missing := [keeper.path for keeper, _ in keepers if not keeper.path.is_file()]:
+    def copy_states(prepared: PreparedRun) -> RunDirectory:
+        before = replace(prepared, recipe=short.recipe)
+        states = [(spec, Checkpointer(path / spec.name / STATE, state_key(before, spec))) for spec in fit_specs(before)]
+        if missing := [state.path for _, state in states if not state.path.is_file()]:
             raise NotFoundError(f"'{missing[0]}' is missing, so the run '{path}' cannot be extended.")
-        keepers[0][0].load()  # what does not fit is refused before there is a folder
+        states[0][1].load()  # a state that does not fit is refused before there is a folder
         run = RunDirectory.create(recipe, out)
-        for (keeper, phases), attempt in zip(keepers, attempts(prepared), strict=True):
-            if (state := keeper.load()) is not None:
-                tensors, facts = state
-                Checkpointer(run.path / attempt.name / STATE, state_key(prepared, attempt)).save(
-                    tensors, reopened(facts, phases)
-                )
-        run.save(extends={"epochs": sum(phase.epochs for phase in before.recipe.all_phases()), **before.facts["model"]})
+        for (spec, state), longer_spec in zip(states, fit_specs(prepared), strict=True):
+            if (saved := state.load()) is not None:
+                target = Checkpointer(run.path / longer_spec.name / STATE, state_key(prepared, longer_spec))
+                target.save(saved[0], reopened(saved[1], spec.recipe.all_phases()))
+        run.save(extends={"epochs": sum(phase.epochs for phase in short.recipe.all_phases()), **short.facts["model"]})
         return run
 
-    return _train(recipe, begin, progress or Progress(), stop, jobs)
+    return _train(recipe, copy_states, progress, stop, jobs)
+
+
+def _refuse_occupied(out: Path | None) -> None:
+    if out is not None and current_context().is_main:
+        refuse_occupied(out)
 
 
 def _train(
     recipe: Recipe,
-    begin: Callable[[PreparedRun], RunDirectory],
-    progress: Progress,
+    make_run: Callable[[PreparedRun], RunDirectory],
+    progress: Progress | None,
     stop: Callable[[], bool],
     jobs: Jobs,
 ) -> RunDirectory:
-    team = init_distributed(recipe.device)
+    """Prepare, make the run directory, carry out; in other processes than the main one, train along."""
+    dist = init_distributed(recipe.device)
     try:
-        return _train_in(team, recipe, begin, progress, stop, jobs)
+        if dist.size > 1 and jobs.count > 1:
+            raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
+        check_batches(recipe, dist.size)
+        progress = progress if progress is not None and dist.is_main else Progress()
+        prepared = prepare(recipe, progress)
+        prepared.build()  # a strategy or head that refuses the network does so before there is a folder
+        if recipe.compile:
+            require_compiler(prepared.engine.device)
+        if dist.is_main:
+            run = make_run(prepared)
+
+            def on_epoch(row: EpochRow) -> None:
+                registry().notify("epoch_end", run=run, row=row)
+
+            _carry_out_marked(prepared, run, Callbacks(progress, on_epoch, stop, dist), jobs)
+            registry().notify("run_end", run=run)
+            return run
+        run = RunDirectory(Path(), recipe, {})  # never written
+        try:
+            _carry_out(prepared, run, Callbacks(dist=dist), jobs)
+        except RuntimeError as error:
+            if is_connection_error(error):
+                raise _connection_lost(error) from error
+            raise
+        return run
     finally:
         destroy_distributed()
 
 
-def _train_in(
-    team: DistContext,
-    recipe: Recipe,
-    begin: Callable[[PreparedRun], RunDirectory],
-    progress: Progress,
-    stop: Callable[[], bool],
-    jobs: Jobs,
-) -> RunDirectory:
-    if team.size > 1 and jobs.count > 1:
-        raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
-    check_batches(recipe, team.size)
-    if not team.leads:
-        progress = Progress()
-    prepared = plan(recipe, progress)
-    prepared.build()  # what the strategy or the head refuses, they refuse before there is a folder
-    if recipe.compile:
-        require_compiler(prepared.engine.device)
-    if not team.leads:
-        idle = RunDirectory(Path(), recipe, {})  # the leading process writes; this one trains along
-        try:
-            _carry_out(prepared, idle, Callbacks(team=team), jobs)
-        except RuntimeError as error:
-            if broken_off(error):
-                raise _left_alone(error) from error
-            raise
-        return idle
-    run = begin(prepared)
-
-    def on_epoch(row: EpochRow) -> None:
-        registry().notify("epoch_end", run=run, row=row)
-
+def _carry_out_marked(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
+    """Carry out, and mark in the run how it ended."""
     try:
-        _carry_out(prepared, run, Callbacks(progress, on_epoch, stop, team), jobs)
+        _carry_out(prepared, run, callbacks, jobs)
     except KeyboardInterrupt:
         run.close("interrupted")
         raise
     except Stopped:
         run.close("interrupted", "stopped by a signal")
         raise Stopped(run.path.as_posix()) from None
-    except (MammozooError, OSError) as error:
-        known = error if isinstance(error, MammozooError) else blame(error) or disk_error(error, run.path)
-        _keep_traceback(error)
-        run.close("failed", str(known))
-        raise known from error
+    except MammozooError as error:
+        run.close("failed", str(error))
+        raise
     except BaseException as error:
-        _keep_traceback(error)
-        short = memory_error(error, recipe.batch)
-        run.close("failed", str(short or blame(error) or f"{type(error).__name__}: {error}"))
-        if short is not None:
-            raise short from error
-        if team.size > 1 and broken_off(error):
-            raise _left_alone(error) from error
+        # The traceback goes to log.txt alone: the terminal shows one paragraph.
+        log.info("The training ended with an error.", exc_info=error)
+        known = memory_error(error, prepared.recipe.batch) or blame(error)
+        if known is None and isinstance(error, OSError):
+            known = disk_error(error, run.path)
+        if known is None and callbacks.dist.size > 1 and is_connection_error(error):
+            known = _connection_lost(error)
+        run.close("failed", str(known or f"{type(error).__name__}: {error}"))
+        if known is not None:
+            raise known from error
         set_scene(error, run=run.path, device=str(prepared.engine.device))
         raise
-    registry().notify("run_end", run=run)
-    return run
 
 
-def _keep_traceback(error: BaseException) -> None:
-    """In log.txt alone: what the terminal shows is one paragraph, and after hours nobody wants to try again for the rest."""
-    if not isinstance(error, MammozooError):
-        log.info("The training ended with an error.", exc_info=error)
-
-
-def _left_alone(error: BaseException) -> FailedError:
-    """What a process of a team says when it waits in vain for another one."""
+def _connection_lost(error: BaseException) -> FailedError:
     first = str(error).partition("\n")[0]
-    return FailedError(f"Another process of the team ended, so this one cannot go on ({first}).")
+    return FailedError(f"Another process of the training ended, so this one cannot continue ({first}).")
 
 
-def _carry_out(prepared: PreparedRun, run: RunDirectory, around: Callbacks, jobs: Jobs) -> None:
-    recipe, data, team = prepared.recipe, prepared.data, around.team
+def _carry_out(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
-    if team.leads:
-        run.save(
-            device=str(prepared.engine.device),
-            precision=prepared.engine.precision,
-            threads=torch.get_num_threads(),
-            processes=team.size,
-            jobs=jobs.count,
-            stamps=prepared.stamps,
-            weights=prepared.lineage.weights,
-            images=len(data.samples),
-            groups=len(np.unique(data.groups)),
-            near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
-            splits=prepared.split_counts(),
-            **({"stages": prepared.stage_counts()} if prepared.stages else {}),
-        )
-        write_splits(run.path / "splits.json", prepared.splits, data.names)
-    *earlier, (own, every) = waves(prepared)
-    for stage, fits in earlier:
-        _complete(stage, fits, run, around, jobs)
-    complete = _complete(own, every, run, around, jobs)
-    if team.leads:
-        conclude(recipe, run, [complete[attempt.name] for attempt in every])
+    if callbacks.dist.is_main:
+        _write_facts(prepared, run, callbacks, jobs)
+    for stage, specs in all_fits(prepared):  # the last of them is the run itself
+        results = _train_missing(stage, specs, run, callbacks, jobs)
+    if callbacks.dist.is_main:
+        finish(prepared.recipe, run, [results[spec.name] for spec in specs])
 
 
-def _complete(
-    prepared: PreparedRun, every: list[FitSpec], run: RunDirectory, around: Callbacks, jobs: Jobs
+def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
+    data = prepared.data
+    run.save(
+        device=str(prepared.engine.device),
+        precision=prepared.engine.precision,
+        threads=torch.get_num_threads(),
+        processes=callbacks.dist.size,
+        jobs=jobs.count,
+        stamps=prepared.stamps,
+        weights=prepared.lineage.weights,
+        images=len(data.samples),
+        groups=len(np.unique(data.groups)),
+        near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
+        splits=prepared.split_counts(),
+        **({"stages": prepared.stage_counts()} if prepared.stages else {}),
+    )
+    write_splits(run.path / "splits.json", prepared.splits, data.names)
+
+
+def _train_missing(
+    prepared: PreparedRun, specs: list[FitSpec], run: RunDirectory, callbacks: Callbacks, jobs: Jobs
 ) -> dict[str, FitResult]:
-    """All of these fits, by name; those that the run already holds are not done again."""
-    team = around.team
-    complete: dict[str, FitResult] = {}
-    if team.leads:
-        complete = {a.name: t for a in every if (t := finished(run.path / a.name, a)) is not None}
-    known = set(team.tell(list(complete)))
-    missing = [attempt for attempt in every if attempt.name not in known]
+    """The results of all fits, by name; complete fits in the run are read instead of repeated."""
+    dist = callbacks.dist
+    results: dict[str, FitResult] = {}
+    if dist.is_main:
+        results = {spec.name: result for spec in specs if (result := read_result(run.path, spec)) is not None}
+    complete = set(dist.broadcast(list(results)))
+    missing = [spec for spec in specs if spec.name not in complete]
     if jobs.count > 1 and len(missing) > 1:
-        return complete | _side_by_side(prepared, run, missing, around, jobs)
-    for attempt in missing:
-        trial = carry_out(prepared, attempt, run.path / attempt.name, around)
-        if trial is not None:
-            complete[attempt.name] = trial
-    return complete
+        return results | _train_parallel(prepared, missing, run, callbacks, jobs)
+    for spec in missing:
+        if (result := train_fold(prepared, spec, run.path, callbacks)) is not None:
+            results[spec.name] = result
+    return results
 
 
-def _side_by_side(
-    prepared: PreparedRun, run: RunDirectory, missing: list[FitSpec], around: Callbacks, jobs: Jobs
+def _train_parallel(
+    prepared: PreparedRun, missing: list[FitSpec], run: RunDirectory, callbacks: Callbacks, jobs: Jobs
 ) -> dict[str, FitResult]:
-    """Fits in processes of their own; their epochs are told when a fit is complete."""
-    around.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
-    tasks = [(prepared, attempt, run.path / attempt.name, Callbacks()) for attempt in missing]
-    complete = {}
-    for trial in spread(carry_out, tasks, jobs.count, jobs.backend, prepared.engine.device):
-        for row in trial.history:
-            around.on_epoch(row)
-        around.progress.note(f"  {trial.attempt.name}: best {prepared.recipe.monitor} {trial.monitor:.4f}")
-        around.progress.advance()
-        complete[trial.attempt.name] = trial
-    return complete
+    """Fits in their own processes; the epochs of a fit are reported when it is complete."""
+    callbacks.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
+    tasks = [(prepared, spec, run.path, Callbacks()) for spec in missing]
+    results = {}
+    for result in run_parallel(train_fold, tasks, jobs.count, jobs.backend, prepared.engine.device):
+        for row in result.history:
+            callbacks.on_epoch(row)
+        callbacks.progress.note(f"  {result.spec.name}: best {prepared.recipe.monitor} {result.monitor:.4f}")
+        callbacks.progress.advance()
+        results[result.spec.name] = result
+    return results

@@ -1,4 +1,4 @@
-"""More epochs for a complete run: its recipe made longer, and the state of a fit opened again at its end."""
+"""More epochs for a complete run: a longer recipe, and the state of a fit as it was before its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def longer(recipe: Recipe, epochs: int) -> Recipe:
     """The same recipe with `epochs` in all; where it has phases the last one grows.
 
     Raises:
-        UsageError: these are not more than it has, or its learning rates depend on their number, or it has stages.
+        UsageError: it has as many epochs already, its learning rates depend on their number, or it has stages.
     """
     had = sum(phase.epochs for phase in recipe.all_phases())
     if epochs <= had:
@@ -38,11 +38,11 @@ def longer(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def reopened(facts: dict[str, Any], phases: Sequence[Phase]) -> dict[str, Any]:
-    """The header of a complete fit's state as it would be had its last phase gone on; one that patience ended stays ended.
+    """The header of a complete fit's state, inside its last phase again; a fit that patience ended stays ended.
 
     Args:
         facts: as `Checkpointer.load` gives them.
-        phases: of the fit that kept them.
+        phases: of the fit that saved it.
     """
     place = facts["place"]
     if place["phase"] < len(phases):

@@ -1,61 +1,43 @@
-"""From complete fits to a complete run: which of them report, and what the run says."""
+"""From complete fits to a complete run: select the best fit per test fold, score the run, write its outputs."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
-from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.training.fold import FitResult
 from mammozoo.training.run_directory import RunDirectory, write_table
-from mammozoo.training.validation import direction
+from mammozoo.training.validation import Monitor
 from mammozoo.zoo.card import write_card
 
 
-def conclude(recipe: Recipe, run: RunDirectory, trials: list[FitResult]) -> None:
-    """Write predictions, model, scores and card of a run whose fits are complete, and mark it as done."""
-    # Of all fits with one test part (points of a grid, repeats, inner folds) the one that was best on its own validation
-    # part reports; of those that report, the best stands for the run.
-    sign = direction(recipe.monitor)
+def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult]) -> None:
+    """Score a run whose fits are complete, write its predictions, model, scores and card, and mark it as done."""
+    reporting, best = select(results, Monitor(recipe.monitor).sign)
+    rows = [row for result in reporting for row in result.rows]
+    scores = as_json(score(Predictions.from_rows(rows, best.config.classes), recipe.seed))
+    write_run(recipe, run, results, reporting, best, scores)
+
+
+def select(results: Sequence[FitResult], sign: int) -> tuple[list[FitResult], FitResult]:
+    """(the fits that report, the one whose model stands for the run), each by its own validation part.
+
+    Of all fits with one test part (points of a grid, repeats, inner folds) the best reports.
+    """
     reporting: dict[str, FitResult] = {}
-    for trial in trials:
-        best = reporting.setdefault(trial.attempt.split.outer, trial)
-        if trial.monitor * sign > best.monitor * sign:
-            reporting[trial.attempt.split.outer] = trial
-    chosen = max(reporting.values(), key=lambda trial: trial.monitor * sign)
-    write_table(run.path / "predictions.csv", [row for trial in reporting.values() for row in trial.rows])
-    if len(trials) > len(reporting):
-        told = {trial.attempt.name for trial in reporting.values()}
-        write_table(
-            run.path / "attempts.csv",
-            [
-                {
-                    "fit": t.attempt.name,
-                    "split": t.attempt.split.name,
-                    **t.attempt.point,
-                    f"validation {recipe.monitor}": t.monitor,
-                    "reports": t.attempt.name in told,
-                }
-                for t in trials
-            ],
-        )
-    write_bytes(run.path / "model.safetensors", (run.path / chosen.attempt.name / "model.safetensors").read_bytes())
-    write_json(run.path / "config.json", chosen.config.to_json())
-    scores = as_json(score_run(run.path, seed=recipe.seed))
-    config = chosen.config.model_copy(update={"scores": scores})
-    write_json(run.path / "config.json", config.to_json())
-    write_json(run.path / "scores.json", scores)
-    run.save(scores=scores, model={"fold": chosen.attempt.name, "sha256": sha256(run.path / "model.safetensors")})
-    write_text(run.path / "README.md", write_card(config, run.facts))
-    run.close("done")
+    for result in results:
+        best = reporting.setdefault(result.spec.split.outer, result)
+        if result.monitor * sign > best.monitor * sign:
+            reporting[result.spec.split.outer] = result
+    return list(reporting.values()), max(reporting.values(), key=lambda result: result.monitor * sign)
 
 
-def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
-    """Every score of a run's test parts, from `predictions.csv` alone; β and the accuracy gap tell of overfitting."""
-    predictions = read_predictions(run)
+def score(predictions: Predictions, seed: int) -> dict[str, Score]:
+    """Every score of the test parts, and β and the accuracy gap, which measure overfitting."""
     test = predictions.of("test").outcome
     scores = score_all(test, seed=seed)
     train = predictions.of("train")
@@ -63,3 +45,36 @@ def score_run(run: Path, *, seed: int = 0) -> dict[str, Score]:
         scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
         scores["accuracy-gap"] = accuracy_gap(train.outcome, test, seed=seed)
     return scores
+
+
+def write_run(
+    recipe: Recipe,
+    run: RunDirectory,
+    results: Sequence[FitResult],
+    reporting: Sequence[FitResult],
+    best: FitResult,
+    scores: dict[str, dict[str, float | None]],
+) -> None:
+    """Write what is in the run's folder besides the folders of its fits."""
+    write_table(run.path / "predictions.csv", [row for result in reporting for row in result.rows])
+    if len(results) > len(reporting):
+        names = {result.spec.name for result in reporting}
+        attempts = [
+            {
+                "fit": result.spec.name,
+                "split": result.spec.split.name,
+                **result.spec.point,
+                f"validation {recipe.monitor}": result.monitor,
+                "reports": result.spec.name in names,
+            }
+            for result in results
+        ]
+        write_table(run.path / "attempts.csv", attempts)
+    model = run.path / "model.safetensors"
+    write_bytes(model, (run.path / best.spec.name / "model.safetensors").read_bytes())
+    config = best.config.model_copy(update={"scores": scores})
+    write_json(run.path / "config.json", config.to_json())
+    write_json(run.path / "scores.json", scores)
+    run.save(scores=scores, model={"fold": best.spec.name, "sha256": sha256(model)})
+    write_text(run.path / "README.md", write_card(config, run.facts))
+    run.close("done")

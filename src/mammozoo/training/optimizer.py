@@ -46,12 +46,12 @@ def make_scheduler(
             return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=schedule.factor)
 
 
-def advance(scheduler: torch.optim.lr_scheduler.LRScheduler | None, value: float) -> None:
-    """After an epoch with this validation value (higher is better)."""
+def step_scheduler(scheduler: torch.optim.lr_scheduler.LRScheduler | None, value: float) -> None:
+    """Step after an epoch with this validation value (higher is better)."""
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         scheduler.step(value)
     elif scheduler is not None:
         with warnings.catch_warnings():
-            # Of a fit that goes on at the end of an epoch: the steps that torch misses were taken before it was stopped.
+            # In a resumed fit: torch misses the optimizer steps that were taken before the interruption.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             scheduler.step()

@@ -19,7 +19,7 @@ from mammozoo.errors import UsageError
 BACKENDS = ("loky", "dask", "ray")
 
 
-def spread(
+def run_parallel(
     work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], jobs: int, backend: str, device: torch.device
 ) -> Iterator[Any]:
     """`work(*task)` of each task, `jobs` at a time, in the order in which they end.
@@ -34,12 +34,12 @@ def spread(
         UsageError: the backend's package is not installed.
     """
     threads = max(1, torch.get_num_threads() // jobs)
-    prepared = (joblib.delayed(_alone)(work, task, threads, number, device) for number, task in enumerate(tasks))
-    with _chosen(backend, threads):
+    prepared = (joblib.delayed(_run_one)(work, task, threads, number, device) for number, task in enumerate(tasks))
+    with _backend(backend, threads):
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(prepared)
 
 
-def _chosen(backend: str, threads: int) -> Any:
+def _backend(backend: str, threads: int) -> Any:
     try:
         if backend == "dask":
             from distributed import Client
@@ -60,7 +60,7 @@ def _chosen(backend: str, threads: int) -> Any:
     return joblib.parallel_config("loky", inner_max_num_threads=threads)
 
 
-def _alone(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int, device: torch.device) -> Any:
+def _run_one(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int, device: torch.device) -> Any:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     if device.type == "cuda" and device.index is None:

@@ -1,7 +1,8 @@
-"""From a recipe to a plan: everything looked up, read and checked, nothing trained."""
+"""From a recipe to a prepared run: everything looked up, read, split and checked, the network built; nothing trained."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,29 +12,25 @@ import torch
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
-from mammozoo.data.loaded import By, Data, open_data, seen_before
+from mammozoo.data.loaded import By, Data, open_data
 from mammozoo.data.preprocessing import Input
-from mammozoo.data.splits import make as splits
+from mammozoo.data.splits import make
 from mammozoo.data.splits.files import read_splits
-from mammozoo.data.splits.make import LeakageError, Split
+from mammozoo.data.splits.leakage import LeakageError, check_groups, seen_before
+from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.data.transforms import build as build_transform
 from mammozoo.errors import UsageError
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import LEAKY, SYNTHETIC, PastStage
 from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import (
-    Lineage,
-    build_backbone,
-    build_model,
-    default_weights,
-    load_starting_weights,
-)
+from mammozoo.models.factory import Lineage, build_backbone, build_model, default_weights, load_starting_weights
 from mammozoo.models.model import Model
-from mammozoo.models.randomness import seeded
+from mammozoo.models.randomness import kept_generators, seeded
 from mammozoo.models.strategy import Composite, strategy
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.training.stages import Start, check_handover, fits, shapes, stage_splits
+from mammozoo.training.stages import StageResult, check_handover, fits, shapes, stage_splits
+from mammozoo.training.validation import Monitor
 from mammozoo.zoo.registry import find_model
 
 
@@ -42,8 +39,11 @@ class PreparedRun:
     """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out.
 
     Attributes:
-        stages: the plans of the earlier stages, first to last, each with one split for every split of this plan.
-        past: the stages that the starting weights have been through.
+        backbone: the network with its starting weights. It stays as it is; each fit trains a copy.
+        head_rng: seed → state of torch's generator in which a head is drawn (the one that drawing the backbone leaves).
+        stages: the earlier stages, first to last, each with one split for every split of this run.
+        past: the stages that the starting weights come from.
+        stage_state: backbone weights of the stage before, which replace those of `backbone`; None in the first stage.
     """
 
     recipe: Recipe
@@ -53,45 +53,46 @@ class PreparedRun:
     splits: list[Split]
     stamps: tuple[str, ...]
     lineage: Lineage
-    starting_state: dict[str, torch.Tensor]
+    backbone: Backbone
+    head_rng: dict[int, torch.Tensor]
     stages: tuple[PreparedRun, ...] = ()
     past: tuple[PastStage, ...] = ()
+    stage_state: dict[str, torch.Tensor] | None = None
 
-    def after(self, start: Start) -> PreparedRun:
-        """The same plan from the weights of a stage."""
-        return replace(self, starting_state=start.state, lineage=start.lineage, past=start.past)
+    def after(self, stage: StageResult) -> PreparedRun:
+        """The same run from the weights of a stage."""
+        return replace(self, stage_state=stage.state, lineage=stage.lineage, past=stage.past)
 
     def build(self, recipe: Recipe | None = None) -> tuple[Model, Composite]:
-        """A fresh model with the starting weights; its head is drawn from the seed. `recipe` is a point of the plan's own."""
+        """A fresh model with the starting weights. `recipe` is a point of the run's grid; its seed draws the head."""
         recipe = recipe or self.recipe
-        with seeded(recipe.seed):
-            backbone = build_backbone(recipe.backbone)
-            plain = fits(backbone, self.starting_state)
-            if plain:
-                load_exactly(backbone, self.starting_state)
+        backbone, state = copy.deepcopy(self.backbone), self.stage_state
+        adapted = state is not None and not fits(backbone, state)  # by an earlier stage with the same strategy
+        if state is not None and not adapted:
+            load_exactly(backbone, state)
+        with kept_generators():
+            torch.set_rng_state(self.head_rng[recipe.seed])
             model, chosen = build_model(backbone, recipe.strategy, recipe.head, self.data.classes, self.input)
-            if not plain:  # a stage's, whose strategy has changed the network as this one's does
-                load_exactly(model.backbone, self.starting_state)
-            return model, chosen
+        if state is not None and adapted:
+            load_exactly(model.backbone, state)
+        return model, chosen
 
     def split_counts(self) -> list[dict[str, Any]]:
         """For every split the number of samples of each class in each part."""
+        labels, classes = self.data.labels, self.data.classes
         return [
             {
                 "name": split.name,
                 **{
-                    part: {
-                        name: int((self.data.labels[split.part(part)] == number).sum())
-                        for number, name in enumerate(self.data.classes)
-                    }
-                    for part in splits.PARTS
+                    part: {name: int((labels[split.part(part)] == k).sum()) for k, name in enumerate(classes)}
+                    for part in PARTS
                 },
             }
             for split in self.splits
         ]
 
     def stage_counts(self) -> list[dict[str, Any]]:
-        """For every earlier stage its data, and how many images are kept from it for the sake of each split."""
+        """For every earlier stage its data, and how many of its images are left out for each split."""
         return [
             {
                 "name": stage.recipe.name,
@@ -102,7 +103,7 @@ class PreparedRun:
                 "epochs": sum(phase.epochs for phase in stage.recipe.all_phases()),
                 "images": len(stage.data.samples),
                 "left_out": {
-                    own.name: len(stage.data.samples) - sum(len(split.part(part)) for part in splits.PARTS)
+                    own.name: len(stage.data.samples) - sum(len(split.part(part)) for part in PARTS)
                     for own, split in zip(self.splits, stage.splits, strict=True)
                 },
                 "stamps": list(stage.stamps),
@@ -111,60 +112,106 @@ class PreparedRun:
         ]
 
 
-def plan(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
-    """Look everything up, read the data, cut the splits and load the starting weights; train nothing.
+def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
+    """Look everything up, build the network with its starting weights, read the data and make the splits; train nothing.
 
     Raises:
-        LeakageError: a group on both sides of a split, or a test image that the starting weights have seen.
-        MammozooError: whatever else the recipe asks for and cannot have.
+        LeakageError: a group on both sides of a split, or a test image that was used for the starting weights.
+        MammozooError: anything else that the recipe asks for and cannot have.
     """
     progress = progress or Progress()
     check_requirements(recipe.requires, f"Recipe '{recipe.name}'")
     engine = choose_engine(recipe.device, recipe.precision)
-    trained = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
-    for number, one in enumerate(trained):
-        _look_up(one)  # before the data are read, which may take minutes
-        if one is not recipe:
-            _check_root(one, number)
-    with seeded(recipe.seed):
-        backbone = build_backbone(recipe.backbone)
-    insists = _insists(trained)
-    weights = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-    lineage = load_starting_weights(backbone, recipe.backbone, insists or weights, find_model)
+    earlier = [recipe.of_stage(number) for number in range(len(recipe.stages))]
+    monitor = _look_up(recipe)  # before the data are read, which may take minutes
+    monitors = [_look_up(stage) for stage in earlier]
+    for number, stage in enumerate(earlier):
+        _check_root(stage, number)
+    backbone, head_rng = _build_backbone(recipe)
+    weights = _required_weights([*earlier, recipe]) or recipe.weights
+    weights = default_weights(recipe.backbone) if weights == "auto" else weights
+    lineage = load_starting_weights(backbone, recipe.backbone, weights, find_model)
     input = _input(recipe, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
     data = open_data(recipe.dataset, recipe.root, recipe.classes, input, by, progress)
-    _check_monitor(recipe, data)
-    made = make_splits(recipe, data)
+    monitor.check(data)
+    splits = make_splits(recipe, data)
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
     try:
-        check_leakage(made, data, lineage.seen)
+        check_leakage(splits, data, lineage.seen)
     except LeakageError:
         if not recipe.allow_leakage:
             raise
         stamps.append(LEAKY)
-    final = PreparedRun(recipe, engine, input, data, made, tuple(stamps), lineage, backbone.state_dict())
-    return _with_stages(final, trained[:-1], backbone, progress) if recipe.stages else final
+    prepared = PreparedRun(recipe, engine, input, data, splits, tuple(stamps), lineage, backbone, head_rng)
+    return _with_stages(prepared, earlier, monitors, progress) if earlier else prepared
 
 
-def _with_stages(final: PreparedRun, recipes: list[Recipe], backbone: Backbone, progress: Progress) -> PreparedRun:
-    """The plan with those of its earlier stages."""
-    stages = []
-    for said, recipe in zip(final.recipe.stages, recipes, strict=True):
-        input = _input(recipe, backbone)
+def make_splits(recipe: Recipe, data: Data) -> list[Split]:
+    """The splits that the recipe's `split` describes; by `image` every sample is its own group."""
+    settings = recipe.split
+    groups = np.arange(len(data.samples)) if settings.by == "image" else data.groups
+    if settings.file is not None:
+        listed = read_splits(settings.file, data.names)
+        if listed.unknown:
+            raise UsageError(
+                f"Split file '{settings.file}' lists {len(listed.unknown)} images that '{recipe.dataset}' does not have (or whose "
+                f"class is left out): {', '.join(listed.unknown[:5])}{' …' if len(listed.unknown) > 5 else ''}."
+            )
+        return make.with_validation(listed.splits, data.labels, groups, val=settings.val, seed=settings.seed)
+    if settings.official:
+        parts = [make.official_part(sample) for sample in data.samples]
+        return make.official(parts, data.labels, groups, val=settings.val, seed=settings.seed)
+    if settings.inner > 1:
+        return make.nested(data.labels, groups, folds=settings.folds, inner=settings.inner, seed=settings.seed)
+    if settings.folds == 1:
+        return make.holdout(data.labels, groups, val=settings.val, test=settings.test, seed=settings.seed)
+    return make.k_fold(data.labels, groups, folds=settings.folds, val=settings.val, seed=settings.seed)
+
+
+def check_leakage(splits: list[Split], data: Data, seen: tuple[str, ...]) -> None:
+    """Raise LeakageError if a group is on both sides of a split, or a test image is a near-duplicate of one in `seen`."""
+    for split in splits:
+        check_groups(split, data.groups, data.names)
+    known = seen_before(data, np.unique(np.concatenate([split.test for split in splits])), seen)
+    if len(known):
+        raise LeakageError(
+            f"The starting weights have already seen {len(known)} of the test images (the first is "
+            f"'{data.names[known[0]]}'). Start from other weights, or set `allow_leakage: true` and have every output "
+            "stamped."
+        )
+
+
+def _build_backbone(recipe: Recipe) -> tuple[Backbone, dict[int, torch.Tensor]]:
+    """The network drawn from the recipe's seed, and for the seed of every repeat the generator state after drawing it."""
+    states = {}
+    for seed in reversed(range(recipe.seed, recipe.seed + recipe.repeats)):
+        with seeded(seed):
+            backbone = build_backbone(recipe.backbone)
+            states[seed] = torch.get_rng_state()
+    return backbone, states
+
+
+def _with_stages(final: PreparedRun, recipes: list[Recipe], monitors: list[Monitor], progress: Progress) -> PreparedRun:
+    """The prepared run with its earlier stages."""
+    stages: list[PreparedRun] = []
+    for settings, recipe, monitor in zip(final.recipe.stages, recipes, monitors, strict=True):
+        input = _input(recipe, final.backbone)
         data = open_data(recipe.dataset, recipe.root, recipe.classes, input, "group", progress)
-        _check_monitor(recipe, data)
-        made = stage_splits(said.name, data, final.data, final.splits, val=recipe.split.val, seed=recipe.split.seed)
+        monitor.check(data)
+        splits = stage_splits(
+            settings.name, data, final.data, final.splits, val=recipe.split.val, seed=recipe.split.seed
+        )
         stamps = [SYNTHETIC] if data.dataset.info.synthetic or final.lineage.synthetic else []
-        if said.substitute_for:
-            stamps.append(f"stage {said.name}: {recipe.dataset} is a substitute for {said.substitute_for}")
-        stages.append(replace(final, recipe=recipe, input=input, data=data, splits=made, stamps=tuple(stamps)))
-    every = [*stages, final]
-    check_handover(shapes(backbone), [(p.recipe.name, p.recipe.strategy, p.build()[0]) for p in every])
-    # What a stage was trained on is said of everything that comes after it.
-    told = [list(dict.fromkeys(stamp for p in every[: n + 1] for stamp in p.stamps)) for n in range(len(every))]
-    every = [replace(p, stamps=tuple(stamps)) for p, stamps in zip(every, told, strict=True)]
-    return replace(every[-1], stages=tuple(every[:-1]))
+        if settings.substitute_for:
+            stamps.append(f"stage {settings.name}: {recipe.dataset} is a substitute for {settings.substitute_for}")
+        # The stamps of a stage hold for everything that comes after it.
+        stamps = list(dict.fromkeys([*(stages[-1].stamps if stages else ()), *stamps]))
+        stages.append(replace(final, recipe=recipe, input=input, data=data, splits=splits, stamps=tuple(stamps)))
+    built = [(p.recipe.name, p.recipe.strategy, p.build()[0]) for p in (*stages, final)]
+    check_handover(shapes(final.backbone), built)
+    stamps = list(dict.fromkeys([*stages[-1].stamps, *final.stamps]))
+    return replace(final, stages=tuple(stages), stamps=tuple(stamps))
 
 
 def _input(recipe: Recipe, backbone: Backbone) -> Input:
@@ -177,77 +224,31 @@ def _input(recipe: Recipe, backbone: Backbone) -> Input:
     return backbone.input.model_copy(update=changes)
 
 
-def _insists(trained: list[Recipe]) -> str | None:
-    """The starting weights that the first stage's strategy insists on; a later one must leave it the stage's before."""
-    first, *later = (strategy(recipe.strategy).starting_weights for recipe in trained)
-    for recipe, wanted in zip(trained[1:], later, strict=True):
-        if wanted is not None:
-            raise UsageError(
-                f"Strategy '{recipe.strategy}' starts from {wanted} weights, so what the stages before '{recipe.name}' have "
-                "learnt would be lost. Give it another strategy, or leave the stages out."
-            )
-    return first
-
-
-def _check_root(recipe: Recipe, number: int) -> None:
-    """Raise for a stage without the folder of its data, with the way to say it."""
-    dataset = registry().get("datasets", parse(recipe.dataset).name)
-    if dataset.needs_root and recipe.root is None:
-        raise UsageError(
-            f"Stage '{recipe.name}' needs the folder that holds its data set '{recipe.dataset}': --set stages.{number}.root=DIR."
-        )
-
-
-def make_splits(recipe: Recipe, data: Data) -> list[Split]:
-    """The splits that the recipe's `split` describes; by `image` every sample is a unit of its own."""
-    settings = recipe.split
-    units = np.arange(len(data.samples)) if settings.by == "image" else data.groups
-    if settings.file is not None:
-        listed = read_splits(settings.file, data.names)
-        if listed.unknown:
-            raise UsageError(
-                f"Split file '{settings.file}' lists {len(listed.unknown)} images that '{recipe.dataset}' does not have (or whose "
-                f"class is left out): {', '.join(listed.unknown[:5])}{' …' if len(listed.unknown) > 5 else ''}."
-            )
-        return splits.with_validation(listed.splits, data.labels, units, val=settings.val, seed=settings.seed)
-    if settings.official:
-        parts = [splits.official_part(sample) for sample in data.samples]
-        return splits.official(parts, data.labels, units, val=settings.val, seed=settings.seed)
-    if settings.inner > 1:
-        return splits.nested(data.labels, units, folds=settings.folds, inner=settings.inner, seed=settings.seed)
-    if settings.folds == 1:
-        return splits.holdout(data.labels, units, val=settings.val, test=settings.test, seed=settings.seed)
-    return splits.k_fold(data.labels, units, folds=settings.folds, val=settings.val, seed=settings.seed)
-
-
-def check_leakage(made: list[Split], data: Data, seen: tuple[str, ...]) -> None:
-    """Raise LeakageError if a patient or a picture is on both sides, or if the starting weights have seen a test image."""
-    for split in made:
-        splits.check(split, data.groups, data.names)
-    known = seen_before(data, np.unique(np.concatenate([split.test for split in made])), seen)
-    if len(known):
-        raise LeakageError(
-            f"The starting weights have already seen {len(known)} of the test images (the first is "
-            f"'{data.names[known[0]]}'). Start from other weights, or set `allow_leakage: true` and have every output "
-            "stamped."
-        )
-
-
-def _look_up(recipe: Recipe) -> None:
-    """Raise for those names in a recipe that only training would miss."""
+def _look_up(recipe: Recipe) -> Monitor:
+    """Raise for the names in a recipe that nothing else looks up before the data are read; the monitor."""
     registry().get("heads", parse(recipe.head).name)
     registry().get("datasets", parse(recipe.dataset).name)
     for transform in recipe.augment:
         build_transform(transform)
-    if recipe.monitor != "loss":
-        registry().get("metrics", recipe.monitor)
+    return Monitor(recipe.monitor)
 
 
-def _check_monitor(recipe: Recipe, data: Data) -> None:
-    if recipe.monitor == "loss":
-        return
-    if recipe.monitor not in registry().get("metrics", recipe.monitor).keys(data.classes):
+def _required_weights(recipes: list[Recipe]) -> str | None:
+    """The starting weights that the first stage's strategy requires; those of later stages may not require any."""
+    required = [strategy(recipe.strategy).starting_weights for recipe in recipes]
+    for recipe, weights in zip(recipes[1:], required[1:], strict=True):
+        if weights is not None:
+            raise UsageError(
+                f"Strategy '{recipe.strategy}' starts from {weights} weights, so what the stages before '{recipe.name}' have "
+                "learnt would be lost. Give it another strategy, or leave the stages out."
+            )
+    return required[0]
+
+
+def _check_root(recipe: Recipe, number: int) -> None:
+    """Raise for a stage without the folder of its data, with the way to give it."""
+    dataset = registry().get("datasets", parse(recipe.dataset).name)
+    if dataset.needs_root and recipe.root is None:
         raise UsageError(
-            f"`monitor: {recipe.monitor}` is a score of two classes, and there are {len(data.classes)}. Say loss, auc or "
-            "balanced-accuracy."
+            f"Stage '{recipe.name}' needs the folder that holds its data set '{recipe.dataset}': --set stages.{number}.root=DIR."
         )

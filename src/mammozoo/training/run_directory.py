@@ -56,19 +56,19 @@ _VERSIONED = (
 
 
 class _Log(logging.FileHandler):
-    """`log.txt`. A line that a full disk does not take is lost without a traceback; the files that matter will say so."""
+    """`log.txt`. A line that does not fit on a full disk is lost without a traceback; files that matter raise."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Go on."""
+        """Ignore the line."""
 
     def close(self) -> None:
-        """Close the file, though what is still buffered may not fit."""
+        """Close the file, although its buffer may not fit on the disk."""
         with contextlib.suppress(OSError):
             super().close()
 
 
 class RunDirectory:
-    """One run's folder and what is known of it; `facts` is the content of `run.json`."""
+    """A run's folder; `facts` is the content of `run.json`."""
 
     def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
         self.path, self.recipe, self.facts = path, recipe, facts
@@ -76,7 +76,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, recipe: Recipe, out: Path | None) -> RunDirectory:
-        """A new folder: `out`, which must be new or empty, or one named by time and content below `runs/`.
+        """A new folder: `out`, which must be new or empty, or one below `runs/` named by time and content.
 
         Raises:
             ConflictError: `out` holds something.
@@ -84,8 +84,8 @@ class RunDirectory:
         """
         path = out or _free_name(Path("runs"), recipe)
         refuse_occupied(path)
-        facts = surroundings(recipe)
-        if not recipe.requires:  # so that the file tells what it needs where that is not installed
+        facts = environment(recipe)
+        if not recipe.requires:  # so that the file names the packages that a machine without them lacks
             recipe = recipe.model_copy(update={"requires": requirements_of(facts["plugins"])})
         run = cls(path, recipe, {"schema": 1, "status": "running", **facts})
         write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
@@ -94,7 +94,7 @@ class RunDirectory:
         return run
 
     def resume(self) -> None:
-        """Go on with a run that was killed, stopped or failed.
+        """Continue a run that was killed, stopped or failed.
 
         Raises:
             ConflictError: it is complete.
@@ -103,8 +103,8 @@ class RunDirectory:
             raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
         for ended in ("ended", "reason"):
             self.facts.pop(ended, None)
-        for half in self.path.rglob(".*.tmp"):  # what a kill left of a file that was being written
-            half.unlink(missing_ok=True)
+        for partial in self.path.rglob(".*.tmp"):  # a file that was being written when the run was killed
+            partial.unlink(missing_ok=True)
         self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
         self._start_log()
 
@@ -117,11 +117,11 @@ class RunDirectory:
         logger = logging.getLogger("mammozoo")
         logger.addHandler(self._log)
         if logger.getEffectiveLevel() > logging.INFO:
-            logger.setLevel(logging.INFO)  # a notebook has chosen no level, and log.txt would stay empty
+            logger.setLevel(logging.INFO)  # a notebook sets no level, and log.txt would stay empty
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A run that exists.
+        """An existing run.
 
         Raises:
             NotFoundError: there is none at `path`.
@@ -140,7 +140,7 @@ class RunDirectory:
         write_json(self.path / "run.json", self.facts)
 
     def close(self, status: Status, reason: str = "") -> None:
-        """Mark how the run ended; the folder stays whatever happened."""
+        """Record how the run ended."""
         if self._log is not None:
             logging.getLogger("mammozoo").removeHandler(self._log)
             self._log.close()
@@ -158,8 +158,8 @@ def refuse_occupied(path: Path) -> None:
         raise ConflictError(f"'{path}' is not empty; a run is never overwritten. Choose another --out.")
 
 
-def surroundings(recipe: Recipe) -> dict[str, Any]:
-    """Versions, plugins, machine and code state that a result may depend on; no user, host or path."""
+def environment(recipe: Recipe) -> dict[str, Any]:
+    """Versions, plugins, machine and code state that a result may depend on; without user, host or paths."""
     return {
         "mammozoo": mammozoo.__version__,
         "started": _now(),
@@ -173,9 +173,9 @@ def surroundings(recipe: Recipe) -> dict[str, Any]:
 
 
 def plugins_of(recipe: Recipe) -> dict[str, str]:
-    """Distribution → version of every plugin that the recipe's names come from, those of its stages included.
+    """Distribution → version of every plugin that provides a name in the recipe or its stages.
 
-    Of a plugin that is a file (`--plugin`) its name and `file`: a model may be published, and a folder tells too much.
+    A plugin that is a file (`--plugin`) has its file name and the version `file`: a published model must not show folders.
     """
     recipes = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
     providers: list[Plugin] = [registry().provider(kind, name) for one in recipes for kind, name in _named(one)]
@@ -219,10 +219,9 @@ def read_history(folder: Path) -> list[EpochRow]:
         ]
 
 
-def vars_of(row: EpochRow) -> dict[str, Any]:
-    """An epoch as a table row: full precision where a repeat must match, rounded where it is a clock's."""
-    values = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return values | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)}
+def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:
+    """The rows of `history.csv`: values in full precision, times rounded."""
+    return [vars(row) | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)} for row in history]
 
 
 def _free_name(parent: Path, recipe: Recipe) -> Path:

@@ -1,4 +1,4 @@
-"""Stages: what one training of a backbone hands to the next, and which images an earlier one must not see."""
+"""Stages: what one training of a backbone passes to the next, and which images an earlier one must not use."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from mammozoo.training.run_directory import read_history
 
 _BACKBONE = "backbone."
 
-#: Name and shape of every tensor of a backbone; the counter of batch norms plays no part.
+#: Name and shape of every tensor of a backbone, except the counters of batch norms.
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a complete stage hands on: its best epoch's backbone, where it comes from, and the stages up to it."""
+class StageResult:
+    """What a complete stage passes on: the backbone of its best epoch, its origin, and the stages up to it."""
 
     state: dict[str, torch.Tensor]
     lineage: Lineage
     past: tuple[PastStage, ...]
 
 
-def read_start(folder: Path) -> Start:
-    """What the stage that was trained in `folder` hands on.
+def read_stage(folder: Path) -> StageResult:
+    """The result of the stage that was trained in `folder`.
 
     Raises:
         NotFoundError, IncompatibleError, NotVerifiedError: there is no complete stage, or its files are damaged.
@@ -62,43 +62,48 @@ def read_start(folder: Path) -> Start:
         stamps=config.stamps,
     )
     lineage = Lineage(f"stage:{config.name}", training.seen, training.synthetic)
-    return Start(state, lineage, (*training.stages, stage))
+    return StageResult(state, lineage, (*training.stages, stage))
 
 
 def stage_splits(name: str, stage: Data, final: Data, splits: Sequence[Split], *, val: float, seed: int) -> list[Split]:
-    """For each split of the final data one of the stage's into train and val, by group, with nothing in test.
+    """For each split of the final data, a split of the stage's data into train and val, by group; the test part is empty.
 
-    An image that belongs with one of the split's validation or test part (`joined_groups`) is in neither: what chooses or
-    reports in the end must be new to the weights. Where the two data sets share nothing, all the splits are alike.
+    Images that belong to a group of the final validation or test part (`joined_groups`) are left out: the images that choose
+    or report in the end must be new to the weights. If the two data sets share nothing, all splits are equal.
 
     Raises:
         UsageError: too little is left to train on.
     """
     groups, in_final = joined_groups(stage, final)
-    return [_without(name, stage, groups, in_final[np.concatenate([s.val, s.test])], s.name, val, seed) for s in splits]
+    return [
+        _split_without(name, stage, groups, in_final[np.concatenate([s.val, s.test])], s.name, val, seed)
+        for s in splits
+    ]
 
 
-def _without(name: str, stage: Data, groups: Indices, kept_back: Indices, split: str, val: float, seed: int) -> Split:
-    """One split of the stage's images that are in none of the groups `kept_back`."""
+def _split_without(
+    name: str, stage: Data, groups: Indices, kept_back: Indices, split: str, val: float, seed: int
+) -> Split:
+    """One split of the stage's images that are not in one of the groups `kept_back`."""
     left = np.flatnonzero(~np.isin(groups, kept_back))
     labels = stage.labels[left]
     gone = [text for number, text in enumerate(stage.classes) if not (labels == number).any()]
     if gone:
         raise UsageError(
-            f"Stage '{name}' has no image of class '{gone[0]}' left for split '{split}': all of them, or their like, are in its "
-            "validation or test part."
+            f"Stage '{name}' has no image of class '{gone[0]}' left for split '{split}': all of them, or near-duplicates of "
+            "them, are in its validation or test part."
         )
     try:
-        cut = holdout(labels, stage.groups[left], val=val, test=val, seed=seed)[0]
+        three_way = holdout(labels, stage.groups[left], val=val, test=val, seed=seed)[0]
     except UsageError as error:
         raise UsageError(f"Stage '{name}', split '{split}': {error}") from None
-    # Of a cut in three the held-out part is the stage's validation; what was cut for validation goes back to train.
-    train = np.sort(np.concatenate([cut.train, cut.val]))
-    return Split(split, left[train], left[cut.test], np.empty(0, np.intp))
+    # The held-out part of a three-way split is the stage's validation; its own validation part goes back to train.
+    train = np.sort(np.concatenate([three_way.train, three_way.val]))
+    return Split(split, left[train], left[three_way.test], np.empty(0, np.intp))
 
 
 def shapes(backbone: torch.nn.Module) -> Shapes:
-    """Name and shape of every tensor that a file of its weights holds."""
+    """Name and shape of every tensor in a file of its weights."""
     return {
         name: tuple(tensor.shape)
         for name, tensor in backbone.state_dict().items()
@@ -107,17 +112,17 @@ def shapes(backbone: torch.nn.Module) -> Shapes:
 
 
 def check_handover(plain: Shapes, stages: Sequence[tuple[str, str, Model]]) -> None:
-    """Refuse stages of which one cannot take over what the one before has made of the network.
+    """Refuse a stage that cannot take over the network of the stage before.
 
-    A strategy such as `drs` puts layers in. They go on to a stage with the same layers; one without them, or with others, has no
-    place for them. `stages` are (name, strategy, model as it will be trained), first to last.
+    A strategy such as `drs` inserts layers. A following stage must have the same layers, or it has no place for them.
+    `stages` are (name, strategy, model as it will be trained), first to last.
 
     Raises:
         IncompatibleError: with both stages' names.
     """
-    made = [shapes(model.backbone) for _, _, model in stages]
+    adapted = [shapes(model.backbone) for _, _, model in stages]
     for (name, strategy, _), (next_name, next_strategy, _), own, following in zip(
-        stages, stages[1:], made, made[1:], strict=False
+        stages, stages[1:], adapted, adapted[1:], strict=False
     ):
         if own != plain and own != following:
             raise IncompatibleError(
@@ -128,7 +133,7 @@ def check_handover(plain: Shapes, stages: Sequence[tuple[str, str, Model]]) -> N
 
 
 def fits(backbone: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether the weights are of this very network, or of one that a strategy has changed."""
+    """Whether the weights fit this network; those of a network that a strategy changed do not."""
     return shapes(backbone) == {
         name: tuple(t.shape) for name, t in state.items() if not name.endswith("num_batches_tracked")
     }

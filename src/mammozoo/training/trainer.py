@@ -1,29 +1,33 @@
-"""The loop: phases, epochs, batches; the best epoch by validation is what remains."""
+"""The training loop: phases, epochs, batches; the weights of the best epoch by validation are what remains."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.loader import batches
+from mammozoo.data.preprocessing import Pixels
+from mammozoo.data.splits.make import Split
 from mammozoo.data.transforms import build
 from mammozoo.errors import FailedError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
 from mammozoo.models.strategy import Composite
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import (
     Checkpointer,
     Stopped,
     TrainState,
-    as_facts,
     load_trainable_state,
     pack,
     pack_optimizer,
@@ -32,14 +36,24 @@ from mammozoo.training.checkpoint import (
     unpack,
 )
 from mammozoo.training.compiled import Compiled
-from mammozoo.training.distributed import ALONE, DistContext, Indices
 from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
 from mammozoo.training.loss import Loss
-from mammozoo.training.optimizer import advance, make_optimizer, make_scheduler
-from mammozoo.training.training_data import TrainingData, epoch_order
-from mammozoo.training.validation import direction, validate
+from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
+from mammozoo.training.validation import Monitor
 
 log = logging.getLogger(__name__)
+
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All images as the model sees them, their labels and names, and the split."""
+
+    pixels: Pixels
+    labels: Indices
+    names: Sequence[str]
+    split: Split
 
 
 @dataclass(frozen=True)
@@ -58,267 +72,271 @@ class EpochRow:
     rate: float
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What remains of a fit besides the trained model: its history, and what was kept of its frozen trunk."""
+class Trainer:
+    """One fit. What changes during it is in `state`, the model, the optimizer and the scheduler, and nowhere else.
 
-    history: list[EpochRow]
-    kept: FrozenFeatures | None
-
-
-#: Told of progress: `batch(images)` after each batch, `epoch(row)` after each epoch.
-OnBatch = Callable[[int], object]
-OnEpoch = Callable[[EpochRow], object]
-
-
-def fit(
-    model: Model,
-    strategy: Composite,
-    recipe: Recipe,
-    material: TrainingData,
-    engine: Engine,
-    on_batch: OnBatch = lambda images: None,
-    on_epoch: OnEpoch = lambda row: None,
-    *,
-    keeper: Checkpointer | None = None,
-    team: DistContext = ALONE,
-) -> Fitted:
-    """Train `model` in place; it ends with the weights of the epoch that was best on validation.
-
-    With a `keeper` the state is kept after every epoch, and a fit that was kept goes on from there: with the same bytes as one
-    that was never interrupted. With a `team` each process takes its share of every batch.
-
-    Raises:
-        FailedError: a loss or the monitored score is not a number (of a batch, with its files), or memory ran out
-            (with a batch to try).
-        Stopped: the keeper was told to stop; everything up to this batch is kept.
+    With a checkpointer the state is saved after every epoch, and a fit that was saved continues from there, with the same
+    bytes as one that was never interrupted. With several processes each takes its share of every batch.
     """
-    engine.place(model)
-    model.freeze_batch_norm = recipe.batch_norm == "frozen" or (
-        recipe.batch_norm == "auto" and has_folded_batch_norm(model.backbone)
-    )
-    return _Fit(model, strategy, recipe, material, engine, on_batch, on_epoch, keeper, team).run()
-
-
-class _Fit:
-    """A fit on its way. What changes in it is in `place`, the model, the optimizer and the scheduler, and nowhere else."""
 
     def __init__(
         self,
         model: Model,
         strategy: Composite,
         recipe: Recipe,
-        material: TrainingData,
+        data: TrainingData,
         engine: Engine,
-        on_batch: OnBatch,
-        on_epoch: OnEpoch,
-        keeper: Checkpointer | None,
-        team: DistContext,
+        callbacks: Callbacks = Callbacks(),
+        checkpointer: Checkpointer | None = None,
     ):
-        self.model, self.strategy, self.recipe, self.material, self.engine = model, strategy, recipe, material, engine
-        self.on_batch, self.on_epoch, self.keeper, self.team = on_batch, on_epoch, keeper, team
+        self.model, self.strategy, self.recipe, self.data, self.engine = model, strategy, recipe, data, engine
+        self.callbacks, self.dist, self.checkpointer = callbacks, callbacks.dist, checkpointer
+        engine.place(model)
+        model.freeze_batch_norm = recipe.batch_norm == "frozen" or (
+            recipe.batch_norm == "auto" and has_folded_batch_norm(model.backbone)
+        )
         self.phases = recipe.all_phases()
-        train = material.split.train
-        self.loss = Loss(material.labels[train], len(model.classes), recipe.class_weights == "balanced", engine.device)
+        self.monitor = Monitor(recipe.monitor)
+        train = data.split.train
+        self.loss = Loss(data.labels[train], len(model.classes), recipe.class_weights == "balanced", engine.device)
         self.augment = [build(name) for name in recipe.augment]
-        self.place = TrainState()
-        self.best = trainable_state(model)
-        self.kept = self._cache()
+        self.state = TrainState()
+        self.best_weights = trainable_state(model)
+        self.features = self._cached_features()
         self._start_phase()
-        if keeper is not None:
-            keeper.lasting = recipe.keep_state
-            self._restore(keeper)
-        # Wrapped last: what is restored is then what the team starts from.
-        network = team.wrap(model, engine.device, recipe.sync_batch_norm)
-        self.trained: Callable[[torch.Tensor], torch.Tensor] = network
-        if recipe.compile and self.kept is None:  # a cached trunk leaves little to compile
-            self.trained = Compiled(network, recipe.batch // team.size)
+        if checkpointer is not None:
+            self._restore(checkpointer)
+        # Wrapped last: the restored weights are what the processes start from.
+        network = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
+        self.network: Callable[[torch.Tensor], torch.Tensor] = network
+        if recipe.compile and self.features is None:  # behind cached features little is left to compile
+            self.network = Compiled(network, recipe.batch // self.dist.size)
 
-    def run(self) -> Fitted:
-        """Epoch after epoch, until the last one or until patience ends."""
-        place, patience = self.place, self.recipe.patience
-        while place.phase < len(self.phases):
-            if patience is not None and place.stale >= patience:
-                log.info("%s: no better %s for %d epochs; stopped.", self.name, self.recipe.monitor, place.stale)
+    def fit(self) -> list[EpochRow]:
+        """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
+
+        Raises:
+            FailedError: a loss or the monitored value is not a number (of a batch, with its files), or memory ran out
+                (with a batch to try).
+            Stopped: `callbacks.stop` asked for it; everything up to this batch is saved.
+        """
+        state, patience = self.state, self.recipe.patience
+        while state.phase < len(self.phases):
+            if patience is not None and state.stale >= patience:
+                log.info("%s: no better %s for %d epochs; stopped.", self.split_name, self.monitor.name, state.stale)
                 break
             try:
                 self._epoch()
             except Exception as error:
-                if (known := memory_error(error, self.recipe.batch)) is not None:
-                    raise known from error
-                set_scene(error, doing=f"training {self.name}, epoch {place.epoch + 1}", device=str(self.engine.device))
+                if (full := memory_error(error, self.recipe.batch)) is not None:
+                    raise full from error
+                doing = f"training {self.split_name}, epoch {state.epoch + 1}"
+                set_scene(error, doing=doing, device=str(self.engine.device))
                 raise
-        load_trainable_state(self.model, self.best)
-        return Fitted(place.rows, self.kept)
+        load_trainable_state(self.model, self.best_weights)
+        return state.history
+
+    def predict(self, indices: Indices) -> torch.Tensor:
+        """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
+        if self.features is not None:
+            return self.features.logits(indices, self.recipe.batch)
+        share = indices[self.dist.rank :: self.dist.size]
+        device = self.engine.device
+        loader = batches(self.data.pixels, self.data.labels, share, self.recipe.batch, device=device)
+        logits, _ = self.engine.logits(self.model, loader, self.model.backbone.input)
+        return self.dist.gather(logits, len(indices))
+
+    def validate(self) -> tuple[float, float]:
+        """(loss, monitored value) on the validation part."""
+        val = self.data.split.val
+        logits, labels = self.predict(val), self.data.labels[val]
+        on_device = logits.to(self.engine.device), torch.from_numpy(labels).to(self.engine.device)
+        loss = float(self.loss(*on_device))
+        return loss, self.monitor.value(loss, logits, labels, self.model.classes)
 
     @property
-    def name(self) -> str:
-        """Of the split."""
-        return self.material.split.name
+    def split_name(self) -> str:
+        """Name of the split."""
+        return self.data.split.name
 
-    def _cache(self) -> FrozenFeatures | None:
-        """What the frozen trunk makes of every image, where there is one and the recipe allows it."""
-        recipe, augmented = self.recipe, bool(self.augment)
-        if not recipe.cache or self.team.size > 1 or (augmented and not recipe.cache_views):
+    def _cached_features(self) -> FrozenFeatures | None:
+        """What the frozen part of the network gives for every image, if there is one and the recipe allows it."""
+        recipe = self.recipe
+        if not recipe.cache or self.dist.size > 1 or (self.augment and not recipe.cache_views):
             return None
         trunk = find_trunk(self.model, self.engine)
         if trunk is None:
             return None
         views = max(1, recipe.cache_views)
-        return trunk.cached(self.material.pixels, views=views, augment=recipe.augment, seed=recipe.seed)
+        return trunk.cached(self.data.pixels, views=views, augment=recipe.augment, seed=recipe.seed)
 
     def _start_phase(self) -> None:
-        phase = self.phases[self.place.phase]
+        phase = self.phases[self.state.phase]
         self.optimizer = make_optimizer(self.strategy, self.model, phase)
         self.scheduler = make_scheduler(self.optimizer, self.recipe.schedule, phase)
 
     def _epoch(self) -> None:
-        place, started = self.place, time.perf_counter()
-        self._train()
+        """One epoch: train, validate, keep the best weights, save."""
+        state, started = self.state, time.perf_counter()
+        self._train_epoch()
         trained = time.perf_counter() - started
-        total, seen = self.team.sum([place.total, place.seen])
+        total, images = self.dist.sum([state.total, state.seen])
         lr = float(self.optimizer.param_groups[0]["lr"])
-        val_loss, monitored = self._validate(lr)
-        value = direction(self.recipe.monitor) * monitored
-        best = place.judge(value)
-        if best:
-            self.best = trainable_state(self.model)
+        val_loss, monitored = self.validate()
+        self._check_finite(val_loss, monitored, lr)
+        value = self.monitor.sign * monitored
+        if best := state.is_best(value):
+            self.best_weights = trainable_state(self.model)
         row = EpochRow(
-            split=self.name,
-            epoch=place.epoch + 1,
-            phase=place.phase + 1,
+            split=self.split_name,
+            epoch=state.epoch + 1,
+            phase=state.phase + 1,
             lr=lr,
-            train_loss=total / seen,
+            train_loss=total / images,
             val_loss=val_loss,
             monitor=monitored,
             best=best,
             seconds=time.perf_counter() - started,
-            rate=seen / trained,
+            rate=images / trained,
         )
-        place.rows.append(row)
-        advance(self.scheduler, value)
-        if place.next_epoch(self.phases[place.phase].epochs) and place.phase < len(self.phases):
+        state.history.append(row)
+        step_scheduler(self.scheduler, value)
+        if state.next_epoch(self.phases[state.phase].epochs) and state.phase < len(self.phases):
             self._start_phase()
-        if self.keeper is not None:
-            self._keep(self.keeper)
-        self.on_epoch(row)
+        self._save()
+        self._report(row)
 
-    def _validate(self, lr: float) -> tuple[float, float]:
-        """(loss, monitored value), both numbers."""
-        part = self.material.split.val
-        val_loss, monitored = validate(
-            self.model, self.recipe, self.material, part, self.loss, self.engine, self.team, self.kept
-        )
-        if not (np.isfinite(val_loss) and np.isfinite(monitored)):
-            what, got = ("loss", val_loss) if not np.isfinite(val_loss) else (self.recipe.monitor, monitored)
-            raise FailedError(
-                f"The validation {what} became {got} in epoch {self.place.epoch + 1} at learning rate {lr:g}. Try a "
-                "smaller --lr, --set precision=fp32 or --set monitor=loss."
-            )
-        return val_loss, monitored
-
-    def _train(self) -> None:
-        """The batches of an epoch that are still to come."""
-        place, recipe = self.place, self.recipe
-        order = epoch_order(self.material.split.train, recipe.batch, recipe.seed, place.epoch)
-        share = recipe.batch // self.team.size
-        coming = self.team.share(order, recipe.batch)[place.batch * share :]
-        if place.batch == 0:
+    def _train_epoch(self) -> None:
+        """The remaining batches of an epoch."""
+        state, recipe, size = self.state, self.recipe, self.recipe.batch
+        order = epoch_order(self.data.split.train, size, recipe.seed, state.epoch)
+        share = size // self.dist.size
+        remaining = self.dist.shard(order, size)[state.batch * share :]
+        if state.batch == 0:
             self._seed()
         self.model.train()
-        for forward, indices in self._batches(coming, share):
-            labels = torch.from_numpy(self.material.labels[indices])
-            value = self._step(forward, labels, min(recipe.batch, len(order) - place.batch * recipe.batch))
-            if not np.isfinite(value):
-                files = ", ".join(self.material.names[int(i)] for i in indices)
-                lr = self.phases[place.phase].lr
+        for forward, indices in self._batches(remaining, share):
+            labels = torch.from_numpy(self.data.labels[indices])
+            loss = self._step(forward, labels, min(size, len(order) - state.batch * size))
+            if not np.isfinite(loss):
+                files = ", ".join(self.data.names[int(i)] for i in indices)
                 raise FailedError(
-                    f"The loss became {value} in epoch {place.epoch + 1} at learning rate {lr:g}. Try a smaller --lr, "
-                    f"or --set precision=fp32. The batch was: {files}."
+                    f"The loss became {loss} in epoch {state.epoch + 1} at learning rate "
+                    f"{self.phases[state.phase].lr:g}. Try a smaller --lr, or --set precision=fp32. The batch was: {files}."
                 )
-            place.next_batch(value, len(labels))
-            self.on_batch(len(labels))
-            if self.keeper is not None and self.team.leads and self.keeper.stop():
-                self._keep(self.keeper)
+            state.next_batch(loss, len(labels))
+            self.callbacks.progress.advance(len(labels))
+            if self.checkpointer is not None and self.dist.is_main and self.callbacks.stop():
+                self._save()
                 raise Stopped
 
     def _seed(self) -> None:
-        """For dropout. So an epoch depends on no other, and each process has numbers of its own."""
-        seed = (self.recipe.seed * 1_000_003 + self.place.epoch) * 1_009 + self.team.rank
+        """Seed dropout by epoch and process, so that a resumed epoch needs no memory of those before it."""
+        seed = (self.recipe.seed * 1_000_003 + self.state.epoch) * 1_009 + self.dist.rank
         seed_generators(seed, self.engine.device)
 
     def _batches(self, order: Indices, size: int) -> Iterator[tuple[Callable[[], torch.Tensor], Indices]]:
-        """(what gives the logits of a batch, its images): through the whole network, or from its frozen trunk on."""
-        if self.kept is not None:
-            trunk, view = self.kept.trunk, self.kept.view_of(self.place.epoch)
+        """(forward pass of a batch, its images), from cached features or from the images."""
+        if self.features is not None:
             for start in range(0, len(order), size):
-                chunk = order[start : start + size]
-                yield partial(trunk.logits, self.kept.batch(chunk, view)), chunk
+                indices = order[start : start + size]
+                yield partial(self.features.train_logits, indices, self.state.epoch), indices
             return
         loader = batches(
-            self.material.pixels,
-            self.material.labels,
+            self.data.pixels,
+            self.data.labels,
             order,
             size,
             augment=self.augment,
             seed=self.recipe.seed,
-            epoch=self.place.epoch,
+            epoch=self.state.epoch,
             workers=self.recipe.workers,
             device=self.engine.device,
         )
-        for pixels, _, indices in loader:
-            yield partial(self._logits, pixels), indices.numpy()
+        for pixels, _, positions in loader:
+            yield partial(self._forward, pixels), positions.numpy()
 
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         images = self.model.backbone.input.normalize(pixels.to(self.engine.device))
         with self.engine.autocast():
-            return self.trained(images)
+            return self.network(images)
 
     def _step(self, forward: Callable[[], torch.Tensor], labels: torch.Tensor, whole: int) -> float:
-        """One optimizer step on this process's share of a batch of `whole`; without one when the loss is not finite."""
-        value = self.loss(forward(), labels.to(self.engine.device))
-        if torch.isfinite(value):
+        """One optimizer step on this process's share of a batch of `whole` images; none if the loss is not finite."""
+        loss = self.loss(forward(), labels.to(self.engine.device))
+        if torch.isfinite(loss):
             self.optimizer.zero_grad(set_to_none=True)
             with self.engine.exactly():
-                (value * self.team.weight(len(labels), whole)).backward()  # type: ignore[no-untyped-call]
+                (loss * self.dist.loss_weight(len(labels), whole)).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-        return value.item()
+        return loss.item()
 
-    def _keep(self, keeper: Checkpointer) -> None:
-        if not self.team.leads:
+    def _check_finite(self, val_loss: float, monitored: float, lr: float) -> None:
+        if not (np.isfinite(val_loss) and np.isfinite(monitored)):
+            what, value = ("loss", val_loss) if not np.isfinite(val_loss) else (self.monitor.name, monitored)
+            raise FailedError(
+                f"The validation {what} became {value} in epoch {self.state.epoch + 1} at learning rate {lr:g}. Try a "
+                "smaller --lr, --set precision=fp32 or --set monitor=loss."
+            )
+
+    def _report(self, row: EpochRow) -> None:
+        log.info(
+            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
+            row.split, row.epoch, row.train_loss, row.val_loss, self.monitor.name, row.monitor,
+            " (best)" if row.best else "", row.lr,
+        )  # fmt: skip
+        self.callbacks.progress.epoch(row)
+        self.callbacks.on_epoch(row)
+
+    def _save(self) -> None:
+        if self.checkpointer is None or not self.dist.is_main:
             return
         moments, groups = pack_optimizer(self.optimizer)
         tensors = {
             **pack("model", trainable_state(self.model)),
-            **pack("best", self.best),
+            **pack("best", self.best_weights),
             **pack("optimizer", moments),
             **pack("rng", generator_states(self.engine.device)),
         }
-        scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        facts = {"place": as_facts(self.place), "groups": groups, "scheduler": scheduler}
-        keeper.save(tensors, facts | {"device": self.engine.device.type})
+        header: dict[str, Any] = {
+            "place": self.state.to_json(),
+            "groups": groups,
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "device": self.engine.device.type,
+        }
+        self.checkpointer.save(tensors, header)
 
-    def _restore(self, keeper: Checkpointer) -> None:
-        kept = self.team.tell(keeper.load() if self.team.leads else None)
-        if kept is None:
+    def _restore(self, checkpointer: Checkpointer) -> None:
+        saved = self.dist.broadcast(checkpointer.load() if self.dist.is_main else None)
+        if saved is None:
             return
-        tensors, facts = kept
-        rows = [EpochRow(**row) for row in facts["place"].pop("rows")]
-        self.place = TrainState(**facts["place"], rows=rows)
-        self.best = unpack("best", tensors)
+        tensors, header = saved
+        history = [EpochRow(**row) for row in header["place"].pop("rows")]
+        self.state = TrainState(**header["place"], history=history)
+        self.best_weights = unpack("best", tensors)
         load_trainable_state(self.model, unpack("model", tensors))
-        if self.place.phase < len(self.phases):
+        if self.state.phase < len(self.phases):
             self._start_phase()
-            restore_optimizer(self.optimizer, unpack("optimizer", tensors), facts["groups"])
+            restore_optimizer(self.optimizer, unpack("optimizer", tensors), header["groups"])
             if self.scheduler is not None:
-                self.scheduler.load_state_dict(facts["scheduler"])
-        # What was not kept (of another device, of a team's other processes) is as at the start of the epoch.
+                self.scheduler.load_state_dict(header["scheduler"])
+        # Generators that were not saved (of another device, of the other processes) are as at the start of the epoch.
         self._seed()
-        if self.team.leads:
+        if self.dist.is_main:
             restore_generators(unpack("rng", tensors), self.engine.device)
-        if facts["device"] != self.engine.device.type:
+        device = header["device"]
+        if device != self.engine.device.type:
             log.warning(
-                "%s: begun on %s, goes on on %s: its bytes are those of neither alone.",
-                self.name, facts["device"], self.engine.device.type,
+                "%s: begun on %s and continued on %s: the bytes are those of neither alone.",
+                self.split_name, device, self.engine.device.type,
             )  # fmt: skip
-        log.info("%s: goes on after epoch %d, batch %d.", self.name, self.place.epoch, self.place.batch)
+        log.info("%s: continues after epoch %d, batch %d.", self.split_name, self.state.epoch, self.state.batch)
+
+
+def epoch_order(indices: Indices, size: int, seed: int, epoch: int) -> Indices:
+    """The images of an epoch in their order, which depends on (seed, epoch) alone.
+
+    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    return order[:-1] if len(order) > size and len(order) % size == 1 else order

@@ -73,19 +73,19 @@ def test_the_logits_are_those_of_the_whole_network(
 ) -> None:
     model = model_of(name, chosen, engine=engine)
     trunk = trunk_of(model, engine)
-    assert trunk.border.name == ends
+    assert trunk.cut.name == ends
     kept = trunk.cached(PIXELS, store=Store(tmp_path))
     assert kept is not None
     assert torch.equal(kept.logits(EVERYTHING, 12), whole_logits(model, engine))
-    (file,) = tmp_path.glob("arrays/*/activations.npy")
+    (file,) = tmp_path.glob("arrays/*/features.npy")
     stored = np.load(file)
-    assert stored.dtype == (np.int16 if trunk.border.dtype == torch.bfloat16 else np.float32)
+    assert stored.dtype == (np.int16 if trunk.cut.dtype == torch.bfloat16 else np.float32)
 
 
 def test_pooled_features_are_stored_where_the_head_begins_with_pooling() -> None:
-    assert trunk_of(model_of("test_resnet", "frozen")).border.shape == (96,)
-    assert trunk_of(model_of("test_resnet", "frozen", "gap:dropout=0.5")).border.name == "head.0"
-    assert trunk_of(model_of("test_resnet", "frozen", "flatten-2fc")).border.shape == (384,)
+    assert trunk_of(model_of("test_resnet", "frozen")).cut.shape == (96,)
+    assert trunk_of(model_of("test_resnet", "frozen", "gap:dropout=0.5")).cut.name == "head.0"
+    assert trunk_of(model_of("test_resnet", "frozen", "flatten-2fc")).cut.shape == (384,)
 
 
 def learn(model: Model, logits: Callable[[Any, int], torch.Tensor], epochs: int) -> dict[str, torch.Tensor]:
@@ -125,7 +125,7 @@ def test_training_on_the_cache_gives_the_same_weights(chosen: str, augment: tupl
         trunk = trunk_of(model)
         kept = trunk.cached(PIXELS, views=3, augment=augment, seed=7, store=Store(tmp_path))
         assert kept is not None
-        return learn(model, lambda chunk, epoch: trunk.logits(kept.batch(chunk, kept.view_of(epoch))), 3)
+        return learn(model, lambda chunk, epoch: kept.train_logits(chunk, epoch), 3)
 
     without, first, second = plain(), cached(), cached()
     assert any(not torch.equal(a, b) for a, b in zip(without.values(), model_state(chosen), strict=True))
@@ -218,12 +218,12 @@ def test_an_entry_that_no_longer_agrees_with_the_network_is_made_again(
     kept = trunk.cached(PIXELS, store=Store(tmp_path))
     assert kept is not None
     right = kept.batch(EVERYTHING)
-    store, what = Store(tmp_path), {**kept.made_from, "augment": None}
+    store, what = Store(tmp_path), {**kept.key, "augment": None}
     store.remove(what)
-    store.put(what, {"activations": np.zeros((12, 96), np.float32), "probe": np.zeros((2, 96), np.float32)})
+    store.put(what, {"features": np.zeros((12, 96), np.float32), "probe": np.zeros((2, 96), np.float32)})
     again = trunk.cached(PIXELS, store=store)
     assert again is not None and torch.equal(again.batch(EVERYTHING), right)
-    assert "made again" in caplog.text
+    assert "computed again" in caplog.text
 
 
 def test_without_a_disk_it_stays_in_memory_and_beyond_the_limit_there_is_none(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mammozoo.data.dataset import Sample
 from mammozoo.data.duplicates.grouping import group
 from mammozoo.data.duplicates.matching import Pair
 from mammozoo.data.quality.findings import closeness
-from mammozoo.data.splits.make import PARTS, Section, Split
+from mammozoo.data.splits.make import PARTS, Part, Split
 
 #: A class's share in a part that is further than this from its share in the whole split is named,
 UNEVEN = 0.10
@@ -27,7 +27,7 @@ class CutPair:
     """Two near-duplicates in different parts."""
 
     files: tuple[str, str]
-    parts: tuple[Section, Section]
+    parts: tuple[Part, Part]
     bits: int
     correlation: float
     view: str
@@ -54,11 +54,11 @@ class SplitAudit:
     """
 
     name: str
-    counts: dict[Section, dict[str, int]]
-    patients: dict[str, tuple[Section, ...]]
+    counts: dict[Part, dict[str, int]]
+    patients: dict[str, tuple[Part, ...]]
     pairs: tuple[CutPair, ...]
     groups: int
-    tested: Section
+    tested: Part
     touched: int
     uneven: tuple[str, ...]
     unlisted: tuple[str, ...]
@@ -115,13 +115,13 @@ def audit_splits(
 
 
 def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: npt.NDArray[np.intp], split: Split) -> SplitAudit:
-    parts: dict[int, Section] = {place: part for part in PARTS for place in split.part(part).tolist()}
+    parts: dict[int, Part] = {place: part for part in PARTS for place in split.part(part).tolist()}
     names = sorted({sample.label for sample in samples})
     counts = {
         part: {name: sum(samples[place].label == name for place in split.part(part)) for name in names}
         for part in PARTS
     }
-    tested: Section = "test" if len(split.test) else "val"
+    tested: Part = "test" if len(split.test) else "val"
     listed = [pair for pair in pairs if pair.i in parts and pair.j in parts]
     cut = sorted((p for p in listed if parts[p.i] != parts[p.j]), key=lambda pair: (pair.bits, -pair.correlation))
     by_patient = _parts_of(parts, {place: samples[place].patient for place in parts})
@@ -151,16 +151,16 @@ def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: npt.NDArray
     )
 
 
-def _parts_of(parts: Mapping[int, Section], owner: Mapping[int, str | None]) -> dict[str, tuple[Section, ...]]:
+def _parts_of(parts: Mapping[int, Part], owner: Mapping[int, str | None]) -> dict[str, tuple[Part, ...]]:
     """Owner (patient, group) → the parts in which it has images, in the order of PARTS."""
-    found: dict[str, set[Section]] = {}
+    found: dict[str, set[Part]] = {}
     for place, name in owner.items():
         if name is not None:
             found.setdefault(name, set()).add(parts[place])
     return {name: tuple(part for part in PARTS if part in where) for name, where in found.items()}
 
 
-def _uneven(counts: Mapping[Section, Mapping[str, int]], names: Sequence[str]) -> Iterator[str]:
+def _uneven(counts: Mapping[Part, Mapping[str, int]], names: Sequence[str]) -> Iterator[str]:
     table = {part: np.array([counts[part][name] for name in names]) for part in PARTS if sum(counts[part].values())}
     present = np.array(list(table.values())).reshape(-1, len(names))
     present = present[:, present.sum(axis=0) > 0]

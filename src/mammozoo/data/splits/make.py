@@ -15,13 +15,9 @@ from mammozoo.data.dataset import Sample
 from mammozoo.errors import UsageError
 
 Indices = npt.NDArray[np.intp]
-Section = Literal["train", "val", "test"]
-PARTS: tuple[Section, ...] = ("train", "val", "test")
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 _SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-
-
-class LeakageError(UsageError):
-    """One patient, or two pictures of one lesion, on both sides of a split."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Split:
         """The name of the outer fold; its own name where nothing is nested."""
         return self.name.partition("/")[0]
 
-    def part(self, name: Section) -> Indices:
+    def part(self, name: Part) -> Indices:
         """The indices of one part."""
         indices: Indices = getattr(self, name)
         return indices
@@ -131,20 +127,6 @@ def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *
             split = Split(split.name, train, cut, split.test)
         complete.append(split)
     return complete
-
-
-def check(split: Split, groups: Indices, names: Sequence[str]) -> None:
-    """Raise LeakageError if a group has samples in two parts; the message names the first such pair."""
-    owner: dict[int, tuple[Section, int]] = {}
-    for part in PARTS:
-        for index in split.part(part):
-            other, first = owner.setdefault(int(groups[index]), (part, int(index)))
-            if other != part:
-                raise LeakageError(
-                    f"Leaky split '{split.name}': '{names[first]}' ({other}) and '{names[index]}' ({part}) are of one "
-                    "patient or near-duplicates. Split by group, or set `allow_leakage: true` and have every output "
-                    "stamped."
-                )
 
 
 def _folds(

@@ -1,0 +1,96 @@
+"""Which fits a run consists of, and in which order they need each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+import mammozoo
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.splits.make import Split
+from mammozoo.training.prepare import PreparedRun
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """One fit: a split, and a recipe that is one point of the grid.
+
+    Attributes:
+        name: its folder in the run.
+        point: the grid values that the recipe has.
+        after: name of the fit of the stage before, whose weights it starts from; empty if it starts from the run's own.
+    """
+
+    name: str
+    split: Split
+    recipe: Recipe
+    point: dict[str, Any]
+    after: str = ""
+
+
+def fit_specs(prepared: PreparedRun) -> list[FitSpec]:
+    """All fits of a run without its earlier stages: each point of the grid and each repeat on each split."""
+    points = prepared.recipe.points()
+    return [
+        FitSpec(split.name if len(points) == 1 else f"{split.name}/{number:03d}", split, recipe, point)
+        for split in prepared.splits
+        for number, (point, recipe) in enumerate(points)
+    ]
+
+
+def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
+    """Digest of what a fit depends on: recipe without the data's place, split, earlier stages, precision, versions."""
+    recipe = spec.recipe.model_dump_json(
+        exclude={"root": True, "requires": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
+    )
+    parts = [
+        recipe,
+        *(stage.sha256 for stage in prepared.past),
+        spec.split.digest(prepared.data.names),
+        prepared.engine.precision,
+        torch.__version__,
+        mammozoo.__version__,
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def all_fits(prepared: PreparedRun) -> list[tuple[PreparedRun, list[FitSpec]]]:
+    """The fits of the first stage, of the second …, and of the run itself, each with the prepared stage.
+
+    Fits that would train the very same stage share it. It is trained once, in RUN/stages if all fits share it, in
+    RUN/<split>/stages if all of a split do, else in the folder of the first of them.
+    """
+    finals = fit_specs(prepared)
+    stages: list[tuple[PreparedRun, list[FitSpec]]] = []
+    last = dict.fromkeys((final.name for final in finals), ("", ""))  # key and name of each fit's last stage so far
+    for number, stage in enumerate(prepared.stages):
+        stage_split = {split.name: own for split, own in zip(prepared.splits, stage.splits, strict=True)}
+        sharing: dict[str, list[tuple[FitSpec, FitSpec]]] = {}  # key → (final fit, fit of the stage)
+        for final in finals:
+            # A repeat has its own seed; its stages have that of the recipe.
+            recipe = final.recipe.of_stage(number).model_copy(update={"seed": prepared.recipe.seed})
+            spec = FitSpec("", stage_split[final.split.name], recipe, {}, last[final.name][1])
+            key = hashlib.sha256((state_key(stage, spec) + last[final.name][0]).encode()).hexdigest()
+            sharing.setdefault(key, []).append((final, spec))
+        fits = []
+        for key, shared in sharing.items():
+            folder = _common_folder([final for final, _ in shared], finals)
+            name = "/".join(part for part in (folder, "stages", stage.recipe.name) if part)
+            spec = shared[0][1]
+            fits.append(replace(spec, name=name, split=replace(spec.split, name=name)))
+            last |= {final.name: (key, name) for final, _ in shared}
+        stages.append((stage, fits))
+    return [*stages, (replace(prepared, stages=()), [replace(final, after=last[final.name][1]) for final in finals])]
+
+
+def _common_folder(some: Sequence[FitSpec], everyone: Sequence[FitSpec]) -> str:
+    """The folder in a run for what these fits share."""
+    if len(some) == len(everyone):
+        return ""
+    split = some[0].split.name
+    of_split = {fit.name for fit in everyone if fit.split.name == split}
+    return split if of_split <= {fit.name for fit in some} else some[0].name
