@@ -1,23 +1,49 @@
-"""The arithmetic of a DRS layer: one pass over the activation forward and one backward, by a kernel that torch has.
+"""The arithmetic of a DRS layer: one pass over the activation forward and one backward, on every device.
 
 With a = D_m · S_m and b = D_m · S_b + D_b, both (C, H, W), the two equations of a layer are one, z = a · y + b, and so
 
     ∂L/∂y = a · g            ∂L/∂S_m = Σ_k D_m · P              ∂L/∂S_b = Σ_k D_m · G        with g = ∂L/∂z,
     P = Σ_n g · y            ∂L/∂D_m = Σ_ij S_m · P + S_b · G   ∂L/∂D_b = Σ_ij G             G = Σ_n g
 
-A batch norm with fixed mean 0 and variance 1 over C · H · W "channels" is exactly z = a · y + b, and the backward pass of
-its kernel gives a · g, P and G together. It reads and writes bfloat16 but multiplies and adds in float32. A chain of
-elementwise operations would need float32 copies of y and g for that.
+What touches the activation, z forward and a · g, P, G backward, has a path for each device:
+
+    CPU                                              `scaling_cpu`: the batch norm kernels of torch
+    CUDA in float32, bfloat16, float16               `scaling_triton`: two kernels of ours, where Triton works
+    CUDA otherwise, MPS, XPU, ...; an empty batch    `scaling_plain`: the formula in elementwise operations
+    `torch.compile`, exporters, `torch.jit.trace`    the formula under autograd, which they read and fuse
+
+Each computes bfloat16 and float16 in float32 and rounds once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import logging
+from typing import Any, Protocol
 
 import torch
 from torch.autograd.function import once_differentiable
 
+from mammozoo_drs import scaling_cpu, scaling_plain
+
+log = logging.getLogger(__name__)
+
 _REDUCED = (torch.bfloat16, torch.float16)
+
+
+class Arithmetic(Protocol):
+    """The formula on matrices with a row for each image of the batch: y, g, z are (N, M), a, b, P, G are (M,), M = C · H · W.
+
+    y and g have one dtype; a and b have it too, or float32 where it is bfloat16 or float16. All is contiguous but y and g.
+    """
+
+    def affine(self, y: torch.Tensor, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+        """Write z = a · y + b into `out`."""
+
+    def gradients(
+        self, g: torch.Tensor, y: torch.Tensor, a: torch.Tensor, of_y: bool
+    ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """a · g in y's dtype (None unless `of_y`), and P and G in a's."""
 
 
 def scale(
@@ -36,11 +62,52 @@ def scale(
     """
     exact = torch.float32 if y.dtype in _REDUCED else y.dtype
     s_m, s_b, d_m, d_b = (p.to(exact) for p in (spatial_weight, spatial_bias, depth_weight, depth_bias))
-    if y.dtype == exact and not torch.is_grad_enabled():
-        # The plain formula, which exporters can read. The result lies in memory as b does.
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    if traced or (y.dtype == exact and not torch.is_grad_enabled()):
+        # The result lies in memory as b does.
         b = torch.addcmul(d_b, d_m, s_b).contiguous(memory_format=_layout(y))
-        return torch.addcmul(b, d_m * s_m, y)
+        return torch.addcmul(b, d_m * s_m, y.to(exact)).to(y.dtype)
     return _Scale.apply(y, s_m, s_b, d_m, d_b)
+
+
+def arithmetic(x: torch.Tensor) -> Arithmetic:
+    """The path for an activation, or its gradient, on x's device and in its dtype."""
+    if x.numel() == 0:
+        return scaling_plain
+    if x.device.type == "cpu":
+        return scaling_cpu
+    if x.device.type == "cuda" and (x.dtype == torch.float32 or x.dtype in _REDUCED) and _in_memory(x):
+        return _on_card(x.device, x.dtype)
+    return scaling_plain
+
+
+@functools.cache
+def _on_card(device: torch.device, dtype: torch.dtype) -> Arithmetic:
+    """The Triton kernels where they compile, start and give the right numbers, else the plain formula."""
+    try:
+        from mammozoo_drs import scaling_triton
+
+        scaling_triton.prove(device, dtype)
+    except Exception as error:  # no Triton, no C compiler, an old card, a full disk: nothing here is worth a crash
+        _say_once(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return scaling_plain
+    return scaling_triton
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    log.warning("DRS layers run without their Triton kernels, slower and with more memory (%s).", reason)
+
+
+def _in_memory(x: torch.Tensor) -> bool:
+    """Whether a kernel of ours may read x: no fake or other subclass, no wrapper of `torch.func`."""
+    if type(x) not in (torch.Tensor, torch.nn.Parameter):
+        return False
+    try:
+        x.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Scale(torch.autograd.Function):
@@ -69,11 +136,7 @@ class _Scale(torch.autograd.Function):
         a = d_m * s_m
         if y is None:
             return _affine(g, a, torch.zeros_like(a), layout), None, None, None, None
-        mean, variance = torch.zeros_like(a).flatten(), torch.ones_like(a).flatten()
-        dy, p, sum_g = torch.ops.aten.native_batch_norm_backward(
-            _flat(g, layout), _flat(y, layout), a.flatten(), mean, variance, None, None, False, 0.0,
-            [ctx.needs_input_grad[0], True, True],
-        )  # fmt: skip
+        dy, p, sum_g = arithmetic(g).gradients(_flat(g, layout), _flat(y, layout), a.flatten(), ctx.needs_input_grad[0])
         p, sum_g = p.view_as(a), sum_g.view_as(a)
         grads = (
             (d_m * p).sum_to_size(s_m.shape),
@@ -82,20 +145,15 @@ class _Scale(torch.autograd.Function):
             sum_g.sum_to_size(d_m.shape),
         )
         return (
-            _restored(dy.view(_permuted(y, layout).shape), layout) if ctx.needs_input_grad[0] else None,
+            None if dy is None else _restored(dy.view(_permuted(y, layout).shape), layout),
             *(_restored(grad, layout) for grad in grads),
         )
 
 
 def _affine(y: torch.Tensor, a: torch.Tensor, b: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
-    """a · y + b as a batch norm; a and b are permuted. A new tensor and no view, since a ReLU may work in place on it."""
+    """a · y + b; a and b are permuted. A new tensor and no view, since a ReLU may work in place on it."""
     z = torch.empty_like(y, memory_format=layout)
-    mean, variance = torch.zeros_like(a).flatten(), torch.ones_like(a).flatten()
-    unused = a.new_empty(0), a.new_empty(0)  # statistics of the batch: outputs, of the size the kernel likes
-    torch.ops.aten.native_batch_norm.out(
-        _flat(y, layout), a.flatten(), b.flatten(), mean, variance, False, 0.0, 0.0,
-        out=_flat(z, layout), save_mean=unused[0], save_invstd=unused[1],
-    )  # fmt: skip
+    arithmetic(y).affine(_flat(y, layout), a.flatten(), b.flatten(), _flat(z, layout))
     return z
 
 
