@@ -89,7 +89,11 @@ class Trainer:
         self.optimizer.step()
 
     def peak(self) -> int:
-        """Bytes that torch's allocator holds at the worst moment of a step."""
+        """Bytes that torch's allocator holds at the worst moment of a step; on a card, of all that lies there."""
+        if self.images.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self.step()
+            return torch.cuda.max_memory_allocated()
         held = [*self.model.parameters(), *self.model.buffers()]
         held += [p.grad for p in self.trained if p.grad is not None]
         held += [t for state in self.optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]

@@ -72,22 +72,32 @@ def by_hand(name: str, batch: int, steps: int, *, expert: bool = False, compiled
     return timed(lambda: learn(first)), turn
 
 
-def ours(name: str, batch: int, steps: int, strategy_name: str, *, compiled: bool = False) -> Way:
-    """`fit` for two epochs; it reports the images a second of the second one itself.
+def ours(
+    name: str,
+    batch: int,
+    steps: int,
+    strategy_name: str,
+    *,
+    compiled: bool = False,
+    device: str = "cpu",
+    **more: object,
+) -> Way:
+    """`fit` for two epochs; it reports the images a second of the second one itself. `more` are fields of the recipe.
 
     Each fit compiles anew, from the second on with code from torch's cache: that is in its first epoch.
     """
     torch.manual_seed(0)
     fields = {"dataset": "phantom", "backbone": name, "weights": "random", "strategy": strategy_name, "batch": batch}
-    recipe = Recipe.model_validate(fields | {"optimizer": {"lr": 1e-4}, "epochs": 2, "size": SIDE, "compile": compiled})
+    fields |= {"optimizer": {"lr": 1e-4}, "epochs": 2, "size": SIDE, "compile": compiled}
+    recipe = Recipe.model_validate(fields | more)
     backbone = build_backbone(name)
-    input = backbone.input.model_copy(update={"size": (SIDE, SIDE)})
+    input = backbone.input.model_copy(update={"size": recipe.size})
     model, strategy = build_model(backbone, recipe.strategy, recipe.head, ("benign", "malignant"), input)
-    engine = choose_engine("cpu", recipe.precision)
+    engine = choose_engine(device, recipe.precision)
 
     def learn(count: int) -> float:
         rng = np.random.default_rng(0)
-        pixels = rng.integers(0, 256, (count + 4, SIDE, SIDE, 1), np.uint8)
+        pixels = rng.integers(0, 256, (count + 4, *input.size, 1), np.uint8)
         labels, order = (np.arange(count + 4) % 2).astype(np.intp), np.arange(count + 4)
         split = Split("holdout", order[:count], order[count : count + 2], order[count + 2 :])
         data = TrainingData(pixels, labels, [f"image-{i}" for i in order], split)

@@ -22,6 +22,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network by
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from threads, and neighbours lose much
 os.environ["MAMMOZOO_CACHE"] = tempfile.mkdtemp(prefix="mammozoo-tests-")  # nobody's own cache is touched
 os.environ["MAMMOZOO_PLUGINS"] = ""  # what else is installed on this machine is not under test
+# The card is for the tests in tests/gpu; under pytest-xdist it has been hidden before.
+os.environ.setdefault("MAMMOZOO_TEST_CARD", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a card gives other bytes than the processor does
 
 import torch
 

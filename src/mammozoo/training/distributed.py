@@ -41,12 +41,17 @@ class DistContext:
         """Whether this process writes files and messages; exactly one does."""
         return self.rank == 0
 
+    @property
+    def is_single(self) -> bool:
+        """Whether there is no other process to exchange anything with."""
+        return self.size == 1
+
     def shard(self, order: Indices, batch: int) -> Indices:
         """This process's images, in an order in which `batch / size` of them are its share of each batch.
 
         A last batch with fewer images than processes is left out.
         """
-        if self.size == 1:
+        if self.is_single:
             return order
         rest = len(order) % batch
         if rest < self.size:
@@ -61,7 +66,7 @@ class DistContext:
 
     def wrap(self, model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
         """The model as it is trained: gradients are averaged over the processes after each backward pass."""
-        if self.size == 1:
+        if self.is_single:
             return model
         if sync_batch_norm:
             if device.type != "cuda":
@@ -73,7 +78,7 @@ class DistContext:
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""
-        if self.size == 1:
+        if self.is_single:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=_device())
         distributed.all_reduce(total)
@@ -81,7 +86,7 @@ class DistContext:
 
     def broadcast(self, content: Any) -> Any:
         """The main process's `content`, in every process."""
-        if self.size == 1:
+        if self.is_single:
             return content
         box = [content]
         distributed.broadcast_object_list(box)
@@ -89,7 +94,7 @@ class DistContext:
 
     def gather(self, part: torch.Tensor, n: int) -> torch.Tensor:
         """(n, …) rows of which each process has every size-th, from its rank on; on the CPU, the same everywhere."""
-        if self.size == 1:
+        if self.is_single:
             return part
         parts: list[Any] = [None] * self.size
         distributed.all_gather_object(parts, part.cpu().numpy())

@@ -234,7 +234,6 @@ def _connection_lost(error: BaseException) -> FailedError:
 
 
 def _carry_out(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
-    torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
     if callbacks.dist.is_main:
         _write_facts(prepared, run, callbacks, jobs)
     for stage, specs in all_fits(prepared):  # the last of them is the run itself

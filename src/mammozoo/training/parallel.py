@@ -62,7 +62,6 @@ def _backend(backend: str, threads: int) -> Any:
 
 def _run_one(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int, device: torch.device) -> Any:
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     if device.type == "cuda" and device.index is None:
         torch.cuda.set_device(card_of(number, torch.cuda.device_count()))
     return work(*task)
