@@ -1,7 +1,7 @@
-"""What can go wrong, as one family of exceptions; each knows the exit code of the command that meets it.
+"""The errors that mammozoo reports; each class has an exit code.
 
 A message says what, where, why and what to do, in one paragraph. The command line prints it without a
-traceback; a notebook sees an ordinary exception.
+traceback; a notebook gets an ordinary exception.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 
 class MammozooError(Exception):
-    """Anything that mammozoo reports about its input or its surroundings, as opposed to a bug."""
+    """An error in the input or the environment, as opposed to a bug."""
 
     exit_code = 1
 
 
 class FailedError(MammozooError):
-    """It ran and failed: NaN loss, no memory, a full disk."""
+    """A failure while running: NaN loss, no memory, a full disk."""
 
 
 class UsageError(MammozooError, ValueError):
@@ -36,19 +36,19 @@ class NotFoundError(MammozooError, LookupError):
 
 
 class AccessError(MammozooError):
-    """The file system or a server does not let us."""
+    """The file system or a server denies access."""
 
     exit_code = 4
 
 
 class UnreachableError(MammozooError):
-    """A server did not answer, or we are told to stay offline."""
+    """A server does not answer, or offline mode is set."""
 
     exit_code = 5
 
 
 class NotVerifiedError(MammozooError):
-    """The bytes are not those that were promised."""
+    """The bytes differ from those that a hash promises."""
 
     exit_code = 6
 
@@ -66,24 +66,24 @@ class RegistryError(MammozooError):
 
 
 class ConflictError(MammozooError):
-    """Something else stands where we would write."""
+    """Something else exists at the place to write to."""
 
     exit_code = 9
 
 
 class RefusedToPublishError(MammozooError):
-    """It must not leave this machine."""
+    """The files must not leave this machine."""
 
     exit_code = 10
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a bug showed itself.
+    """Where a bug occurred.
 
     Attributes:
-        doing: what was done, as in "training fold-1, epoch 3".
-        device: where.
+        doing: the work, such as "training fold-1, epoch 3".
+        device: the device of the work.
         run: the folder of a run that can be resumed, and whose log.txt holds the traceback.
     """
 
@@ -93,25 +93,25 @@ class Scene:
 
 
 def set_scene(error: BaseException, **known: Any) -> None:
-    """Note on an exception on its way up, in fields of `Scene`, what its traceback does not tell."""
+    """Attach to an exception, in fields of `Scene`, what its traceback does not show."""
     error.__dict__["mammozoo_scene"] = replace(scene_of(error), **known)
 
 
 def scene_of(error: BaseException) -> Scene:
-    """What was noted on an exception."""
+    """The scene attached to an exception."""
     found = error.__dict__.get("mammozoo_scene")
     return found if isinstance(found, Scene) else Scene()
 
 
-#: How Python, torch's allocators, CUDA and its libraries say it.
+#: Phrases of Python, torch's allocators, CUDA and its libraries.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 def memory_error(error: BaseException, batch: int | None = None) -> FailedError | None:
-    """The error to report for one that says that memory ran out, the processor's or a card's; None for any other.
+    """The error to report if `error` means that memory ran out, of the processor or of a card; else None.
 
     Args:
-        batch: images in a batch, where that is what has to become smaller.
+        batch: images in a batch, if that can be made smaller.
     """
     full = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     if not (full or isinstance(error, MemoryError)):

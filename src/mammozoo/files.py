@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever meets half of one."""
+"""Atomic writing of files: a reader never sees a partial one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mammozoo.errors import AccessError, FailedError, MammozooError
 
 
 def disk_error(error: OSError, path: Path) -> MammozooError:
-    """The error of ours that says what `error` means for somebody who wanted to write `path`."""
+    """The error to report for an `OSError` while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return FailedError(f"No space left to write '{path}'. Free some, or choose another --out folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):

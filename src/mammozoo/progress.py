@@ -1,4 +1,4 @@
-"""What happens while something long goes on, told to whoever wants to draw it."""
+"""Progress of long work, for whoever draws it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """What happens while a run goes on; the command line overrides it to draw bars. Silent as it is."""
+    """Receives the progress of a run. This base class is silent; the command line draws bars."""
 
     def start(self, what: str, total: int, unit: str = "images") -> None:
-        """A stretch of work of `total` images (or whatever the unit) begins."""
+        """Work on `total` images (or other units) begins."""
 
     def advance(self, images: int = 1) -> None:
-        """So many more are done."""
+        """More of them are done."""
 
     def epoch(self, row: EpochRow) -> None:
         """An epoch is complete."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """A message for the user."""
 
     def stop(self) -> None:
-        """Nothing more will happen."""
+        """All work has ended."""

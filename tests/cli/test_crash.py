@@ -117,7 +117,7 @@ def test_the_way_on_is_the_processor_where_a_card_had_part_in_it(command, broken
     set_scene(error, doing="predicting")
     assert scene_of(error).device == "cuda:0"
     broken(error)
-    command("predict", "--example").refused(70, "predicting failed", "--device cpu may get past it.")
+    command("predict", "--example").refused(70, "predicting failed", "--device cpu may avoid it.")
 
 
 def test_a_file_that_cannot_be_written_is_no_second_bug(command, broken, cache: Path) -> None:

@@ -105,7 +105,7 @@ def main() -> None:
             _end(known)
         from mammozoo.cli import crash
 
-        crash.tell(error)
+        crash.report_crash(error)
         sys.exit(crash.CRASHED)
 
 

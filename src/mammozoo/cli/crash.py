@@ -1,4 +1,4 @@
-"""What is said of a bug, of mammozoo's or of a library's: one paragraph on stderr, and the traceback in a file."""
+"""The report of a bug, of mammozoo or of a library: one paragraph on stderr, and the traceback in a file."""
 
 from __future__ import annotations
 
@@ -14,53 +14,44 @@ import typer
 
 from mammozoo.errors import MammozooError, Scene, scene_of
 
-#: Exit code of a bug, BSD's EX_SOFTWARE.
+#: Exit code of a bug, EX_SOFTWARE of sysexits.h.
 CRASHED = 70
 
-_ON_A_DEVICE = ("train", "predict", "evaluate", "explain", "diagnose")  # commands that take --device
+_WITH_DEVICE = ("train", "predict", "evaluate", "explain", "diagnose")  # commands that take --device
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?<=://)[^/\s@]+@|(?<=[?&]token=)[^&\s]+")
 
 
-def tell(error: BaseException) -> None:
-    """Say on stderr what failed, how to go on, and where the traceback is; under MAMMOZOO_DEBUG show the traceback too."""
+def report_crash(error: BaseException) -> None:
+    """Print what failed, how to continue, and where the traceback is; with MAMMOZOO_DEBUG also the traceback."""
     from mammozoo.plugins.discovery import cause
 
     if os.environ.get("MAMMOZOO_DEBUG"):
         traceback.print_exception(error)
-    scene, command = scene_of(error), _command()
-    said = [f"{scene.doing or f'mammozoo {command}'.rstrip()} failed: {cause(error).rstrip('.')}."]
-    others = _guests()
-    said.append(
-        "This is a bug of mammozoo or of a library below it"
-        + (f", or comes of what a plugin gave them; others' are loaded: {others}." if others else ".")
-    )
-    if others:
-        said.append("See whether it happens with MAMMOZOO_PLUGINS= (empty) too.")
-    if command in _ON_A_DEVICE and _off_the_processor(scene):
-        said.append("--device cpu may get past it.")
+    scene, command, plugins = scene_of(error), _command(), _third_party_plugins()
+    message = f"{scene.doing or f'mammozoo {command}'.rstrip()} failed: {cause(error).rstrip('.')}. "
+    message += "This is a bug of mammozoo or of a library"
+    if plugins:
+        message += f", or comes from a plugin: {plugins} are loaded. Try MAMMOZOO_PLUGINS= (empty)"
+    message += ". "
+    if command in _WITH_DEVICE and _used_a_card(scene):
+        message += "--device cpu may avoid it. "
     if scene.run is not None:
-        said.append(f"The run is kept, and goes on from where it was with: mammozoo train --resume {scene.run}")
-        said.append(f"(traceback: '{scene.run / 'log.txt'}').")
+        message += f"The run can be continued with: mammozoo train --resume {scene.run} "
+        message += f"(traceback: '{scene.run / 'log.txt'}'). "
     else:
-        said.append(_kept(error))
-    said.append("Please report it, with that traceback and what `mammozoo doctor` says.")
-    typer.echo(f"mammozoo: {' '.join(said)}", err=True)
+        message += f"{_write_traceback(error)} "
+    typer.echo(f"mammozoo: {message}Please report it with that traceback and the output of `mammozoo doctor`.", err=True)
 
 
 def _command() -> str:
-    """The command's name; empty where there is none among the words."""
-    known = {info.name for info in _app().registered_commands} | {group.name for group in _app().registered_groups}
+    """The name of the command, or an empty text."""
+    from mammozoo.cli import app
+
+    known = {info.name for info in app.registered_commands} | {group.name for group in app.registered_groups}
     return next((word for word in sys.argv[1:] if word in known), "")
 
 
-def _app() -> typer.Typer:
-    from mammozoo.cli import app
-
-    return app
-
-
-def _guests() -> str:
-    """Whose plugins are here: what they gave us may have led to it."""
+def _third_party_plugins() -> str:
     if "mammozoo.plugins" not in sys.modules:
         return ""
     from mammozoo.plugins.blame import guests
@@ -68,32 +59,27 @@ def _guests() -> str:
     return guests()
 
 
-def _off_the_processor(scene: Scene) -> bool:
-    """Whether a card had part in it; where nobody noted the device, whether this process has started one."""
+def _used_a_card(scene: Scene) -> bool:
+    """Whether the work ran on a card; without a recorded device, whether this process has started one."""
     if scene.device:
         return not scene.device.startswith("cpu")
     torch = sys.modules.get("torch")
     return torch is not None and (torch.cuda.is_initialized() or torch.backends.mps.is_available())
 
 
-def _kept(error: BaseException) -> str:
-    """Where the traceback was written, or why it was not."""
+def _write_traceback(error: BaseException) -> str:
+    """Write the traceback into the cache folder; where it is, or why it could not be written."""
     from mammozoo.data.cache import cache_folder
     from mammozoo.files import write_text
 
-    shows = "MAMMOZOO_DEBUG=1 shows it."
     if (folder := cache_folder()) is None:
-        return f"There is no home folder to write the traceback to; {shows}"
+        return "There is no home folder for the traceback; MAMMOZOO_DEBUG=1 shows it."
     now = datetime.datetime.now()
     path = folder / f"crash-{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
-    words = f"{now.isoformat(timespec='seconds')}  {shlex.join(['mammozoo', *sys.argv[1:]])}\n\n"
+    text = f"{now.isoformat(timespec='seconds')}  {shlex.join(['mammozoo', *sys.argv[1:]])}\n\n"
+    text += "".join(traceback.format_exception(error))
     try:
-        write_text(path, _plain(words + "".join(traceback.format_exception(error))))
-    except MammozooError as why:
-        return f"The traceback could not be written ({str(why).rstrip('.')}); {shows}"
+        write_text(path, _TOKEN.sub("***", text).replace(str(Path.home()), "~"))
+    except MammozooError as reason:
+        return f"The traceback could not be written ({str(reason).rstrip('.')}); MAMMOZOO_DEBUG=1 shows it."
     return f"The traceback is in '{path}'."
-
-
-def _plain(text: str) -> str:
-    """Without access tokens, and without the home folder, which tells the user's name."""
-    return _TOKEN.sub("***", text).replace(str(Path.home()), "~")

@@ -1,4 +1,4 @@
-"""The grammar by which things are named with their options: `name[:argument,key=value]`, joined by `+`.
+"""The syntax of names with options: `name[:argument,key=value]`, joined by `+`.
 
 drs                       last-blocks:2            last-blocks:k=1,by=stage
 drs+last-blocks:1         gap-fc:width=512         phantom:n=400,seed=1
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z0-9][\w./-]*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Spec:
-    """One parsed name with its options, as text."""
+    """A parsed name and its options, as text."""
 
     name: str
     arguments: tuple[str, ...] = ()
@@ -36,11 +36,11 @@ def parse(text: str) -> Spec:
     """One `name[:arguments]`.
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError: the text has another form.
     """
     name, colon, inside = text.strip().partition(":")
     if not _NAME.fullmatch(name) or (colon and not inside):
-        raise UsageError(f"'{text}' is not of the form name[:argument,key=value].")
+        raise UsageError(f"'{text}' does not have the form name[:argument,key=value].")
     arguments, options = [], []
     for part in inside.split(",") if inside else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -61,10 +61,10 @@ def parse_sum(text: str) -> list[Spec]:
 
 
 def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
-    """`make(*given, …)` with the spec's options, converted to the types that `make` states.
+    """`make(*given, …)` with the options of `spec`, converted to the annotated types of `make`.
 
     Raises:
-        UsageError: an option that `make` does not have or lacks, or a value of another type.
+        UsageError: an unknown or missing option, or a value of another type.
     """
     signature = inspect.signature(make, eval_str=True)
     free = [p for p in list(signature.parameters.values())[len(given) :] if p.kind is not p.VAR_KEYWORD]
@@ -81,7 +81,7 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
             raise UsageError(f"'{spec}': '{key}' is given twice.")
         texts[key] = value
     for key, parameter in known.items():
-        if key not in texts and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL:
+        if key not in texts and parameter.default is parameter.empty:
             raise UsageError(f"'{spec}': '{spec.name}' needs a value for '{key}', as in {spec.name}:{key}=….")
     values = {}
     for key, value in texts.items():

@@ -1,4 +1,4 @@
-"""Dotted keys of a recipe's fields, in which a number counts the entries of a list from 0: `stages.0.root`."""
+"""Dotted keys of a recipe's fields; a number is an index into a list: `stages.0.root`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from mammozoo.errors import UsageError
 
 
 def assign(fields: dict[str, Any], key: str, value: Any) -> None:
-    """Set the value at a dotted key; what is missing on the way is made.
+    """Set the value at a dotted key; missing mappings on the way are created.
 
     Raises:
-        UsageError: a part is no entry of a list, or holds a value and not further keys.
+        UsageError: a part is not an entry of a list, or holds a value and not further keys.
     """
     here: Any = fields
     *parents, last = key.split(".")
@@ -30,7 +30,7 @@ def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
     if isinstance(fields, dict):
         return part
     if not part.isdecimal() or int(part) >= len(fields):
-        raise UsageError(f"--set {key}: '{part}' is no entry of a list of {len(fields)}; they count from 0.")
+        raise UsageError(f"--set {key}: '{part}' is not an entry of a list of {len(fields)}; they count from 0.")
     return int(part)
 
 

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a run, validated, and written down with it.
+"""The recipe: everything that determines a run, validated and saved with it.
 
 Precedence: field default < recipe YAML < `--set a.b=c` < flag. A recipe names things from the registry and holds
 no code. Unknown keys are errors with the nearest name.
@@ -32,14 +32,14 @@ _TRIED = {
 
 
 class Recipe(Section):
-    """Everything that decides a run. `name` and `summary` describe; the rest acts."""
+    """Everything that determines a run. `name` and `summary` only describe it."""
 
     name: str = "custom"
     summary: str = ""
     paper: str | None = None
     """Key of the paper whose method this is."""
     requires: tuple[str, ...] = ()
-    """Packages that bring what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run writes down those it used."""
+    """Packages that provide what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run records those it used."""
 
     dataset: str
     """Data set with options: `busi`, `phantom:n=800`."""
@@ -48,10 +48,10 @@ class Recipe(Section):
     """Which classes, in output order; several labels as one are `lesion=benign|malignant`; None for all of the data set's."""
     split: SplitSettings = SplitSettings()
     allow_leakage: bool = False
-    """Go on with a leaky split; every output then carries the stamp."""
+    """Run with a leaky split; every output then carries a stamp (a warning label)."""
 
     stages: tuple[Stage, ...] = ()
-    """What the backbone is trained on before, in turn; this recipe itself is the last stage."""
+    """Earlier trainings of the backbone, in order; this recipe itself is the last stage."""
 
     backbone: str
     weights: str = "auto"
@@ -88,18 +88,18 @@ class Recipe(Section):
     calibration: Literal["temperature", "none"] = "temperature"
     """`temperature` divides the logits by one number, fitted on validation."""
     abstain: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the validation images about which `predict --abstain` would say nothing."""
+    """Share of the validation images on which `predict --abstain` abstains."""
     store: Literal["fp32", "fp16"] = "fp32"
     """Precision of the weights on disk; all scores are those of the stored weights."""
 
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; of all points the best on validation reports."""
+    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point that is best on validation reports."""
     repeats: Annotated[int, Field(ge=1)] = 1
-    """Times that each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
+    """How often each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
     cache: bool = True
-    """Compute the frozen part of a network once and keep what it gives; without augmentation nothing else changes."""
+    """Compute the frozen part of a network once and cache its features; without augmentation nothing else changes."""
     cache_views: Annotated[int, Field(ge=0)] = 0
-    """With augmentation: so many fixed variants of each image are kept, and epochs take turns; 0 draws anew each epoch."""
+    """With augmentation: the number of fixed variants of each image, which epochs use in turn; 0 draws anew each epoch."""
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -119,7 +119,7 @@ class Recipe(Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _complete_stages(cls, fields: Any) -> Any:
-        """A stage's optimizer and schedule with what they leave out; done here, so that `recipe.yaml` holds all of it."""
+        """Complete the optimizer and schedule of a stage, so that `recipe.yaml` holds all values."""
         if not isinstance(fields, dict) or not isinstance(fields.get("stages"), list | tuple):
             return fields
         own = {key: fields.get(key) for key in ("optimizer", "schedule")}
@@ -174,7 +174,7 @@ class Recipe(Section):
         return self
 
     def of_stage(self, number: int) -> Recipe:
-        """The recipe of an earlier stage: what it says itself, and for the rest what this one says."""
+        """The recipe of an earlier stage: its own settings, and for the rest those of this recipe."""
         stage = self.stages[number]
         said = {
             key: value
@@ -188,15 +188,15 @@ class Recipe(Section):
             changes |= {"root": None, "classes": None}
         if stage.epochs is not None or stage.optimizer is not None:
             changes["phases"] = ()
-        # Weights on their way to the next stage are not rounded.
+        # Weights that go to the next stage are not rounded.
         changes |= {"stages": (), "grid": {}, "repeats": 1, "store": "fp32", "keep_state": False}
         return self.model_copy(update=changes | said)
 
     def points(self) -> list[tuple[dict[str, Any], Recipe]]:
-        """(what is tried, the recipe that tries it) of every point of the grid and every repeat; a plain recipe has one.
+        """(grid values, recipe) of every point of the grid and every repeat; a plain recipe has one point.
 
         Raises:
-            UsageError: a key is none that may differ within a run, or a value does not suit it.
+            UsageError: a key may not differ within a run, or a value does not suit it.
         """
         found = []
         for values in itertools.product(*self.grid.values()):
@@ -211,11 +211,11 @@ class Recipe(Section):
         return found
 
     def all_phases(self) -> tuple[Phase, ...]:
-        """The phases in turn; a recipe without any is one phase."""
+        """The phases in order; a recipe without phases is one phase."""
         return self.phases or (Phase(**self.optimizer.model_dump(), epochs=self.epochs),)
 
     def to_yaml(self) -> str:
-        """As a recipe file: every key, so that later changes of defaults do not change an old run."""
+        """The text of a recipe file with every key, so that later changes of defaults do not change an old run."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -1,4 +1,4 @@
-"""Which distributions bring what a recipe or model names, and what to install where they are missing."""
+"""Which distributions provide what a recipe or model names, and what to install if they are missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN = "mammozoo"
 
 
 def requirements_of(plugins: Mapping[str, str]) -> tuple[str, ...]:
-    """`tail-lab>=3.1` for each of these distributions (name → version) that is neither ours nor a file given by `--plugin`."""
+    """`tail-lab>=3.1` for each of these distributions (name → version), except our own and files given by `--plugin`."""
     found = []
     for name, version in plugins.items():
         if name != OWN:
@@ -26,16 +26,16 @@ def requirements_of(plugins: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def checked(text: str) -> str:
-    """A requirement as pip takes it: a distribution and, if need be, its versions.
+    """A requirement in the form that pip takes: a distribution and, optionally, its versions.
 
     Raises:
-        ValueError: it is of another form, or names an address to load from.
+        ValueError: it has another form, or names an address to load from.
     """
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         raise ValueError(
-            f"'{text}' is no requirement such as mammozoo-peft>=0.2: {' '.join(str(error).split())}"
+            f"'{text}' is not a requirement such as mammozoo-peft>=0.2: {' '.join(str(error).split())}"
         ) from None
     if requirement.url is not None or requirement.marker is not None:
         raise ValueError(f"'{text}': name a distribution and its versions alone, such as mammozoo-peft>=0.2")
@@ -53,7 +53,7 @@ def check_requirements(requires: Iterable[str], who: str) -> None:
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution; None for one that is not installed or whose metadata are damaged."""
+    """The version of an installed distribution; None if it is not installed or its metadata are damaged."""
     try:
         return importlib.metadata.version(distribution) or None
     except (importlib.metadata.PackageNotFoundError, ValueError, TypeError, KeyError, OSError):
@@ -61,7 +61,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def installed_distributions() -> dict[str, str]:
-    """Name → version of every installed distribution, but for those whose metadata are damaged."""
+    """Name → version of every installed distribution whose metadata can be read."""
     found: dict[str, str] = {}
     for one in importlib.metadata.distributions():
         try:

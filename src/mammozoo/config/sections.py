@@ -1,4 +1,4 @@
-"""The parts of a recipe: how data are split, how and for how long a network learns, what came before."""
+"""The sections of a recipe: split, optimizer, phases, schedule, earlier stages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 
 class Section(pydantic.BaseModel):
-    """What all of them share: unknown keys are errors, and nothing changes after it was read."""
+    """Base of all sections: unknown keys are errors, and a section is immutable."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -19,7 +19,7 @@ class SplitSettings(Section):
     """How samples are divided: always by group (patient or near-duplicate), classes in equal shares."""
 
     file: Path | None = None
-    """A split made before: our `splits.json`, nnU-Net's `splits_final.json` or a table; the rest then only cuts what it lacks."""
+    """An existing split: our `splits.json`, nnU-Net's `splits_final.json` or a table; other keys only make the parts that it lacks."""
     official: bool = False
     """The data set's own division into parts or folds."""
     folds: Annotated[int, Field(ge=1)] = 1
@@ -48,13 +48,13 @@ class Optimizer(Section):
 
 
 class Phase(Optimizer):
-    """A stretch of epochs with an optimizer of its own."""
+    """Some epochs with their own optimizer."""
 
     epochs: Annotated[int, Field(ge=1)]
 
 
 class Schedule(Section):
-    """What happens to the learning rate inside a phase."""
+    """How the learning rate changes within a phase."""
 
     kind: Literal["constant", "plateau", "cosine", "exponential"] = "constant"
     factor: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -64,19 +64,19 @@ class Schedule(Section):
 
 
 def listed(value: Any) -> Any:
-    """`a+b`, as the command line has it, as a list."""
+    """A list from `a+b`, the spelling of the command line."""
     return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
 
 
 class Stage(Section):
     """An earlier training of the recipe's backbone, whose weights the next one starts from.
 
-    What it leaves out is as in the recipe. `root` and `classes` are so only where the data set is the same one.
+    A missing value is that of the recipe; `root` and `classes` only if the data set is the same.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     substitute_for: str = ""
-    """The data that a paper used here and that this data set stands in for; every output then says so."""
+    """The data that a paper used here, and that this data set replaces; every output then carries a stamp that says so."""
 
     dataset: str | None = None
     root: Path | None = None
@@ -94,9 +94,9 @@ class Stage(Section):
     epochs: Annotated[int, Field(ge=1)] | None = None
     batch: Annotated[int, Field(ge=2)] | None = None
     optimizer: Optimizer | None = None
-    """Of its settings too those left out are the recipe's."""
+    """Missing settings are those of the recipe."""
     phases: tuple[Phase, ...] | None = None
-    """A stage that says `epochs` or `optimizer` does without the recipe's phases."""
+    """A stage with its own `epochs` or `optimizer` does not use the recipe's phases."""
     schedule: Schedule | None = None
     class_weights: Literal["balanced", "none"] | None = None
     monitor: str | None = None
