@@ -82,7 +82,7 @@ def test_yaml_that_is_not_plain(tmp_path: Path, text: str, words: str) -> None:
         ({"files": {"config.json": SMALL["files"]["config.json"]}}, "model.safetensors is missing"),
         ({"base": {"name": "b", "sha256": HASH}, "full_sha256": HASH}, "adapter.safetensors is missing"),
         ({"full_sha256": HASH}, "belong together"),
-        ({"requires": "new ones"}, "no range of versions"),
+        ({"requires": "new ones"}, "range of versions"),
         ({"evaluation": [{"dataset": "d", "n": 3, "scores": {"auc": {"value": float("nan")}}}]}, "scores.auc.value"),
         ({"signer": {"public_key": "mine"}}, "models.0.signer.public_key"),
     ],

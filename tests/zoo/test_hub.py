@@ -124,6 +124,7 @@ def test_told_to_stay_offline(mammozoo: Command, tmp_path: Path, silent: str) ->
 
 @pytest.mark.parametrize("server", ["closed", "silent", "trickling", "stranger"])
 def test_the_question_itself(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", request.getfixturevalue(server))
     for name in ("NO_PROXY", "no_proxy"):
@@ -135,6 +136,7 @@ def test_the_question_itself(server: str, request: pytest.FixtureRequest, monkey
 
 
 def test_a_hub_that_answers(half_dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", half_dead)
     monkeypatch.setenv("no_proxy", "127.0.0.1")

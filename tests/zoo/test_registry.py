@@ -18,9 +18,8 @@ from mammozoo.files import sha256
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import load_model
 from mammozoo.models.weights import read_tensors
-from mammozoo.zoo.entry import read_zoo
-from mammozoo.zoo.places import Listed
-from mammozoo.zoo.registry import catalogue, default_model, entries, find_model, packaged_zoo, whole
+from mammozoo.zoo.entry import ZooModel, read_zoo
+from mammozoo.zoo.registry import catalogue, default_model, find_model, packaged_zoo, whole
 from mammozoo.zoo.verify import check_tensors, verify
 
 PACKAGED = {entry.name: entry for entry in read_zoo(packaged_zoo()).models}
@@ -36,7 +35,7 @@ def test_packaged_zoo_is_valid() -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_files_are_the_promised_ones(name: str) -> None:
     entry = PACKAGED[name]
-    folder = verify(Listed(entry, packaged_zoo()))
+    folder = verify(ZooModel(entry, packaged_zoo()))
     assert {"README.md", "config.json", "adapter.safetensors" if entry.base else "model.safetensors"} <= set(
         entry.files
     )
@@ -145,7 +144,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
 
 
 def test_a_plugins_zoo_joins_ours(zoo: Zoo) -> None:
-    assert set(entries()) == {*PACKAGED, "copy"}
+    assert set(catalogue()) == {*PACKAGED, "copy"}
     assert find_model("zoo:copy") == zoo.model.resolve()
 
 
@@ -196,7 +195,7 @@ def test_one_name_in_two_zoos(zoo: Zoo) -> None:
     zoo.entry["files"]["README.md"]["size"] += 1
     zoo.write()
     with pytest.raises(ConflictError) as caught:
-        entries()
+        catalogue()
     for word in (default_model(), str(zoo.path), str(packaged_zoo())):
         assert word in str(caught.value)
     assert caught.value.exit_code == 9
@@ -217,16 +216,16 @@ def test_a_plugins_zoo_takes_no_model_of_ours_away(zoo: Zoo, how: str, caplog: p
 
 
 def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:
-    model = entries()[default_model()]
+    model = catalogue()[default_model()].entry
     zoo.entry |= {"name": model.name, "files": {name: file.model_dump() for name, file in model.files.items()}}
     zoo.write()
-    assert list(entries()) == list(PACKAGED)
+    assert list(catalogue()) == list(PACKAGED)
 
 
 def test_one_name_twice_in_one_zoo(zoo: Zoo) -> None:
     zoo.write(models=[zoo.entry, copy.deepcopy(zoo.entry)])
     with pytest.raises(ConflictError, match="'copy'"):
-        entries()
+        catalogue()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +245,7 @@ def test_an_invalid_entry_is_named(zoo: Zoo, change: dict[str, Any], words: str)
     zoo.entry.update(change)
     zoo.write()
     with pytest.raises(RegistryError) as caught:
-        entries()
+        catalogue()
     assert words in str(caught.value) and str(zoo.path) in str(caught.value)
 
 

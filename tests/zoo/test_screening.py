@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mammozoo.errors import RefusedToPublishError
 from mammozoo.models.weights import write_tensors
-from mammozoo.zoo.registry import entries, find_model
+from mammozoo.zoo.registry import catalogue, find_model
 from mammozoo.zoo.screening import screen
 
 
@@ -163,6 +163,6 @@ def test_all_findings_are_told_at_once(clean: Path) -> None:
     refused(clean, "a.csv", "README.md")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in entries().items() if entry.base is None])
+@pytest.mark.parametrize("name", [name for name, model in catalogue().items() if model.entry.base is None])
 def test_the_packaged_models_pass(name: str) -> None:
     screen(find_model(name))

@@ -92,8 +92,7 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
 
     from mammozoo.config.recipe import load
     from mammozoo.errors import MammozooError
-    from mammozoo.models.factory import build_backbone, default_weights, load_starting_weights
-    from mammozoo.models.strategy import strategy
+    from mammozoo.models.factory import build_backbone, build_strategy, default_weights, load_starting_weights
     from mammozoo.zoo.registry import find_model
 
     try:
@@ -105,7 +104,7 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
             torch.manual_seed(recipe.seed)  # as training does, so that random weights are the same
             backbone = build_backbone(recipe.backbone)
         load_starting_weights(
-            backbone, recipe.backbone, strategy(recipe.strategy).starting_weights or weights, find_model
+            backbone, recipe.backbone, build_strategy(recipe.strategy).starting_weights or weights, find_model
         )
     except MammozooError as error:
         note(f"Without --against there are no change rates: the starting weights are not at hand ({error}).")

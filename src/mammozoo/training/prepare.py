@@ -25,11 +25,12 @@ from mammozoo.models.factory import (
     Lineage,
     build_backbone,
     build_model,
+    build_strategy,
     default_weights,
     load_starting_weights,
 )
 from mammozoo.models.model import Model
-from mammozoo.models.strategy import Composite, strategy
+from mammozoo.models.strategy import Composite
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.stages import Start, check_handover, fits, shapes, stage_splits
@@ -180,7 +181,7 @@ def _input(recipe: Recipe, backbone: Backbone) -> Input:
 
 def _insists(trained: list[Recipe]) -> str | None:
     """The starting weights that the first stage's strategy insists on; a later one must leave it the stage's before."""
-    first, *later = (strategy(recipe.strategy).starting_weights for recipe in trained)
+    first, *later = (build_strategy(recipe.strategy).starting_weights for recipe in trained)
     for recipe, wanted in zip(trained[1:], later, strict=True):
         if wanted is not None:
             raise UsageError(

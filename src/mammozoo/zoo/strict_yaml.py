@@ -1,4 +1,4 @@
-"""YAML as plain data and nothing else, with the line of every value: what a file that decides about trust is read with."""
+"""A strict reader for files that decide about trust: YAML as plain data only, with the line of every value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from mammozoo.errors import RegistryError
 
-#: Bytes of a file that are read; a zoo of a thousand models stays below.
+#: Longest file that is read, in bytes; a zoo of a thousand models stays below.
 LIMIT = 4 * 2**20
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class Document:
-    """A YAML file: its `content`, and on which line each value of it stands."""
+    """A YAML file: its `content`, and the line of each value."""
 
     def __init__(self, path: Path):
         """Read `path`.
@@ -66,20 +66,16 @@ class Document:
             raise RegistryError(f"'{path}' cannot be read: it is nested too deeply.") from None
 
     def line(self, location: Sequence[object]) -> int:
-        """The line (from 1) of the value at `location`, or of the last thing on the way to it that is there."""
+        """The line (from 1) of the value at `location`, or of its nearest enclosing value in the file."""
         node, line = self._node, 1
         for part in location:
-            inner = _below(node, part)
-            if inner is not None:
-                node = inner
-                line = inner.start_mark.line + 1
+            children: list[tuple[str, yaml.Node]] = []
+            if isinstance(node, yaml.SequenceNode):
+                children = [(str(number), child) for number, child in enumerate(node.value)]
+            elif isinstance(node, yaml.MappingNode):
+                children = [(key.value, child) for key, child in node.value]
+            for name, child in children:
+                if name == str(part):
+                    node, line = child, child.start_mark.line + 1
+                    break
         return line
-
-
-def _below(node: yaml.Node | None, part: object) -> yaml.Node | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        inner: yaml.Node = node.value[part]
-        return inner
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(part)), None)
-    return None
