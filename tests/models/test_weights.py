@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ import torch
 from mammozoo.errors import NotFoundError, NotVerifiedError
 from mammozoo.models.weights import (
     DTYPES,
-    Layout,
-    read_header,
+    read_shapes,
     read_tensors,
     refuse_non_finite,
     to_bytes,
@@ -53,7 +50,6 @@ def test_the_bytes_are_those_of_the_library(tmp_path: Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in many().items()}
     path = write_tensors(tmp_path / "a.safetensors", tensors)
     assert path.read_bytes() == safetensors.torch.save(tensors, metadata={"format": "pt"})
-    assert set(DTYPES) == {layout.dtype for layout in read_header(path).values()}
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -62,20 +58,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     read = read_tensors(path)
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[name], tensors[name]) and read[name].dtype == tensors[name].dtype for name in tensors)
-    assert read_header(path)["turned"] == Layout("F32", (3, 2))
+    assert read_shapes(path)["turned"] == (3, 2)
     assert to_bytes(read_tensors(path)) == path.read_bytes()
 
 
-def test_neither_the_order_nor_the_process_changes_a_byte(tmp_path: Path) -> None:
+def test_the_order_changes_no_byte(tmp_path: Path) -> None:
     tensors = {"w": torch.ones(3), "a.b": torch.zeros(2, 2, dtype=torch.float16), "n": torch.tensor(3)}
     one = write_tensors(tmp_path / "a.safetensors", tensors).read_bytes()
     assert write_tensors(tmp_path / "b.safetensors", dict(reversed(tensors.items()))).read_bytes() == one
-    script = (
-        "import sys, torch; from pathlib import Path; from mammozoo.models.weights import write_tensors\n"
-        "write_tensors(Path(sys.argv[1]), {'n': torch.tensor(3), 'w': torch.ones(3), 'a.b': torch.zeros(2, 2).half()})"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "c.safetensors")], check=True, timeout=60)
-    assert (tmp_path / "c.safetensors").read_bytes() == one
     # Pinned: published hashes must not change with a version of anything.
     assert hashlib.sha256(one).hexdigest() == "4a583562ee7ecad63191da422ffc9e6f667a181cf8c4c54a3fdac6b9494bfafb"
 
@@ -145,7 +135,7 @@ HOSTILE = {
 def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE[how])
-    for read in (read_tensors, read_header):
+    for read in (read_tensors, read_shapes):
         with pytest.raises(NotVerifiedError, match="not a sound safetensors file") as caught:
             read(path)
         assert caught.value.exit_code == 6
@@ -153,7 +143,7 @@ def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path: Path) -> 
 
 
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    for read in (read_tensors, read_header):
+    for read in (read_tensors, read_shapes):
         for path in (tmp_path, tmp_path / "absent.safetensors"):
             with pytest.raises(NotFoundError, match="no weights file"):
                 read(path)

@@ -21,7 +21,7 @@ from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.strategy import Composite
-from mammozoo.models.weights import Layout, read_header, read_tensors, refuse_non_finite, write_tensors
+from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 
@@ -171,8 +171,13 @@ def load_model(folder: Path) -> tuple[Model, ModelConfig]:
         raise NotFoundError(
             f"'{folder}' holds an adapter, the difference to another model. Use its name in the zoo: --model {config.name}."
         )
-    _refuse_huge_input(config, folder)
-    with _Bounded(config, read_header(path)):
+    height, width = config.input.size
+    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
+        raise IncompatibleError(
+            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
+            f"the limit is {MAX_INPUT}."
+        )
+    with _Bounded(config, read_shapes(path)):
         model = _build(config, folder)
     tensors = read_tensors(path)
     load_exactly(model, tensors)
@@ -215,21 +220,12 @@ def _needed(config: ModelConfig) -> str:
     return f"{text}. If you trust them, run: pip install {shlex.join(requirements)}" if requirements else text
 
 
-def _refuse_huge_input(config: ModelConfig, folder: Path) -> None:
-    height, width = config.input.size
-    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
-        raise IncompatibleError(
-            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
-            f"mammozoo goes up to {MAX_INPUT}."
-        )
-
-
 class _Bounded(TorchFunctionMode):
     """Refuse to allocate more numbers than a network with these weights could need."""
 
-    def __init__(self, config: ModelConfig, header: Mapping[str, Layout]):
+    def __init__(self, config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]):
         super().__init__()
-        stored = sum(prod(layout.shape) for layout in header.values())
+        stored = sum(map(prod, shapes.values()))
         self.left = _SPARE * (stored + config.input.channels * prod(config.input.size)) + _SMALL
         self.message = f"the config asks for far more numbers than the {stored:,} of the weights"
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -33,16 +32,8 @@ DTYPES = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Type and shape of a tensor, as the header of a file states them."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-def read_header(path: Path) -> dict[str, Layout]:
-    """Types and shapes of the tensors in a safetensors file, by name; the numbers are not read.
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in a safetensors file, by name; the numbers are not read.
 
     Raises:
         NotFoundError: there is no such file.
@@ -56,11 +47,12 @@ def read_header(path: Path) -> dict[str, Layout]:
                 raise ValueError("its header is too long")
         with safetensors.safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            layouts = {name: Layout(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-        for name, layout in layouts.items():
-            if layout.dtype not in DTYPES:
-                raise ValueError(f"'{name}' holds numbers of type {layout.dtype}; a model has {', '.join(DTYPES)}")
-    return layouts
+            for name, part in slices.items():
+                if part.get_dtype() not in DTYPES:
+                    raise ValueError(
+                        f"'{name}' holds numbers of type {part.get_dtype()}; a model has {', '.join(DTYPES)}"
+                    )
+            return {name: tuple(part.get_shape()) for name, part in slices.items()}
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -70,7 +62,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         NotFoundError: there is no such file.
         NotVerifiedError: it is not a sound safetensors file. Pickles (.pt, .pth, .bin) are never opened.
     """
-    read_header(path)
+    read_shapes(path)
     with _sound(path):
         return safetensors.torch.load_file(path)
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import pydantic
 
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.files import disk_error, sha256, write_bytes, write_json
+from mammozoo.files import sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
 from mammozoo.models.weights import read_tensors, to_bytes
 from mammozoo.zoo.difference import Tensors, common_dtype, converted, matches, rename, rules_for
@@ -26,7 +25,6 @@ from mammozoo.zoo.entry import Part, Sha256
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
 _MIN_SHARE = 0.1  # of a model's bytes that must be the base's
-_ATTEMPTS = 5  # to rename a folder into a place where other processes do the same
 
 
 class Pinned(Part):
@@ -129,7 +127,8 @@ def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | 
 def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     """Write the whole model that the adapter in `adapter_folder` makes with the base in `base_folder` to `out`.
 
-    If `out` holds it already, nothing is done. The folder is renamed into its place, so any number of processes may join at once.
+    If `out` holds it already, nothing is done. Each file is written atomically and always with the same bytes, so any number of
+    processes may join at once.
 
     Raises:
         NotFoundError: one of the two is missing.
@@ -148,26 +147,9 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
         raise NotVerifiedError(
             f"The adapter in '{adapter_folder}' and its base do not make the model that it promises. Get the adapter again."
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True) as beside:
-            new = Path(beside) / out.name
-            write_bytes(new / WEIGHTS, whole)
-            _copy_card(adapter_folder, new)
-            write_json(new / CONFIG, config)
-            for attempt in range(_ATTEMPTS):
-                try:
-                    new.rename(out)
-                    return
-                except OSError:
-                    if not out.exists() or attempt == _ATTEMPTS - 1:
-                        raise
-                if _holds(out, adapter, config, adapter_folder):  # another process was faster
-                    return
-                with contextlib.suppress(FileNotFoundError):  # another process has just moved it
-                    out.rename(new.with_name(f"wrong-{attempt}"))
-    except OSError as error:
-        raise disk_error(error, out) from None
+    write_bytes(out / WEIGHTS, whole)
+    _copy_card(adapter_folder, out)
+    write_json(out / CONFIG, config)
 
 
 def _joined(adapter: Adapter, own: Tensors, base: Tensors) -> dict[str, Any]:
@@ -215,3 +197,5 @@ def _holds(folder: Path, adapter: Adapter, config: dict[str, Any], source: Path)
 def _copy_card(source: Path, folder: Path) -> None:
     if (source / CARD).is_file():
         write_bytes(folder / CARD, (source / CARD).read_bytes())
+    else:
+        (folder / CARD).unlink(missing_ok=True)

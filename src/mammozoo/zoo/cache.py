@@ -45,7 +45,9 @@ def remove(model: ZooModel | HubSource) -> int:
             )
         source = model.from_hub
         if model.entry.full_sha256 and (model.folder / "config.json").is_file():
-            freed = _remove_folder(joined_folder(model.entry.full_sha256, model.folder))
+            joined = joined_folder(model.entry.full_sha256, model.folder)
+            freed = sum(path.stat().st_size for path in joined.glob("*"))
+            shutil.rmtree(joined, ignore_errors=True)
     assert isinstance(source, HubSource)
     if source.folder().is_dir():
         from huggingface_hub import scan_cache_dir
@@ -80,14 +82,8 @@ def clean() -> tuple[int, int]:
         files += 1
         path.unlink(missing_ok=True)
     if root := cache_folder():
-        for folder in root.glob("joined/.*"):
-            freed += _remove_folder(folder)
+        for path in root.glob("joined/*/.*.tmp"):
+            freed += path.stat().st_size
             files += 1
+            path.unlink(missing_ok=True)
     return files, freed
-
-
-def _remove_folder(folder: Path) -> int:
-    """Remove a folder; the size of its files in bytes."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
-    return size

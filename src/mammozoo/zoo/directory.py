@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import yaml
 
 from mammozoo.errors import ConflictError, RegistryError
-from mammozoo.files import disk_error, sha256, write_text
+from mammozoo.files import sha256, write_bytes, write_text
 from mammozoo.zoo.entry import Entry, FolderSource, ZooModel, read_zoo
 from mammozoo.zoo.staging import Staged
 from mammozoo.zoo.verify import has_hash, verify
@@ -123,28 +121,14 @@ def _add(copies: list[tuple[Path, Entry]], to: Path, *, head: str = "") -> None:
     for folder, entry in copies:
         place = _place(entry.name, entry.version).folder(to / "zoo.yaml")
         for name, promised in entry.files.items():
-            _copy(folder / name, place / name, promised.sha256, promised.size)
+            if not has_hash(place / name, promised.sha256, promised.size):
+                write_bytes(place / name, (folder / name).read_bytes())
     write_entries(to / "zoo.yaml", [entry for _, entry in copies], head=head)
     lines = [f"{sha256(to / 'zoo.yaml')}  zoo.yaml"]
     for entry in _entries(to).values():
         if isinstance(entry.source, FolderSource):
             lines += [f"{file.sha256}  {entry.source.path}/{name}" for name, file in entry.files.items()]
     write_text(to / "SHA256SUMS", "\n".join(lines) + "\n")
-
-
-def _copy(source: Path, target: Path, digest: str, size: int) -> None:
-    """Copy a file atomically; nothing is done if the target is right already."""
-    if has_hash(target, digest, size):
-        return
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, partial)
-        partial.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise disk_error(error, target) from error
 
 
 class _Plain(yaml.SafeDumper):

@@ -12,8 +12,8 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from mammozoo.errors import AccessError, FailedError, MammozooError, NotFoundError, UnreachableError
@@ -115,26 +115,24 @@ def _within_patience(question: Callable[[], T]) -> T:
     """The answer to a question to the Hub, or UnreachableError.
 
     A thread limits the whole: the timeouts of the client do not cover looking up the name or a server that sends byte after byte.
+    It is a daemon, so that one that still waits does not delay the end of the program.
     """
-    answers: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
+    answer: Future[T] = Future()
 
     def ask() -> None:
         try:
-            answers.put((question(), None))
+            answer.set_result(question())
         except Exception as error:
-            answers.put((None, error))
+            answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer, error = answers.get(timeout=PATIENCE)
-    except Empty:
+        return answer.result(PATIENCE)
+    except TimeoutError:
         raise UnreachableError(
             f"The Hub at {endpoint()} does not answer (nothing within {PATIENCE:g} seconds). Behind a firewall that drops "
             "packets, set HF_HUB_OFFLINE=1."
         ) from None
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]  # None only if the question's answer is
 
 
 @contextlib.contextmanager
