@@ -14,9 +14,9 @@ from mammozoo import Model
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.data.transforms import build as build_transform
 from mammozoo.errors import UsageError
-from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.models.head import HeadSpec
-from mammozoo.models.strategy import Composite, strategy
+from mammozoo.models.strategy import Composite
 from mammozoo.plugins import registry
 from mammozoo.reproduction.paper import load_paper
 from mammozoo_expdecay.expdecay import decay
@@ -116,7 +116,7 @@ def test_rates_reach_the_steps() -> None:
 )
 def test_options_out_of_range(text: str, word: str) -> None:
     with pytest.raises(UsageError, match=word):
-        strategy(text)
+        build_strategy(text)
 
 
 def test_the_head_of_the_paper_on_inception() -> None:
@@ -137,7 +137,7 @@ def test_recipes_say_what_the_paper_says(name: str) -> None:
     assert recipe.optimizer.name == ("adam" if name.endswith("-ri") else "sgd")
     assert recipe.optimizer.lr == (1e-3 if recipe.strategy == "expdecay" else 1e-4)
     assert (recipe.split.by == "image") == recipe.allow_leakage == name.endswith("as-published")
-    strategy(recipe.strategy)
+    build_strategy(recipe.strategy)
     for text in [*recipe.augment, *recipe.preprocess]:
         if not text.startswith("lesion"):
             build_transform(text)

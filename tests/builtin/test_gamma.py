@@ -18,9 +18,8 @@ from mammozoo.evaluation.overfitting import accuracy_gap
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import Resamples, Source
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.models.model import Model
-from mammozoo.models.strategy import strategy
 from mammozoo.reproduction.paper import load_paper
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo_gamma.gamma import VGG, Gamma, keras_places
@@ -38,7 +37,7 @@ def empty(name: str) -> Backbone:
 def learning(text: str, backbone: Backbone) -> list[str]:
     """Names of the weights that the strategy lets learn."""
     model = Model(backbone, torch.nn.Identity(), ("benign", "malignant"))
-    chosen = {id(p) for p in strategy(text).trainable(model)}
+    chosen = {id(p) for p in build_strategy(text).trainable(model)}
     return [name for name, p in backbone.named_parameters() if id(p) in chosen and name.endswith("weight")]
 
 
@@ -193,7 +192,7 @@ def test_recipes_say_what_the_paper_says(name: str) -> None:
     assert recipe.optimizer.lr == (1e-5 if recipe.strategy == "frozen" else 2e-7)
     assert recipe.head == ("gap-fc" if recipe.strategy in ("frozen", "gamma:keras=8") else "gap:dropout=0.2")
     assert (recipe.split.by == "image") == recipe.allow_leakage == (not recipe.split.official)
-    strategy(recipe.strategy)
+    build_strategy(recipe.strategy)
     for text in [*recipe.augment, *recipe.preprocess]:
         if not text.startswith("lesion"):
             build_transform(text)

@@ -11,8 +11,8 @@ from torch import nn
 from mammozoo import Model, Strategy
 from mammozoo.config.recipe import load
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.models.factory import build_backbone, build_model
-from mammozoo.models.strategy import Composite, strategy
+from mammozoo.models.factory import build_backbone, build_model, build_strategy
+from mammozoo.models.strategy import Composite
 from mammozoo.training.prepare import prepare
 from mammozoo_basics.strategies import Frozen, Full
 
@@ -104,7 +104,7 @@ def test_out_of_range(text: str, words: list[str]) -> None:
 
 def test_unknown_strategy_offers_the_nearest() -> None:
     with pytest.raises(NotFoundError, match=r"Unknown strategy 'frosen'.*Did you mean 'frozen'"):
-        strategy("frosen")
+        build_strategy("frosen")
 
 
 def test_composition_is_a_union() -> None:
@@ -178,9 +178,9 @@ def test_one_optimizer_at_most() -> None:
 
 
 def test_starting_weights() -> None:
-    assert strategy("full").starting_weights is None
-    assert strategy("scratch").starting_weights == "random"
-    assert strategy("frozen+scratch").starting_weights == "random"
+    assert build_strategy("full").starting_weights is None
+    assert build_strategy("scratch").starting_weights == "random"
+    assert build_strategy("frozen+scratch").starting_weights == "random"
     assert Composite([Randoms(), Randoms()]).starting_weights == "random"
     with pytest.raises(UsageError, match="random, zeros"):
         Composite([Randoms(), Zeros()])

@@ -23,13 +23,13 @@ def test_what_show_prints_is_the_recipe(command, tmp_path: Path, name: str) -> N
 def test_every_recipe_asks_for_things_that_exist(name: str) -> None:
     from mammozoo.config.names import parse
     from mammozoo.data.transforms import build
-    from mammozoo.models.strategy import strategy
+    from mammozoo.models.factory import build_strategy
 
     recipe = load(name)
     registry().get("datasets", parse(recipe.dataset).name)
     registry().get("backbones", parse(recipe.backbone).name)
     registry().get("heads", parse(recipe.head).name)
-    strategy(recipe.strategy)
+    build_strategy(recipe.strategy)
     for transform in recipe.augment:
         build(transform)
 

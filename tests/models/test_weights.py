@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,18 +11,21 @@ import safetensors.torch
 import torch
 
 from mammozoo.errors import NotFoundError, NotVerifiedError
-from mammozoo.models.tensor_file import BYTES, Layout, Stored, read_header, read_stored, to_bytes
-from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
-
-DTYPES = [
-    torch.int64, torch.float64, torch.float32, torch.int32, torch.bfloat16, torch.float16, torch.int16, torch.int8,
-    torch.uint8, torch.bool,
-]  # fmt: skip
+from mammozoo.models.weights import (
+    DTYPES,
+    read_shapes,
+    read_tensors,
+    refuse_non_finite,
+    to_bytes,
+    write_tensors,
+)
 
 
 def many() -> dict[str, torch.Tensor]:
     """Every type, shapes with and without elements, a transposed view, and names that JSON must escape."""
-    tensors = {f'{i}."ü\\{dtype}': (torch.arange(6).reshape(2, 3) % 2).to(dtype) for i, dtype in enumerate(DTYPES)}
+    tensors = {
+        f'{i}."ü\\{dtype}': (torch.arange(6).reshape(2, 3) % 2).to(dtype) for i, dtype in enumerate(DTYPES.values())
+    }
     return tensors | {
         "scalar": torch.tensor(2.5),
         "empty": torch.zeros(0, 3),
@@ -49,7 +50,6 @@ def test_the_bytes_are_those_of_the_library(tmp_path: Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in many().items()}
     path = write_tensors(tmp_path / "a.safetensors", tensors)
     assert path.read_bytes() == safetensors.torch.save(tensors, metadata={"format": "pt"})
-    assert set(BYTES) == {layout.dtype for layout in read_header(path).values()}
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -58,38 +58,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     read = read_tensors(path)
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[name], tensors[name]) and read[name].dtype == tensors[name].dtype for name in tensors)
-    assert read_header(path)["turned"] == Layout("F32", (3, 2))
-    assert to_bytes(read_stored(path)) == path.read_bytes()
+    assert read_shapes(path)["turned"] == (3, 2)
+    assert to_bytes(read_tensors(path)) == path.read_bytes()
 
 
-def test_neither_the_order_nor_the_process_changes_a_byte(tmp_path: Path) -> None:
+def test_the_order_changes_no_byte(tmp_path: Path) -> None:
     tensors = {"w": torch.ones(3), "a.b": torch.zeros(2, 2, dtype=torch.float16), "n": torch.tensor(3)}
     one = write_tensors(tmp_path / "a.safetensors", tensors).read_bytes()
     assert write_tensors(tmp_path / "b.safetensors", dict(reversed(tensors.items()))).read_bytes() == one
-    script = (
-        "import sys, torch; from pathlib import Path; from mammozoo.models.weights import write_tensors\n"
-        "write_tensors(Path(sys.argv[1]), {'n': torch.tensor(3), 'w': torch.ones(3), 'a.b': torch.zeros(2, 2).half()})"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "c.safetensors")], check=True, timeout=60)
-    assert (tmp_path / "c.safetensors").read_bytes() == one
     # Pinned: published hashes must not change with a version of anything.
     assert hashlib.sha256(one).hexdigest() == "4a583562ee7ecad63191da422ffc9e6f667a181cf8c4c54a3fdac6b9494bfafb"
-
-
-def test_bytes_that_do_not_fill_a_shape() -> None:
-    with pytest.raises(ValueError, match=r"a: 3 bytes do not fill \(1,\) of F32"):
-        to_bytes({"a": Stored("F32", (1,), b"abc")})
-
-
-def test_files_are_described_without_torch(tmp_path: Path) -> None:
-    path = write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)})
-    script = (
-        "import sys; from pathlib import Path; from mammozoo.models.tensor_file import read_header, read_stored, to_bytes\n"
-        "import mammozoo.zoo.adapter\n"
-        "path = Path(sys.argv[1]); read_header(path); assert to_bytes(read_stored(path)) == path.read_bytes()\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
@@ -157,7 +135,7 @@ HOSTILE = {
 def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE[how])
-    for read in (read_tensors, read_stored, read_header):
+    for read in (read_tensors, read_shapes):
         with pytest.raises(NotVerifiedError, match="not a sound safetensors file") as caught:
             read(path)
         assert caught.value.exit_code == 6
@@ -165,7 +143,7 @@ def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path: Path) -> 
 
 
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    for read in (read_tensors, read_stored, read_header):
+    for read in (read_tensors, read_shapes):
         for path in (tmp_path, tmp_path / "absent.safetensors"):
             with pytest.raises(NotFoundError, match="no weights file"):
                 read(path)

@@ -17,7 +17,7 @@ from mammozoo import plugins
 from mammozoo.files import sha256
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.testing import checks, run
-from mammozoo.zoo.export import export
+from mammozoo.zoo.directory import export
 from mammozoo.zoo.registry import listed
 
 Failures = Callable[..., dict[str, str]]

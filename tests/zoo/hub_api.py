@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from hub_store import ORGANISATIONS, Answer, RefusalError, Repo, Request, Stored, card_data, is_large
+from hub_store import Answer, RefusalError, Repo, Request, Stored, card_data, is_large
 
 if TYPE_CHECKING:
     from hub_server import Hub
@@ -39,18 +39,10 @@ def api(hub: Hub, request: Request, body: bytes, user: str | None) -> Answer:
     path, method = request.path, request.method
     if path.endswith("/api/agent-harnesses"):
         return Answer.json({"standardEnvVars": [], "harnesses": {}})
-    if path == "/api/whoami-v2":
-        return _whoami(user)
     if path == "/api/validate-yaml":
         return _validate(json.loads(body)["content"])
     if path == "/api/repos/create":
         return _create(hub, json.loads(body), user)
-    if path == "/api/repos/delete":
-        content = json.loads(body)
-        del hub.repos[_writable(hub, f"{content['organization'] or user}/{content['name']}", user).id]
-        return Answer.json({})
-    if path == "/api/models":
-        return _list(hub, request, user)
     if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/(batch|verify)", path):
         return _lfs(hub, _writable(hub, found[1], user), found[2], json.loads(body))
     if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -74,13 +66,6 @@ def _writable(hub: Hub, name: str, user: str | None) -> Repo:
     return repo
 
 
-def _whoami(user: str | None) -> Answer:
-    if user is None:
-        raise RefusalError(401, "Invalid username or password.")
-    member = [{"name": name} for name, members in ORGANISATIONS.items() if user in members]
-    return Answer.json({"type": "user", "name": user, "orgs": member, "auth": {}})
-
-
 def _validate(content: str) -> Answer:
     try:
         card_data(content)
@@ -102,13 +87,6 @@ def _create(hub: Hub, content: dict[str, Any], user: str | None) -> Answer:
         repo.private = content.get("visibility") == "private" or bool(content.get("private"))
         hub.repos[repo.id] = repo
     return Answer.json(url)
-
-
-def _list(hub: Hub, request: Request, user: str | None) -> Answer:
-    infos = [repo.info("main", False) for repo in hub.repos.values() if not repo.private or repo.may_write(user)]
-    wanted = set(request.query.get("filter", []))
-    author = request.query.get("author", [""])[0]
-    return Answer.json([info for info in infos if wanted <= set(info["tags"]) and author in ("", info["author"])])
 
 
 def _lfs(hub: Hub, repo: Repo, verb: str, content: dict[str, Any]) -> Answer:
@@ -140,29 +118,23 @@ def _resolve(hub: Hub, repo: Repo, revision: str, path: str, user: str | None) -
 
 
 def _model(hub: Hub, name: str, verb: str, rest: str, request: Request, body: bytes, user: str | None) -> Answer:
-    if request.method in ("GET", "HEAD") or verb == "paths-info":
-        return _read(_visible(hub, name, user), verb, rest, request, body)
+    if request.method in ("GET", "HEAD"):
+        return _read(_visible(hub, name, user), verb, rest, request)
     repo = _writable(hub, name, user)
     content = {} if verb == "commit" or not body else json.loads(body)
     if verb == "preupload":
         return _preupload(repo, rest, content)
     if verb == "commit":
         return _commit(hub, repo, rest, [json.loads(line) for line in body.splitlines() if line.strip()])
-    if verb == "tag" and request.method == "DELETE":
-        repo.tags.pop(rest)
-    elif verb == "tag":
+    if verb == "tag":
         if content["tag"] in repo.tags:
             raise RefusalError(409, "Tag reference exists already")
         repo.tags[content["tag"]] = repo.at(rest).id
-    elif verb == "settings":
-        repo.gated = bool(content.get("gated", repo.gated))
-        repo.private = content.get("visibility", "private" if repo.private else "public") == "private"
-    else:
-        raise RefusalError(404, f"no route for {request.method} {request.path}")
-    return Answer.json({})
+        return Answer.json({})
+    raise RefusalError(404, f"no route for {request.method} {request.path}")
 
 
-def _read(repo: Repo, verb: str, rest: str, request: Request, body: bytes) -> Answer:
+def _read(repo: Repo, verb: str, rest: str, request: Request) -> Answer:
     if verb == "revision":
         return Answer.json(repo.info(rest, "blobs" in request.query))
     if verb == "refs":
@@ -171,18 +143,6 @@ def _read(repo: Repo, verb: str, rest: str, request: Request, body: bytes) -> An
             for kind, refs in (("heads", repo.branches), ("tags", repo.tags))
         }
         return Answer.json({"branches": listed["heads"], "tags": listed["tags"], "converts": []})
-    if verb == "commits":
-        found, commit = [], repo.at(rest)
-        while True:
-            date = "2026-01-01T00:00:00.000Z"
-            found.append({"id": commit.id, "title": commit.title, "message": "", "date": date, "authors": []})
-            if commit.parent is None:
-                return Answer.json(found)
-            commit = repo.commits[commit.parent]
-    if verb in ("tree", "paths-info"):
-        tree = repo.at(rest.split("/")[0]).tree
-        paths = [unquote(word.partition("=")[2]) for word in body.decode().split("&") if word.startswith("paths=")]
-        return Answer.json([file.to_json(p) for p, file in sorted(tree.items()) if not paths or p in paths])
     raise RefusalError(404, f"no route for {request.method} {request.path}")
 
 

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import hub_api
 from hub_store import TOKENS, Answer, RefusalError, Repo, Request, Stored, is_large
 
-Kind = Literal["status", "drop", "corrupt", "stall", "silent", "ignore-range", "strip", "call"]
+Kind = Literal["status", "drop", "corrupt", "stall", "silent", "strip", "call"]
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Fault:
 
     status        that status, without an error code          silent        no answer at all
     drop          the connection ends after `value` bytes      strip         the header `value` is missing
-    corrupt       one bit of the body is flipped               ignore-range  the whole body, though a part was asked for
-    stall         half of the body, then nothing more          call          `value()` first, then the usual answer
+    corrupt       one bit of the body is flipped               call          `value()` first, then the usual answer
+    stall         half of the body, then nothing more
     """
 
     pattern: str
@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (
             asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         ) and "Accept-Ranges" in answer.headers:
-            body = self._part(answer, body, asked, what)
+            body = self._part(answer, body, asked)
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -243,9 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(body)
 
-    def _part(self, answer: Answer, body: bytes, asked: re.Match[str], what: str) -> bytes:
-        if self.server.hub.take(what, "ignore-range"):
-            return body
+    def _part(self, answer: Answer, body: bytes, asked: re.Match[str]) -> bytes:
         start, end = int(asked[1]), min(int(asked[2] or len(body) - 1), len(body) - 1)
         answer.status = 206
         answer.headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"

@@ -75,18 +75,10 @@ class Stored:
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n"
         return text.encode()
 
-    def to_json(self, path: str) -> dict[str, Any]:
-        """As the tree lists it."""
-        return {"type": "file", "path": path, "size": len(self.data), "oid": self.oid, **self._lfs("oid")}
-
     def sibling(self, path: str) -> dict[str, Any]:
         """As the model's info lists it with `blobs=true`."""
-        return {"rfilename": path, "size": len(self.data), "blobId": self.oid, **self._lfs("sha256")}
-
-    def _lfs(self, key: str) -> dict[str, Any]:
-        if not self.large:
-            return {}
-        return {"lfs": {key: self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}}
+        lfs = {"lfs": {"sha256": self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}}
+        return {"rfilename": path, "size": len(self.data), "blobId": self.oid, **(lfs if self.large else {})}
 
 
 def is_large(path: str, sample: bytes) -> bool:
@@ -149,14 +141,11 @@ class Repo:
     def info(self, revision: str, blobs: bool) -> dict[str, Any]:
         """As `GET /api/models/{id}` tells it."""
         commit = self.at(revision)
-        card = card_data(commit.tree["README.md"].data.decode()) if "README.md" in commit.tree else {}
-        tags = [*card.get("tags", []), *(card[k] for k in ("library_name", "pipeline_tag") if k in card)]
-        tags += [f"license:{card['license']}"] if "license" in card else []
         return {
             "id": self.id, "modelId": self.id, "author": self.id.split("/")[0], "sha": commit.id,
             "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z",
             "private": self.private, "gated": "manual" if self.gated else False, "disabled": False,
-            "tags": tags, "downloads": 0, "likes": 0, "cardData": card,
+            "tags": [], "downloads": 0, "likes": 0,
             "siblings": [
                 file.sibling(path) if blobs else {"rfilename": path} for path, file in sorted(commit.tree.items())
             ],

@@ -266,7 +266,7 @@ WRONG: dict[str, tuple[Callable[[Path, Path], object], type[MammozooError], str]
     "a strange type": (lambda a, b: edit(a, dtype="F8"), IncompatibleError, "adapter.dtype"),
     "no hash": (lambda a, b: edit(a, full_sha256="latest"), IncompatibleError, "adapter.full_sha256"),
     "more fields": (lambda a, b: edit(a, url="http://elsewhere"), IncompatibleError, "adapter.url"),
-    "no section": (lambda a, b: (a / "config.json").write_text('{"mammozoo": {}}'), NotFoundError, "no adapter's"),
+    "no section": (lambda a, b: (a / "config.json").write_text('{"mammozoo": {}}'), NotFoundError, "not an adapter"),
     "no JSON": (lambda a, b: (a / "config.json").write_text("{"), IncompatibleError, "not a mammozoo config"),
     "nested": (lambda a, b: (a / "config.json").write_text("[" * 100_000), IncompatibleError, "not a mammozoo config"),
     "no config": (lambda a, b: (a / "config.json").unlink(), NotFoundError, "no config.json"),

@@ -23,8 +23,8 @@ from mammozoo.errors import (
 )
 from mammozoo.files import sha256
 from mammozoo.training.run_directory import RunDirectory
+from mammozoo.zoo.directory import export, write_entries
 from mammozoo.zoo.entry import Base, FolderSource, read_zoo
-from mammozoo.zoo.export import _dump, export
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -115,9 +115,8 @@ def test_a_link_that_leads_out(carried: Path, tmp_path: Path) -> None:
 
 def rewrite(zoo: Path, name: str, **fields: Any) -> None:
     """Change an entry of a directory zoo."""
-    content = read_zoo(zoo / "zoo.yaml")
-    models = tuple(e.model_copy(update=fields) if e.name == name else e for e in content.models)
-    (zoo / "zoo.yaml").write_text(_dump(content.model_copy(update={"models": models})))
+    entry = next(e for e in read_zoo(zoo / "zoo.yaml").models if e.name == name)
+    write_entries(zoo / "zoo.yaml", [entry.model_copy(update=fields)])
 
 
 def test_a_zoo_that_is_named_twice_is_one(carried: Path, monkeypatch: pytest.MonkeyPatch) -> None:

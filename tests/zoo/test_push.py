@@ -29,8 +29,8 @@ from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo import push as pushing
 from mammozoo.zoo.card import Publication
+from mammozoo.zoo.directory import entry_text, write_entries
 from mammozoo.zoo.entry import HubSource, read_zoo
-from mammozoo.zoo.listing import entry_text, write_entry
 from mammozoo.zoo.push import push
 from mammozoo.zoo.staging import Staged, stage
 
@@ -330,13 +330,13 @@ def test_offline(model: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_entry_is_written_and_replaced(model: Staged, tmp_path: Path) -> None:
     path, first = tmp_path / "zoo.yaml", model.entry(COMMIT)
     assert first is not None
-    write_entry(path, first)
+    write_entries(path, [first])
     assert read_zoo(path).models == (first,)
     path.write_text("# ours\n" + path.read_text() + "# the end\n")
     other = first.model_copy(update={"name": "other"})
-    write_entry(path, other)
+    write_entries(path, [other])
     second = first.model_copy(update={"version": "2.0.0", "summary": "a: b # c"})
-    write_entry(path, second)
+    write_entries(path, [second])
     assert read_zoo(path).models == (second, other)
     lines = path.read_text().splitlines()
     assert lines[0] == "# ours" and "# the end" in lines
@@ -350,7 +350,7 @@ def test_the_packaged_zoo_takes_an_entry(model: Staged, tmp_path: Path) -> None:
     assert entry is not None
     shutil.copy(packaged_zoo(), path)
     before = path.read_text()
-    write_entry(path, entry)
+    write_entries(path, [entry])
     assert path.read_text().startswith(before.rstrip("\n")) and read_zoo(path).models[-1] == entry
 
 
@@ -375,7 +375,7 @@ def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_ru
         (["--yes", "--allow-stamped", "--license", "mine"], 2, "SPDX"),
         (["--yes", "--license", "Apache-2.0"], 10, "--allow-stamped"),
         (["--yes", "--license", "MIT", "--name", "A B"], 2, "--name"),
-        (["--yes", "--license", "MIT", "--version", "first"], 2, "no version"),
+        (["--yes", "--license", "MIT", "--version", "first"], 2, "version"),
         (["--yes", "--license", "MIT", "--as", "adapter", "--allow-stamped"], 2, "--base NAME"),
     ],
 )

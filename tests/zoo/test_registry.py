@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,8 @@ from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, Regi
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import load_model
-from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.entry import read_zoo
-from mammozoo.zoo.places import Listed
-from mammozoo.zoo.registry import catalogue, default_model, entries, find_model, packaged_zoo, whole
-from mammozoo.zoo.verify import check_tensors, verify
+from mammozoo.zoo.registry import catalogue, default_model, find_model, packaged_zoo
 
 PACKAGED = {entry.name: entry for entry in read_zoo(packaged_zoo()).models}
 
@@ -34,28 +30,11 @@ def test_packaged_zoo_is_valid() -> None:
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_files_are_the_promised_ones(name: str) -> None:
-    entry = PACKAGED[name]
-    folder = verify(Listed(entry, packaged_zoo()))
-    assert {"README.md", "config.json", "adapter.safetensors" if entry.base else "model.safetensors"} <= set(
-        entry.files
-    )
-    assert {path.name for path in folder.iterdir()} == set(entry.files), "nothing unlisted lies beside them"
-    for file, promised in entry.files.items():
-        assert (folder / file).stat().st_size == promised.size
-        assert sha256(folder / file) == promised.sha256
-    assert entry.size < 5 * 2**20
-    assert re.search("research", entry.intended_use, re.IGNORECASE)
-
-
-@pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_model_loads_and_its_card_says_what_it_is(name: str) -> None:
     folder = find_model(name)
     model, config = load_model(folder)
     assert not model.training
     assert config.name == name
-    stored = read_tensors(folder / "model.safetensors")
-    assert sum(tensor.numel() for tensor in stored.values()) >= model.parameter_counts()["total"]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert config.intended_use in card and config.training.split_sha256 in card
     for score in config.scores.values():
@@ -66,24 +45,13 @@ def test_packaged_model_loads_and_its_card_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_entry_says_what_its_config_says(name: str) -> None:
     entry, config = PACKAGED[name], read_config(find_model(name))
-    assert entry.classes == config.classes and entry.input_size == config.input.size
-    assert entry.stamps == config.stamps
+    assert entry.stamps == config.stamps and entry.size < 5 * 2**20
     assert entry.training and entry.training.split_sha256 == config.training.split_sha256
     assert entry.training.images == config.training.images
     assert (entry.threshold.value if entry.threshold else 0.5) == config.cut()
     (evaluation,) = entry.evaluation
     for metric, score in evaluation.scores.items():
-        told = config.scores[metric]
-        assert evaluation.n == told["n"]
-        for ours, theirs in zip(
-            (score.value, score.low, score.high), (told["value"], told["low"], told["high"]), strict=True
-        ):
-            assert ours == theirs
-
-
-@pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_model_is_deeply_right(name: str) -> None:
-    assert check_tensors(whole(catalogue()[name])) > 800_000
+        assert score.model_dump() | {"n": evaluation.n} == config.scores[metric]
 
 
 def test_ways_to_name_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +113,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
 
 
 def test_a_plugins_zoo_joins_ours(zoo: Zoo) -> None:
-    assert set(entries()) == {*PACKAGED, "copy"}
+    assert set(catalogue()) == {*PACKAGED, "copy"}
     assert find_model("zoo:copy") == zoo.model.resolve()
 
 
@@ -196,7 +164,7 @@ def test_one_name_in_two_zoos(zoo: Zoo) -> None:
     zoo.entry["files"]["README.md"]["size"] += 1
     zoo.write()
     with pytest.raises(ConflictError) as caught:
-        entries()
+        catalogue()
     for word in (default_model(), str(zoo.path), str(packaged_zoo())):
         assert word in str(caught.value)
     assert caught.value.exit_code == 9
@@ -217,47 +185,13 @@ def test_a_plugins_zoo_takes_no_model_of_ours_away(zoo: Zoo, how: str, caplog: p
 
 
 def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:
-    model = entries()[default_model()]
+    model = catalogue()[default_model()].entry
     zoo.entry |= {"name": model.name, "files": {name: file.model_dump() for name, file in model.files.items()}}
     zoo.write()
-    assert list(entries()) == list(PACKAGED)
+    assert list(catalogue()) == list(PACKAGED)
 
 
 def test_one_name_twice_in_one_zoo(zoo: Zoo) -> None:
     zoo.write(models=[zoo.entry, copy.deepcopy(zoo.entry)])
     with pytest.raises(ConflictError, match="'copy'"):
-        entries()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"name": "Upper Case"}, "models.0.name"),
-        ({"name": "../up"}, "models.0.name"),
-        ({"colour": "blue"}, "models.0.colour"),
-        ({"files": {"model.pth": {"sha256": "0" * 64, "size": 1}}}, "models.0.files"),
-        ({"files": {"../model.safetensors": {"sha256": "0" * 64, "size": 1}}}, "models.0.files"),
-        ({"files": {"config.json": {"sha256": "0" * 63, "size": 1}}}, "sha256"),
-        ({"files": {"config.json": {"sha256": "0" * 64}}}, "size"),
-        ({"source": {"package": "os.path", "path": "x"}}, "package"),
-    ],
-)
-def test_an_invalid_entry_is_named(zoo: Zoo, change: dict[str, Any], words: str) -> None:
-    zoo.entry.update(change)
-    zoo.write()
-    with pytest.raises(RegistryError) as caught:
-        entries()
-    assert words in str(caught.value) and str(zoo.path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", "schema: 2\nmodels: []", "models: []", "schema: 1", "a: [", "!!python/object:os.system {}", "\x00"],
-)
-def test_not_a_zoo(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "zoo.yaml"
-    path.write_text(content)
-    with pytest.raises(RegistryError, match=re.escape(f"'{path}'")):
-        read_zoo(path)
-    with pytest.raises(RegistryError):
-        read_zoo(tmp_path / "absent.yaml")
+        catalogue()

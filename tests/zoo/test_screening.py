@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mammozoo.errors import RefusedToPublishError
 from mammozoo.models.weights import write_tensors
-from mammozoo.zoo.registry import entries, find_model
+from mammozoo.zoo.registry import catalogue, find_model
 from mammozoo.zoo.screening import screen
 
 
@@ -59,7 +59,7 @@ def refused(folder: Path, *words: str) -> None:
 def test_only_files_of_a_model(clean: Path, name: str) -> None:
     (clean / name).parent.mkdir(exist_ok=True)
     (clean / name).write_bytes(b"x")
-    refused(clean, f"'{name}' is no file of a model")
+    refused(clean, f"'{name}' is not a file of a model")
 
 
 def test_dicom_under_any_name(clean: Path) -> None:
@@ -141,9 +141,9 @@ def test_what_a_figure_must_not_hold(clean: Path) -> None:
     path.write_bytes(plain.replace(plain[-12:], chunk(b"eXIf", b"MM\0*") + plain[-12:]))
     refused(clean, "text or EXIF")
     path.write_bytes(plain + b"PatientName")
-    refused(clean, "something behind")
+    refused(clean, "after the end")
     path.write_bytes(b"\xff\xd8\xff")
-    refused(clean, "is no PNG image")
+    refused(clean, "PNG image")
 
 
 def test_metadata_of_weights(clean: Path) -> None:
@@ -154,7 +154,7 @@ def test_metadata_of_weights(clean: Path) -> None:
     )
     refused(clean, "metadata beside the weights")
     (clean / "model.safetensors").write_bytes(b"\x80\x04pickled")
-    refused(clean, "no safetensors file")
+    refused(clean, "safetensors file")
 
 
 def test_all_findings_are_told_at_once(clean: Path) -> None:
@@ -163,6 +163,6 @@ def test_all_findings_are_told_at_once(clean: Path) -> None:
     refused(clean, "a.csv", "README.md")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in entries().items() if entry.base is None])
+@pytest.mark.parametrize("name", [name for name, model in catalogue().items() if model.entry.base is None])
 def test_the_packaged_models_pass(name: str) -> None:
     screen(find_model(name))

@@ -40,7 +40,9 @@ def report_crash(error: BaseException) -> None:
         message += f"(traceback: '{scene.run / 'log.txt'}'). "
     else:
         message += f"{_write_traceback(error)} "
-    typer.echo(f"mammozoo: {message}Please report it with that traceback and the output of `mammozoo doctor`.", err=True)
+    typer.echo(
+        f"mammozoo: {message}Please report it with that traceback and the output of `mammozoo doctor`.", err=True
+    )
 
 
 def _command() -> str:

@@ -91,9 +91,8 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
     """The plain network with the weights that a run started from; None where its folder does not lead to them."""
     from mammozoo.config.recipe import load
     from mammozoo.errors import MammozooError
-    from mammozoo.models.factory import build_backbone, default_weights, load_starting_weights
+    from mammozoo.models.factory import build_backbone, build_strategy, default_weights, load_starting_weights
     from mammozoo.models.randomness import seeded
-    from mammozoo.models.strategy import strategy
     from mammozoo.zoo.registry import find_model
 
     try:
@@ -104,7 +103,7 @@ def _start(folder: Path, config: ModelConfig) -> Backbone | None:
         with seeded(recipe.seed):  # as training does, so that random weights are the same
             backbone = build_backbone(recipe.backbone)
         load_starting_weights(
-            backbone, recipe.backbone, strategy(recipe.strategy).starting_weights or weights, find_model
+            backbone, recipe.backbone, build_strategy(recipe.strategy).starting_weights or weights, find_model
         )
     except MammozooError as error:
         note(f"Without --against there are no change rates: the starting weights are not at hand ({error}).")

@@ -11,8 +11,7 @@ from mammozoo.cli.output import note, print_json, print_table
 from mammozoo.cli.zoo_push import push
 
 if TYPE_CHECKING:
-    from mammozoo.zoo.entry import Entry, TrainingData
-    from mammozoo.zoo.places import Listed
+    from mammozoo.zoo.entry import Entry, TrainingData, ZooModel
 
 app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True)
 app.command("push")(push)
@@ -124,10 +123,10 @@ def export(
     with_base: bool = typer.Option(False, "--with-base", help="Also export what adapters are the difference to."),
 ) -> None:
     """Copy models into a folder that works without a network: MAMMOZOO_ZOO=FOLDER."""
-    from mammozoo.zoo.export import export as write
+    from mammozoo.zoo.directory import export as write
     from mammozoo.zoo.registry import listed, with_bases
 
-    chosen: dict[str, Listed] = {}
+    chosen: dict[str, ZooModel] = {}
     for name in names:
         for model in with_bases(listed(name)) if with_base else [listed(name)]:
             chosen[model.entry.name] = model
@@ -162,10 +161,11 @@ def clean() -> None:
     note(f"{files} left-over files removed, {freed / 1e6:.2f} MB freed")
 
 
-def _check(model: Listed, deep: bool, remote: bool) -> list[str]:
+def _check(model: ZooModel, deep: bool, remote: bool) -> list[str]:
     """Check a model; what was checked, in words."""
+    from mammozoo.zoo.pull import check_remote
     from mammozoo.zoo.registry import whole
-    from mammozoo.zoo.verify import check_remote, check_tensors
+    from mammozoo.zoo.verify import check_tensors
     from mammozoo.zoo.verify import verify as check_files
 
     folder = check_files(model)
@@ -183,7 +183,7 @@ def _check(model: Listed, deep: bool, remote: bool) -> list[str]:
     return done
 
 
-def _summary(model: Listed) -> dict[str, Any]:
+def _summary(model: ZooModel) -> dict[str, Any]:
     entry = model.entry
     return {
         "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
@@ -202,7 +202,7 @@ def _headline(entry: Entry) -> str:
     return ""
 
 
-def _facts(model: Listed) -> list[tuple[str, object]]:
+def _facts(model: ZooModel) -> list[tuple[str, object]]:
     entry = model.entry
     rows: list[tuple[str, object]] = [
         ("summary", entry.summary),
@@ -235,7 +235,7 @@ def _trained_on(training: TrainingData) -> str:
     return f"{training.dataset}: {parts}" if parts else training.dataset
 
 
-def _folder(model: Listed) -> str:
+def _folder(model: ZooModel) -> str:
     from mammozoo.errors import MammozooError
 
     try:

@@ -55,8 +55,8 @@ def push(
 
     from mammozoo.errors import UsageError
     from mammozoo.models.config import read_config
+    from mammozoo.zoo.directory import entry_text, write_entries
     from mammozoo.zoo.entry import HubSource
-    from mammozoo.zoo.listing import entry_text, write_entry
     from mammozoo.zoo.push import push as send
     from mammozoo.zoo.staging import stage
 
@@ -89,7 +89,7 @@ def push(
         pushed = send(staged, private=not public)
         entry = staged.entry(HubSource(hub=repo, revision=pushed.revision), summary)
         if zoo is not None and entry is not None:
-            write_entry(zoo, entry)
+            write_entries(zoo, [entry])
         note(
             f"{'Published' if pushed.new else 'Already there, nothing was sent'}: {repo}, {pushed.tag}, commit {pushed.revision}"
             f", {'private' if pushed.private else 'public'}."
@@ -117,7 +117,7 @@ def _refuse_two_places(repo: str, to: Path | None, public: bool, zoo: Path | Non
 
 
 def _put(staged: Staged, to: Path, summary: str, as_json: bool) -> None:
-    from mammozoo.zoo.export import put
+    from mammozoo.zoo.directory import put
 
     entry = put(staged, to, summary)
     note(f"Put into '{to}': {entry.name} {entry.version}, {entry.size / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")

@@ -19,7 +19,7 @@ class SplitSettings(Section):
     """How samples are divided: always by group (patient or near-duplicate), classes in equal shares."""
 
     file: Path | None = None
-    """An existing split: our `splits.json`, nnU-Net's `splits_final.json` or a table; other keys only make the parts that it lacks."""
+    """An existing split: our `splits.json`, nnU-Net's `splits_final.json` or a table; other keys make the parts that it lacks."""
     official: bool = False
     """The data set's own division into parts or folds."""
     folds: Annotated[int, Field(ge=1)] = 1

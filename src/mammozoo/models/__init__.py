@@ -1,1 +1,1 @@
-"""Models: a backbone that makes feature maps, a head that reads them, and their weights on disk."""
+"""Models: backbone, head, strategy, weights on disk."""

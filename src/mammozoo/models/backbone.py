@@ -33,33 +33,33 @@ class Group:
 class Backbone(nn.Module):
     """Base of every backbone: (N, C, H, W) images → (N, `channels`, h, w) feature maps.
 
-    A subclass sets `channels` and `input`, and answers `forward`, `block_names` and, where its blocks end
-    in an activation that can be preceded by a layer, `insert_before_final_activations`.
+    A subclass sets `channels` and `input`, and implements `forward`, `block_names`, `stage_names` and, if its blocks end in an
+    activation that a layer can precede, `insert_before_final_activations`.
     """
 
     channels: int
     input: Input
 
     def block_names(self) -> Sequence[str]:
-        """For every parameter, in `named_parameters` order, the name of the block that it belongs to."""
+        """The name of each parameter's block, in `named_parameters` order."""
         raise NotImplementedError
 
     def stage_names(self) -> Sequence[str]:
-        """For every parameter, in `named_parameters` order, the name of the stage that it belongs to."""
+        """The name of each parameter's stage, in `named_parameters` order."""
         raise NotImplementedError
 
     def insert_before_final_activations(self, make: Make) -> list[nn.Module]:
-        """Put `make(channels, height, width)` in front of the last activation of every residual block.
+        """Insert `make(channels, height, width)` before the last activation of every residual block.
 
         A block without a final activation gets the module at its end. Returns the modules in forward order.
 
         Raises:
-            IncompatibleError: this network has no such place.
+            IncompatibleError: this network has no residual blocks.
         """
         raise IncompatibleError(f"{type(self).__name__} has no residual blocks to insert layers into.")
 
     def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Load weights published under the network's own names; a classifier among them is left out.
+        """Load weights published under the network's own names; a classifier among them is ignored.
 
         Raises:
             IncompatibleError: names or shapes differ.
@@ -69,19 +69,17 @@ class Backbone(nn.Module):
     def groups(self, by: By = "block") -> list[Group]:
         """All parameters, each exactly once, in groups in forward order.
 
-        `layer` counts convolutions and dense layers; a norm, bias or scale belongs to the layer before it, and what a strategy
-        has wrapped around a layer to that layer.
+        `layer` counts convolutions and dense layers. A norm, bias or scale belongs to the layer before it; the parameters that a
+        strategy has wrapped around a layer belong to that layer.
+
+        Raises:
+            UsageError: `by` is not one of the three.
         """
-        if by == "layer":
-            names: Sequence[str] = self._layer_names()
-        elif by == "block":
-            names = self.block_names()
-        elif by == "stage":
-            names = self.stage_names()
-        else:
+        names = {"stage": self.stage_names, "block": self.block_names, "layer": self._layer_names}.get(by)
+        if names is None:
             raise UsageError(f"Groups are by stage, block or layer, not by '{by}'.")
         grouped: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in zip(names, self.parameters(), strict=True):
+        for name, parameter in zip(names(), self.parameters(), strict=True):
             grouped.setdefault(name, []).append(parameter)
         return [Group(name, tuple(parameters)) for name, parameters in grouped.items()]
 
@@ -94,29 +92,31 @@ class Backbone(nn.Module):
         return names
 
     def _layers_by_weight(self) -> dict[str, str]:
-        """Name of its weight → name of the layer, of every convolution and dense layer.
+        """Name of its weight → name of the layer, for every convolution and dense layer.
 
-        What a strategy has put around a layer, keeping it as `base_layer` (so do adapters of `peft`), is that one layer still.
+        A module that keeps the layer it wraps as `base_layer` (adapters of `peft` do) counts as that one layer.
         """
         modules = dict(self.named_modules())
-        around = [
+        wrappers = [
             name for name, module in modules.items() if isinstance(getattr(module, "base_layer", None), nn.Module)
         ]
-        found = {}
+        layers = {}
         for name, module in modules.items():
             if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
-                outer = next((other for other in around if name.startswith(f"{other}.")), None)
-                if outer is None or name == f"{outer}.base_layer":
-                    found[f"{name}.weight"] = outer or name
-        return found
+                wrapper = next((other for other in wrappers if name.startswith(f"{other}.")), None)
+                if wrapper is None or name == f"{wrapper}.base_layer":
+                    layers[f"{name}.weight"] = wrapper or name
+        return layers
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """A backbone by name.
 
-    `build(**options)` gives it with random weights and touches no network. `imagenet`, where there is one,
-    loads ImageNet weights into a built backbone. `default_weights` is what `weights: auto` means for it.
+    Attributes:
+        build: `build(**options)` returns it with random weights, without network access.
+        imagenet: loads ImageNet weights into a built backbone; None if there are none.
+        default_weights: what `weights: auto` means for it.
     """
 
     name: str
@@ -128,23 +128,23 @@ class BackboneSpec:
 
 
 class Followed(nn.Module):
-    """A block, then a layer: how a layer gets to the end of a block that has no final activation."""
+    """A block followed by a layer, for blocks without a final activation."""
 
     def __init__(self, block: nn.Module, layer: nn.Module):
         super().__init__()
         self.block, self.layer = block, layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Whatever the block gives, through the layer."""
+        """The layer's output for the block's output."""
         return self.layer(self.block(x))
 
 
 @torch.no_grad()
 def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input) -> list[tuple[int, int, int]]:
-    """(channels, height, width) that each of `places` gives for one image of the input's size.
+    """(channels, height, width) of the output of each module in `places`, for one image of the input's size.
 
     Raises:
-        IncompatibleError: a place gives something else than a map (N, C, H, W).
+        IncompatibleError: an output is not a feature map (N, C, H, W).
     """
     shapes: dict[nn.Module, torch.Size] = {}
     handles = [
@@ -159,12 +159,12 @@ def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input)
         network.train(was_training)
         for handle in handles:
             handle.remove()
-    found = [shapes[place] for place in places]
-    if any(len(shape) != 4 for shape in found):
+    outputs = [shapes[place] for place in places]
+    if any(len(shape) != 4 for shape in outputs):
         raise IncompatibleError(
             f"{type(network).__name__} makes no feature maps (N, C, H, W); mammozoo works with convolutional networks."
         )
-    return [(shape[1], shape[2], shape[3]) for shape in found]
+    return [(shape[1], shape[2], shape[3]) for shape in outputs]
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
@@ -174,7 +174,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         IncompatibleError: with the first few differences.
     """
     own = module.state_dict()
-    # A counter that batch norm keeps and that some exports leave out; it plays no part in what we use.
+    # Batch norm's counter, which some exports omit, has no influence on our outputs.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unknown = [name for name in state if name not in own]
     reshaped = [

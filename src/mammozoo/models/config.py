@@ -1,4 +1,4 @@
-"""`config.json`: all that is needed to rebuild a model and to judge it. Data only; names are looked up in the registry."""
+"""`config.json`: everything needed to rebuild a model and to judge it. Data only; names are looked up in the registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mammozoo.data.ood import Profile
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 
-#: Bytes of a `config.json` that are read; the hashes of a million images would fit.
+CONFIG = "config.json"
+#: Longest `config.json` that is read, in bytes; the hashes of a million images would fit.
 MAX_CONFIG = 32 * 2**20
 #: Stamps: warning labels that every output of such a run or model carries.
 LEAKY = "leaky split: not comparable"
@@ -27,7 +28,7 @@ class _Part(pydantic.BaseModel):
 
 
 class Threshold(_Part):
-    """A cut of the positive class's probability, and the data on which it was chosen."""
+    """A threshold of the positive class's probability, and the data on which it was chosen."""
 
     value: Annotated[float, Field(ge=0, le=1)]
     chosen_on: str
@@ -41,7 +42,7 @@ class Calibration(_Part):
 
 
 class Abstention(_Part):
-    """Where `predict --abstain` says nothing: the decision margin below which a share of the validation images lies.
+    """The decision margin below which `predict --abstain` gives no label; a share of the validation images lies below it.
 
     The margin is |logit p − logit threshold| for two classes, the lead of the first class over the second for more.
     """
@@ -52,16 +53,16 @@ class Abstention(_Part):
 
 
 class PastStage(_Part):
-    """A training that the weights went through before the one that made the model.
+    """An earlier training stage that the weights went through.
 
     Attributes:
         classes: as the recipe wrote them, merged ones with their parts.
         images: images of each part.
-        left_out: images of the data set that were left out, because a later stage chooses or tests on them or their like.
-        epochs: that were trained; the best one's weights went on.
-        weights: what it started from.
-        sha256: of the file of weights that it ended with, head included.
-        stamps: what its outputs are not to be taken for.
+        left_out: number of images left out because a later stage selects or tests on them, or on images of their groups.
+        epochs: number of epochs trained; the weights of the best one went on.
+        weights: the starting weights.
+        sha256: SHA-256 of the final weights file, head included.
+        stamps: the stage's warning labels.
     """
 
     name: str
@@ -78,12 +79,14 @@ class PastStage(_Part):
 
 
 class Training(_Part):
-    """What the weights were made from.
+    """What the weights were trained from.
 
-    `classes` are the model's as the recipe wrote them, where one is several labels of the data set in one; else empty.
-    `left_out` counts images of the data set in no part. `stages` are the earlier ones, first to last.
-    `seen` holds the perceptual hashes (16 hexadecimal digits) of every image that training or model selection
-    looked at, here and in the models that it started from: so that a later test set can be checked against them.
+    Attributes:
+        classes: the classes as the recipe wrote them if one merges several labels of the data set; else empty.
+        left_out: number of images of the data set that are in no part.
+        stages: the earlier stages, first to last.
+        seen: perceptual hashes (16 hexadecimal digits) of the images used in training or model selection, here and in the models
+            that training started from. A later test set can be checked against them.
     """
 
     dataset: str
@@ -100,7 +103,7 @@ class Training(_Part):
 
 
 class ModelConfig(_Part):
-    """A model on disk, without its weights."""
+    """A model without its weights: the content of `config.json`."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -122,14 +125,14 @@ class ModelConfig(_Part):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The classes as a data set is asked for them: merged ones with their parts, `lesion=benign|malignant`."""
+        """The classes to request from a data set: merged ones with their parts, `lesion=benign|malignant`."""
         return self.training.classes or self.classes
 
     def cut(self, name: str | None = None) -> float:
-        """The threshold in force, or the one of that name; 0.5 where none was chosen.
+        """The value of the threshold in force, or of the named one; 0.5 if none was chosen.
 
         Raises:
-            UsageError: the model has none of that name.
+            UsageError: the model has no threshold of that name.
         """
         if name is None:
             return self.thresholds[self.threshold].value if self.threshold in self.thresholds else 0.5
@@ -140,11 +143,11 @@ class ModelConfig(_Part):
 
     @property
     def temperature(self) -> float:
-        """By what logits are divided; 1 where nothing was fitted."""
+        """The number by which logits are divided; 1 if none was fitted."""
         return self.calibration.temperature if self.calibration else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """As `config.json` holds it: under one key, so that other tools' keys can stand beside it."""
+        """The content of `config.json`: under one key, so that other tools' keys can stand beside it."""
         return {"mammozoo": self.model_dump(mode="json")}
 
 
@@ -155,25 +158,39 @@ def read_config(folder: Path) -> ModelConfig:
         NotFoundError: there is no model.
         IncompatibleError: it was written by another version, or is damaged.
     """
-    path = folder / "config.json"
     try:
-        if path.stat().st_size > MAX_CONFIG:
-            raise IncompatibleError(f"'{path}' is longer than {MAX_CONFIG // 2**20} MiB; no config of a model is.")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
-        return ModelConfig.model_validate(content["mammozoo"])
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no model in '{folder}': it has no config.json.") from None
+        return ModelConfig.model_validate(read_content(folder)["mammozoo"])
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise IncompatibleError(f"'{path}' is not a config of this mammozoo: {where}: {first['msg']}.") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IncompatibleError(
+            f"'{folder / CONFIG}' is not a config of this mammozoo: {where}: {first['msg']}."
+        ) from None
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """The content of the `config.json` in `folder`, other tools' keys included; the section `mammozoo` is not validated.
+
+    Raises:
+        NotFoundError, IncompatibleError: as `read_config`.
+    """
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise ValueError(f"it is longer than {MAX_CONFIG // 2**20} MiB")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
+        if not isinstance(content, dict) or not isinstance(content.get("mammozoo"), dict):
+            raise ValueError("it has no section 'mammozoo'")
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no model in '{folder}': it has no config.json.") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise IncompatibleError(f"'{path}' is not a mammozoo config: {error}.") from None
+    return content
 
 
 def _finite(text: str) -> float:
-    """A number of the file; JSON's readers take NaN and 1e999 as well, and no threshold or size is one."""
+    """A number of the file; Python's JSON reader also accepts NaN and 1e999, which no threshold or size may be."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value

@@ -1,4 +1,4 @@
-"""Where and in what precision a model runs."""
+"""Device and precision of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mammozoo.errors import UsageError
 from mammozoo.models.model import Model
 
 if TYPE_CHECKING:
-    from mammozoo.data.loader import Batch  # it brings the image hashes, which `predict` has no use for
+    from mammozoo.data.loader import Batch
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class Engine:
 
     @property
     def precision(self) -> str:
-        """`bf16` or `fp32`, as recipes name it."""
+        """`bf16` or `fp32`, as in recipes."""
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
 
     @torch.inference_mode()
     def logits(self, model: Model, loader: Iterable[Batch], input: Input) -> tuple[torch.Tensor, torch.Tensor]:
         """((N, outputs) float32 logits, (N,) labels) of all batches, on the CPU, in order."""
         model.eval()
-        found, truth = [], []
+        outputs, truth = [], []
         for pixels, labels, _ in loader:
             with self.autocast():
-                found.append(model(input.normalize(pixels.to(self.device))).float().cpu())
+                outputs.append(model(input.normalize(pixels.to(self.device))).float().cpu())
             truth.append(labels)
-        return torch.cat(found), torch.cat(truth)
+        return torch.cat(outputs), torch.cat(truth)
 
 
 def choose_engine(device: str = "auto", precision: str = "auto") -> Engine:
-    """The best device there is, or the one asked for; bf16 where the hardware multiplies it, fp32 elsewhere.
+    """The best device, or the given one; with `auto` precision bf16 if the hardware multiplies it, else fp32.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: the device cannot be used on this machine.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""From names to a model, and between a model and its folder."""
+"""Build a model from names; save it to a folder and load it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from mammozoo.config.names import call, parse
+from mammozoo.config.names import Spec, call, parse, parse_sum
 from mammozoo.config.requirements import installed_version, requirements_of
 from mammozoo.data.preprocessing import LESION, Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
@@ -20,58 +20,73 @@ from mammozoo.files import write_json
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.model import Model, assemble
-from mammozoo.models.strategy import Composite, strategy
-from mammozoo.models.tensor_file import Layout, read_header
-from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
+from mammozoo.models.strategy import Composite
+from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 
-#: Finds the folder of a zoo model by its name; the zoo stands above this floor and hands it in.
+#: Finds the folder of a zoo model by name. The zoo is above this floor, so callers pass it in.
 Resolve = Callable[[str], Path]
-#: Numbers in one input image (channels × height × width) that a model may ask for.
+#: Largest input image of a model, in numbers (channels × height × width).
 MAX_INPUT = 2**26
-_SPARE, _SMALL = 4, 10**7  # a strategy may leave out some of a backbone, and nothing small is worth refusing
+_SPARE, _SMALL = 4, 10**7  # a strategy may remove parts of a backbone, and small networks are never refused
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """What starting weights bring with them: their description, and the hashes of the images they have seen."""
+    """Origin of starting weights: their description, and the hashes of the images used to train or select them."""
 
     weights: str
     seen: tuple[str, ...] = ()
     synthetic: bool = False
 
 
-def build_backbone(name: str) -> Backbone:
-    """The backbone that `name[:options]` names, with random weights.
+def build_backbone(name: str | Spec) -> Backbone:
+    """The backbone `name[:options]` with random weights.
 
     Raises:
-        NotFoundError, UsageError: no such backbone or option.
+        NotFoundError, UsageError: unknown backbone or option.
         IncompatibleError: its library cannot build it without its own pooling or head.
     """
-    spec = parse(name)
+    spec = _spec(name)
     try:
         return call(registry().get("backbones", spec.name).build, spec)
     except (AssertionError, AttributeError, TypeError) as error:
         if not registry().provider("backbones", spec.name).builtin:  # those of timm's catalogue are ours
             raise
         raise IncompatibleError(
-            f"Backbone '{name}' cannot be built without its own classifier ({error or type(error).__name__})."
+            f"Backbone '{spec}' cannot be built without its own classifier ({error or type(error).__name__})."
         ) from error
 
 
+def build_strategy(text: str) -> Composite:
+    """The strategy that `drs+last-blocks:1` names.
+
+    Raises:
+        NotFoundError, UsageError: unknown name or option.
+    """
+    return Composite([call(registry().get("strategies", spec.name), spec) for spec in parse_sum(text)])
+
+
 def build_model(
-    backbone: Backbone, strategy_name: str, head: str, classes: tuple[str, ...], input: Input
+    backbone: Backbone, strategy: str | Composite, head: str | Spec, classes: tuple[str, ...], input: Input
 ) -> tuple[Model, Composite]:
-    """`backbone` for `input`, with a fresh head, adapted by its strategy, and what may learn already marked."""
+    """`backbone` for `input` with a new head, adapted by the strategy; only what the strategy trains requires gradients.
+
+    A copy of the model by `copy.deepcopy` is a model of its own; the strategy keeps no state and serves all copies.
+    """
     backbone.input = input
-    spec = parse(head)
+    spec = _spec(head)
     model = assemble(backbone, registry().get("heads", spec.name), spec, classes)
-    chosen = strategy(strategy_name)
+    chosen = build_strategy(strategy) if isinstance(strategy, str) else strategy
     chosen.adapt(model)
     chosen.freeze(model)
     return model, chosen
+
+
+def _spec(name: str | Spec) -> Spec:
+    return parse(name) if isinstance(name, str) else name
 
 
 def default_weights(backbone_name: str) -> str:
@@ -84,8 +99,9 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
     """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`) into an unadapted backbone.
 
     Raises:
-        UnreachableError: ImageNet weights are neither cached nor to be had. Random ones never stand in for them.
-        NotFoundError, NotVerifiedError, IncompatibleError: as they say.
+        UnreachableError: ImageNet weights are neither cached nor available. They are never replaced by random ones.
+        UsageError: `weights` is not of one of these forms, or not safetensors.
+        NotFoundError, NotVerifiedError, IncompatibleError: the weights are missing, damaged, or of another network.
     """
     kind, _, rest = weights.partition(":")
     if kind == "random" and not rest:
@@ -110,13 +126,9 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         config = read_config(folder)
         if config.backbone != backbone_name:
             raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
-        prefix = "backbone."
-        state = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in read_tensors(folder / "model.safetensors").items()
-            if name.startswith(prefix)
-        }
-        load_exactly(backbone, state)
+        tensors = read_tensors(folder / "model.safetensors")
+        own = {name for name in tensors if name.startswith("backbone.")}
+        load_exactly(backbone, {name.removeprefix("backbone."): tensors[name] for name in own})
         return Lineage(weights, config.training.seen, config.training.synthetic)
     raise UsageError(
         f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, "
@@ -126,7 +138,7 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
 
 @torch.no_grad()
 def round_weights(model: Model, dtype: torch.dtype) -> None:
-    """Round every weight to what `dtype` can hold, so that scores are those of the weights as they will be stored."""
+    """Round every weight to `dtype`, so that scores are those of the weights as they will be stored."""
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.to(dtype))
@@ -146,33 +158,37 @@ def save_model(model: Model, config: ModelConfig, folder: Path, dtype: torch.dty
 def load_model(folder: Path) -> tuple[Model, ModelConfig]:
     """The model in `folder`, in evaluation mode, float32, and its config.
 
-    The files may come from anywhere: a config that asks for far more memory than its weights fill is refused before any is taken.
+    The files may come from anywhere: a config that needs far more memory than its weights fill is refused before it is allocated.
 
     Raises:
-        NotFoundError: no model there.
+        NotFoundError: there is no model.
         IncompatibleError: config and weights do not fit each other or this mammozoo, or a plugin that they need is not
-            installed (the message says which).
+            installed (the message names it).
         NotVerifiedError: the weights are damaged, or not finite.
     """
     config, path = read_config(folder), folder / "model.safetensors"
     if not path.is_file() and (folder / "adapter.safetensors").is_file():
         raise NotFoundError(
-            f"'{folder}' holds an adapter, the difference to another model, and no whole one. Name it as the zoo does, as in "
-            f"--model {config.name}."
+            f"'{folder}' holds an adapter, the difference to another model. Use its name in the zoo: --model {config.name}."
         )
-    _refuse_huge_input(config, folder)
-    with _Bounded(config, read_header(path)):
-        model = _built(config, folder)
+    height, width = config.input.size
+    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
+        raise IncompatibleError(
+            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
+            f"the limit is {MAX_INPUT}."
+        )
+    with _Bounded(config, read_shapes(path)):
+        model = _build(config, folder)
     tensors = read_tensors(path)
     load_exactly(model, tensors)
     refuse_non_finite(tensors, path)
     return model.eval(), config
 
 
-def _built(config: ModelConfig, folder: Path) -> Model:
-    """The network that a config describes; whatever goes wrong, the config is to blame."""
+def _build(config: ModelConfig, folder: Path) -> Model:
+    """The network that a config describes; every failure becomes IncompatibleError."""
     try:
-        for step in map(parse, config.input.preprocess):  # asked for here, where a missing plugin can be named
+        for step in map(parse, config.input.preprocess):  # looked up here, where a missing plugin can be named
             if step.name != LESION:
                 registry().get("transforms", step.name)
         backbone = build_backbone(config.backbone)
@@ -193,32 +209,23 @@ def _built(config: ModelConfig, folder: Path) -> Model:
 
 
 def _needed(config: ModelConfig) -> str:
-    """The packages that brought what a model is made of: those that are not here, or else all."""
+    """The packages of a model's plugins: those that are not installed, or all if none is missing."""
     missing = {name: version for name, version in config.plugins.items() if installed_version(name) is None}
     listed = ", ".join(
         f"{name} (a file, given with --plugin)" if version == "file" else f"{name} {version}"
         for name, version in (missing or config.plugins).items()
     )
-    said = f"plugins of: {listed or 'packages that it does not name'}{' (not installed)' if missing else ''}"
-    wanted = requirements_of(missing)
-    return f"{said}. If you trust them, run: pip install {shlex.join(wanted)}" if wanted else said
-
-
-def _refuse_huge_input(config: ModelConfig, folder: Path) -> None:
-    height, width = config.input.size
-    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
-        raise IncompatibleError(
-            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
-            f"mammozoo goes up to {MAX_INPUT}."
-        )
+    text = f"plugins of: {listed or 'packages that it does not name'}{' (not installed)' if missing else ''}"
+    requirements = requirements_of(missing)
+    return f"{text}. If you trust them, run: pip install {shlex.join(requirements)}" if requirements else text
 
 
 class _Bounded(TorchFunctionMode):
-    """Refuses to make more numbers than a network of these weights could need, before there is room for them."""
+    """Refuse to allocate more numbers than a network with these weights could need."""
 
-    def __init__(self, config: ModelConfig, header: Mapping[str, Layout]):
+    def __init__(self, config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]):
         super().__init__()
-        stored = sum(prod(layout.shape) for layout in header.values())
+        stored = sum(map(prod, shapes.values()))
         self.left = _SPARE * (stored + config.input.channels * prod(config.input.size)) + _SMALL
         self.message = f"the config asks for far more numbers than the {stored:,} of the weights"
 

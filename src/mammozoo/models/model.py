@@ -1,4 +1,4 @@
-"""The model: a backbone and a head, and the rule that frozen batch norms stay as they are."""
+"""The model: a backbone and a head. Frozen batch norms keep their statistics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Model(nn.Module):
         return self
 
     def parameter_counts(self) -> dict[str, int]:
-        """How many numbers there are: in all, those that train, and those of the head."""
+        """Numbers of parameters: total, trainable, and in the head."""
         return {
             "total": sum(p.numel() for p in self.parameters()),
             "trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
@@ -50,7 +50,7 @@ class Model(nn.Module):
 
 
 def outputs_for(classes: tuple[str, ...]) -> int:
-    """How many logits tell these classes apart."""
+    """Number of logits for these classes."""
     return 1 if len(classes) == 2 else len(classes)
 
 
@@ -64,15 +64,15 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tenso
 
 
 def assemble(backbone: Backbone, head: HeadSpec, spec: Spec, classes: tuple[str, ...]) -> Model:
-    """A model with a fresh head of the right size on `backbone`.
+    """A model with a new head of the right size on `backbone`; `spec` holds the head's options.
 
     Raises:
-        IncompatibleError: the network makes no feature maps.
+        IncompatibleError: the network does not make feature maps, or not with the number of channels it declares.
     """
     ((channels, height, width),) = output_shapes(backbone, [backbone], backbone.input)
     if channels != backbone.channels:
         raise IncompatibleError(
-            f"{type(backbone).__name__} promises {backbone.channels} channels and gives {channels}."
+            f"{type(backbone).__name__} declares {backbone.channels} channels and gives {channels}."
         )
     return Model(backbone, call(head.build, spec, channels, height, width, outputs_for(classes)), classes)
 

@@ -13,18 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from mammozoo.config.names import call, parse_sum
 from mammozoo.errors import UsageError
 from mammozoo.models.model import Model
-from mammozoo.plugins import registry
 
 
 class Strategy:
-    """Base of every strategy; each answer defaults to "no opinion". The head always trains.
+    """Base of every strategy; by default it leaves each question open. The head always trains.
 
     Attributes:
-        name: by which recipes ask for it.
-        init: weights that it insists on (`scratch` says `random`), None for the recipe's.
+        name: the name in recipes.
+        init: starting weights that it requires (`scratch` requires `random`), or None for the recipe's.
     """
 
     name: ClassVar[str]
@@ -34,7 +32,7 @@ class Strategy:
         """Change the network in place. Needs no data and no weights, so that a saved model can be rebuilt."""
 
     def trainable(self, model: Model) -> Iterable[nn.Parameter] | None:
-        """Backbone parameters that learn; None for no opinion."""
+        """Backbone parameters that train, or None to leave it open."""
         return None
 
     def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
@@ -42,7 +40,7 @@ class Strategy:
         return {}
 
     def optimizer(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> torch.optim.Optimizer | None:
-        """An optimizer of its own for these parameter groups; None for the recipe's."""
+        """The strategy's optimizer for these parameter groups, or None for the recipe's."""
         return None
 
 
@@ -64,11 +62,11 @@ class Composite(Strategy):
             part.adapt(model)
 
     def trainable(self, model: Model) -> list[nn.Parameter]:
-        """The union of the opinions, in the backbone's order; everything when nobody has one."""
-        opinions = [part.trainable(model) for part in self.parts]
-        chosen = {parameter for opinion in opinions if opinion is not None for parameter in opinion}
-        everything = all(opinion is None for opinion in opinions)
-        return [p for p in model.backbone.parameters() if everything or p in chosen]
+        """The union over the parts, in the backbone's order; all parameters if every part leaves it open."""
+        chosen = [part.trainable(model) for part in self.parts]
+        union = {parameter for parameters in chosen if parameters is not None for parameter in parameters}
+        everything = all(parameters is None for parameters in chosen)
+        return [p for p in model.backbone.parameters() if everything or p in union]
 
     def lr_scale(self, model: Model) -> dict[nn.Parameter, float]:
         """The product of the factors."""
@@ -79,11 +77,11 @@ class Composite(Strategy):
         return scale
 
     def optimizer(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> torch.optim.Optimizer | None:
-        """That of the one part that has one."""
-        made = [o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None]
-        if len(made) > 1:
+        """The optimizer of the one part that has one, or None."""
+        optimizers = [o for o in (part.optimizer(groups, lr, weight_decay) for part in self.parts) if o is not None]
+        if len(optimizers) > 1:
             raise UsageError("Two of the strategies choose the optimizer; at most one may.")
-        return made[0] if made else None
+        return optimizers[0] if optimizers else None
 
     def freeze(self, model: Model) -> None:
         """Let exactly the head and the trainable parameters require gradients."""
@@ -99,12 +97,3 @@ class Composite(Strategy):
             if parameter.requires_grad:
                 by_rate.setdefault(lr * scale.get(parameter, 1.0), []).append(parameter)
         return [{"params": by_rate[rate], "lr": rate} for rate in sorted(by_rate, reverse=True)]
-
-
-def strategy(text: str) -> Composite:
-    """The strategy that `drs+last-blocks:1` names.
-
-    Raises:
-        NotFoundError, UsageError: unknown name, or options that it does not take.
-    """
-    return Composite([call(registry().get("strategies", spec.name), spec) for spec in parse_sum(text)])

@@ -9,7 +9,7 @@ from mammozoo.config.recipe import Recipe, load
 from mammozoo.data.preprocessing import LESION, Input
 from mammozoo.data.transforms import build
 from mammozoo.errors import MammozooError
-from mammozoo.models.strategy import strategy
+from mammozoo.models.factory import build_strategy
 from mammozoo.plugins import registry
 from mammozoo.reproduction.paper import load_paper
 from mammozoo.testing.check import Rule, Subject, rule
@@ -67,7 +67,7 @@ def _known(recipe: Recipe) -> str | None:
     registry().get("datasets", parse(recipe.dataset).name)
     registry().get("backbones", parse(recipe.backbone).name)
     registry().get("heads", parse(recipe.head).name)
-    strategy(recipe.strategy)
+    build_strategy(recipe.strategy)
     for name in (*recipe.preprocess, *recipe.augment):
         if parse(name).name != LESION:
             build(name)

@@ -16,8 +16,7 @@ from mammozoo.models.config import read_config
 from mammozoo.plugins import registry
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
 from mammozoo.testing.offline import offline
-from mammozoo.zoo.entry import PackageSource, read_zoo
-from mammozoo.zoo.places import Listed
+from mammozoo.zoo.entry import PackageSource, ZooModel, read_zoo
 from mammozoo.zoo.registry import catalogue, whole, with_bases
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
@@ -152,11 +151,11 @@ RULES: list[Rule[Path]] = [
 ]  # fmt: skip
 
 
-def _models(subject: ZooSubject) -> list[Listed]:
-    return [Listed(entry, subject.value) for entry in read_zoo(subject.value).models]
+def _models(subject: ZooSubject) -> list[ZooModel]:
+    return [ZooModel(entry, subject.value) for entry in read_zoo(subject.value).models]
 
 
-def _here(subject: ZooSubject) -> list[Listed]:
+def _here(subject: ZooSubject) -> list[ZooModel]:
     """The models that this machine has and this mammozoo may use; skips where the zoo lists others only."""
     models = _models(subject)
     found = []

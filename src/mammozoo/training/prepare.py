@@ -23,10 +23,17 @@ from mammozoo.errors import UsageError
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import LEAKY, SYNTHETIC, PastStage
 from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import Lineage, build_backbone, build_model, default_weights, load_starting_weights
+from mammozoo.models.factory import (
+    Lineage,
+    build_backbone,
+    build_model,
+    build_strategy,
+    default_weights,
+    load_starting_weights,
+)
 from mammozoo.models.model import Model
 from mammozoo.models.randomness import kept_generators, seeded
-from mammozoo.models.strategy import Composite, strategy
+from mammozoo.models.strategy import Composite
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.stages import StageResult, check_handover, fits, shapes, stage_splits
@@ -235,7 +242,7 @@ def _look_up(recipe: Recipe) -> Monitor:
 
 def _required_weights(recipes: list[Recipe]) -> str | None:
     """The starting weights that the first stage's strategy requires; those of later stages may not require any."""
-    required = [strategy(recipe.strategy).starting_weights for recipe in recipes]
+    required = [build_strategy(recipe.strategy).starting_weights for recipe in recipes]
     for recipe, weights in zip(recipes[1:], required[1:], strict=True):
         if weights is not None:
             raise UsageError(

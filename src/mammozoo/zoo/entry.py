@@ -1,9 +1,10 @@
-"""`zoo.yaml`: which models there are, where, what each of their files must be, and what is known about them."""
+"""`zoo.yaml`: the models of a zoo, their sources, the size and SHA-256 of each file, and the facts about each model."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -29,39 +30,47 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(pydantic.BaseModel):
+class Part(pydantic.BaseModel):
+    """Base of what is read from files: fixed fields, and nothing unknown."""
+
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class PackageSource(_Part):
+class PackageSource(Part):
     """A folder inside an installed package."""
 
     package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
     path: str
 
-    def folder(self) -> Path:
-        """Where it is on this machine; the package is found, not imported."""
+    def folder(self, zoo: Path) -> Path:
+        """The folder on this machine; the package is located, not imported."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None:
             raise NotFoundError(f"The package '{self.package}', which brings this model, is not installed.")
         return inside(Path(spec.origin).parent, self.path, "its package")
 
 
-class FolderSource(_Part):
+class FolderSource(Part):
     """A folder of a directory zoo, relative to the `zoo.yaml` that lists it."""
 
     path: str
 
     def folder(self, zoo: Path) -> Path:
-        """Where it is; `zoo` is the path of that `zoo.yaml`."""
+        """The folder on this machine; `zoo` is the path of that `zoo.yaml`."""
         return inside(zoo.parent, self.path, "its zoo")
 
 
-class HubSource(_Part):
+class HubSource(Part):
     """A commit of a model repository on the Hugging Face Hub."""
 
     hub: Annotated[str, Field(pattern=REPOSITORY)]
     revision: Annotated[str, Field(pattern=COMMIT)]
+
+    def folder(self, zoo: Path | None = None) -> Path:
+        """Its snapshot in the cache of the Hub's client, which other programs share; it exists once it is pulled."""
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        return Path(HF_HUB_CACHE) / f"models--{self.hub.replace('/', '--')}" / "snapshots" / self.revision
 
 
 def _kind_of_source(given: Any) -> str:
@@ -79,14 +88,14 @@ Source = Annotated[
 ]
 
 
-class File(_Part):
-    """A file as it must be; `size` in bytes."""
+class File(Part):
+    """SHA-256 and size in bytes that a file must have."""
 
     sha256: Sha256
     size: Annotated[int, Field(ge=0)]
 
 
-class Cut(_Part):
+class Cut(Part):
     """The threshold in force: of the positive (last) class's probability, its name, and the data on which it was chosen."""
 
     name: str
@@ -94,24 +103,24 @@ class Cut(_Part):
     chosen_on: str
 
 
-class TrainingData(_Part):
-    """What the weights were made from; `images` counts those of each part (train, val, test)."""
+class TrainingData(Part):
+    """Origin of the weights; `images` counts the images of each part (train, val, test)."""
 
     dataset: str
     images: dict[str, Annotated[int, Field(ge=0)]] = {}
     split_sha256: Sha256
 
 
-class Score(_Part):
-    """A score with its 95 % interval; None where it is not defined."""
+class Score(Part):
+    """A score with its 95 % interval; None if it is undefined."""
 
     value: Number | None
     low: Number | None = None
     high: Number | None = None
 
 
-class EvaluationResult(_Part):
-    """Scores on one data set: of `n` images of its `part`, which no training and no choice has seen."""
+class EvaluationResult(Part):
+    """Scores on `n` images of the `part` of a data set, none of which was used in training or model selection."""
 
     dataset: str
     part: str = "test"
@@ -119,18 +128,15 @@ class EvaluationResult(_Part):
     scores: Annotated[dict[str, Score], Field(min_length=1)]
 
 
-class Base(_Part):
-    """What an adapter is the difference to: a model of a zoo, and the SHA-256 of its whole `model.safetensors`."""
+class Base(Part):
+    """The base of an adapter: a model of a zoo, and the SHA-256 of its whole `model.safetensors`."""
 
     name: Annotated[str, Field(pattern=NAME)]
     sha256: Sha256
 
 
-class Signer(_Part):
-    """Who must have signed the model: by `model.sig` of OpenSSF Model Signing, with the key that belongs to `public_key`.
-
-    `public_key` is the key itself, as PEM text; so that the entry holds all that a check needs.
-    """
+class Signer(Part):
+    """The key that must have signed the model (`model.sig` of OpenSSF Model Signing); `public_key` is the key as PEM text."""
 
     method: Literal["key"] = "key"
     public_key: Annotated[
@@ -138,20 +144,20 @@ class Signer(_Part):
     ]
 
 
-class Entry(_Part):
-    """One model of a zoo. What has a default here may be left out of a small zoo.
+class Entry(Part):
+    """One model of a zoo. Fields with a default may be left out.
 
     Attributes:
         license: SPDX identifier of the weights' licence.
-        data_terms: what the data behind them asks for.
-        withdrawn: why it is not to be used any more; it is then listed and refused.
+        data_terms: terms of use of the data behind them.
+        withdrawn: the reason for withdrawal; the model is then listed and refused.
         requires: versions of mammozoo that can read it (PEP 440), such as `>=0.2,<1`.
         classes: negative first, positive last.
         input_size: height and width in pixels.
-        stamps: what its outputs and scores are not to be taken for.
-        base: what it is an adapter of; its files then hold `adapter.safetensors`, the difference.
-        full_sha256: of the `model.safetensors` that an adapter and its base make.
-        signer: whose signature `zoo verify` asks for.
+        stamps: warning labels of its outputs and scores.
+        base: the base of an adapter, whose files include `adapter.safetensors`.
+        full_sha256: SHA-256 of the `model.safetensors` that an adapter and its base make.
+        signer: the signer whose signature `zoo verify` checks.
     """
 
     name: Annotated[str, Field(pattern=NAME)]
@@ -181,13 +187,13 @@ class Entry(_Part):
             if file not in self.files:
                 raise ValueError(f"files: {file} is missing")
         if (self.base is None) != (self.full_sha256 is None):
-            raise ValueError("base and full_sha256 belong together: both of an adapter, or neither")
+            raise ValueError("base and full_sha256 belong together: an adapter has both, other models neither")
         if self.signer and "model.sig" not in self.files:
-            raise ValueError("files: model.sig is missing, and there is a signer")
+            raise ValueError("files: a model with a signer needs model.sig, which is missing")
         try:
             SpecifierSet(self.requires)
         except InvalidSpecifier:
-            raise ValueError(f"requires: '{self.requires}' is no range of versions, such as '>=0.2,<1'") from None
+            raise ValueError(f"requires: '{self.requires}' is not a range of versions, such as '>=0.2,<1'") from None
         return self
 
     @property
@@ -196,7 +202,45 @@ class Entry(_Part):
         return sum(file.size for file in self.files.values())
 
 
-class Zoo(_Part):
+@dataclass(frozen=True)
+class ZooModel:
+    """A model, and the `zoo.yaml` that lists it."""
+
+    entry: Entry
+    zoo: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files, which for a model on the Hub exists once it is pulled.
+
+        Raises:
+            NotFoundError: the package that brings it is not installed.
+            RegistryError: its path leads out of its package or zoo.
+        """
+        return self.entry.source.folder(self.zoo)
+
+    @property
+    def from_hub(self) -> HubSource | None:
+        """Its source if that is the Hub, else None."""
+        return self.entry.source if isinstance(self.entry.source, HubSource) else None
+
+    @property
+    def where(self) -> str:
+        """Its source in words."""
+        source = self.entry.source
+        if isinstance(source, HubSource):
+            return f"hub {source.hub}@{source.revision[:7]}"
+        return f"package {source.package}" if isinstance(source, PackageSource) else f"folder {self.zoo.parent}"
+
+    @property
+    def state(self) -> str:
+        """`packaged`, `folder`, `pulled` or `not pulled`; the files are looked for, not read."""
+        if self.from_hub is None:
+            return "packaged" if isinstance(self.entry.source, PackageSource) else "folder"
+        return "pulled" if all((self.folder / file).is_file() for file in self.entry.files) else "not pulled"
+
+
+class Zoo(Part):
     """A whole `zoo.yaml`."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -205,10 +249,10 @@ class Zoo(_Part):
 
 
 def read_zoo(path: Path) -> Zoo:
-    """A `zoo.yaml`, validated.
+    """Read and validate a `zoo.yaml`.
 
     Raises:
-        RegistryError: it is not one. The message names the line: YAML that is not plain (aliases, tags, a key given
+        RegistryError: it is not valid. The message names the line: YAML that is not plain (aliases, tags, a key given
             twice), a field that is missing, unknown or of the wrong type, a file that no model may have.
     """
     document = Document(path)
@@ -227,10 +271,10 @@ def read_zoo(path: Path) -> Zoo:
 
 
 def inside(base: Path, relative: str, what: str) -> Path:
-    """`base / relative`, links followed.
+    """`base / relative` with links followed.
 
     Raises:
-        RegistryError: that is outside `base`; `what` says what `base` is.
+        RegistryError: it is outside `base`; `what` names `base` in the message.
     """
     folder = (base / relative).resolve()
     if PurePosixPath(relative).is_absolute() or not folder.is_relative_to(base.resolve()):

@@ -1,4 +1,4 @@
-"""All zoos together: which models there are, and the folder of each. Every load checks the bytes."""
+"""All zoos together: the models they list, and the folder of each. Every load checks the bytes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
-from mammozoo.zoo.entry import Base, Entry, read_zoo
-from mammozoo.zoo.places import Listed, joined_folder
+from mammozoo.zoo.cache import joined_folder
+from mammozoo.zoo.entry import Entry, ZooModel, read_zoo
 from mammozoo.zoo.pull import pull, pull_reference
 from mammozoo.zoo.verify import check_usable, verify
 
@@ -21,87 +21,76 @@ log = logging.getLogger(__name__)
 
 
 def packaged_zoo() -> Path:
-    """The `zoo.yaml` that comes with mammozoo; a checkout's own, where it runs from one, is newer than the copy in it."""
+    """The `zoo.yaml` that comes with mammozoo; in a checkout the one at its root, which is newer than the packaged copy."""
     checkout = Path(__file__).parents[3] / "zoo.yaml"
     return checkout if checkout.is_file() else Path(__file__).parents[1] / "zoo.yaml"
 
 
 def directory_zoos() -> list[Path]:
-    """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several: separated as in PATH).
+    """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several are separated as in PATH).
 
     Raises:
         NotFoundError: a folder has none.
     """
-    found = [
-        Path(part).expanduser() / "zoo.yaml" for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part
-    ]
-    for path in found:
-        if not path.is_file():
-            raise NotFoundError(f"MAMMOZOO_ZOO names '{path.parent}', and there is no zoo.yaml in it.")
-    return found
+    folders = [Path(part).expanduser() for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part]
+    for folder in folders:
+        if not (folder / "zoo.yaml").is_file():
+            raise NotFoundError(f"MAMMOZOO_ZOO names '{folder}', which has no zoo.yaml in it.")
+    return [folder / "zoo.yaml" for folder in folders]
 
 
-def catalogue() -> dict[str, Listed]:
+def catalogue() -> dict[str, ZooModel]:
     """Every model of the directory zoos, the packaged zoo and the plugins' zoos, by name.
 
-    One name in two zoos with the same files is one model at two places, as after an export; it is then read from the place
-    that comes first, directories before all others.
+    A name with the same files in two zoos is one model in two places, as after an export; it is read from the place that comes
+    first, directories before all others.
 
     Raises:
         ConflictError: two zoos have different models of one name, or one zoo has a name twice.
         RegistryError: a zoo is not valid.
     """
-    return _joined([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
+    return _merged([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
 
 
-def _catalogue_with(name: str) -> dict[str, Listed]:
-    """The catalogue; without the plugins' zoos where one of them is at fault and `name` is a model of the others."""
+def _catalogue_with(name: str) -> dict[str, ZooModel]:
+    """The catalogue; if a plugin's zoo is invalid or in conflict and another zoo has `name`, without the plugins' zoos."""
     try:
         return catalogue()
     except (ConflictError, RegistryError) as error:
-        others = _joined([*directory_zoos(), packaged_zoo()])
+        others = _merged([*directory_zoos(), packaged_zoo()])
         if name not in others:
             raise
         log.warning("The zoos of plugins are left out: %s", error)
         return others
 
 
-def _joined(zoos: Iterable[Path]) -> dict[str, Listed]:
-    found: dict[str, Listed] = {}
-    once: dict[Path, Path] = {}
+def _merged(zoos: Iterable[Path]) -> dict[str, ZooModel]:
+    models: dict[str, ZooModel] = {}
+    unique: dict[Path, Path] = {}
     for zoo in zoos:
-        once.setdefault(zoo.resolve(), zoo)  # a plugin's zoo may also be in MAMMOZOO_ZOO
-    for path in once.values():
+        unique.setdefault(zoo.resolve(), zoo)  # a plugin's zoo may also be in MAMMOZOO_ZOO
+    for path in unique.values():
         for entry in read_zoo(path).models:
-            first = found.setdefault(entry.name, Listed(entry, path))
+            first = models.setdefault(entry.name, ZooModel(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
                 raise ConflictError(
                     f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ. Rename one, or "
                     "leave one zoo out."
                 )
-    return found
+    return models
 
 
 def _zoos_of_plugins() -> list[Path]:
-    """Those of other people's plugins: ours have their models in the packaged zoo, and importing them all takes seconds."""
-    admitted = os.environ.get("MAMMOZOO_PLUGINS")
-    others = [
-        entry
-        for entry in importlib.metadata.entry_points(group=GROUP)
-        if origin(entry)[0] != DISTRIBUTION and admitted != ""
-    ]
-    if not others and not os.environ.get("MAMMOZOO_PLUGIN_FILES"):
+    """The zoos of third-party plugins. Ours have their models in the packaged zoo, and importing them all takes seconds."""
+    admitted = os.environ.get("MAMMOZOO_PLUGINS") != ""
+    others = any(origin(entry)[0] != DISTRIBUTION for entry in importlib.metadata.entry_points(group=GROUP))
+    if not (admitted and others) and not os.environ.get("MAMMOZOO_PLUGIN_FILES"):
         return []
     return [item.value for item in registry().items("zoos").values()]
 
 
-def entries() -> dict[str, Entry]:
-    """Every model of every zoo, by name; raises as `catalogue`."""
-    return {name: listed.entry for name, listed in catalogue().items()}
-
-
-def listed(name: str) -> Listed:
-    """A model by its name, with or without `zoo:` before it.
+def listed(name: str) -> ZooModel:
+    """A model by its name, with or without the prefix `zoo:`.
 
     Raises:
         NotFoundError: no zoo has it.
@@ -116,10 +105,10 @@ def listed(name: str) -> Listed:
 
 
 def default_model() -> str:
-    """The model that `mammozoo predict` uses when it is told none."""
+    """The default model of `mammozoo predict`."""
     name = read_zoo(packaged_zoo()).default
     if name is None:
-        raise NotFoundError("The packaged zoo names no default model; say which with --model.")
+        raise NotFoundError("The packaged zoo names no default model; name one with --model.")
     return name
 
 
@@ -127,90 +116,76 @@ def find_model(reference: str) -> Path:
     """The folder of a whole, checked model.
 
     `reference` is a folder (a run, or a model's own), `NAME` or `zoo:NAME`, or `hub:ORG/NAME@COMMIT`. Only the last one asks a
-    server, and only for what is not there.
+    server, and only for missing files.
 
     Raises:
-        NotFoundError: no such model, or it is on the Hub and was never pulled.
+        NotFoundError: there is no such model, or it is on the Hub and was never pulled.
         NotVerifiedError: a file of a zoo model is not the one that its entry promises.
-        IncompatibleError: it needs another mammozoo, or an adapter's base is another model than it was made for.
+        IncompatibleError: it needs another mammozoo, or an adapter's base is another model than the pinned one.
     """
-    if reference.startswith("hub:"):
-        return _complete(pull_reference(reference))
-    if not reference.startswith("zoo:") and (Path(reference).expanduser() / "config.json").is_file():
-        return _complete(Path(reference).expanduser())
-    return whole(listed(reference))
-
-
-def whole(model: Listed) -> Path:
-    """The folder of a zoo's model with its `model.safetensors`: its own, or for an adapter one made with its base."""
-    from mammozoo.zoo.adapter import join, read_adapter
-
-    check_usable(model.entry)
-    folder = verify(model)
-    if model.entry.base is None:
-        return folder
-    if read_adapter(folder).full_sha256 != model.entry.full_sha256:
-        raise NotVerifiedError(
-            f"Model '{model.entry.name}': its config.json and its zoo promise different whole models."
-        )
-    out = joined_folder(weights_sha256(model.entry), folder)
-    join(folder, whole(base_of(model)), out)
-    return out
-
-
-def _complete(folder: Path) -> Path:
-    """The folder itself, or for an adapter that no zoo lists the one that it makes with its base from the zoos."""
     from mammozoo.zoo.adapter import is_adapter, join, read_adapter
 
+    if reference.startswith("hub:"):
+        folder = pull_reference(reference)
+    elif not reference.startswith("zoo:") and (Path(reference).expanduser() / "config.json").is_file():
+        folder = Path(reference).expanduser()
+    else:
+        return whole(listed(reference))
     if not is_adapter(folder):
         return folder
-    adapter = read_adapter(folder)
+    adapter = read_adapter(folder)  # one that no zoo lists
     out = joined_folder(adapter.full_sha256, folder)
     join(folder, whole(listed(adapter.base.name)), out)
     return out
 
 
-def with_bases(model: Listed) -> list[Listed]:
-    """A model and, for an adapter, what it is the difference to, and so on."""
-    chain = [model]
-    while chain[-1].entry.base is not None:
-        chain.append(base_of(chain[-1]))
-    return chain
+def whole(model: ZooModel) -> Path:
+    """The folder of a zoo's model with its `model.safetensors`: its own, or for an adapter one joined with its base."""
+    from mammozoo.zoo.adapter import join, read_adapter
+
+    chain = with_bases(model)
+    folders = []
+    for link in chain:
+        check_usable(link.entry)
+        folders.append(verify(link))
+    result = folders.pop()
+    for link, folder in zip(reversed(chain[:-1]), reversed(folders), strict=True):
+        if read_adapter(folder).full_sha256 != link.entry.full_sha256:
+            raise NotVerifiedError(
+                f"Model '{link.entry.name}': its config.json and its zoo promise different whole models."
+            )
+        base, result = result, joined_folder(weights_sha256(link.entry), folder)
+        join(folder, base, result)
+    return result
 
 
-def base_of(adapter: Listed) -> Listed:
-    """The model that an adapter is the difference to.
+def with_bases(model: ZooModel) -> list[ZooModel]:
+    """A model and, for an adapter, its base, the base's base, and so on.
 
     Raises:
-        NotFoundError: no zoo has it.
-        IncompatibleError: it is another model now than the one that the adapter was made for, or an adapter of itself.
+        NotFoundError: no zoo has a base.
+        IncompatibleError: a base is another model than the one that the adapter was made for.
+        RegistryError: a model is an adapter of itself.
     """
-    base = adapter.entry.base
-    assert base is not None
-    known = _catalogue_with(base.name)
-    if base.name not in known:
-        raise NotFoundError(
-            f"Model '{adapter.entry.name}' is an adapter of '{base.name}', which no zoo has. Export it too (`mammozoo zoo export "
-            "--with-base`), or add its zoo."
-        )
-    found = known[base.name]
-    if weights_sha256(found.entry) != base.sha256:
-        raise IncompatibleError(
-            f"Model '{adapter.entry.name}' is an adapter of '{base.name}' with other weights (SHA-256 {base.sha256[:16]}…) than "
-            f"those of '{found.zoo}'. Get the adapter's newest version, or the base's older one."
-        )
-    _check_no_circle(adapter, known)
-    return found
-
-
-def _check_no_circle(adapter: Listed, known: dict[str, Listed]) -> None:
-    seen = {adapter.entry.name}
-    base: Base | None = adapter.entry.base
-    while base is not None and base.name in known:
-        if base.name in seen:
-            raise RegistryError(f"Model '{adapter.entry.name}' is in the end an adapter of itself.")
-        seen.add(base.name)
-        base = known[base.name].entry.base
+    chain = [model]
+    while (pinned := chain[-1].entry.base) is not None:
+        adapter = chain[-1].entry.name
+        known = _catalogue_with(pinned.name)
+        if pinned.name not in known:
+            raise NotFoundError(
+                f"Model '{adapter}' is an adapter of '{pinned.name}', which no zoo has. Export it too (`mammozoo zoo export "
+                "--with-base`), or add its zoo."
+            )
+        base = known[pinned.name]
+        if weights_sha256(base.entry) != pinned.sha256:
+            raise IncompatibleError(
+                f"Model '{adapter}' is an adapter of '{pinned.name}' with other weights (SHA-256 {pinned.sha256[:16]}…) than those "
+                f"of '{base.zoo}'. Get the adapter's newest version, or the base's older one."
+            )
+        if any(base.entry.name == link.entry.name for link in chain):
+            raise RegistryError(f"Model '{adapter}' is in the end an adapter of itself.")
+        chain.append(base)
+    return chain
 
 
 def weights_sha256(entry: Entry) -> str:
@@ -219,7 +194,7 @@ def weights_sha256(entry: Entry) -> str:
 
 
 def pull_model(reference: str) -> Path:
-    """The folder of a model after all of it, an adapter's base included, was fetched where need be; raises as `pull`."""
+    """The folder of a model after it, and an adapter's base, were fetched as far as files were missing; raises as `pull`."""
     from mammozoo.zoo.adapter import is_adapter, read_adapter
 
     if reference.startswith("hub:"):
@@ -227,7 +202,6 @@ def pull_model(reference: str) -> Path:
         if is_adapter(folder):
             pull_model(read_adapter(folder).base.name)
         return folder
-    first, *bases = with_bases(listed(reference))
-    for base in reversed(bases):
-        pull(base)
-    return pull(first)
+    for model in reversed(with_bases(listed(reference))):  # bases first
+        folder = pull(model)
+    return folder

@@ -1,7 +1,7 @@
-"""What must not leave this machine: looked for in every file before anything is published.
+"""Search every file for what must not leave this machine, before anything is published.
 
-A public repository that holds somebody's data cannot be taken back. So only known kinds of files pass, and inside them nothing
-that tells of patients, people or machines. It is a net, not a proof: what a picture shows, no program here can tell.
+A public repository with somebody's data cannot be taken back. So only known kinds of files pass, without traces of patients,
+people or machines. This is a safety net, not a proof: no program here can tell what a picture shows.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ _PATTERNS = {
     "a field of patient data": re.compile(r"\bPatient(?:'?s)?[ _]?(?:Name|ID|Birth ?Date|Address)\b|\(0010, ?[0-9a-f]{4}\)"),
     "an access token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
 }  # fmt: skip
-#: Names of users and machines that tell of nobody.
+#: Names of users and machines that identify nobody.
 _NOBODY = {
     "root", "user", "admin", "ubuntu", "debian", "runner", "docker", "jovyan", "vscode", "localhost", "model", "models", "train",
     "test", "data", "research", "mammozoo", "image", "images", "home",
 }  # fmt: skip
-#: Text chunks of a PNG that drawing programs write and that say nothing about people.
-_HARMLESS = {b"Software"}
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+_HARMLESS = b"Software"  # the name of the drawing program
 
 
 def screen(folder: Path) -> None:
-    """Look through everything in `folder`.
+    """Search all files in `folder`.
 
     Raises:
-        RefusedToPublishError: the message lists all that was found, and where.
+        RefusedToPublishError: the message lists the problems, and where they are.
     """
-    found = [problem for path in sorted(folder.rglob("*")) if not path.is_dir() for problem in _problems(folder, path)]
-    if found:
-        more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
+    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    problems = [problem for path in files for problem in _problems(folder, path)]
+    if problems:
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise RefusedToPublishError(
-            f"This must not be published: {'; '.join(found[:8])}{more}. Nothing was sent. Take it out, and say it again."
+            f"This must not be published: {'; '.join(problems[:8])}{more}. Nothing was sent. Remove it and try again."
         )
 
 
@@ -58,14 +59,14 @@ def _problems(folder: Path, path: Path) -> Iterator[str]:
         yield f"'{name}' is a link"
         return
     if not re.fullmatch(FILE, name):
-        yield f"'{name}' is no file of a model (README.md, LICENSE, config.json, *.safetensors, figures/*.png)"
+        yield f"'{name}' is not a file of a model (README.md, LICENSE, config.json, *.safetensors, figures/*.png)"
     content = path.read_bytes()
     if content[128:132] == b"DICM":
         yield f"'{name}' is a DICOM file"
     kind = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), "")
     if name.startswith("figures/"):
         yield from _figure_problems(name, content)
-    elif kind and not name.endswith(".safetensors"):  # which begins with the length of its header, and so with anything
+    elif kind and not name.endswith(".safetensors"):  # its first bytes are a length and can be anything
         yield f"'{name}' is {kind}"
     if name.endswith(".safetensors"):
         yield from _weights_problems(name, content)
@@ -75,19 +76,17 @@ def _problems(folder: Path, path: Path) -> Iterator[str]:
 
 def _figure_problems(name: str, content: bytes) -> Iterator[str]:
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        yield f"'{name}' is no PNG image"
+        yield f"'{name}' is not a PNG image"
         return
-    place = 8
-    while place + 8 <= len(content):
-        length, kind = int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
-        keyword = content[place + 8 : place + 8 + length].partition(b"\0")[0]
-        if kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf") and keyword not in _HARMLESS:
+    offset, kind = 8, b""
+    while offset + 8 <= len(content) and kind != b"IEND":
+        length, kind = int.from_bytes(content[offset : offset + 4]), content[offset + 4 : offset + 8]
+        keyword = content[offset + 8 : offset + 8 + length].partition(b"\0")[0]
+        if kind in _TEXT_CHUNKS and keyword != _HARMLESS:
             yield f"'{name}' holds text or EXIF beside the picture"
-        place += length + 12
-        if kind == b"IEND":
-            break
-    if place != len(content):
-        yield f"'{name}' holds something behind the picture"
+        offset += length + 12
+    if offset != len(content):
+        yield f"'{name}' holds data after the end of the picture"
 
 
 def _weights_problems(name: str, content: bytes) -> Iterator[str]:
@@ -95,7 +94,7 @@ def _weights_problems(name: str, content: bytes) -> Iterator[str]:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = header.get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError):
-        yield f"'{name}' is no safetensors file"
+        yield f"'{name}' is not a safetensors file"
         return
     if metadata != {"format": "pt"}:
         yield f"'{name}' holds metadata beside the weights"
@@ -105,21 +104,24 @@ def _text_problems(name: str, content: bytes) -> Iterator[str]:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        yield f"'{name}' is no text in UTF-8"
+        yield f"'{name}' is not text in UTF-8"
         return
     for what, pattern in _PATTERNS.items():
         if match := pattern.search(text):
             # A token is not repeated, not even here.
-            shown = "" if what == "an access token" else f" ({_short(match[0])})"
-            yield f"'{name}', line {text.count(chr(10), 0, match.start()) + 1}, holds {what}{shown}"
+            shown = "" if what == "an access token" else f" ({match[0][:60]})"
+            yield f"'{name}', line {_line(text, match)}, holds {what}{shown}"
     for who in _names():
         if match := re.search(rf"(?<![\w-]){re.escape(who)}(?![\w-])", text, re.IGNORECASE):
-            line = text.count("\n", 0, match.start()) + 1
-            yield f"'{name}', line {line}, holds the name of this machine or its user ({who})"
+            yield f"'{name}', line {_line(text, match)}, holds the name of this machine or its user ({who})"
+
+
+def _line(text: str, match: re.Match[str]) -> int:
+    return text.count("\n", 0, match.start()) + 1
 
 
 def _names() -> Iterable[str]:
-    """Names of the user and of the machine that could tell who and where."""
+    """Names of the user and of the machine, unless they identify nobody."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a process whose user has no name
@@ -127,7 +129,3 @@ def _names() -> Iterable[str]:
     host = socket.gethostname()
     names = {user, Path.home().name, host, host.partition(".")[0]}
     return sorted(name for name in names if len(name) > 2 and name.lower() not in _NOBODY)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}…"

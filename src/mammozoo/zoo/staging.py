@@ -1,10 +1,11 @@
-"""What is published of a model: its files in a folder of their own, checked, and its entry for a `zoo.yaml`."""
+"""Stage a model for publication: its files in a folder of their own, checked, and its entry for a `zoo.yaml`."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mammozoo.zoo.screening import screen
 
 @dataclass(frozen=True)
 class Staged:
-    """A model as it will be published: the folder that holds its files and nothing else, its config, and the stamps it carries."""
+    """A model as it will be published; `folder` holds its files and nothing else."""
 
     folder: Path
     publication: Publication
@@ -34,16 +35,28 @@ class Staged:
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
     def entry(self, source: HubSource | FolderSource, summary: str = "") -> Entry | None:
-        """What a `zoo.yaml` says of it at `source`; every number is the config's own. None for a backbone, which is no model."""
-        config, publication = self.config, self.publication
+        """Its entry in a `zoo.yaml`, with the numbers of its config; None for a backbone, which cannot predict."""
+        config, publication, training = self.config, self.publication, self.config.training
         if publication.kind == "backbone":
             return None
         adapter = read_adapter(self.folder) if publication.kind == "adapter" else None
-        cut = config.thresholds.get(config.threshold)
+        threshold = config.thresholds.get(config.threshold)
+        height, width = config.input.size
+        about = (
+            f"{', '.join(config.classes[:-1])} or {config.classes[-1]}; {config.backbone} at {height}x{width}, strategy "
+            f"{config.strategy}, trained on {training.dataset}"
+        )
+        # Scores of single classes, and of another part than the test images, which has another n, are left out.
+        n = next(int(score["n"]) for score in config.scores.values() if score["n"] is not None)
+        scores = {
+            name: Score(value=score["value"], low=score["low"], high=score["high"])
+            for name, score in config.scores.items()
+            if "[" not in name and score["n"] == n
+        }
         return Entry(
             name=publication.name,
             version=publication.version,
-            summary=summary or _summary(config),
+            summary=summary or about,
             source=source,
             files={name: File(sha256=sha256(path), size=path.stat().st_size) for name, path in self.files.items()},
             license=publication.license,
@@ -52,13 +65,9 @@ class Staged:
             requires=f">={__version__}",
             classes=config.classes,
             input_size=config.input.size,
-            threshold=Cut(name=config.threshold, value=cut.value, chosen_on=cut.chosen_on) if cut else None,
-            training=TrainingData(
-                dataset=config.training.dataset,
-                images=config.training.images,
-                split_sha256=config.training.split_sha256,
-            ),
-            evaluation=(_evaluation(config),),
+            threshold=Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
+            training=TrainingData(dataset=training.dataset, images=training.images, split_sha256=training.split_sha256),
+            evaluation=(EvaluationResult(dataset=training.dataset, n=n, scores=scores),),
             stamps=config.stamps,
             base=Base(name=adapter.base.name, sha256=adapter.base.sha256) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
@@ -68,17 +77,17 @@ class Staged:
 def stage(
     source: Path, publication: Publication, out: Path, *, base: Path | None = None, allow_stamped: bool = False
 ) -> Staged:
-    """Put what is to be published of the run (or the model) in `source` into the new folder `out`.
+    """Write the files to publish of the run (or the model) in `source` to the new folder `out`.
 
     `base` is the folder of an adapter's base.
 
     Raises:
-        RefusedToPublishError: it must not be published as it is; the message says all that is in the way.
+        RefusedToPublishError: it must not be published as it is; the message lists every reason.
         NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
     """
     config = read_config(source)
     facts = _facts(source)
-    if problems := [*_gaps(config, publication), *_contradictions(source, config, facts)]:
+    if problems := [*_gaps(config, publication), *([] if facts is None else _contradictions(source, config, facts))]:
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
         raise RefusedToPublishError(
@@ -97,16 +106,15 @@ def stage(
                 f"An adapter needs a base, and '{source}' started from {config.training.weights}. Name it: --base NAME."
             )
         split(whole, base, out, base_name=publication.base)
+        shutil.rmtree(whole)
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
-    if whole != out:
-        shutil.rmtree(whole)
     screen(out)
     return Staged(out, publication, config)
 
 
 def _facts(source: Path) -> dict[str, Any] | None:
-    """The content of `run.json`; None where there is a model and no run."""
+    """The content of `run.json`; None if `source` is a model and not a run."""
     try:
         facts: dict[str, Any] = json.loads((source / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -117,20 +125,18 @@ def _facts(source: Path) -> dict[str, Any] | None:
 
 
 def _gaps(config: ModelConfig, publication: Publication) -> list[str]:
-    """What a published model must have and this one has not."""
-    known = {name: score for name, score in config.scores.items() if score.get("value") is not None}
+    """What a published model needs and this one lacks."""
+    scored = any(score.get("value") is not None for score in config.scores.values())
     return [
         *([] if publication.license else ["it has no licence; give one with --license, such as Apache-2.0"]),
-        *([] if publication.data_terms else ["nothing says what its data asks for; give --data-terms"]),
-        *([] if known else ["it has no scores"]),
+        *([] if publication.data_terms else ["the terms of its data are missing; give --data-terms"]),
+        *([] if scored else ["it has no scores"]),
         *([] if config.training.split_sha256 else ["it does not say by which split it was scored"]),
     ]
 
 
-def _contradictions(source: Path, config: ModelConfig, facts: dict[str, Any] | None) -> list[str]:
-    """Where the run says something else than its model's config: the config was edited, or the run is not over."""
-    if facts is None:
-        return []
+def _contradictions(source: Path, config: ModelConfig, facts: dict[str, Any]) -> list[str]:
+    """Where a run contradicts its model's config: the config was edited, or the run is not complete."""
     problems = []
     if facts.get("status") != "done":
         problems.append(f"its run is not complete ({facts.get('status')})")
@@ -139,27 +145,27 @@ def _contradictions(source: Path, config: ModelConfig, facts: dict[str, Any] | N
     if facts.get("model", {}).get("sha256") != sha256(source / "model.safetensors"):
         problems.append("its weights are not those that its run ended with")
     if missing := [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]:
-        problems.append(f"its run has the stamp '{missing[0]}', and its config.json has not")
+        problems.append(f"its run has the stamp '{missing[0]}', and its config.json does not")
     if (crossing := _crossing(source / "predictions.csv")) and not any("leak" in stamp for stamp in config.stamps):
         problems.append(
-            f"its split leaks ({crossing} groups of images that belong together are in two parts), and it has no stamp that says so"
+            f"its split leaks ({crossing} groups of images that belong together are in two parts), and no stamp says so"
         )
     return problems
 
 
 def _crossing(predictions: Path) -> int:
-    """How many groups of a run have images in two parts of one fold."""
+    """The number of groups with images in two parts of one fold."""
     if not predictions.is_file():
         return 0
-    parts: dict[tuple[str, str], set[str]] = {}
+    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     with predictions.open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
-            parts.setdefault((row["fold"], row["group"]), set()).add(row["part"])
-    return len({group for (_, group), found in parts.items() if len(found) > 1})
+            parts[row["fold"], row["group"]].add(row["part"])
+    return len({group for (_, group), names in parts.items() if len(names) > 1})
 
 
 def _write_weights(source: Path, config: ModelConfig, publication: Publication, out: Path) -> None:
-    """`model.safetensors`, in the one way that its tensors can be written, and `config.json`."""
+    """Write `model.safetensors` anew, so that it holds nothing but the tensors, and `config.json`."""
     from mammozoo.models.weights import read_tensors, refuse_non_finite, write_tensors
     from mammozoo.zoo.timm_layout import timm_config, timm_state
 
@@ -174,22 +180,3 @@ def _write_weights(source: Path, config: ModelConfig, publication: Publication, 
         content = timm_config(config.backbone, publication.license) | content
     write_tensors(out / "model.safetensors", tensors)
     write_json(out / "config.json", content)
-
-
-def _summary(config: ModelConfig) -> str:
-    height, width = config.input.size
-    return (
-        f"{', '.join(config.classes[:-1])} or {config.classes[-1]}; {config.backbone} at {height}x{width}, strategy "
-        f"{config.strategy}, trained on {config.training.dataset}"
-    )
-
-
-def _evaluation(config: ModelConfig) -> EvaluationResult:
-    """The scores of all classes together that are of the test images; one of another part has another n."""
-    n = next(int(s["n"]) for s in config.scores.values() if s["n"] is not None)
-    scores = {
-        name: Score(value=s["value"], low=s["low"], high=s["high"])
-        for name, s in config.scores.items()
-        if "[" not in name and s["n"] == n
-    }
-    return EvaluationResult(dataset=config.training.dataset, n=n, scores=scores)

@@ -1,4 +1,4 @@
-"""YAML as plain data and nothing else, with the line of every value: what a file that decides about trust is read with."""
+"""A strict reader for files that decide about trust: YAML as plain data only, with the line of every value."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ import yaml
 
 from mammozoo.errors import RegistryError
 
-#: Bytes of a file that are read; a zoo of a thousand models stays below.
+#: Longest file that is read, in bytes; a zoo of a thousand models stays below.
 LIMIT = 4 * 2**20
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases (a few lines could stand for gigabytes) and without keys given twice."""
+    """PyYAML's safe loader without aliases (a few lines could stand for gigabytes), merge keys and keys given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", event.start_mark)
+            self._refuse("an alias; write the value out", self.peek_event())  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, _ in node.value:
                 if key.tag == _MERGE:
-                    raise yaml.composer.ComposerError(None, None, "a merge key; write the values out", key.start_mark)
+                    self._refuse("a merge key; write the values out", key)
                 if isinstance(key, yaml.ScalarNode):
                     if key.value in seen:
-                        raise yaml.composer.ComposerError(None, None, f"the key '{key.value}' twice", key.start_mark)
+                        self._refuse(f"the key '{key.value}' twice", key)
                     seen.add(key.value)
         return node
 
+    def _refuse(self, what: str, where: Any) -> None:
+        raise yaml.composer.ComposerError(None, None, what, where.start_mark)
+
 
 class Document:
-    """A YAML file: its `content`, and on which line each value of it stands."""
+    """A YAML file: its `content`, and the line of each value."""
 
     def __init__(self, path: Path):
         """Read `path`.
@@ -44,18 +46,14 @@ class Document:
         Raises:
             RegistryError: it cannot be read, is too long, or is not plain YAML; the message names the line.
         """
-        self.path = path
         try:
             with path.open("rb") as handle:
                 raw = handle.read(LIMIT + 1)
             if len(raw) > LIMIT:
-                raise RegistryError(f"'{path}' cannot be read: it is longer than {LIMIT // 2**20} MiB.")
+                raise ValueError(f"it is longer than {LIMIT // 2**20} MiB")
             loader = _Loader(raw.decode("utf-8"))
-            try:
-                self._node = loader.get_single_node()
-                self.content: Any = None if self._node is None else loader.construct_document(self._node)
-            finally:
-                loader.dispose()
+            self._node = loader.get_single_node()
+            self.content: Any = None if self._node is None else loader.construct_document(self._node)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f"line {mark.line + 1}: " if mark else ""
@@ -66,20 +64,14 @@ class Document:
             raise RegistryError(f"'{path}' cannot be read: it is nested too deeply.") from None
 
     def line(self, location: Sequence[object]) -> int:
-        """The line (from 1) of the value at `location`, or of the last thing on the way to it that is there."""
+        """The line (from 1) of the value at `location`, or of its nearest enclosing value in the file."""
         node, line = self._node, 1
         for part in location:
-            inner = _below(node, part)
-            if inner is not None:
-                node = inner
-                line = inner.start_mark.line + 1
+            children: dict[str, yaml.Node] = {}
+            if isinstance(node, yaml.SequenceNode):
+                children = {str(number): child for number, child in enumerate(node.value)}
+            elif isinstance(node, yaml.MappingNode):
+                children = {str(key.value): child for key, child in node.value}
+            if child := children.get(str(part)):
+                node, line = child, child.start_mark.line + 1
         return line
-
-
-def _below(node: yaml.Node | None, part: object) -> yaml.Node | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        inner: yaml.Node = node.value[part]
-        return inner
-    if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(part)), None)
-    return None

@@ -1,4 +1,4 @@
-"""A backbone as timm publishes one: its own names for the weights, its own keys in `config.json`."""
+"""A backbone in timm's own layout: timm's names for the weights, timm's keys in `config.json`."""
 
 from __future__ import annotations
 
@@ -8,63 +8,48 @@ from typing import Any
 import timm
 import torch
 
-from mammozoo.config.names import parse
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
 
 _PREFIX = "backbone.net."
-#: What timm's `pretrained_cfg` may say of weights that are not timm's own.
+#: Keys of timm's `pretrained_cfg` that also hold for other weights than timm's.
 _KEPT = (
-    "input_size",
-    "mean",
-    "std",
-    "interpolation",
-    "crop_pct",
-    "fixed_input_size",
-    "pool_size",
-    "first_conv",
-    "classifier",
-)
+    "input_size", "mean", "std", "interpolation", "crop_pct", "fixed_input_size", "pool_size", "first_conv", "classifier",
+)  # fmt: skip
 
 
 def timm_state(backbone: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The backbone's weights among a model's, under timm's names: just those of `timm.create_model(backbone, num_classes=0)`.
+    """The backbone's weights among a model's, under the names of `timm.create_model(backbone, num_classes=0)`.
 
     Raises:
         UsageError: timm does not know this backbone, or a strategy has changed its layers.
     """
-    name = _name(backbone)
     state = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(_PREFIX)}
     try:
-        load_exactly(timm.create_model(name, num_classes=0), state)
+        load_exactly(_network(backbone), state)
     except IncompatibleError as error:
-        raise _unlike(backbone, error) from None
+        raise UsageError(
+            f"The layers of this '{backbone}' are not timm's own any more, so it cannot be published alone ({error}). Publish the "
+            "whole model, or an adapter."
+        ) from None
     return state
 
 
 def timm_config(backbone: str, license: str) -> dict[str, Any]:
     """timm's keys of `config.json`, for a network without a classifier."""
-    net: Any = timm.create_model(_name(backbone), num_classes=0)
-    own = {key: net.pretrained_cfg[key] for key in _KEPT if net.pretrained_cfg.get(key) is not None}
+    net = _network(backbone)
+    kept = {key: net.pretrained_cfg[key] for key in _KEPT if net.pretrained_cfg.get(key) is not None}
     return {
-        "architecture": _name(backbone),
+        "architecture": backbone,
         "num_classes": 0,
         "num_features": net.num_features,
-        "pretrained_cfg": {**own, "num_classes": 0, "license": license.lower()},
+        "pretrained_cfg": {**kept, "num_classes": 0, "license": license.lower()},
     }
 
 
-def _name(backbone: str) -> str:
-    spec = parse(backbone)
-    if not timm.is_model(spec.name) or backbone != spec.name:
+def _network(backbone: str) -> Any:
+    if ":" in backbone or not timm.is_model(backbone):
         raise UsageError(
-            f"'{backbone}' is no network of timm; only such a backbone can be published alone. Publish the whole model."
+            f"'{backbone}' is not a network of timm; only such a backbone can be published alone. Publish the whole model."
         )
-    return spec.name
-
-
-def _unlike(backbone: str, error: Exception) -> UsageError:
-    return UsageError(
-        f"The layers of this '{backbone}' are not timm's own any more, so it cannot be published alone ({error}). Publish the "
-        "whole model, or an adapter."
-    )
+    return timm.create_model(backbone, num_classes=0)

@@ -1,7 +1,8 @@
-"""Whether a model is what its zoo promises. Files at every load; tensors and the Hub on request."""
+"""Check that a model is what its zoo promises: its files at every load, its weights on request."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -9,14 +10,20 @@ from packaging.specifiers import SpecifierSet
 import mammozoo
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError
 from mammozoo.files import sha256
-from mammozoo.zoo.entry import Entry, File, FolderSource
-from mammozoo.zoo.hub import describe
-from mammozoo.zoo.places import Listed
+from mammozoo.zoo.entry import Entry, FolderSource, ZooModel
 
 
-def kept(path: Path, promised: File) -> bool:
-    """Whether a file is there with the size and the SHA-256 that were promised."""
-    return path.is_file() and path.stat().st_size == promised.size and sha256(path) == promised.sha256
+def has_hash(path: Path, digest: str | None, size: int | None = None) -> bool:
+    """Whether `path` is a file with this hash, and this size in bytes if one is given.
+
+    `digest` is a SHA-256 (64 hexadecimal digits) or git's blob id (40). No file has the digest None.
+    """
+    if digest is None or not path.is_file() or (size is not None and path.stat().st_size != size):
+        return False
+    if len(digest) == 64:
+        return sha256(path) == digest
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
 
 
 def check_usable(entry: Entry) -> None:
@@ -34,77 +41,44 @@ def check_usable(entry: Entry) -> None:
         )
 
 
-def verify(listed: Listed) -> Path:
-    """The folder of a model, every file of which has its promised size and SHA-256.
+def verify(model: ZooModel) -> Path:
+    """The folder of a model after a check that every file has its promised size and SHA-256.
 
     Raises:
         NotFoundError: it was never pulled.
-        NotVerifiedError: a file is missing or another one, or is a link that leads out of a directory zoo.
+        NotVerifiedError: a file is missing or differs, or is a link that leads out of a directory zoo.
     """
-    entry, folder = listed.entry, listed.folder
-    if listed.from_hub and not folder.is_dir():
+    entry, folder = model.entry, model.folder
+    if model.from_hub and not folder.is_dir():
         raise NotFoundError(
-            f"Model '{entry.name}' is on the Hub ('{listed.from_hub.hub}', {entry.size / 1e6:.1f} MB) and not on this machine. "
+            f"Model '{entry.name}' is on the Hub ('{model.from_hub.hub}', {entry.size / 1e6:.1f} MB) and not on this machine. "
             f"Get it with `mammozoo zoo pull {entry.name}`."
         )
+    in_zoo = isinstance(entry.source, FolderSource)
+    remedy = "Copy the zoo again." if in_zoo else "Install mammozoo again."
+    if model.from_hub:
+        remedy = f"Pull it again: `mammozoo zoo pull {entry.name}`."
     for name, promised in entry.files.items():
         path = folder / name
-        if isinstance(entry.source, FolderSource) and not path.resolve().is_relative_to(listed.zoo.parent.resolve()):
+        if in_zoo and not path.resolve().is_relative_to(model.zoo.parent.resolve()):
             raise NotVerifiedError(f"Model '{entry.name}': '{path}' is a link that leads out of its zoo.")
         if not path.is_file():
-            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is missing. {_again(listed)}")
-        if not kept(path, promised):
-            raise NotVerifiedError(
-                f"Model '{entry.name}': '{path}' is not the file that the zoo promises. {_again(listed)}"
-            )
+            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is missing. {remedy}")
+        if not has_hash(path, promised.sha256, promised.size):
+            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is not the file that the zoo promises. {remedy}")
     return folder
 
 
 def check_tensors(folder: Path) -> int:
-    """Build a whole model by our own code, load its weights (names and shapes must be the same), and look at each of them.
+    """Build a whole model by our own code and load its weights; names and shapes must fit, all numbers be finite.
 
     Returns:
         The number of weights.
 
     Raises:
-        IncompatibleError, NotVerifiedError: they do not fit, or are not all finite.
+        IncompatibleError, NotVerifiedError: they do not fit, or are not finite.
     """
-    import torch
-
     from mammozoo.models.factory import load_model
 
     model, _ = load_model(folder)
-    state = model.state_dict()
-    for name, tensor in state.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise NotVerifiedError(f"'{folder}': tensor '{name}' has values that are not finite.")
-    return sum(tensor.numel() for tensor in state.values())
-
-
-def check_remote(listed: Listed) -> None:
-    """Ask the Hub whether it still has the files of a model as promised; nothing is downloaded.
-
-    Raises:
-        NotFoundError: the repository, the commit or a file is gone.
-        NotVerifiedError: a file there has another size or SHA-256.
-        UnreachableError, AccessError: as they say.
-    """
-    source = listed.from_hub
-    if source is None:
-        return
-    there = {file.rfilename: file for file in describe(source.hub, source.revision).siblings or ()}
-    for name, promised in listed.entry.files.items():
-        if name not in there:
-            raise NotFoundError(f"'{source.hub}' has no file '{name}' in commit {source.revision[:7]}.")
-        size, lfs = there[name].size, there[name].lfs
-        if (size is not None and size != promised.size) or (lfs is not None and lfs.sha256 != promised.sha256):
-            raise NotVerifiedError(
-                f"Model '{listed.entry.name}': '{name}' at '{source.hub}' is not the file that the zoo promises. Nothing was "
-                "downloaded. Tell who keeps the zoo."
-            )
-
-
-def _again(listed: Listed) -> str:
-    if listed.from_hub:
-        return f"Pull it again: `mammozoo zoo pull {listed.entry.name}`."
-    return "Copy the zoo again." if isinstance(listed.entry.source, FolderSource) else "Install mammozoo again."
+    return sum(tensor.numel() for tensor in model.state_dict().values())

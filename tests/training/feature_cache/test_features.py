@@ -18,10 +18,9 @@ from mammozoo.data.preprocessing import Input
 from mammozoo.data.transforms import build
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.models.head import HeadSpec
 from mammozoo.models.model import Model, assemble
-from mammozoo.models.strategy import strategy
 from mammozoo.training.feature_cache.cut_point import find_cut_point, run_after, run_before
 from mammozoo.training.feature_cache.features import FrozenTrunk, find_trunk
 
@@ -271,7 +270,7 @@ def border_of(flow: Callable[[Net, torch.Tensor], torch.Tensor], *learns: str) -
     torch.manual_seed(0)
     net = Net(flow)
     model = assemble(net, DENSE, parse("dense"), CLASSES)
-    strategy("frozen").freeze(model)
+    build_strategy("frozen").freeze(model)
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name.startswith(learns) if learns else False)
     border = find_cut_point(CPU.place(model), CPU)
@@ -318,7 +317,7 @@ def test_in_place_work_after_the_border_does_not_reach_it() -> None:
     torch.manual_seed(0)
     net = Net(lambda n, x: n.c(nn.functional.relu_(n.a(x)).mul_(2)))
     model = assemble(net, DENSE, parse("dense"), CLASSES).eval()
-    strategy("frozen").freeze(model)
+    build_strategy("frozen").freeze(model)
     for parameter in net.c.parameters():
         parameter.requires_grad_(True)
     border = find_cut_point(model, CPU)
