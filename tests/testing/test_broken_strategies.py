@@ -261,7 +261,7 @@ class Explodes(Sound):
     [
         (OddOption, "options-have-types", "No text can become the option 'place'"),
         (Twice, "trainable-is-in-the-backbone", "Entry 1 of `trainable` is there twice"),
-        (Names, "trainable-is-in-the-backbone", "Entry 0 of `trainable` is a str, no parameter"),
+        (Names, "trainable-is-in-the-backbone", "Entry 0 of `trainable` is a str"),
         (Elsewhere, "learning-rates-are-positive", "holds a parameter that is not of the model"),
         (Grows, "adapt-is-deterministic", "`adapt` made two different networks: 'backbone.extra' is"),
         (ByWeights, "adapt-needs-no-data", "With other weights it makes another network: 'backbone.extra' is"),

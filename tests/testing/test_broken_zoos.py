@@ -105,7 +105,7 @@ def other_weights(folder: Path, models: list[dict[str, Any]]) -> None:
 BROKEN: dict[str, tuple[Change, str]] = {
     "zoo-loads": (unlisted_key, "models.0.licence: Extra inputs are not permitted"),
     "names-are-unique": (name_of_another, "Two zoos have a model 'busi-resnet9'"),
-    "licence-and-terms": (odd_licence, "The licence 'free for all' of 'busi-resnet9' is no SPDX identifier"),
+    "licence-and-terms": (odd_licence, "The licence 'free for all' of 'busi-resnet9'"),
     "cards-are-there": (no_card, "'yours' lists no README.md"),
     "files-are-as-promised": (other_bytes, "is not the file that the zoo promises"),
     "entries-agree-with-models": (
