@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest

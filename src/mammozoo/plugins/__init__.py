@@ -1,4 +1,4 @@
-"""Plugins: found by entry point, loaded so that a broken one harms nobody else, and asked for named things."""
+"""Plugins: found by entry point, loaded so that a broken one harms nobody else, and called for the named things they provide."""
 
 from mammozoo.plugins.discovery import DISTRIBUTION as DISTRIBUTION
 from mammozoo.plugins.provided import Item as Item

@@ -41,7 +41,7 @@ class Plugin:
     Attributes:
         state: a `failed` plugin is left out altogether; in a `conflict` only the names that another plugin provides too.
         reason: why it is not simply loaded.
-        adds: kind → names that it provides, for the kinds that were asked for.
+        adds: kind → names that it provides, for the kinds that were looked up so far.
         notes: for its authors: deprecated hooks, slow imports.
         seconds: that its import and its hooks took.
     """

@@ -43,7 +43,7 @@ def licence_and_citation(subject: DatasetSubject) -> None:
     """Licence, citation and address are stated; generated data and the user's own need no citation.
 
     Whoever trains on it must know whether they may, and whom to cite. Fill in `info.license`, `info.citation` and `info.url`;
-    'unclear' is an answer, silence is none.
+    'unclear' is a valid answer.
     """
     info = subject.value.info
     assert info.license, "`info` states no licence."
@@ -53,7 +53,7 @@ def licence_and_citation(subject: DatasetSubject) -> None:
 
 @rule()
 def says_what_is_missing(subject: DatasetSubject) -> None:
-    """Without a root, with one that is not there and with an empty one it raises an error of mammozoo's.
+    """Without a root, with one that is not there and with an empty one it raises an error of mammozoo.
 
     A wrong --root is the commonest mistake; the message must help. Call `super().__init__(root)`, and raise NotFoundError or
     UsageError where the folder holds nothing of yours.
@@ -134,7 +134,8 @@ def groups_are_sound(subject: DatasetSubject) -> None:
 def order_is_stable(subject: DatasetSubject) -> None:
     """Two readings give the same samples in the same order, also where folders are listed backwards.
 
-    Seeds and splits mean the same on every machine only if the order does; file systems list as they please. Sort what you list.
+    Seeds and splits mean the same on every machine only if the order does, and file systems list in any order. Sort the files
+    that you list.
     """
     first = list(_opened(subject).samples())
     assert first == list(_opened(subject).samples()), "A second reading gives other samples, or another order."

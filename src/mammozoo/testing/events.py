@@ -58,7 +58,7 @@ def prints_nothing(subject: EventSubject) -> None:
 
 @rule(raises_nothing)
 def leaves_the_run_alone(subject: EventSubject) -> None:
-    """Files that the run wrote are as before, and so are its facts; new files are its own business.
+    """Files that the run wrote are as before, and so are its facts; it may add files.
 
     A run's files are its record: reports, resuming and the zoo read them. Write files of your own, beside them or elsewhere.
     """

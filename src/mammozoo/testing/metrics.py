@@ -23,7 +23,7 @@ MetricSubject = Subject[Metric]
 def gives_a_float(subject: MetricSubject) -> None:
     """Of a fair model of two classes it gives a finite float.
 
-    It is computed on every test part of every run; whatever else than a number ends the evaluation. Return `float(...)`.
+    It is computed on every test part of every run; anything but a number ends the evaluation. Return `float(...)`.
     """
     value = subject.value.value(_fair(2))
     assert isinstance(value, float) and math.isfinite(value), f"It gives {value!r}."
@@ -33,7 +33,7 @@ def gives_a_float(subject: MetricSubject) -> None:
 def direction_is_right(subject: MetricSubject) -> None:
     """A model that is always right and sure scores better than one that is always wrong and sure.
 
-    The best epoch is chosen by it, and comparisons say which model is ahead. Set `higher_is_better` as the score runs.
+    The best epoch is chosen by it, and comparisons say which model is ahead. Set `higher_is_better` to its direction.
     """
     metric = subject.value
     right, wrong = (metric.value(_sure(correct)) for correct in (True, False))
@@ -102,7 +102,7 @@ def classes_beyond_two(subject: MetricSubject) -> None:
 def resampled_agrees(subject: MetricSubject) -> None:
     """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples.
 
-    The interval comes from `resampled`, the score from `value`; they must speak of one thing. Make them agree, or leave `resampled`
+    The interval comes from `resampled`, the score from `value`; both must measure the same. Make them agree, or leave `resampled`
     out: `value` is then called for each draw.
     """
     metric = subject.value

@@ -184,10 +184,10 @@ def _contents(known: Registry, plugin: Plugin) -> Contents:
 
 
 def _thing(value: Any) -> Thing:
-    """One thing by itself, its kind told from its type or from its file; a name that no recipe can write is a rule's business.
+    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name.
 
     Raises:
-        UsageError: it is nothing that a plugin brings, or has no name.
+        UsageError: a plugin cannot bring it, or it has no name.
     """
     if isinstance(value, Path):
         kind = _kind_of_file(value)

@@ -76,7 +76,7 @@ def adapt_needs_no_data(subject: StrategySubject) -> None:
 def trainable_is_in_the_backbone(subject: StrategySubject) -> None:
     """`trainable` gives parameters of the backbone, each once, or None.
 
-    Only the backbone's parameters are saved with it and asked about; the head always trains. Take them from `model.backbone`.
+    A strategy decides on the parameters of the backbone alone; the head always trains. Take them from `model.backbone`.
     """
     model, _ = _adapted(subject)
     backbone, before = set(model.backbone.parameters()), set[nn.Parameter]()
@@ -135,7 +135,7 @@ def training_goes_through(subject: StrategySubject) -> None:
 def frozen_weights_stay(subject: StrategySubject) -> None:
     """Two steps of training leave every frozen weight as it was.
 
-    What is said to be frozen is promised in every table, and adapters leave it out of the file. Change nothing that `trainable`
+    Every table names what is frozen, and adapter files leave it out. Change nothing that `trainable`
     does not name.
     """
     model, chosen = _adapted(subject)
@@ -148,7 +148,7 @@ def frozen_weights_stay(subject: StrategySubject) -> None:
 def frozen_statistics_stay(subject: StrategySubject) -> None:
     """Two steps of training leave the buffers of modules without trainable weights as they were.
 
-    Statistics that move under frozen weights are learning that nobody sees. Leave `model.train` as it is; use nn.BatchNorm2d or a
+    Statistics that change under frozen weights are hidden learning. Leave `model.train` as it is; use nn.BatchNorm2d or a
     subclass.
     """
     model, chosen = _adapted(subject)
@@ -231,7 +231,7 @@ RULES: list[Rule[type[Strategy]]] = [
 
 
 def through_pickle(value: T) -> T:
-    """The copy that comes out of a pickle of our own making."""
+    """A copy by way of a pickle that this process writes."""
     copy: T = pickle.loads(pickle.dumps(value))
     return copy
 

@@ -17,7 +17,7 @@ Pixels = npt.NDArray[Any]
 
 @rule()
 def form_is_kept(subject: TransformSubject) -> None:
-    """(H, W, 1) and (H, W, 3) uint8 stay so; a constant image is no exception.
+    """(H, W, 1) and (H, W, 3) uint8 images keep their form, also if they are constant.
 
     The next transform expects what this one got. Return (H, W, 1) or (H, W, 3) uint8, with the channels that came in.
     """
@@ -46,7 +46,7 @@ def same_generator_same_result(subject: TransformSubject) -> None:
 
 @rule(form_is_kept)
 def fixed_unless_random(subject: TransformSubject) -> None:
-    """Where `random` is False, generators of different seeds give the same pixels.
+    """If `random` is False, generators of different seeds give the same pixels.
 
     Preprocessing is done alike in training and prediction; only `random` transforms may vary. Set random=True, and use it as an
     augmentation alone.

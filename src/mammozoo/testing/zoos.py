@@ -98,7 +98,7 @@ def files_are_as_promised(subject: ZooSubject) -> None:
 
 @rule(files_are_as_promised)
 def entries_agree_with_models(subject: ZooSubject) -> None:
-    """Where an entry states classes and input size, they are those of the model's config.json.
+    """Classes and input size, if an entry states them, equal those of the model's config.json.
 
     Lists and choices are made by `zoo.yaml`, predictions by `config.json`. Copy `classes` and `input_size` from config.json, in its
     order.
