@@ -1,4 +1,4 @@
-"""Writes a generated file, or with `--check` only compares: what the `make_….py` of this folder end with."""
+"""The last step of each `make_….py` of this folder: write the generated file, or with `--check` only compare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def keep(file: Path, text: str, arguments: list[str], what_to_do: str) -> int:
-    """0 when `file` holds `text` or was written, 1 when `--check` finds a difference, which it prints with `what_to_do`."""
+    """0 if `file` holds `text` or was written; 1 if `--check` finds a difference, which it prints with `what_to_do`."""
     if "--check" not in arguments:
         file.write_text(text, encoding="utf-8")
         return 0

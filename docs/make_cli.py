@@ -62,7 +62,7 @@ def section(path: str, command: Any, context: Any) -> str:
 
 
 def written(parameter: Any) -> str:
-    """How a parameter stands on the command line; made here, as versions of typer word it differently."""
+    """A parameter as typed on the command line; made here because versions of typer word it differently."""
     if parameter.param_type_name == "argument":
         name = f"{parameter.name.upper()}{'...' if parameter.multiple or parameter.nargs == -1 else ''}"
         return name if parameter.required else f"[{name}]"
@@ -71,7 +71,7 @@ def written(parameter: Any) -> str:
 
 
 def row(parameter: Any) -> str:
-    """A table row: how a parameter is written, and what it means."""
+    """A table row: a parameter as typed, and its help."""
     text = " ".join((getattr(parameter, "help", None) or "").split())
     if parameter.default and isinstance(parameter.default, str | int | float):
         text += f" Default: `{parameter.default}`."

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from generated import keep
-from signatures import NAMED, ROOT, doc_of, hooks, node_of, public, shown, value_of, written
+from signatures import NAMED, ROOT, doc_of, hooks, node_of, public, signature, value_of
 
 PAGE = Path(__file__).parent / "hooks.md"
 SOURCE = ROOT / "src"
@@ -18,17 +18,16 @@ TYPES = (
     "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec",
     "Dataset", "DatasetInfo", "Sample",
     "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box",
-    "Modality",
-    "Values", "Counts", "PerSample",
+    "Modality", "Values", "Counts", "PerSample",
 )  # fmt: skip
-#: What is said of those that have no docstring.
-WHAT = {
+#: The texts of those without a docstring.
+TEXTS = {
     "hookimpl": "Marks a function of the plugin's module as the implementation of the hook of its name: `@hookimpl`.",
-    "By": "What `Backbone.groups` makes one group of.",
+    "By": "The unit of which `Backbone.groups` makes one group.",
     "Box": "(left, top, right, bottom) in pixels, right and bottom exclusive.",
-    "Modality": "What images are of; `any` where it does not matter.",
+    "Modality": "The kind of the images; `any` if it does not matter.",
     "Values": "Numbers of draws or samples.",
-    "Counts": "How often, of draws, groups or samples.",
+    "Counts": "How often each draw, group or sample occurs.",
     "PerSample": "A function of an outcome of N samples: (N,) or (N, M).",
 }
 HEAD = """# Hooks
@@ -39,8 +38,8 @@ A plugin is a module that implements some of these functions, marked `@mammozoo.
 group `mammozoo`. [Writing a plugin](writing-a-plugin.md) builds one; [API changes](api-changes.md) says what may change. This is
 API {api}: a plugin states `mammozoo_api = {api}`, and a mammozoo with a lower one leaves it out and says so.
 
-`register_…` hooks take nothing and return a list, or yield. They are called when the first thing of their kind is asked for, once
-in a process. A name is of letters, digits, `.`, `_`, `-` and `/`: recipes write options and sums after it (`drs+gamma:layer=2`).
+`register_…` hooks take nothing and return a list, or yield. Each is called once in a process, when the first thing of its kind is
+needed. A name consists of letters, digits, `.`, `_`, `-` and `/`: recipes write options and sums after it (`drs+gamma:layer=2`).
 Import heavy libraries inside the hooks. There are no hook wrappers, and no plugin overrides another.
 """
 TAIL = """## When a plugin misbehaves
@@ -49,23 +48,22 @@ TAIL = """## When a plugin misbehaves
 |---|---|
 | Its import raises, exits or does not parse; it needs a newer API | It is left out; a warning, `plugins list` and `doctor` name it with the reason |
 | A hook is misspelt, has an unknown argument or is a wrapper | The same |
-| A `register_…` hook raises, gives a thing of another type, without a name or with one that no recipe can write | The same |
-| It gives a name that mammozoo has | Ours stays, theirs is not used; state `conflict` in `plugins list` |
-| It gives a name that another plugin gives | Neither is used, and asking for the name is an error that names both; all else of both works |
+| A `register_…` hook raises, gives a thing of another type, without a name or with a name that no recipe can write | The same |
+| It gives a name that mammozoo has | The built-in one stays; state `conflict` in `plugins list` |
+| It gives a name that another plugin gives | Neither is used, and the name is an error that names both; everything else of both works |
 | Its import or a hook takes a second or more | It works; `plugins list` and `doctor` say which, and how long |
 | A deprecated hook or argument | It works; `plugins list` and `doctor` say what to use instead |
 | A function with a hook's name lacks `@hookimpl` | The function is not used; `plugins list` says so |
-| It prints while it is loaded or asked | The text goes to the log (`--verbose` shows it) |
-| Anything of it prints in a command with `--json` | The text goes to stderr |
+| It prints during its import or in a `register_…` hook | The text goes to the log (`--verbose` shows it) |
+| It prints at any other time in a command with `--json` | The text goes to stderr |
 | `epoch_end` or `run_end` raises or exits | Training goes on; the first error of each hook is a warning |
 | A score raises, or gives no number | The score is undefined (`null`), a warning says why; the training is complete |
-| A score that a recipe monitors raises | The run ends as failed: nobody else can choose the epoch |
+| A score that a recipe monitors raises | The run ends as failed: nothing else can choose the epoch |
 | A data set, strategy, network or transform raises or exits when it is used | One paragraph with plugin, version, function and line, exit code 1; `--debug` shows the traceback, and `log.txt` of a run holds it |
-| At import it changes the working folder, the root logger, the filter of all warnings or torch's default type | That is put back, and noted |
 
-An interrupt (Ctrl-C) always goes through. Out of reach: what a child process or C code writes to file descriptor 1, `os._exit`, a
-loop without end, and packaging metadata that Python itself cannot read. A plugin is code that runs with your rights; install those
-that you trust. `MAMMOZOO_PLUGINS=` (empty) leaves all but the built-in ones out.
+An interrupt (Ctrl-C) always goes through. mammozoo does not control what a child process or C code writes to file descriptor 1,
+`os._exit`, an endless loop, or what a plugin changes in the process: the working folder, logging, warnings. A plugin is code that
+runs with your rights; install those that you trust. `MAMMOZOO_PLUGINS=` (empty) leaves all but the built-in ones out.
 """  # noqa: E501 - rows of a table
 
 
@@ -80,14 +78,14 @@ def render() -> str:
 
 
 def table() -> Iterator[str]:
-    """One line for each hook: what it gives, and since when."""
+    """One line for each hook: its result, and the API with which it came."""
     yield "| Hook | Gives | Since |"
     yield "|---|---|---|"
     for name in hooks(SOURCE):
         node = node_of(SOURCE, "mammozoo.hookspecs", name)
         assert isinstance(node, ast.FunctionDef) and node.returns is not None
-        gives = written(node.returns)
-        gives = "nothing: it is told of an event" if gives == "None" else f"`{gives}`"
+        gives = ast.unparse(node.returns)
+        gives = "nothing: it is called at an event" if gives == "None" else f"`{gives}`"
         yield f"| [`{name}`](#{name}) | {gives} | API {since(name)} |"
 
 
@@ -98,22 +96,22 @@ def since(hook: str) -> int:
 
 
 def hook(name: str) -> Iterator[str]:
-    """A hook: signature, what it is for, example."""
+    """A hook: signature, purpose, example."""
     text, at, example = doc_of(SOURCE, "mammozoo.hookspecs", name).partition("@hookimpl")
-    signature = shown(SOURCE, "mammozoo.hookspecs", name)
-    yield f"### {name}\n\n```python\n{signature}\n```\n"
-    yield f"{text.strip()} Since API {since(name)}. {linked(signature, name)}".rstrip() + "\n"
+    head = signature(SOURCE, "mammozoo.hookspecs", name)
+    yield f"### {name}\n\n```python\n{head}\n```\n"
+    yield f"{text.strip()} Since API {since(name)}. {linked(head, name)}".rstrip() + "\n"
     yield f"```python\n{at}{example.rstrip()}\n```\n"
 
 
 def kind(name: str, module: str, is_public: bool) -> Iterator[str]:
-    """A type: signature, what its docstring says, and what each method is for."""
-    signature = shown(SOURCE, module, name)
+    """A type: docstring, signature, and the purpose of each method."""
+    stub = signature(SOURCE, module, name)
     yield f"### {name}\n"
-    yield "\n".join(markdown(doc_of(SOURCE, module, name) or WHAT[name])) + "\n"
-    if said := " ".join(filter(None, ["" if is_public else f"In `{module}`.", linked(signature, name)])):
-        yield f"{said}\n"
-    yield f"```python\n{signature}\n```\n"
+    yield "\n".join(markdown(doc_of(SOURCE, module, name) or TEXTS[name])) + "\n"
+    if notes := " ".join(filter(None, ["" if is_public else f"In `{module}`.", linked(stub, name)])):
+        yield f"{notes}\n"
+    yield f"```python\n{stub}\n```\n"
     node = node_of(SOURCE, module, name)
     methods = [n for n in getattr(node, "body", []) if isinstance(n, ast.FunctionDef) and n.name[0] != "_"]
     if methods:
@@ -124,10 +122,10 @@ def kind(name: str, module: str, is_public: bool) -> Iterator[str]:
         yield ""
 
 
-def linked(signature: str, own: str) -> str:
-    """`See Model, Sample.`: links to the types that a signature names."""
-    found = [name for name in TYPES if name != own and re.search(rf"\b{name}\b", signature)]
-    return f"See {', '.join(f'[{name}](#{name.lower()})' for name in found)}." if found else ""
+def linked(text: str, own: str) -> str:
+    """`See Model, Sample.`: links to the other types that a signature names."""
+    names = [name for name in TYPES if name != own and re.search(rf"\b{name}\b", text)]
+    return f"See {', '.join(f'[{name}](#{name.lower()})' for name in names)}." if names else ""
 
 
 def markdown(doc: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ Reading needs neither torch nor an installation, and shows annotations and defau
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ NAMED = {
     "Listed": "mammozoo.notebook",
 }
 WHAT_TO_DO = """
-The public signatures are others than those in tests/api.txt. Plugins are written against them, so:
+The public signatures differ from those in tests/api.txt. Plugins are written against them, so:
   1. Say what changed in docs/api-changes.md.
   2. If a plugin that worked could fail now, raise `mammozoo.API` (src/mammozoo/__init__.py); the page says what counts.
   3. Run: python docs/signatures.py && python docs/make_hooks.py
@@ -40,53 +41,47 @@ def render(source: Path) -> str:
     """The snapshot: every hook, every public name of `mammozoo` and of `mammozoo.testing`."""
     api = value_of(source, "mammozoo", "API")
     parts = [f"# Public signatures, API {api}. Written by docs/signatures.py, compared by tests/test_api.py."]
-    parts += ["## Hooks", "\n".join(shown(source, "mammozoo.hookspecs", name) for name in hooks(source))]
+    parts += ["## Hooks", "\n".join(signature(source, "mammozoo.hookspecs", name) for name in hooks(source))]
     for title, names in (("mammozoo", public(source)), ("mammozoo.testing", testing(source)), ("Named by them", NAMED)):
         parts.append(f"## {title}")
-        parts += [f"# {module}\n{shown(source, module, name)}" for name, module in names.items()]
+        parts += [f"# {module}\n{signature(source, module, name)}" for name, module in names.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def public(source: Path) -> dict[str, str]:
     """Name → module of what `import mammozoo` offers."""
-    return {
-        str(name): str(module) for name, module in ast.literal_eval(value_of(source, "mammozoo", "_PUBLIC")).items()
-    }
+    names: dict[str, str] = ast.literal_eval(value_of(source, "mammozoo", "_PUBLIC"))
+    return names
 
 
 def testing(source: Path) -> dict[str, str]:
     """Name → module of what `mammozoo.testing` offers."""
-    tree = parsed(source, "mammozoo.testing")
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
+    nodes = ast.parse(text_of(source, "mammozoo.testing")).body
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     return {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def hooks(source: Path) -> list[str]:
     """The names of all hooks, in the order of `hookspecs.py`."""
-    nodes = parsed(source, "mammozoo.hookspecs").body
-    return [n.name for n in nodes if isinstance(n, ast.FunctionDef) and "hookspec" in map(written, n.decorator_list)]
+    nodes = ast.parse(text_of(source, "mammozoo.hookspecs")).body
+    return [
+        n.name for n in nodes if isinstance(n, ast.FunctionDef) and "hookspec" in map(ast.unparse, n.decorator_list)
+    ]
 
 
-def parsed(source: Path, module: str) -> ast.Module:
-    """The syntax tree of a module of ours."""
+def text_of(source: Path, module: str) -> str:
+    """The source of a module of ours."""
     path = source.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def written(node: ast.AST) -> str:
-    """A piece of source, in the quotes that the formatter likes."""
-    text = ast.unparse(node)
-    return text if '"' in text else text.replace("'", '"')
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
 def node_of(source: Path, module: str, name: str) -> ast.stmt:
-    """Where a name is defined in a module.
+    """The statement that defines a name in a module.
 
     Raises:
-        LookupError: it is not.
+        LookupError: there is none.
     """
-    for node in parsed(source, module).body:
+    for node in ast.parse(text_of(source, module)).body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         if getattr(node, "name", None) == name or any(isinstance(t, ast.Name) and t.id == name for t in targets):
             return node
@@ -94,91 +89,10 @@ def node_of(source: Path, module: str, name: str) -> ast.stmt:
 
 
 def value_of(source: Path, module: str, name: str) -> str:
-    """What a name is set to, as source text."""
+    """The value of a name, as source text."""
     node = node_of(source, module, name)
     assert isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-    return written(node.value)
-
-
-def shown(source: Path, module: str, name: str) -> str:
-    """A public name as in a stub: a class with its public attributes and methods, a function's head, or an assignment."""
-    node = node_of(source, module, name)
-    if isinstance(node, ast.ClassDef):
-        decorators = [f"@{written(d)}\n" for d in node.decorator_list]
-        bases = ", ".join(map(written, [*node.bases, *(k.value for k in node.keywords)]))
-        head = f"class {node.name}({bases}):" if bases else f"class {node.name}:"
-        body: list[str] = []
-        was_method = None
-        for member in members(node):
-            is_method = member.startswith(("def ", "@"))
-            if was_method not in (None, is_method):
-                body.append("")
-            was_method = is_method
-            body += [f"    {line}" for line in member.splitlines()]
-        return "".join(decorators) + ("\n".join([head, *body]) if body else f"{head} ...")
-    return head_of(node) if isinstance(node, ast.FunctionDef) else written(node)
-
-
-def members(node: ast.ClassDef) -> Iterator[str]:
-    """The lines of a class: attributes and fields with their defaults, what `__init__` sets, methods and properties."""
-    for item in node.body:
-        if isinstance(item, ast.AnnAssign | ast.Assign):
-            target = item.target if isinstance(item, ast.AnnAssign) else item.targets[0]
-            name = target.id if isinstance(target, ast.Name) else "_"
-            if not name.startswith("_") and name != "model_config":
-                yield written(item)
-        elif isinstance(item, ast.FunctionDef) and (not item.name.startswith("_") or item.name.endswith("__")):
-            yield from (f"@{written(d)}" for d in item.decorator_list)
-            yield head_of(item)
-            if item.name == "__init__":
-                yield from sorted(set(assigned(item)))
-
-
-def assigned(init: ast.FunctionDef) -> Iterator[str]:
-    """The public attributes that an `__init__` sets."""
-    for node in ast.walk(init):
-        targets = (
-            [node.target] if isinstance(node, ast.AnnAssign) else node.targets if isinstance(node, ast.Assign) else []
-        )
-        for target in targets:
-            for one in target.elts if isinstance(target, ast.Tuple) else [target]:
-                if isinstance(one, ast.Attribute) and written(one.value) == "self" and not one.attr.startswith("_"):
-                    yield f"self.{one.attr}" + (
-                        f": {written(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
-                    )
-
-
-def head_of(node: ast.FunctionDef) -> str:
-    """A function without its body; one argument a line where it is long."""
-    returns = f" -> {written(node.returns)}" if node.returns else ""
-    parts = list(arguments(node.args))
-    line = f"def {node.name}({', '.join(parts)}){returns}: ..."
-    if len(line) <= 110:
-        return line
-    return "\n".join([f"def {node.name}(", *(f"    {part}," for part in parts), f"){returns}: ..."])
-
-
-def arguments(given: ast.arguments) -> Iterator[str]:
-    """Each argument as it is written, with `/` and `*` where they stand."""
-    positional = [*given.posonlyargs, *given.args]
-    defaults = [*[None] * (len(positional) - len(given.defaults)), *given.defaults]
-    for number, (one, default) in enumerate(zip(positional, defaults, strict=True), 1):
-        yield argument(one, default)
-        if number == len(given.posonlyargs):
-            yield "/"
-    if given.vararg or given.kwonlyargs:
-        yield f"*{argument(given.vararg, None)}" if given.vararg else "*"
-    yield from map(argument, given.kwonlyargs, given.kw_defaults)
-    if given.kwarg:
-        yield f"**{argument(given.kwarg, None)}"
-
-
-def argument(given: ast.arg, default: ast.expr | None) -> str:
-    """`name: type = default`, as far as there is one."""
-    typed = f"{given.arg}: {written(given.annotation)}" if given.annotation else given.arg
-    if default is None:
-        return typed
-    return f"{typed}{' = ' if given.annotation else '='}{written(default)}"
+    return ast.unparse(node.value)
 
 
 def doc_of(source: Path, module: str, name: str) -> str:
@@ -186,11 +100,63 @@ def doc_of(source: Path, module: str, name: str) -> str:
     node = node_of(source, module, name)
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return ast.get_docstring(node) or ""
-    path = source.joinpath(*module.split(".")).with_suffix(".py")
-    lines, found = path.read_text(encoding="utf-8").splitlines()[: node.lineno - 1], []
+    lines, comment = text_of(source, module).splitlines()[: node.lineno - 1], list[str]()
     while lines and lines[-1].startswith("#:"):
-        found.append(lines.pop().removeprefix("#:").strip())
-    return " ".join(reversed(found))
+        comment.insert(0, lines.pop().removeprefix("#:").strip())
+    return " ".join(comment)
+
+
+def signature(source: Path, module: str, name: str) -> str:
+    """A public name as in a stub: a class with its public attributes and methods, a function's head, or an assignment."""
+    node, lines = node_of(source, module, name), text_of(source, module).splitlines()
+    if isinstance(node, ast.ClassDef):
+        first = min(part.lineno for part in (node, *node.decorator_list))
+        body = list(members(node, lines))
+        return "\n".join([*lines[first - 1 : node.lineno], *body] if body else [f"{lines[node.lineno - 1]} ..."])
+    return head(node, lines) if isinstance(node, ast.FunctionDef) else source_of(node, lines)
+
+
+def members(node: ast.ClassDef, lines: list[str]) -> Iterator[str]:
+    """Attributes and fields with their defaults, what `__init__` sets, methods and properties."""
+    was_method = None
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign | ast.Assign):
+            target = item.target if isinstance(item, ast.AnnAssign) else item.targets[0]
+            is_public = isinstance(target, ast.Name) and not target.id.startswith("_") and target.id != "model_config"
+        else:
+            is_public = isinstance(item, ast.FunctionDef) and (item.name[0] != "_" or item.name.endswith("__"))
+        if is_public:
+            if was_method not in (None, isinstance(item, ast.FunctionDef)):
+                yield ""
+            was_method = isinstance(item, ast.FunctionDef)
+            if isinstance(item, ast.FunctionDef):
+                yield from (f"    @{ast.unparse(decorator)}" for decorator in item.decorator_list)
+                yield head(item, lines)
+                if item.name == "__init__":
+                    yield from ["", *sorted(set(attributes(item))), ""]
+            else:
+                yield f"    {source_of(item, lines)}"
+
+
+def head(node: ast.FunctionDef, lines: list[str]) -> str:
+    """A function as written, with `...` for its body."""
+    if node.body[0].lineno == node.lineno:
+        return lines[node.lineno - 1]
+    written = "\n".join(lines[node.lineno - 1 : node.body[0].lineno - 1])
+    return re.sub(r":( *#.*)?$", ": ...", written)
+
+
+def attributes(init: ast.FunctionDef) -> Iterator[str]:
+    """The public attributes that an `__init__` sets."""
+    kinds = {id(n.target): f": {ast.unparse(n.annotation)}" for n in ast.walk(init) if isinstance(n, ast.AnnAssign)}
+    for node in ast.walk(init):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr[0] != "_":
+            yield f"    {ast.unparse(node)}{kinds.get(id(node), '')}"
+
+
+def source_of(node: ast.stmt, lines: list[str]) -> str:
+    """A statement as written, without the comment behind it."""
+    return str(ast.get_source_segment("\n".join(lines), node))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The common ground: timm and torchvision backbones, heads, standard strategies, metrics and transforms."""
+"""The basics: timm and torchvision backbones, heads, standard strategies, metrics and transforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mammozoo import hookimpl
 
-if TYPE_CHECKING:  # each hook imports what it gives, so that a command pays only for what it asks for
+if TYPE_CHECKING:  # each hook imports its own things, so that a command imports no more than it needs
     from mammozoo import BackboneSpec, HeadSpec, Metric, Strategy, TransformSpec
 
 
@@ -54,5 +54,5 @@ def register_transforms() -> Iterable[TransformSpec]:
 
 @hookimpl
 def register_recipes() -> Iterable[Path]:
-    """`default`: what `mammozoo train` does when it is told nothing."""
+    """`default`: the recipe of `mammozoo train` without options."""
     return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""ImageNet weights from timm's repositories on the Hugging Face Hub: safetensors only, and never a long wait."""
+"""ImageNet weights from timm's repositories on the Hugging Face Hub, as safetensors only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _INSTEAD = (
 
 
 def load_from_hub(config: Any, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of timm's `name`, from the Hub's cache or the Hub.
+    """The ImageNet tensors of timm's network `name`, from the Hub's cache or the Hub.
 
     Raises:
-        UnreachableError: the Hub does not answer, or there are no safetensors to ask for.
+        UnreachableError: the Hub does not answer, or the network has no safetensors.
     """
     repository = getattr(config, "hf_hub_id", None)
     if not repository:
@@ -31,5 +31,5 @@ def load_from_hub(config: Any, name: str) -> dict[str, torch.Tensor]:
     try:
         path = fetch(repository, "model.safetensors")
     except UnreachableError as error:
-        raise UnreachableError(f"ImageNet weights of '{name}' are not at hand: {error} {_INSTEAD}") from error
+        raise UnreachableError(f"ImageNet weights of '{name}' cannot be loaded: {error} {_INSTEAD}") from error
     return read_tensors(path)

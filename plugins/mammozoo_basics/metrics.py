@@ -1,6 +1,6 @@
-"""The standard scores; scikit-learn computes each, and a vectorised twin serves the bootstrap.
+"""The standard scores. scikit-learn computes each; a vectorised version serves the bootstrap.
 
-Where a score is undefined (a class is missing, nobody is called positive) it is NaN, and so is its twin.
+A score that is undefined (a class is missing, no sample is called positive) is NaN, in both versions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _auprcs(draws: Resamples) -> Values:
 
 
 def sensitivity_at(outcome: Outcome) -> float:
-    """The highest sensitivity at which 90 % of the negative class are left alone; the threshold is chosen by it."""
+    """The highest sensitivity at which 90 % of the negative class are left alone; it chooses its own threshold."""
     if not _complete(outcome):
         return NAN
     fpr, tpr, _ = sk.roc_curve(outcome.labels, outcome.probabilities[:, 1], drop_intermediate=False)
@@ -65,12 +65,12 @@ def sensitivity_at(outcome: Outcome) -> float:
 
 def _sensitivities_at(draws: Resamples) -> Values:
     true, false, negatives = draws.ranked.true, draws.ranked.false, draws.ranked.negatives
-    allowed = np.where(10 * false <= negatives[:, None], true, 0)  # in whole numbers: 0.1 is none
+    allowed = np.where(10 * false <= negatives[:, None], true, 0)  # in whole numbers: 0.1 is not exact in floats
     return share(allowed.max(axis=1), np.where(negatives > 0, draws.ranked.positives, 0))
 
 
 def specificity_at(outcome: Outcome) -> float:
-    """The highest specificity at which 90 % of the positive class are found; the threshold is chosen by it."""
+    """The highest specificity at which 90 % of the positive class are found; it chooses its own threshold."""
     if not _complete(outcome):
         return NAN
     fpr, tpr, _ = sk.roc_curve(outcome.labels, outcome.probabilities[:, 1], drop_intermediate=False)
@@ -83,7 +83,7 @@ def _specificities_at(draws: Resamples) -> Values:
     return 1 - share(needed.min(axis=1), np.where(draws.ranked.positives > 0, negatives, 0))
 
 
-# By decision: at whatever threshold was in force.
+# By decision: at the threshold in force.
 
 
 def accuracy(outcome: Outcome) -> float:
@@ -119,12 +119,12 @@ def specificity(outcome: Outcome) -> float:
 
 
 def ppv(outcome: Outcome) -> float:
-    """Share of the positive class among those that are called positive; NaN where nobody is."""
+    """Share of the positive class among those that are called positive; NaN if there are none."""
     return float(sk.precision_score(outcome.labels, outcome.decisions, zero_division=np.nan))
 
 
 def npv(outcome: Outcome) -> float:
-    """Share of the negative class among those that are called negative; NaN where nobody is."""
+    """Share of the negative class among those that are called negative; NaN if there are none."""
     return float(sk.precision_score(outcome.labels, outcome.decisions, pos_label=0, zero_division=np.nan))
 
 
@@ -134,7 +134,7 @@ def _precisions(draws: Resamples) -> Values:
 
 
 def f1(outcome: Outcome) -> float:
-    """Harmonic mean of precision and sensitivity of the positive class; 0 where it is neither there nor called."""
+    """Harmonic mean of precision and sensitivity of the positive class; 0 if it is neither present nor called."""
     return float(sk.f1_score(outcome.labels, outcome.decisions, zero_division=0.0))
 
 
@@ -151,7 +151,7 @@ def _f1s(draws: Resamples) -> Values:
 
 
 def mcc(outcome: Outcome) -> float:
-    """Matthews' correlation of labels and decisions; 0 where all are called the same, NaN where all are the same."""
+    """Matthews' correlation of labels and decisions; 0 if all decisions are equal, NaN if all labels are."""
     return float(sk.matthews_corrcoef(outcome.labels, outcome.decisions)) if _differ(outcome.labels) else NAN
 
 
@@ -211,7 +211,7 @@ def ece(outcome: Outcome) -> float:
 
 
 def _claims(outcome: Outcome) -> tuple[npt.NDArray[np.intp], Values]:
-    """(N,) whether what was claimed is so, and the probability that was claimed for it."""
+    """(N,) whether each claim is true, and the probability that was claimed."""
     if outcome.binary:
         return outcome.labels, outcome.probabilities[:, 1]
     top = outcome.probabilities.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""timm's networks as backbones: feature maps, blocks and stages by timm's own knowledge of each family."""
+"""timm's networks as backbones: feature maps, and the blocks and stages that timm states for each family."""
 
 from __future__ import annotations
 
@@ -93,9 +93,11 @@ class TimmBackbone(Backbone):
         """Load timm's own weights of this network, with or without its classifier."""
         head = self.net.pretrained_cfg.get("classifier") or ()
         heads = tuple(f"{name}." for name in ((head,) if isinstance(head, str) else head))
-        own = self.net.state_dict()
-        kept = {name: tensor for name, tensor in state.items() if name in own or not name.startswith(heads + _BEHIND)}
-        load_exactly(self.net, kept)
+        names = self.net.state_dict().keys()
+        wanted = {
+            name: tensor for name, tensor in state.items() if name in names or not name.startswith(heads + _BEHIND)
+        }
+        load_exactly(self.net, wanted)
 
     def _block_of(self, parameter: str) -> str | None:
         """The innermost numbered module that holds a parameter: the block, in every family that timm writes as a sequence."""
@@ -113,12 +115,12 @@ def load_imagenet(name: str, backbone: Backbone) -> None:
     """Put timm's default weights of `name` into a built backbone.
 
     Raises:
-        UnreachableError: they are neither cached nor to be had.
+        UnreachableError: they are neither cached nor reachable.
     """
     backbone.load_pretrained(load_from_hub(timm.get_pretrained_cfg(name), name))
 
 
-#: Parts behind the feature map that `forward_features` never reaches; they would only confuse optimizers and DDP.
+#: Parts behind the feature map, which `forward_features` never calls; optimizers and DDP must not see them.
 _BEHIND = ("pre_logits.", "conv_head.", "norm_head.", "head.", "head_fc.")
 
 

@@ -1,4 +1,4 @@
-"""torchvision's networks as backbones, for those that keep their feature extractor in one `features` module."""
+"""torchvision's networks as backbones, if their feature extractor is one `features` module."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TorchvisionBackbone(Backbone):
         return [".".join(name.split(".")[:2]) for name, _ in self.named_parameters()]
 
     def stage_names(self) -> list[str]:
-        """Blocks whose outputs have one resolution are a stage."""
+        """Consecutive blocks with outputs of one resolution are a stage."""
         children = dict(self.features.named_children())
         shapes = output_shapes(self, list(children.values()), self.input)
         names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Transforms, made by OpenCV and by albumentations (2.0.8, its last MIT release); the only file that knows either."""
+"""Transforms by OpenCV and albumentations (2.0.8, its last MIT release)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 
 def _random(make: Any) -> Transform:
-    """An albumentations transform, drawing from our generator; imported when first needed, for it takes a second."""
+    """An albumentations transform that draws from our generator. Its callers import albumentations late: that takes a second."""
 
     def apply(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         make.set_random_seed(int(rng.integers(2**31)))
@@ -178,7 +178,7 @@ def centre_crop(size: int) -> Transform:
 def denoise(strength: float = 3.0, patch: int = 7, window: int = 21) -> Transform:
     """Fast non-local means (Buades 2011): patches of `patch` pixels, compared within `window` pixels; not random.
 
-    OpenCV's own numbers by default. A greater strength removes more noise, and more of the image with it.
+    The defaults are OpenCV's. A greater strength removes more noise, and more of the image with it.
     """
     import cv2
 

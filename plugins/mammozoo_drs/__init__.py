@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mammozoo import Strategy, hookimpl
+from mammozoo import hookimpl
+
+if TYPE_CHECKING:  # importing the class imports torch, which most commands do not need
+    from mammozoo import Strategy
 
 
 @hookimpl

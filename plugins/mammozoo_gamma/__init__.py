@@ -1,4 +1,4 @@
-"""Transfer learning and fine-tuning from layer γ (Falconí 2020): the strategy `gamma`, its recipes, its way of judging."""
+"""Transfer learning and fine-tuning from layer γ (Falconí 2020): the strategy `gamma`, its recipes, metric and rejection rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mammozoo import hookimpl
 
-if TYPE_CHECKING:  # a metric's type brings scipy along, which `predict` does not need
+if TYPE_CHECKING:  # importing the classes imports torch and scipy, which most commands do not need
     from mammozoo import Metric, Strategy
     from mammozoo.training.run_directory import RunDirectory
 
@@ -43,7 +43,7 @@ def register_papers() -> Iterable[Path]:
 
 @hookimpl
 def run_end(run: RunDirectory) -> None:
-    """Stamp a run of the paper's recipes that the paper would reject."""
+    """Stamp a run of the paper's recipes if the paper would reject it."""
     from mammozoo.evaluation.predictions import read_predictions
     from mammozoo_gamma.judging import PAPER, rejection
 

@@ -1,4 +1,4 @@
-"""Fine-tuning from layer γ on (Falconí 2020): what comes before γ keeps its ImageNet weights.
+"""Fine-tuning from layer γ on (Falconí 2020): the layers before γ keep their ImageNet weights.
 
 Falconí, Pérez, Aguilar, Conci, "Transfer Learning and Fine Tuning in Breast Mammogram Abnormalities Classification on
 CBIS-DDSM Database", Advances in Science, Technology and Engineering Systems Journal 5(2) (2020) 154-165, section 2.3:
@@ -48,7 +48,7 @@ class Gamma(Strategy):
         self.layer, self.keras = layer, keras
 
     def trainable(self, model: Model) -> Iterable[nn.Parameter]:
-        """The parameters of layer γ and of all that follow."""
+        """The parameters of layer γ and of all later layers."""
         groups = model.backbone.groups("layer")
         layer = self.layer
         if layer is None:

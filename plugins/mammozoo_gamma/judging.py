@@ -1,7 +1,7 @@
-"""How the paper judges a model: an AUC of one operating point, and the rule that rejects an overfitted one.
+"""The paper's AUC of one operating point, and its rule that rejects an overfitted model.
 
-Equation 13 calls AUC what the ROC curve of a single operating point encloses: ½ · (1 + TPR − FPR), the mean of sensitivity and
-specificity. It says nothing of other thresholds, and is here `auc-one-point` beside the real `auc`.
+Equation 13 calls AUC the area under the ROC curve of a single operating point: ½ · (1 + TPR − FPR), the mean of sensitivity and
+specificity. It says nothing about other thresholds. Here it is `auc-one-point`, beside the real `auc`.
 
 Part 4.3.3: "If the difference between train accuracy and test accuracy is over 10%, we consider that overfitting has
 occurred and the model is rejected." Equation 7, β, is every run's score `beta`.
@@ -22,7 +22,7 @@ MOST = 0.10  #: accuracy that a model may lose from its training part to its tes
 
 
 def auc_one_point(outcome: Outcome) -> float:
-    """½ · (1 + TPR − FPR) at the threshold in force; NaN where a class is missing."""
+    """½ · (1 + TPR − FPR) at the threshold in force; NaN if a class is missing."""
     positive = outcome.labels == 1
     if positive.all() or not positive.any():
         return float("nan")
@@ -45,7 +45,7 @@ ONE_POINT = Metric(
 
 
 def rejection(predictions: Predictions) -> str | None:
-    """Why the paper would reject the model that made these predictions; None where it would not."""
+    """Why the paper would reject the model with these predictions; None if it would not."""
     train, test = predictions.of("train").outcome, predictions.of("test").outcome
     if not len(train) or not len(test):
         return None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mammozoo import BackboneSpec, hookimpl
+from mammozoo import hookimpl
+
+if TYPE_CHECKING:  # importing the class imports torch, which most commands do not need
+    from mammozoo import BackboneSpec
 
 
 @hookimpl
 def register_backbones() -> Iterable[BackboneSpec]:
     """`resnet9`."""
+    from mammozoo import BackboneSpec
     from mammozoo_resnet9.resnet9 import ResNet9
 
     return [

@@ -6,12 +6,12 @@ through the entry-point group `mammozoo`:
     [project.entry-points.mammozoo]
     yourthing = "mammozoo_yourthing"
 
-Each hook returns named things; nothing is registered by import, nothing is overridden. Of two plugins that provide
-one name neither is used for it, and asking for it is an error that names both; a name of ours stays ours. The built-in
-plugins use exactly this door.
+Each hook returns named things; nothing is registered by import, and nothing is overridden. If two plugins provide one name,
+neither is used for it, and the name is an error that names both plugins; a built-in name cannot be replaced. The built-in
+plugins use the same hooks.
 
-A hook or an argument that is to go is marked for at least one release before, and plugins that have it are told in
-`mammozoo plugins list`:
+A hook or an argument that will be removed is marked for at least one release before; `mammozoo plugins list` names the plugins
+that use it:
 
     @hookspec(warn_on_impl=DeprecationWarning("register_ways goes in API 3; use register_strategies"))
     @hookspec(warn_on_impl_args={"run": DeprecationWarning("run goes in API 3; use path")})
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
 
-#: Hook → the API in which it came; those that are not named came with API 1.
+#: Hook → the API with which it came; all others came with API 1.
 SINCE: dict[str, int] = {}
 
 
@@ -73,7 +73,7 @@ def register_heads() -> Iterable[HeadSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def register_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
-    """Transfer strategies: what is changed in a pretrained network and what may learn.
+    """Transfer strategies: changes to a pretrained network, and which of its parameters learn.
 
     @hookimpl
     def register_strategies():
@@ -113,7 +113,7 @@ def register_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def register_papers() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Papers as YAML files: what was reported, and which recipe makes each row; a paper is named by its file's stem.
+    """Papers as YAML files: the reported results, and the recipe of each row; a paper is named by its file's stem.
 
     `mammozoo.reproduction.paper` describes the format.
 
@@ -135,7 +135,7 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def epoch_end(run: RunDirectory, row: EpochRow) -> None:
-    """Called after every epoch; an error in it is logged, never fatal, and what it prints goes to stderr.
+    """Called after every epoch. An error in it is logged and never fatal; what it prints goes to stderr.
 
     @hookimpl
     def epoch_end(run, row):
@@ -145,7 +145,7 @@ def epoch_end(run: RunDirectory, row: EpochRow) -> None:
 
 @hookspec
 def run_end(run: RunDirectory) -> None:
-    """Called once when a run is complete; an error in it is logged, never fatal, and what it prints goes to stderr.
+    """Called once when a run is complete. An error in it is logged and never fatal; what it prints goes to stderr.
 
     @hookimpl
     def run_end(run):

@@ -136,8 +136,10 @@ def test_all_of_them_in_one_training(
         "--no-report", "--out", "run", "--json", **there,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    score = json.loads(done.stdout)["scores"]["own-metric"]
-    assert 0 <= score["value"] <= 1 and score["n"] > 0
+    scores = json.loads(done.stdout)["scores"]
+    assert scores["own-metric"]["value"] == pytest.approx(
+        (scores["sensitivity"]["value"] * scores["specificity"]["value"]) ** 0.5
+    )
     config = json.loads((tmp_path / "run" / "config.json").read_text())["mammozoo"]
     assert (config["backbone"], config["strategy"]) == ("own-backbone:width=4", "own-strategy:rate=2+drs")
     for kind in ("dataset", "backbone", "strategy"):  # a score is no part of the model

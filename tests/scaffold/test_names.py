@@ -36,9 +36,9 @@ def test_digits_and_the_longest() -> None:
         ("-net", "a letter first"),
         ("net-", "letters, digits and '-'"),
         ("größe", "letters, digits and '-'"),
-        ("lambda", "a word of Python's own"),
-        ("Class", "a word of Python's own"),
-        ("none", "a word of Python's own"),
+        ("lambda", "keyword"),
+        ("Class", "keyword"),
+        ("none", "keyword"),
         ("a" * (LONGEST + 1), f"{LONGEST + 1} letters"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,24 +10,30 @@ import pytest
 
 from mammozoo.testing import checks, run
 
-
-@pytest.fixture(scope="session")
-def failures() -> Callable[..., dict[str, str]]:
-    """Name of each check that fails on a thing → its reason."""
-
-    def ask(thing: Any, **settings: Any) -> dict[str, str]:
-        return {r.check: r.reason for r in map(run, checks(thing, **settings)) if r.state == "failed"}
-
-    return ask
+Breaks = Callable[..., None]
+Passes = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def states() -> Callable[..., set[str]]:
-    """What comes of all checks of a thing: `{"passed"}` where it is sound and every rule can be tried."""
+def breaks() -> Breaks:
+    """Assert that a thing fails one check and no other, and that the reason holds some words (a regular expression)."""
 
-    def ask(thing: Any, **settings: Any) -> set[str]:
-        found = [run(check) for check in checks(thing, **settings)]
-        assert all(result.state == "passed" for result in found), [r for r in found if r.state != "passed"]
-        return {result.state for result in found}
+    def check(rule: str, words: str, thing: Any, **settings: Any) -> None:
+        failed = {
+            result.check: result.reason for result in map(run, checks(thing, **settings)) if result.state == "failed"
+        }
+        assert set(failed) == {rule}
+        assert re.search(words, failed[rule]), failed[rule]
 
-    return ask
+    return check
+
+
+@pytest.fixture(scope="session")
+def passes() -> Passes:
+    """Assert that a thing passes all checks, and that none of them is skipped."""
+
+    def check(thing: Any, **settings: Any) -> None:
+        results = list(map(run, checks(thing, **settings)))
+        assert results and [result for result in results if result.state != "passed"] == []
+
+    return check

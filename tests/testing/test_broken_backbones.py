@@ -15,9 +15,6 @@ from mammozoo import Backbone, BackboneSpec
 from mammozoo.data.preprocessing import Input
 from mammozoo.models.backbone import Group
 
-Failures = Callable[..., dict[str, str]]
-States = Callable[..., set[str]]
-
 
 class Two(Backbone):
     """Two convolutions; the broken ones below change one thing of it."""
@@ -78,34 +75,6 @@ def untyped(width=4) -> Two:  # type: ignore[no-untyped-def]
     return Two()
 
 
-BROKEN: dict[str, tuple[str, Callable[..., Backbone], str]] = {
-    "has-name-and-summary": ("bad name", Two, "'bad name' cannot be written"),
-    "options-have-types": ("two", untyped, "'width' has no type"),
-    "builds-offline": ("two", Calls, "tried to connect to ('127.0.0.1', 9)"),
-    "shapes-are-as-promised": ("two", Promises, "(2, 4, 16, 16); promised are (2, 5, h, w)"),
-    "groups-cover-every-parameter": ("two", LeavesOut, "By stage, 'first.weight' is in no group"),
-    "groups-are-in-forward-order": ("two", Disorder, "'second' is reached before 'first'"),
-    "every-parameter-gets-a-gradient": ("two", Spare, "'third.weight' the first"),
-    "weights-reload": ("two", Secret, "The same weights give other maps"),
-}
-
-
-def spec(name: str, build: Callable[..., Backbone]) -> BackboneSpec:
-    return BackboneSpec(name, "two convolutions", build)
-
-
-def test_the_sound_one_passes_all(states: States) -> None:
-    assert states(spec("two", Two)) == {"passed"}
-
-
-@pytest.mark.parametrize("rule", BROKEN)
-def test_a_broken_backbone_fails_just_that(failures: Failures, rule: str) -> None:
-    name, build, words = BROKEN[rule]
-    found = failures(spec(name, build))
-    assert set(found) == {rule}
-    assert words in found[rule]
-
-
 class InTwo(Two):
     def groups(self, by: Any = "block") -> Any:
         return [*super().groups(by), super().groups(by)[0]]
@@ -147,20 +116,36 @@ class CrashesForward(Two):
         raise ValueError("no such size")
 
 
-@pytest.mark.parametrize(
-    ("build", "rule", "words"),
-    [
-        (InTwo, "groups-cover-every-parameter", "By stage, 'first.weight' is in two groups"),
-        (Foreign, "groups-cover-every-parameter", "a group holds a parameter that is not the backbone's"),
-        (GreyMeans, "shapes-are-as-promised", "has 3 channels, 1 means and 1 deviations"),
-        (Undefined, "shapes-are-as-promised", "not finite"),
-        (Vectors, "shapes-are-as-promised", "Maps are (2, 4)"),
-        (NoBackbone, "builds-offline", "`build` gives a NoBackbone, no mammozoo.Backbone"),
-        (Crashes, "builds-offline", "in __init__): no such width"),
-        (CrashesForward, "shapes-are-as-promised", "in forward): no such size"),
-    ],
-)
-def test_other_ways_to_break_them(failures: Failures, build: Callable[..., Any], rule: str, words: str) -> None:
-    found = failures(spec("two", build))
-    assert set(found) == {rule}
-    assert words in found[rule]
+BROKEN = [
+    ("has-name-and-summary", "'bad name'", Two, "bad name"),
+    ("options-have-types", "'width'", untyped, "two"),
+    ("builds-offline", "127.0.0.1.*9", Calls, "two"),
+    ("builds-offline", "NoBackbone", NoBackbone, "two"),
+    ("builds-offline", "in __init__.: no such width", Crashes, "two"),
+    ("shapes-are-as-promised", r"\(2, 4, 16, 16\).*\(2, 5, h, w\)", Promises, "two"),
+    ("shapes-are-as-promised", "3 channels, 1 means", GreyMeans, "two"),
+    ("shapes-are-as-promised", "not finite", Undefined, "two"),
+    ("shapes-are-as-promised", r"\(2, 4\)", Vectors, "two"),
+    ("shapes-are-as-promised", "in forward.: no such size", CrashesForward, "two"),
+    ("groups-cover-every-parameter", "stage, 'first.weight' is in no group", LeavesOut, "two"),
+    ("groups-cover-every-parameter", "stage, 'first.weight' is in 2 groups", InTwo, "two"),
+    ("groups-cover-every-parameter", "not the backbone's", Foreign, "two"),
+    ("groups-are-in-forward-order", "'second' is reached before 'first'", Disorder, "two"),
+    ("every-parameter-gets-a-gradient", "2 .*'third.weight'", Spare, "two"),
+    ("weights-reload", "other maps", Secret, "two"),
+]
+
+
+def spec(name: str, build: Callable[..., Any]) -> BackboneSpec:
+    return BackboneSpec(name, "two convolutions", build)
+
+
+def test_a_sound_backbone_passes_all(passes: Any) -> None:
+    passes(spec("two", Two))
+
+
+@pytest.mark.parametrize(("rule", "words", "build", "name"), BROKEN)
+def test_a_broken_backbone_fails_just_that(
+    breaks: Any, rule: str, words: str, build: Callable[..., Any], name: str
+) -> None:
+    breaks(rule, words, spec(name, build))

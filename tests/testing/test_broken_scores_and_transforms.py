@@ -12,9 +12,6 @@ from mammozoo import Metric, TransformSpec
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values
 
-Failures = Callable[..., dict[str, str]]
-States = Callable[..., set[str]]
-
 
 def accuracy(outcome: Outcome) -> float:
     return float((outcome.labels == outcome.decisions).mean())
@@ -65,43 +62,29 @@ def always_half(draws: Resamples) -> Values:
     return np.full(len(draws), 0.5)
 
 
-SOUND = Metric("share", "share of right decisions", accuracy)
-METRICS: dict[str, tuple[Metric, str]] = {
-    "has-name-and-summary": (Metric("a share", "right decisions", accuracy), "'a share' cannot be written"),
-    "direction-is-right": (Metric("s", "s", accuracy, higher_is_better=False), "a perfect model has 1 and the worst 0"),
-    "gives-a-float": (Metric("s", "s", as_text), "It gives '0."),
-    "single-class-input": (Metric("s", "s", fails_on_one_class), "in fails_on_one_class): no second class"),
-    "agrees-over-permutations": (Metric("s", "s", first_half), "in one order"),
-    "leaves-its-input-alone": (Metric("s", "s", sorts_in_place), "changed `outcome.probabilities`"),
-    "classes-beyond-two": (Metric("s", "s", of_two_only), "'s' of three classes is nan"),
-    "resampled-agrees": (Metric("s", "s", accuracy, resampled=always_half), "`resampled` says 0.5"),
-}
+METRICS = [
+    ("has-name-and-summary", "'a share'", Metric("a share", "right decisions", accuracy)),
+    ("direction-is-right", "perfect .* 1 .* worst 0", Metric("s", "s", accuracy, higher_is_better=False)),
+    ("direction-is-right", "perfect", Metric("s", "s", perfect_is_infinite)),
+    ("gives-a-float", "'0.", Metric("s", "s", as_text)),
+    ("gives-a-float", "KeyError .*test_broken_scores_and_transforms.py, line", Metric("s", "s", crashes)),
+    ("single-class-input", "in fails_on_one_class.: no second class", Metric("s", "s", fails_on_one_class)),
+    ("single-class-input", "class 0 .* inf", Metric("s", "s", infinite_for_one_class)),
+    ("agrees-over-permutations", "order", Metric("s", "s", first_half)),
+    ("leaves-its-input-alone", "`outcome.probabilities`", Metric("s", "s", sorts_in_place)),
+    ("classes-beyond-two", "'s' .* nan", Metric("s", "s", of_two_only)),
+    ("resampled-agrees", "0.5", Metric("s", "s", accuracy, resampled=always_half)),
+    ("resampled-agrees", r"\(21,\) for 20", Metric("s", "s", accuracy, resampled=one_too_many)),
+]
 
 
-def test_a_sound_metric_passes_all(states: States) -> None:
-    assert states(SOUND) == {"passed"}
+def test_a_sound_metric_passes_all(passes: Any) -> None:
+    passes(Metric("share", "share of right decisions", accuracy))
 
 
-@pytest.mark.parametrize("rule", METRICS)
-def test_a_broken_metric_fails_just_that(failures: Failures, rule: str) -> None:
-    metric, words = METRICS[rule]
-    found = failures(metric)
-    assert set(found) == {rule}
-    assert words in found[rule]
-
-
-@pytest.mark.parametrize(
-    ("metric", "rule", "words"),
-    [
-        (crashes, "gives-a-float", "KeyError was raised (test_broken_scores_and_transforms.py, line"),
-        (infinite_for_one_class, "single-class-input", "With class 0 alone it gives inf"),
-        (perfect_is_infinite, "direction-is-right", "undefined for a perfect model"),
-    ],
-)
-def test_other_ways_to_break_them(failures: Failures, metric: Callable[..., float], rule: str, words: str) -> None:
-    found = failures(Metric("s", "s", metric))
-    assert set(found) == {rule}
-    assert words in found[rule]
+@pytest.mark.parametrize(("rule", "words", "metric"), METRICS)
+def test_a_broken_metric_fails_just_that(breaks: Any, rule: str, words: str, metric: Metric) -> None:
+    breaks(rule, words, metric)
 
 
 def mirror() -> Callable[..., Any]:
@@ -125,6 +108,10 @@ def _floats() -> Callable[..., Any]:
     return lambda pixels, rng: pixels / 255
 
 
+def _flat() -> Callable[..., Any]:
+    return lambda pixels, rng: pixels[:, :, 0]
+
+
 def _in_place() -> Callable[..., Any]:
     def change(pixels: Any, rng: Any) -> Any:
         before = pixels.copy()
@@ -134,31 +121,22 @@ def _in_place() -> Callable[..., Any]:
     return change
 
 
-TRANSFORMS: dict[str, tuple[TransformSpec, str]] = {
-    "has-name-and-summary": (TransformSpec("a mirror", "mirror", mirror), "'a mirror' cannot be written"),
-    "options-have-types": (TransformSpec("m", "mirror", untyped), "'k' has no type"),
-    "same-generator-same-result": (TransformSpec("m", "mirror", _unseeded, random=True), "two results from one seed"),
-    "fixed-unless-random": (TransformSpec("m", "mirror", _drawn), "depends on the generator"),
-    "form-is-kept": (TransformSpec("m", "mirror", _floats), "uint8 becomes float64"),
-    "leaves-its-input-alone": (TransformSpec("m", "mirror", _in_place), "changes the image"),
-}
+TRANSFORMS = [
+    ("has-name-and-summary", "'a mirror'", TransformSpec("a mirror", "mirror", mirror)),
+    ("options-have-types", "'k'", TransformSpec("m", "mirror", untyped)),
+    ("same-generator-same-result", "one seed", TransformSpec("m", "mirror", _unseeded, random=True)),
+    ("fixed-unless-random", "generator", TransformSpec("m", "mirror", _drawn)),
+    ("form-is-kept", "float64", TransformSpec("m", "mirror", _floats)),
+    ("form-is-kept", r"\(40, 48, 1\) becomes \(40, 48\)", TransformSpec("m", "mirror", _flat)),
+    ("leaves-its-input-alone", "image", TransformSpec("m", "mirror", _in_place)),
+]
 
 
 @pytest.mark.parametrize(("build", "random"), [(mirror, False), (_drawn, True)])
-def test_a_sound_transform_passes_all(states: States, build: Callable[..., Any], random: bool) -> None:
-    assert states(TransformSpec("sound", "left and right", build, random=random)) == {"passed"}
+def test_a_sound_transform_passes_all(passes: Any, build: Callable[..., Any], random: bool) -> None:
+    passes(TransformSpec("sound", "left and right", build, random=random))
 
 
-@pytest.mark.parametrize("rule", TRANSFORMS)
-def test_a_broken_transform_fails_just_that(failures: Failures, rule: str) -> None:
-    transform, words = TRANSFORMS[rule]
-    found = failures(transform)
-    assert set(found) == {rule}
-    assert words in found[rule]
-
-
-def test_shapes_that_nobody_expects(failures: Failures) -> None:
-    found = failures(Metric("s", "s", accuracy, resampled=one_too_many))
-    assert set(found) == {"resampled-agrees"} and "gives the shape (21,) for 20 draws" in found["resampled-agrees"]
-    found = failures(TransformSpec("m", "mirror", lambda: lambda pixels, rng: pixels[:, :, 0]))
-    assert set(found) == {"form-is-kept"} and "(40, 48, 1) becomes (40, 48)" in found["form-is-kept"]
+@pytest.mark.parametrize(("rule", "words", "transform"), TRANSFORMS)
+def test_a_broken_transform_fails_just_that(breaks: Any, rule: str, words: str, transform: TransformSpec) -> None:
+    breaks(rule, words, transform)

@@ -87,8 +87,7 @@ def check_plugin(
     """Hold a plugin to the contract: run the named checks of everything that it brings; exit 1 if one fails."""
     from mammozoo.errors import FailedError
     from mammozoo.testing import checks, run
-    from mammozoo.testing.limit import TooLong, limited
-    from mammozoo.testing.quiet import captured
+    from mammozoo.testing.sandbox import TooLong, captured, limited
 
     try:
         with captured(), limited(timeout):  # its import and its hooks may print or hang, too

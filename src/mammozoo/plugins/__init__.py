@@ -1,11 +1,4 @@
-"""Other people's code and ours, by name: found, loaded so that a broken plugin hurts nobody, asked, and blamed by name.
-
-discovery   from an entry point or a file to its module
-isolation   what a plugin's code must not do to our process
-provided    a plugin and what became of it; the named things that it brings
-loaded      all of them together, the `Registry`
-blame       whose code raised
-"""
+"""Plugins: found by entry point, loaded so that a broken one harms nobody else, and called for the named things they provide."""
 
 from mammozoo.plugins.discovery import DISTRIBUTION as DISTRIBUTION
 from mammozoo.plugins.provided import Item as Item

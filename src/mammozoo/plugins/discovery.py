@@ -1,4 +1,4 @@
-"""From an entry point or a file to the module behind it, and where it comes from; built to survive damaged installations."""
+"""From an entry point or a file to its module and distribution; damaged installations raise nothing unexpected."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 from mammozoo.errors import NotFoundError, UsageError
 
-#: What the built-in plugins come with.
+#: The distribution of the built-in plugins.
 DISTRIBUTION = "mammozoo"
 
 
 def origin(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution that an entry point is of; `?` where its metadata are damaged."""
+    """Name and version of the distribution of an entry point; `?` if its metadata are damaged."""
     try:
         return (entry.dist.name or "?", entry.dist.version or "?") if entry.dist else ("?", "?")
-    except Exception:  # whatever email's parser makes of a missing or damaged METADATA
+    except Exception:  # whatever email's parser raises for a missing or damaged METADATA
         return "?", "?"
 
 
 def import_entry(entry: importlib.metadata.EntryPoint) -> Any:
-    """What an entry point names, imported.
+    """Import the object that an entry point names.
 
     Raises:
-        UsageError: its value is of no known form.
+        UsageError: its value has neither of the two known forms.
     """
     if entry.pattern.match(entry.value) is None:
         raise UsageError(f"its entry point says '{entry.value}', which is neither a module nor module:object")
@@ -34,7 +34,7 @@ def import_entry(entry: importlib.metadata.EntryPoint) -> Any:
 
 
 def import_file(file: Path) -> Any:
-    """A Python file, imported as the module `mammozoo_file_<stem>`.
+    """Import a Python file as the module `mammozoo_file_<stem>`.
 
     Raises:
         NotFoundError, UsageError: there is no such file, or it is not Python.
@@ -45,7 +45,7 @@ def import_file(file: Path) -> Any:
     if spec is None or spec.loader is None:
         raise UsageError(f"'{file}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # what it defines can be pickled only where its module is known
+    sys.modules[spec.name] = module  # without it, nothing that the module defines can be pickled
     spec.loader.exec_module(module)
     return module
 
@@ -53,8 +53,8 @@ def import_file(file: Path) -> Any:
 def cause(error: BaseException) -> str:
     """An exception in one line, such as `KeyError: 'lost'`."""
     try:
-        said = " ".join(str(error).split())
-    except Exception:  # of a class of theirs
-        said = "(its message cannot be made)"
+        text = " ".join(str(error).split())
+    except Exception:  # a __str__ of theirs may raise
+        text = "(its message cannot be made)"
     kind = type(error).__name__
-    return f"{kind}: {said if len(said) <= 500 else said[:497] + '...'}" if said else kind
+    return f"{kind}: {text if len(text) <= 500 else text[:497] + '...'}" if text else kind

@@ -1,12 +1,14 @@
-"""A plugin and what became of it, and the named things that plugins provide."""
+"""A plugin and its state, and the named things that plugins provide."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,12 @@ import mammozoo
 from mammozoo.config.names import parse
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.plugins.discovery import DISTRIBUTION, cause
-from mammozoo.plugins.isolation import SLOW, contained
 
 log = logging.getLogger("mammozoo.plugins")
 
-#: The class in `mammozoo` of what a hook gives; of those in the second set it gives subclasses. The rest are files.
+#: Seconds from which an import or a hook is noted as slow.
+SLOW = 1.0
+#: Kind → class in `mammozoo` of what its hook gives. Data sets and strategies are subclasses; the other kinds are files.
 _TYPES = {
     "datasets": "Dataset",
     "backbones": "BackboneSpec",
@@ -29,18 +32,17 @@ _TYPES = {
     "metrics": "Metric",
     "transforms": "TransformSpec",
 }
-_SUBCLASSES = {"datasets", "strategies"}
 
 
 @dataclass
 class Plugin:
-    """One entry point and what became of it.
+    """One entry point and its state.
 
     Attributes:
-        state: `failed` is left out altogether; of `conflict` a name is left out that another plugin provides too.
+        state: a `failed` plugin is left out altogether; in a `conflict` only the names that another plugin provides too.
         reason: why it is not simply loaded.
-        adds: what it brings, by kind; a hook that was not asked yet is not in it.
-        notes: what its authors should know: deprecated hooks, slow imports, changed settings of the process.
+        adds: kind → names that it provides, for the kinds that were looked up so far.
+        notes: for its authors: deprecated hooks, slow imports.
         seconds: that its import and its hooks took.
     """
 
@@ -60,33 +62,34 @@ class Plugin:
 
     @property
     def brings(self) -> str:
-        """What it adds, counted: `2 strategies, 1 recipes`."""
+        """The number of things of each kind: `2 strategies, 1 recipes`."""
         return ", ".join(f"{len(names)} {kind}" for kind, names in self.adds.items() if names)
 
     def fail(self, reason: str) -> None:
-        """Record that the plugin is out of the game, and say so once."""
+        """Leave the plugin out, with a warning."""
         self.state, self.reason = "failed", reason
         log.warning("Plugin '%s' (%s %s) is left out: %s", self.name, self.distribution, self.version, reason)
 
     def lose(self, reason: str) -> None:
-        """Record that one of its names is not used, and say so once."""
+        """Leave one of its names out, with a warning."""
         self.state, self.reason = "conflict", "; ".join(filter(None, [self.reason, reason]))
         log.warning("Plugin '%s' (%s %s): %s", self.name, self.distribution, self.version, reason)
 
     @contextlib.contextmanager
-    def visited(self, what: str) -> Iterator[None]:
-        """Run its code, contained, and note what it did; slowness is for a list and no warning, for it harms nobody."""
+    def calling(self, step: str) -> Iterator[None]:
+        """Run code of the plugin: what it prints goes to the log instead of stdout, and slow code is noted."""
+        started, printed = time.perf_counter(), io.StringIO()
         try:
-            with contained() as visit:
+            with contextlib.redirect_stdout(printed):
                 yield
         finally:
-            self.seconds += visit.seconds
-            if visit.printed:
-                log.info("Plugin '%s' printed: %s", self.name, visit.printed)
-            self.notes += [f"{what} changed {one}; that was put back" for one in visit.changed]
-            if visit.seconds >= SLOW and not self.builtin:
+            seconds = time.perf_counter() - started
+            self.seconds += seconds
+            if text := printed.getvalue().strip():
+                log.info("Plugin '%s' printed: %s", self.name, text)
+            if seconds >= SLOW and not self.builtin:
                 self.notes.append(
-                    f"{what} took {visit.seconds:.1f} s: import heavy libraries in the functions that use them, not before"
+                    f"{step} took {seconds:.1f} s: import heavy libraries in the functions that use them, not before"
                 )
 
 
@@ -117,41 +120,50 @@ class Item:
                 return title.group(1).strip("\"'") if title else ""
             first = text.partition("\n")[0]
             return first.lstrip("# ").partition(": ")[2] if first.startswith("#") else ""
-        own = getattr(self.value, "summary", None) or getattr(getattr(self.value, "info", None), "title", None)
-        return str(own or (inspect.getdoc(self.value) or "").partition("\n")[0])
+        stated = getattr(self.value, "summary", None) or getattr(getattr(self.value, "info", None), "title", None)
+        return str(stated or (inspect.getdoc(self.value) or "").partition("\n")[0])
 
 
 def name_of(kind: str, value: Any) -> str:
-    """The name under which a thing is asked for: `info.name`, `name`, or a file's stem.
+    """The name of a thing in recipes and lists: `info.name`, `name`, or a file's stem.
 
     Raises:
-        UsageError: it is of another type than the hook gives, or its name cannot be written in a recipe.
-        NotFoundError: it is a file that is not there.
+        UsageError: it has another type than the hook promises, or a name that no recipe can write.
+        NotFoundError: it is a file that does not exist.
     """
     if kind not in _TYPES:
         if not isinstance(value, Path):
-            raise UsageError(f"it gives {value!r}, which is no pathlib.Path")
+            raise UsageError(f"it gives {value!r}, which is not a pathlib.Path")
         if not value.is_file():
             raise NotFoundError(f"there is no file '{value}'")
         return value.parent.name if kind == "zoos" else value.stem
-    wanted = _TYPES[kind]
+    type_name, wants_class = _TYPES[kind], kind in ("datasets", "strategies")
     given = value if isinstance(value, type) else type(value)
-    if not issubclass(given, _loaded(wanted)) or isinstance(value, type) != (kind in _SUBCLASSES):
-        raise UsageError(f"it gives {value!r}, which is no {'subclass of ' * (kind in _SUBCLASSES)}mammozoo.{wanted}")
-    if kind == "datasets" and not isinstance(getattr(value, "info", None), _loaded("DatasetInfo")):
+    if isinstance(value, type) != wants_class or not issubclass(given, _type(type_name)):
+        raise UsageError(f"it gives {value!r}, which is not a {'subclass of ' * wants_class}mammozoo.{type_name}")
+    if kind == "datasets" and not isinstance(getattr(value, "info", None), _type("DatasetInfo")):
         raise UsageError(f"{value!r} has no `info` that is a mammozoo.DatasetInfo")
-    made = None if kind in _SUBCLASSES else "value" if kind == "metrics" else "build"
-    if made and not callable(getattr(value, made)):
-        raise UsageError(f"`{made}` of {value!r} is no function")
+    function = "value" if kind == "metrics" else "build"
+    if not wants_class and not callable(getattr(value, function)):
+        raise UsageError(f"`{function}` of {value!r} is not a function")
     name = getattr(getattr(value, "info", value), "name", None)
     if not isinstance(name, str) or not name:
         raise UsageError(f"{value!r} has no name")
-    # A score takes no options and stands alone: `monitor: sensitivity@90specificity`.
-    if any(mark in name for mark in " [],:") if kind == "metrics" else "+" in name or parse(name).name != name:
+    if not is_writable(kind, name):
         raise UsageError(f"the name '{name}' cannot be written in a recipe")
     return name
 
 
-def _loaded(name: str) -> Any:
-    """A public type of ours, if anybody has imported it: who made a thing of it has, and who has not must not pay for torch."""
+def is_writable(kind: str, name: str) -> bool:
+    """Whether a recipe can write this name. Metrics take no options, so their names may hold more: `sensitivity@90specificity`."""
+    if kind == "metrics":
+        return not any(mark in name for mark in " [],:")
+    try:
+        return parse(name).name == name
+    except UsageError:
+        return False
+
+
+def _type(name: str) -> Any:
+    """A public type of ours, or () if nobody has imported it: then nothing is of that type, and torch stays out."""
     return getattr(sys.modules.get(mammozoo._PUBLIC[name]), name, ())

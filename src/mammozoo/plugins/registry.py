@@ -1,11 +1,11 @@
 """The plugins of this process, and everything that they provide, by kind and name.
 
-Ours are loaded first and must work; a third party's that fails is recorded with its reason, named once in a
-warning, in `mammozoo plugins list`, and in every "unknown name" error it may be the cause of. A name that two plugins
-provide is refused to both, and one of ours stays ours; everything else of them works.
+Built-in plugins are loaded first and must work. A third-party plugin that fails is left out; a warning, `mammozoo plugins list`
+and every "unknown name" error give the reason. A name that two third-party plugins provide is refused to both, and a built-in
+name cannot be replaced; everything else of these plugins works.
 
-`MAMMOZOO_PLUGINS` chooses among the installed: unset loads all, empty loads the built-ins only, and a
-comma-separated list of entry-point names adds just those.
+`MAMMOZOO_PLUGINS` chooses among the installed plugins: unset loads all, empty loads only the built-in ones, and a
+comma-separated list of entry-point names adds those.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mammozoo.plugins.provided import Item, Plugin, name_of
 log = logging.getLogger("mammozoo.plugins")
 
 GROUP = "mammozoo"
-#: What `mammozoo list KIND` knows, and the hook that provides it.
+#: Kind, as in `mammozoo list KIND` → hook that provides it.
 KINDS = {
     "datasets": "register_datasets",
     "backbones": "register_backbones",
@@ -54,38 +54,56 @@ class Registry:
 
     def __init__(
         self,
-        entry_points: Iterable[importlib.metadata.EntryPoint],
+        entry_points: Iterable[importlib.metadata.EntryPoint] = (),
         files: Iterable[Path] = (),
         *,
         specs: ModuleType = hookspecs,
         left_out: Iterable[str] = (),
     ):
-        """Load the plugins; `specs` holds the hooks, and `left_out` names what is installed and was not asked for."""
+        """Load the plugins; `specs` holds the hooks, and `left_out` names the installed plugins that are not loaded."""
         self._manager = pluggy.PluginManager("mammozoo")
         self._manager.add_hookspecs(specs)
-        self._known = [name for name, hook in inspect.getmembers(specs) if hasattr(hook, "mammozoo_spec")]
+        self._hooks = [name for name, hook in inspect.getmembers(specs) if hasattr(hook, "mammozoo_spec")]
         self._left_out = list(left_out)
         self._items: dict[str, dict[str, Item]] = {}
         self._contested: dict[tuple[str, str], list[Plugin]] = {}
-        self._heard: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
         self.plugins: list[Plugin] = []
         for entry in entry_points:
-            self._load(Plugin(entry.name, *origin(entry)), functools.partial(import_entry, entry))
+            self.load(Plugin(entry.name, *origin(entry)), functools.partial(import_entry, entry))
         for file in files:
-            self._load(Plugin(file.stem, str(file), "file"), functools.partial(import_file, file))
+            self.load(Plugin(file.stem, str(file), "file"), functools.partial(import_file, file))
         count = Counter(plugin.name for plugin in self.plugins)
         for plugin in self.plugins:
             if count[plugin.name] > 1 and not plugin.builtin:
                 plugin.notes.append(f"{count[plugin.name]} plugins are called '{plugin.name}'; choose another name")
 
+    def load(self, plugin: Plugin, import_module: Callable[[], Any]) -> None:
+        """Import and register a plugin. A built-in plugin must work; any other that fails is left out with its reason."""
+        self.plugins.append(plugin)
+        try:
+            with plugin.calling("its import"):
+                module = import_module()
+            wanted = inspect.getattr_static(module, "mammozoo_api", mammozoo.API)  # calls no `__getattr__`
+            if not isinstance(wanted, int) or wanted > mammozoo.API:
+                plugin.fail(f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}")
+                return
+            self._register(plugin, module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if plugin.builtin:
+                raise
+            plugin.fail(cause(error))
+
     def survey(self) -> list[Plugin]:
-        """Every plugin, after all of its hooks were asked."""
+        """Every plugin, after all of its `register_…` hooks were called."""
         for kind in KINDS:
             self.items(kind)
         return self.plugins
 
     def items(self, kind: str) -> dict[str, Item]:
-        """Name → item, ours first, then by plugin and in the order given; without the names that two others both provide."""
+        """Name → item: built-in ones first, then by plugin in the order given. Names that two others both provide are left out."""
         if kind not in self._items:
             self._items[kind] = self._collect(kind)
         return self._items[kind]
@@ -106,30 +124,30 @@ class Registry:
                 "MAMMOZOO_PLUGINS."
             )
         singular = {"strategies": "strategy"}.get(kind, kind.removesuffix("s"))
-        broken = "".join(
+        hints = [
             f" Plugin '{plugin.name}' ({plugin.distribution}) could not be loaded: {plugin.reason}."
             for plugin in self.plugins
             if plugin.state == "failed"
-        )
+        ]
         if self._left_out:
-            broken += f" Installed and left out by MAMMOZOO_PLUGINS: {', '.join(self._left_out)}."
+            hints.append(f" Installed and left out by MAMMOZOO_PLUGINS: {', '.join(self._left_out)}.")
         raise NotFoundError(
-            f"Unknown {singular} '{name}'.{nearest(name, items)} `mammozoo list {kind}` shows all.{broken}"
+            f"Unknown {singular} '{name}'.{nearest(name, items)} `mammozoo list {kind}` shows all.{''.join(hints)}"
         )
 
     def provider(self, kind: str, name: str) -> Plugin:
-        """The plugin that brought `name`."""
+        """The plugin that provides `name`; raises as `get` does."""
         self.get(kind, name)
         return self.items(kind)[name].plugin
 
-    def hooks(self, plugin: Plugin) -> Any:
-        """What holds a plugin's hooks: its module, or the object that its entry point names; None where it failed."""
+    def module(self, plugin: Plugin) -> Any:
+        """The module with a plugin's hooks, or the object that its entry point names; None if the plugin failed."""
         return self._manager.get_plugin(_key(plugin))
 
     def owner(self, file: Path) -> tuple[Plugin, str] | None:
-        """The plugin of another that a Python file belongs to, and the file's name in it; None where it is nobody's or ours."""
+        """The third-party plugin with this Python file, and the file's name in it; None if it belongs to none."""
         for plugin in self.plugins:
-            module = inspect.getmodule(self.hooks(plugin))
+            module = inspect.getmodule(self.module(plugin))
             if plugin.builtin or module is None:
                 continue
             top = sys.modules.get(module.__name__.partition(".")[0], module)
@@ -141,9 +159,9 @@ class Registry:
         return None
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an event hook (`epoch_end`, `run_end`) on every plugin. What it prints goes to stderr.
+        """Call an event hook (`epoch_end`, `run_end`) of every plugin. What it prints goes to stderr.
 
-        Errors are logged, never raised; of one hook in one plugin the first, for a training has many epochs.
+        Errors are logged and not raised: the first of each hook and plugin as a warning, because a training has many epochs.
         """
         for plugin, implementation in self._implementations(hook):
             accepted = {name: arguments[name] for name in implementation.argnames}
@@ -153,90 +171,77 @@ class Registry:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                again = (_key(plugin), hook) in self._heard
-                self._heard.add((_key(plugin), hook))
-                level = logging.DEBUG if again else logging.WARNING
+                level = logging.DEBUG if (_key(plugin), hook) in self._warned else logging.WARNING
+                self._warned.add((_key(plugin), hook))
                 log.log(level, "Plugin '%s': %s raised %s; ignored.", plugin.name, hook, cause(error))
 
-    def _load(self, plugin: Plugin, load: Callable[[], Any]) -> None:
-        self.plugins.append(plugin)
-        try:
-            with plugin.visited("its import"):
-                module = load()
-            wanted = inspect.getattr_static(module, "mammozoo_api", mammozoo.API)  # asks no `__getattr__`
-            if not isinstance(wanted, int) or wanted > mammozoo.API:
-                plugin.fail(f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}")
-                return
-            self._register(plugin, module)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            if plugin.builtin:
-                raise
-            plugin.fail(cause(error))
+    def unmarked(self, module: Any) -> list[str]:
+        """The functions of a module that have a hook's name and no `@hookimpl`, so that nobody calls them."""
+        functions = {name: inspect.getattr_static(module, name, None) for name in self._hooks}
+        return [
+            name
+            for name, function in functions.items()
+            if inspect.isfunction(function) and not hasattr(function, "mammozoo_impl")
+        ]
 
     def _register(self, plugin: Plugin, module: Any) -> None:
         key = _key(plugin)
         if self._manager.has_plugin(key) or self._manager.is_registered(module):
             raise UsageError("another entry point loads the same module, or has the same name in the same distribution")
-        with warnings.catch_warnings(record=True) as told:  # of deprecated hooks and arguments
+        with warnings.catch_warnings(record=True) as deprecations:
             warnings.simplefilter("always")
             self._manager.register(module, name=key)
-        plugin.notes += dict.fromkeys(f"deprecated: {one.message}" for one in told)
+        plugin.notes += dict.fromkeys(f"deprecated: {warning.message}" for warning in deprecations)
         try:
             for caller in self._manager.get_hookcallers(module) or []:
-                if caller.name not in self._known:
-                    raise UsageError(f"there is no hook '{caller.name}'.{nearest(caller.name, self._known)}")
+                if caller.name not in self._hooks:
+                    raise UsageError(f"there is no hook '{caller.name}'.{nearest(caller.name, self._hooks)}")
                 if any(i.plugin is module and (i.wrapper or i.hookwrapper) for i in caller.get_hookimpls()):
                     raise UsageError(f"'{caller.name}' is a hook wrapper, and API {mammozoo.API} has none")
         except Exception:
             self._manager.unregister(name=key)
             raise
-        for name in self._known:
-            hook = inspect.getattr_static(module, name, None)
-            if inspect.isfunction(hook) and not hasattr(hook, "mammozoo_impl"):
-                plugin.notes.append(f"its function '{name}' is not marked @mammozoo.hookimpl, so it is not used")
+        for name in self.unmarked(module):
+            plugin.notes.append(f"its function '{name}' is not marked @mammozoo.hookimpl, so it is not used")
 
     def _implementations(self, hook: str) -> Iterator[tuple[Plugin, pluggy.HookImpl]]:
-        found = getattr(self._manager.hook, hook).get_hookimpls()
+        implementations = {impl.plugin_name: impl for impl in getattr(self._manager.hook, hook).get_hookimpls()}
         for plugin in self.plugins:
-            for implementation in found:
-                if implementation.plugin_name == _key(plugin) and plugin.state != "failed":
-                    yield plugin, implementation
+            if _key(plugin) in implementations and plugin.state != "failed":
+                yield plugin, implementations[_key(plugin)]
 
     def _collect(self, kind: str) -> dict[str, Item]:
+        """The items of one kind; a name of several plugins is the built-in one's, or nobody's."""
         claims: dict[str, list[Item]] = {}
         for plugin, implementation in self._implementations(KINDS[kind]):
-            for name, value in self._asked(kind, plugin, implementation).items():
+            for name, value in self._things(kind, plugin, implementation).items():
                 claims.setdefault(name, []).append(Item(kind, name, value, plugin))
-        found: dict[str, Item] = {}
+        items: dict[str, Item] = {}
         for name, claimants in claims.items():
             first, *others = claimants
             if not others or first.plugin.builtin:
-                found[name] = first
+                items[name] = first
                 first.plugin.adds.setdefault(kind, []).append(name)
             else:
                 self._contested[kind, name] = [item.plugin for item in claimants]
-            losers = others if first.plugin.builtin else claimants if others else []
-            for item in losers:
-                rivals = [first.plugin] if first.plugin.builtin else [i.plugin for i in claimants if i is not item]
-                if item.plugin.builtin:  # ours come first: two of ours
-                    raise ConflictError(f"Two of our plugins provide the name '{name}' in {kind}.")
+            for item in others if name in items else claimants:
+                if item.plugin.builtin:
+                    raise ConflictError(f"Two built-in plugins provide the name '{name}' in {kind}.")
+                rivals = [first.plugin] if name in items else [i.plugin for i in claimants if i is not item]
                 item.plugin.lose(f"its name '{name}' in {kind} is not used, for it is also that of {_listed(rivals)}")
-        return found
+        return items
 
-    def _asked(self, kind: str, plugin: Plugin, implementation: pluggy.HookImpl) -> dict[str, Any]:
-        """Name → thing, as one plugin gives them; nothing where it fails."""
+    def _things(self, kind: str, plugin: Plugin, implementation: pluggy.HookImpl) -> dict[str, Any]:
+        """Name → thing, as one plugin's hook gives them; empty if it fails."""
         hook = KINDS[kind]
-        named: dict[str, Any] = {}
+        things: dict[str, Any] = {}
         try:
-            with plugin.visited(hook):
-                given: Any = implementation.function()
-                for value in given:
+            with plugin.calling(hook):
+                for value in implementation.function():  # type: ignore[attr-defined]
                     name = name_of(kind, value)
-                    if name in named:
+                    if name in things:
                         raise UsageError(f"it gives the name '{name}' twice")
-                    named[name] = value
+                    things[name] = value
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -245,12 +250,12 @@ class Registry:
             plugin.fail(f"{hook} raised {cause(error)}")
             return {}
         plugin.adds.setdefault(kind, [])
-        return named
+        return things
 
 
 @functools.cache
 def registry() -> Registry:
-    """The plugins of this process: the built-ins, then the installed ones that `MAMMOZOO_PLUGINS` admits."""
+    """The plugins of this process: the built-in ones, then the installed ones that `MAMMOZOO_PLUGINS` admits."""
     found = sorted(
         importlib.metadata.entry_points(group=GROUP),
         key=lambda entry: (origin(entry)[0] != DISTRIBUTION, entry.name, origin(entry)),

@@ -1,4 +1,4 @@
-"""A new plugin package, written from templates: as it is it installs, passes its own tests and appears in every list."""
+"""A new plugin package from templates. It installs, passes its own tests and appears in every list as it is."""
 
 from mammozoo.scaffold.kinds import KINDS as KINDS
 from mammozoo.scaffold.kinds import Kind as Kind

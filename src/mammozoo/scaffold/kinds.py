@@ -1,4 +1,4 @@
-"""What a new package can bring, and what its README says of it."""
+"""The kinds of new packages, and the texts of their READMEs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of thing, and the words and commands that go with it.
+    """One kind of thing, with the texts and commands that the templates need.
 
     Attributes:
         plural: as in `mammozoo list`.
-        thing: what stands in the module.
-        summary: one line about what is written, true as it is.
-        tested: what the tests hold it to beside the contract.
-        about: what can be done with it, and what to change first; `{name}` is filled in.
-        tries: command lines that use it; `{name}`, `{drawing}` (a script) and `{pictures}` (a folder) are filled in.
+        thing: the content of the module.
+        summary: one line about the thing as it is written.
+        tested: the subject of the tests beside the contract.
+        about: how to use it, and what to change first; with `{name}`.
+        tries: command lines that use it; with `{name}`, `{drawing}` (a script) and `{pictures}` (a folder).
     """
 
     plural: str
@@ -32,7 +32,7 @@ KINDS = {
         thing="the data set",
         summary="Images in a folder for each class, with the patient in the name of each file",
         tested="which patients and masks are read",
-        about="The first line draws images that resemble nothing, to try the way. For your own, adapt the layout and the fields\n"
+        about="The first line draws images that resemble nothing, for a trial. For your own, adapt the layout and the fields\n"
         "of `info` that say `FILL IN`, then look at them with `mammozoo data check {name} --root FOLDER`.",
         tries=(
             "python {drawing} {pictures}",

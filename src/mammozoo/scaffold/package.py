@@ -1,4 +1,4 @@
-"""Writing a package: the templates of all kinds and those of its own, filled in."""
+"""Write a package: the common templates and those of its kind, filled in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from mammozoo.scaffold.kinds import KINDS
 from mammozoo.scaffold.names import Names, names, refuse_taken
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_COMMON = "common"  # templates that every package has
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Package:
 
     Attributes:
         files: all of them, relative to `folder`, sorted.
-        next: command lines that install, test and try it, from where `folder` is relative to.
+        next: command lines that install, test and try it, in the folder to which `folder` is relative.
     """
 
     names: Names
@@ -38,13 +37,13 @@ def write(name: str, kind: str, parent: Path) -> Package:
     """Write a plugin package called `name` into the folder `parent`/`name`, which must be new or empty.
 
     Args:
-        name: of the package, and of what it brings.
+        name: of the package, and of the thing that it brings.
         kind: one of `KINDS`.
-        parent: made where it is not there.
+        parent: created if it does not exist.
 
     Raises:
         UsageError: there is no such kind, or `name` cannot name a package.
-        ConflictError: the name is taken, or something stands in the folder.
+        ConflictError: the name is taken, or the folder is not empty.
         AccessError, FailedError: the folder cannot be written.
     """
     if kind not in KINDS:
@@ -86,7 +85,7 @@ def _rendered(chosen: Names, kind: str) -> dict[str, str]:
     content = {}
     for template in environment.list_templates(extensions=["j2"]):
         part, _, path = template.partition("/")
-        if part in (_COMMON, kind):
+        if part in ("common", kind):
             # The names of the files hold NAME where their text holds {{ identifier }}.
             path = path.removesuffix(".j2").replace("NAME", chosen.identifier)
             content[path] = environment.get_template(template).render(facts)
@@ -94,7 +93,7 @@ def _rendered(chosen: Names, kind: str) -> dict[str, str]:
 
 
 def _commands(chosen: Names, kind: str, folder: Path) -> list[str]:
-    """Install, test and try, for somebody who sees the package as `folder`."""
+    """Install, test and try, with `folder` as the path of the package."""
     install = f"pip install -e {shlex.quote(f'{folder}[test]')}"
     test = "python -m pytest" if folder == Path() else f"python -m pytest {shlex.quote(str(folder))}"
     drawing, pictures = (shlex.quote(str(folder / path)) for path in ("tests/pictures.py", "pictures"))

@@ -1,8 +1,11 @@
-"""A check: one named promise of the plugin contract, and what is said when something breaks it."""
+"""A check: one named promise of the plugin contract, tried on one thing of a plugin."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
+import traceback
 import unittest
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,21 +14,18 @@ from typing import Any, Generic, Literal, TypeVar
 
 from mammozoo.config.names import Spec
 from mammozoo.errors import FailedError
-from mammozoo.plugins.isolation import contained
-from mammozoo.testing.limit import TooLong, limited
-from mammozoo.testing.place import place
-from mammozoo.testing.quiet import captured
+from mammozoo.testing.sandbox import TooLong, captured, limited
 
 S = TypeVar("S")
 State = Literal["passed", "failed", "skipped"]
 
 
 class BrokenContractError(FailedError, AssertionError):
-    """A thing of a plugin does not keep a promise of the contract."""
+    """A thing of a plugin breaks a promise of the contract."""
 
 
 class NotChecked(unittest.SkipTest):
-    """A check does not apply, or needs what it was not given."""
+    """A check does not apply, or needs options or data that were not given."""
 
 
 @dataclass(frozen=True)
@@ -42,48 +42,43 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is wrong, and what was raised where something was."""
-
-    sentence: str
-    cause: BaseException | None = None
-
-
-@dataclass(frozen=True)
 class Subject(Generic[S]):
-    """One named thing of a plugin under check: its value, the spec with the options to use, and the settings.
+    """One named thing of a plugin under check.
 
-    `known` holds what came of the rules that others need, so that each is tried once.
+    Attributes:
+        kind: as in `mammozoo list`, or `plugins` and `events`.
+        spec: its name with the options to use.
+        results: rule → its error, or None if it holds; each rule is tried once.
     """
 
+    kind: str
     value: S
     spec: Spec
-    settings: Settings
-    known: dict[str, Problem | None] = field(default_factory=dict, compare=False)
+    settings: Settings = Settings()
+    results: dict[str, BrokenContractError | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Rule(Generic[S]):
-    """One promise: `judge` gives the sentence that says what is wrong, None where all is well.
+    """One promise.
 
-    Where a rule that it `needs` is broken it is not tried: one mistake is one failure.
+    Attributes:
+        summary: what must hold, in one line.
+        advice: why it matters, and what to do if it is broken.
+        test: raises AssertionError with a sentence if the promise is broken, NotChecked if it cannot be tried.
+        needs: rules that must hold first: one mistake is one failure.
     """
 
     name: str
-    why: str
+    summary: str
     advice: str
-    judge: Callable[[Subject[S]], str | None]
+    test: Callable[[Subject[S]], None]
     needs: Sequence[Rule[Any]] = ()
-
-    @property
-    def summary(self) -> str:
-        """What must hold, in one line."""
-        return (inspect.getdoc(self.judge) or "").partition("\n")[0]
 
 
 @dataclass(frozen=True)
 class Check:
-    """A rule about one thing: `run` raises BrokenContractError where it is broken and NotChecked where it cannot be tried.
+    """A rule about one thing: `run` raises BrokenContractError if it is broken, and NotChecked if it cannot be tried.
 
     Attributes:
         name: of the rule, `adapt-is-deterministic`.
@@ -102,7 +97,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check; `reason` is empty where it passed."""
+    """The outcome of a check; `reason` is empty if it passed."""
 
     check: str
     kind: str
@@ -111,31 +106,29 @@ class Result:
     reason: str = ""
 
 
-def rule(
-    why: str, advice: str, needs: Sequence[Rule[Any]] = ()
-) -> Callable[[Callable[[Subject[S]], str | None]], Rule[S]]:
-    """Make a function a rule of its own name; `why` it matters and what to do (`advice`) follow every complaint."""
+def rule(*needs: Rule[Any]) -> Callable[[Callable[[Subject[S]], None]], Rule[S]]:
+    """Make a function a rule of its own name. Its docstring holds the summary, then why it matters and what to do."""
 
-    def make(judge: Callable[[Subject[S]], str | None]) -> Rule[S]:
-        return Rule(judge.__name__.strip("_").replace("_", "-"), why, advice, judge, needs)
+    def make(test: Callable[[Subject[S]], None]) -> Rule[S]:
+        summary, _, advice = (inspect.getdoc(test) or "").partition("\n\n")
+        return Rule(test.__name__.replace("_", "-"), summary, " ".join(advice.split()), test, needs)
 
     return make
 
 
-def bind(rule: Rule[S], kind: str, subject: Subject[S]) -> Check:
+def bind(rule: Rule[S], subject: Subject[S]) -> Check:
     """The check of `rule` on one thing."""
 
     def run() -> None:
         __tracebackhide__ = True  # pytest shows the test and the message, and the plugin's own error above them
-        if problem := _problem(rule, subject):
-            said = f"'{subject.spec}' breaks '{rule.name}': {problem.sentence} {rule.why} {rule.advice}"
-            raise BrokenContractError(said) from problem.cause
+        if error := _tried(rule, subject):
+            raise error from error.__cause__
 
-    return Check(rule.name, kind, str(subject.spec), run)
+    return Check(rule.name, subject.kind, str(subject.spec), run)
 
 
 def run(check: Check, seconds: float = 0) -> Result:
-    """Run one check; what the plugin prints meanwhile is dropped, and what it changes of the process is put back.
+    """Run one check; what the plugin prints is dropped, and the working folder stays.
 
     Args:
         check: one of `checks`.
@@ -144,7 +137,7 @@ def run(check: Check, seconds: float = 0) -> Result:
     state: State = "passed"
     reason = ""
     try:
-        with captured(), contained(), limited(seconds):
+        with captured(), contextlib.chdir("."), limited(seconds):
             check.run()
     except NotChecked as skipped:
         state, reason = "skipped", str(skipped)
@@ -153,36 +146,55 @@ def run(check: Check, seconds: float = 0) -> Result:
     return Result(check.name, check.kind, check.item, state, reason)
 
 
-def said(error: BaseException) -> str:
-    """An exception in a sentence: its type, where in the plugin's own code it was raised, and the first line of its text."""
+def describe(error: BaseException, value: Any) -> str:
+    """An error in one sentence: its type, the line of the plugin that provides `value`, and the first line of its text."""
     try:
-        first = str(error).strip().partition("\n")[0].rstrip(".")
-    except Exception:  # a __str__ can be broken too
-        first = ""
+        text = str(error).strip().partition("\n")[0].rstrip(".")
+    except Exception:  # a __str__ of theirs may raise
+        text = ""
     if isinstance(error, TooLong):
-        return f"{first}{place(error)}."
-    return f"{type(error).__name__} was raised{place(error)}{f': {first}' if first else ''}."
+        return f"{text}{_place(error, value)}."
+    return f"{type(error).__name__} was raised{_place(error, value)}{f': {text}' if text else ''}."
 
 
-def _problem(rule: Rule[S], subject: Subject[S]) -> Problem | None:
-    """What is wrong, None where nothing is.
+def _place(error: BaseException, value: Any) -> str:
+    """The innermost frame in the package that defines `value`: ` (strategy.py, line 14, in adapt)`; empty without one."""
+    make = value if isinstance(value, type) else getattr(value, "build", getattr(value, "value", value))
+    package = _package(getattr(make.func if isinstance(make, functools.partial) else make, "__module__", None))
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if package and _package(frame.f_globals.get("__name__")) == package:
+            return f" ({Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name})"
+    return ""
+
+
+def _package(module: str | None) -> str:
+    return (module or "").partition(".")[0]
+
+
+def _tried(rule: Rule[S], subject: Subject[S]) -> BrokenContractError | None:
+    """The error of a broken rule, or None if it holds.
 
     Raises:
         NotChecked: it cannot be tried, or a rule that it needs is broken.
     """
     for other in rule.needs:
-        if _problem(other, subject):
+        if _tried(other, subject):
             raise NotChecked(f"Not tried on '{subject.spec}', because '{other.name}' fails; mend that first.")
-    if rule.name not in subject.known:
-        subject.known[rule.name] = _judged(rule, subject)
-    return subject.known[rule.name]
+    if rule.name not in subject.results:
+        subject.results[rule.name] = _outcome(rule, subject)
+    return subject.results[rule.name]
 
 
-def _judged(rule: Rule[S], subject: Subject[S]) -> Problem | None:
+def _outcome(rule: Rule[S], subject: Subject[S]) -> BrokenContractError | None:
     try:
-        sentence = rule.judge(subject)
+        rule.test(subject)
     except (NotChecked, KeyboardInterrupt):
         raise
-    except BaseException as error:  # a plugin may raise anything, sys.exit and what derives from BaseException too
-        return Problem(said(error), error)
-    return Problem(sentence) if sentence else None
+    except BaseException as error:  # a plugin may raise anything, such as SystemExit
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        is_ours = isinstance(error, AssertionError) and frame.f_globals["__name__"].startswith("mammozoo.testing.")
+        sentence = str(error) if is_ours else describe(error, subject.value)
+        broken = BrokenContractError(f"'{subject.spec}' breaks '{rule.name}': {sentence} {rule.advice}")
+        broken.__cause__ = None if is_ours else error
+        return broken
+    return None

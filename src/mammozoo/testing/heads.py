@@ -1,4 +1,4 @@
-"""What a head must keep: a logit for each output, from maps of any size, and a gradient for all that it holds."""
+"""What a head promises: a logit for each output, from maps of any size, and a gradient for all of its parameters."""
 
 from __future__ import annotations
 
@@ -8,203 +8,171 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mammozoo.config.names import call
-from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import load_exactly
 from mammozoo.models.head import HeadSpec
-from mammozoo.models.randomness import seeded
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.testing.check import NotChecked, Rule, Subject, rule, said
-from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
-from mammozoo.testing.offline import offline
+from mammozoo.testing.check import NotChecked, Rule, Subject, describe, rule
+from mammozoo.testing.common import build, check_gradients, has_name_and_summary, noise, options_have_types
+from mammozoo.testing.sandbox import offline
 from mammozoo.testing.strategies import through_pickle
 
 HeadSubject = Subject[HeadSpec]
 Size = tuple[int, int, int, int]
 
 _USUAL: Size = (8, 4, 4, 1)
-#: (channels, height, width, outputs): two classes and more, maps that are square, oblong and a single position.
+#: (channels, height, width, outputs): two classes and more; maps that are square, oblong and a single position.
 _SIZES: tuple[Size, ...] = (_USUAL, (12, 3, 5, 3), (6, 1, 1, 1), (16, 7, 7, 5))
 
 
-@rule(
-    "Every backbone has maps of another size, and `--set head=NAME` must go with each.",
-    "Size the layers by `channels`, `height`, `width` and `outputs`; what cannot be is refused with "
-    "mammozoo.errors.IncompatibleError.",
-)
-def builds_for_every_size(subject: HeadSubject) -> str | None:
-    """`build(channels, height, width, outputs)` gives a module for maps that are square, oblong and a single position."""
+@rule()
+def builds_for_every_size(subject: HeadSubject) -> None:
+    """`build(channels, height, width, outputs)` gives a module for maps that are square, oblong and a single position.
+
+    Every backbone has maps of another size, and `--set head=NAME` must go with each. Size the layers by `channels`, `height`,
+    `width` and `outputs`; what cannot be is refused with mammozoo.errors.IncompatibleError.
+    """
     for size in _SIZES:
         try:
-            head = built(subject, size)
+            head = _built(subject, size)
         except (NotChecked, KeyboardInterrupt):
             raise
         except Exception as error:
-            return f"`build{size}`: {said(error)}"
-        if not isinstance(head, nn.Module):
-            return f"`build{size}` gives a {type(head).__name__}, no torch.nn.Module."
-    return None
+            raise AssertionError(f"`build{size}`: {describe(error, subject.value)}") from error
+        assert isinstance(head, nn.Module), f"`build{size}` gives a {type(head).__name__}, not a torch.nn.Module."
 
 
-@rule(
-    "A saved model is rebuilt where there is no network.",
-    "Build with random weights.",
-    needs=[builds_for_every_size],
-)
-def builds_offline(subject: HeadSubject) -> str | None:
-    """`build` makes no connection."""
-    with offline() as tried:
-        built(subject)
-    return f"`build` tried to connect to {tried[0]}." if tried else None
+@rule(builds_for_every_size)
+def builds_offline(subject: HeadSubject) -> None:
+    """`build` makes no connection.
+
+    A saved model is rebuilt where there is no network. Build with random weights.
+    """
+    with offline() as attempts:
+        _built(subject)
+    assert not attempts, f"`build` tried to connect to {attempts[0]}."
 
 
-@rule(
-    "Two trainings from one seed must end alike.",
-    "Draw starting weights from torch's generator alone: no numpy, no clock.",
-    needs=[builds_for_every_size],
-)
-def build_is_deterministic(subject: HeadSubject) -> str | None:
-    """Two heads built from the same seed of torch have the same weights."""
-    first, second = built(subject).state_dict(), built(subject).state_dict()
-    different = [name for name in first if name not in second or not torch.equal(first[name], second[name])]
-    return f"'{different[0]}' has other numbers the second time." if different else None
+@rule(builds_for_every_size)
+def build_is_deterministic(subject: HeadSubject) -> None:
+    """Two heads built from the same seed of torch have the same weights.
+
+    Two trainings from one seed must end alike. Draw starting weights from torch's generator alone: no numpy, no clock.
+    """
+    first, second = _built(subject).state_dict(), _built(subject).state_dict()
+    for name in first:
+        assert name in second and torch.equal(first[name], second[name]), f"'{name}' has other numbers the second time."
 
 
-@rule(
-    "Losses and probabilities take one row for each image and one column for each output, also for a single image.",
-    "End with a layer of `outputs` columns and no activation; use flatten(1), not squeeze().",
-    needs=[builds_for_every_size],
-)
-def gives_a_logit_for_each_output(subject: HeadSubject) -> str | None:
-    """(N, channels, height, width) maps become (N, outputs) floats, for one image as for three."""
+@rule(builds_for_every_size)
+def gives_a_logit_for_each_output(subject: HeadSubject) -> None:
+    """(N, channels, height, width) maps become (N, outputs) floats, for one image as for three.
+
+    Losses and probabilities take one row for each image and one column for each output, also for a single image. End with a
+    layer of `outputs` columns and no activation; use flatten(1), not squeeze().
+    """
     for size in _SIZES:
-        head, outputs = built(subject, size).eval(), size[3]
+        head, outputs = _built(subject, size).eval(), size[3]
         for images in (1, 3):
             maps = (images, *size[:3])
             try:
-                logits = _logits(head, _maps(size, images))
+                logits = _logits(head, noise(*maps))
             except Exception as error:
-                return f"Maps {maps}: {said(error)}"
-            if tuple(logits.shape) != (images, outputs) or not logits.is_floating_point():
-                return f"Maps {maps} become {tuple(logits.shape)} {logits.dtype}; promised are ({images}, {outputs}) floats."
-    return None
+                raise AssertionError(f"Maps {maps}: {describe(error, subject.value)}") from error
+            assert tuple(logits.shape) == (images, outputs) and logits.is_floating_point(), (
+                f"Maps {maps} become {tuple(logits.shape)} {logits.dtype}; promised are ({images}, {outputs}) floats."
+            )
 
 
-@rule(
-    "One logit that is not finite makes the loss NaN and ends the training.",
-    "Add a small number where you divide or take a logarithm.",
-    needs=[gives_a_logit_for_each_output],
-)
-def logits_are_finite(subject: HeadSubject) -> str | None:
-    """Maps of noise, of large values and of zeros, as behind a ReLU that is off, give finite logits."""
-    head = built(subject).eval()
-    noise = _maps(_USUAL, 3)
-    for what, maps in {"noise": noise, "noise times 1,000": 1000 * noise, "zeros": torch.zeros_like(noise)}.items():
-        if not bool(torch.isfinite(_logits(head, maps)).all()):
-            return f"Maps of {what} give logits that are not finite."
-    return None
+@rule(gives_a_logit_for_each_output)
+def logits_are_finite(subject: HeadSubject) -> None:
+    """Maps of noise, of large values and of zeros, as behind a ReLU that is off, give finite logits.
+
+    One logit that is not finite makes the loss NaN and ends the training. Add a small number where you divide or take a logarithm.
+    """
+    head = _built(subject).eval()
+    for factor in (1, 1000, 0):
+        assert torch.isfinite(_logits(head, factor * _maps())).all(), (
+            f"Maps of noise times {factor:,} give logits that are not finite."
+        )
 
 
-@rule(
-    "The head always trains: a parameter without a gradient is counted, stored, and never used.",
-    "Drop layers that `forward` does not call.",
-    needs=[gives_a_logit_for_each_output],
-)
-def every_parameter_gets_a_gradient(subject: HeadSubject) -> str | None:
-    """It has parameters, and after a backward pass from the logits none is without a gradient."""
-    head = built(subject).eval()  # no dropout: each weight takes part
-    named = dict(head.named_parameters())
-    if not named:
-        return "It has no parameters: with `frozen` nothing would train."
-    torch.autograd.backward(_logits(head, _maps(_USUAL, 3)).square().sum())
-    without = [name for name, parameter in named.items() if parameter.grad is None]
-    return f"{len(without)} parameters get no gradient, '{without[0]}' the first." if without else None
+@rule(gives_a_logit_for_each_output)
+def every_parameter_gets_a_gradient(subject: HeadSubject) -> None:
+    """It has parameters, and after a backward pass from the logits none is without a gradient.
+
+    The head always trains: a parameter without a gradient is counted, stored, and never used. Drop layers that `forward` does
+    not call.
+    """
+    head = _built(subject).eval()  # in eval mode no dropout leaves out a weight
+    assert any(True for _ in head.parameters()), "It has no parameters: with `frozen` nothing would train."
+    torch.autograd.backward(_logits(head, _maps()).square().sum())
+    check_gradients(head)
 
 
-@rule(
-    "What the backbone learns, it learns through the head.",
-    "Use no detach, no torch.no_grad and no numpy in `forward`.",
-    needs=[gives_a_logit_for_each_output],
-)
-def gradient_reaches_the_maps(subject: HeadSubject) -> str | None:
-    """A backward pass from the logits gives the maps a gradient that is finite and not zero everywhere."""
-    maps = _maps(_USUAL, 3).requires_grad_()
-    logits = _logits(built(subject).eval(), maps)
+@rule(gives_a_logit_for_each_output)
+def gradient_reaches_the_maps(subject: HeadSubject) -> None:
+    """A backward pass from the logits gives the maps a gradient that is finite and not zero everywhere.
+
+    What the backbone learns, it learns through the head. Use no detach, no torch.no_grad and no numpy in `forward`.
+    """
+    maps = _maps().requires_grad_()
+    logits = _logits(_built(subject).eval(), maps)
     if logits.requires_grad:
         torch.autograd.backward(logits.square().sum())
-    if maps.grad is None:
-        return "The maps get no gradient."
-    return (
-        None
-        if bool(torch.isfinite(maps.grad).all()) and bool(maps.grad.any())
-        else "The gradient is zero or not finite."
-    )
+    assert maps.grad is not None, "The maps get no gradient."
+    assert torch.isfinite(maps.grad).all() and maps.grad.any(), "The gradient is zero or not finite."
 
 
-@rule(
-    "A prediction must be the same today and tomorrow, and for an image alone as among others.",
-    "Put dropout and norms in modules, which know of eval mode, not in functions.",
-    needs=[gives_a_logit_for_each_output],
-)
-def eval_is_deterministic(subject: HeadSubject) -> str | None:
-    """In eval mode the same maps give the same logits, twice in a row and alone or in a batch."""
-    head, maps = built(subject).eval(), _maps(_USUAL, 3)
-    first, second = _logits(head, maps), _logits(head, maps)
-    if not torch.equal(first, second):
-        return "The same maps give other logits the second time."
+@rule(gives_a_logit_for_each_output)
+def eval_is_deterministic(subject: HeadSubject) -> None:
+    """In eval mode the same maps give the same logits, twice in a row and alone or in a batch.
+
+    A prediction must be the same today and tomorrow, and for an image alone as among others. Put dropout and norms in modules,
+    which know of eval mode, not in functions.
+    """
+    head, maps = _built(subject).eval(), _maps()
+    first = _logits(head, maps)
+    assert torch.equal(first, _logits(head, maps)), "The same maps give other logits the second time."
     alone = torch.cat([_logits(head, one[None]) for one in maps])
-    return (
-        None
-        if torch.allclose(first, alone, rtol=1e-4, atol=1e-5)
-        else "An image alone has other logits than in a batch."
-    )
+    assert torch.allclose(first, alone, rtol=1e-4, atol=1e-5), "An image alone has other logits than in a batch."
 
 
-@rule(
-    "A model is a safetensors file and a config; nothing else travels.",
-    "Keep all state in registered parameters and buffers.",
-    needs=[gives_a_logit_for_each_output, eval_is_deterministic, build_is_deterministic],
-)
-def weights_reload(subject: HeadSubject) -> str | None:
-    """Its weights, written and read into one built anew, give the same logits."""
-    first, second, maps = built(subject).eval(), built(subject, seed=1).eval(), _maps(_USUAL, 3)
+@rule(gives_a_logit_for_each_output, eval_is_deterministic, build_is_deterministic)
+def weights_reload(subject: HeadSubject) -> None:
+    """Its weights, written and read into one built anew, give the same logits.
+
+    A model is a safetensors file and a config; nothing else travels. Keep all state in registered parameters and buffers.
+    """
+    first, second = _built(subject).eval(), _built(subject, seed=1).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = write_tensors(Path(folder) / "head.safetensors", first.state_dict())
         load_exactly(second, read_tensors(path))
-    return (
-        None
-        if torch.equal(_logits(first, maps), _logits(second, maps))
-        else "The head that was read gives other logits."
-    )
+    assert torch.equal(_logits(first, _maps()), _logits(second, _maps())), "The head that was read gives other logits."
 
 
-@rule(
-    "Processes that share the work get it as a pickle.",
-    "Use no lambda or local class; define them at the top of a module.",
-    needs=[gives_a_logit_for_each_output, eval_is_deterministic],
-)
-def pickles(subject: HeadSubject) -> str | None:
-    """It goes through pickle and gives the same logits."""
-    head, maps = built(subject).eval(), _maps(_USUAL, 3)
+@rule(gives_a_logit_for_each_output, eval_is_deterministic)
+def pickles(subject: HeadSubject) -> None:
+    """It goes through pickle and gives the same logits.
+
+    Processes that share the work get it as a pickle. Use no lambda or local class; define them at the top of a module.
+    """
+    head = _built(subject).eval()
     again = through_pickle(head)
-    return None if torch.equal(_logits(head, maps), _logits(again, maps)) else "The unpickled head gives other logits."
+    assert torch.equal(_logits(head, _maps()), _logits(again, _maps())), "The unpickled head gives other logits."
 
 
-@rule(
-    "The maps of a frozen network are kept and used again in the next epoch, and explanations look at them.",
-    "Use no in-place operation on what comes in, such as `relu_` or `+=`.",
-    needs=[gives_a_logit_for_each_output],
-)
-def leaves_its_input_alone(subject: HeadSubject) -> str | None:
-    """The maps that were given are as before, in training as in eval mode."""
-    given = _maps(_USUAL, 3)
+@rule(gives_a_logit_for_each_output)
+def leaves_its_input_alone(subject: HeadSubject) -> None:
+    """The maps that were given are as before, in training as in eval mode.
+
+    The maps of a frozen network are kept and used again in the next epoch, and explanations look at them. Use no in-place
+    operation on what comes in, such as `relu_` or `+=`.
+    """
     for training in (True, False):
-        maps = given.clone()
+        maps = _maps()
         with torch.no_grad():
-            built(subject).train(training)(maps)
-        if not torch.equal(maps, given):
-            return "It changes the maps that it is given."
-    return None
+            _built(subject).train(training)(maps)
+        assert torch.equal(maps, _maps()), "It changes the maps that it is given."
 
 
 RULES: list[Rule[HeadSpec]] = [
@@ -214,22 +182,15 @@ RULES: list[Rule[HeadSpec]] = [
 ]  # fmt: skip
 
 
-def built(subject: HeadSubject, size: Size = _USUAL, seed: int = 0) -> nn.Module:
-    """The head with its options for maps of one size; skips where it refuses them."""
-    with seeded(seed):
-        try:
-            head: nn.Module = call(subject.value.build, subject.spec, *size)
-        except UsageError as error:
-            raise needs_options(subject, error) from error
-        except IncompatibleError as error:
-            raise NotChecked(f"It refuses maps of {size[:3]}: {error}") from error
-    return head
+def _built(subject: HeadSubject, size: Size = _USUAL, seed: int = 0) -> nn.Module:
+    return build(subject, subject.value.build, *size, seed=seed)
 
 
-def _maps(size: Size, images: int) -> torch.Tensor:
-    return torch.randn((images, *size[:3]), generator=torch.Generator().manual_seed(0))
+def _maps() -> torch.Tensor:
+    """(3, 8, 4, 4) noise, the same at every call."""
+    return noise(3, *_USUAL[:3])
 
 
 def _logits(head: nn.Module, maps: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = head(maps * 1)  # a copy: what is done to it is another rule's business
+    logits: torch.Tensor = head(maps * 1)  # a copy: whether the head changes its input is another rule
     return logits

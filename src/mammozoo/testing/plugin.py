@@ -1,40 +1,86 @@
-"""From a plugin to its checks: everything that it brings, each with the rules of its kind."""
+"""From a plugin to its checks: the plugin as a whole, then every thing that it brings with the rules of its kind."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from mammozoo.config.names import Spec, parse
-from mammozoo.errors import MammozooError, NotFoundError, nearest
-from mammozoo.plugins import registry
-from mammozoo.testing import (
-    backbones,
-    brought,
-    datasets,
-    events,
-    heads,
-    metrics,
-    recipes,
-    strategies,
-    transforms,
-    zoos,
-)
-from mammozoo.testing.brought import Brought
-from mammozoo.testing.check import Check, Rule, Settings, Subject, bind
+from mammozoo.data.dataset import Dataset
+from mammozoo.data.transforms import TransformSpec
+from mammozoo.errors import MammozooError, NotFoundError, UsageError, nearest
+from mammozoo.evaluation.metric import Metric
+from mammozoo.models.backbone import BackboneSpec
+from mammozoo.models.head import HeadSpec
+from mammozoo.models.strategy import Strategy
+from mammozoo.plugins import KINDS, Plugin, Registry, registry
+from mammozoo.testing import backbones, datasets, events, heads, metrics, recipes, strategies, transforms, zoos
+from mammozoo.testing.check import Check, Rule, Settings, Subject, bind, rule
 
 if TYPE_CHECKING:
     import pytest
 
 _FEW = 12  # names that a message can show
+_TYPES = {
+    "datasets": Dataset, "backbones": BackboneSpec, "heads": HeadSpec, "strategies": Strategy, "metrics": Metric,
+    "transforms": TransformSpec,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing of a plugin."""
+
+    kind: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a plugin brings.
+
+    Attributes:
+        reason: why it, or a part of it, cannot be used; empty if all of it can.
+        things: what its hooks give, and its event hooks.
+        unmarked: functions that have a hook's name and no `@hookimpl`.
+    """
+
+    reason: str
+    things: Sequence[Thing] = ()
+    unmarked: Sequence[str] = ()
+
+
+@rule()
+def loads(subject: Subject[Contents]) -> None:
+    """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's.
+
+    What does not load cannot be used, and is in no list. Correct what the reason names.
+    """
+    assert not subject.value.reason, f"{subject.value.reason.rstrip('.')}."
+
+
+@rule(loads)
+def hooks_are_heard(subject: Subject[Contents]) -> None:
+    """Every function with the name of a hook is marked as one, and together they bring something.
+
+    What is not marked is never called. Write `@hookimpl` (from mammozoo) above each hook, in the module that the entry point names.
+    """
+    contents = subject.value
+    assert not contents.unmarked, f"`{contents.unmarked[0]}` is not marked as a hook."
+    assert contents.things, "It brings nothing: it has no hook, or its hooks give none."
+
 
 #: The rules of each kind, in the order in which they are tried.
 RULES: dict[str, Sequence[Rule[Any]]] = {
-    "plugins": brought.RULES,
+    "plugins": [loads, hooks_are_heard],
     "datasets": datasets.RULES,
     "backbones": backbones.RULES,
     "heads": heads.RULES,
@@ -68,23 +114,26 @@ def checks(
 
     Raises:
         NotFoundError: no such plugin, nothing of it has a name of `only` or `specs`, or there is no such backbone.
-        UsageError: `plugin` is none of these.
+        UsageError: `plugin` is none of these, or Python runs without assertions (`-O`).
     """
+    if not __debug__:
+        raise UsageError("The checks are assertions, which `python -O` leaves out. Run Python without -O.")
     settings, chosen = Settings(backbone, root), {spec.name: spec for spec in map(parse, specs)}
     patterns, found = tuple(only), list[Check]()
     if isinstance(plugin, str | ModuleType):
-        brings = brought.installed(plugin) if isinstance(plugin, str) else brought.of_module(plugin)
-        whole = Subject(brings, Spec(plugin if isinstance(plugin, str) else plugin.__name__), settings)
-        found += [bind(one, "plugins", whole) for one in RULES["plugins"]]
+        contents = _installed(plugin) if isinstance(plugin, str) else _of_module(plugin)
+        name = plugin if isinstance(plugin, str) else plugin.__name__
+        whole = Subject("plugins", contents, Spec(name), settings)
+        found += [bind(rule, whole) for rule in RULES["plugins"]]
     else:
-        brings = Brought("", [brought.of_value(plugin)])
-    _refuse_unknown(brings, (*chosen, *patterns))
-    things = [thing for thing in brings.things if not patterns or any(_fits(thing, pattern) for pattern in patterns)]
+        contents = Contents("", [_thing(plugin)])
+    _refuse_unknown(contents.things, (*chosen, *patterns))
+    things = [thing for thing in contents.things if not patterns or any(_fits(thing, pattern) for pattern in patterns)]
     if any(thing.kind == "strategies" for thing in things):
         registry().get("backbones", parse(backbone).name)
     for thing in things:
-        subject = Subject(thing.value, chosen.get(thing.name, Spec(thing.name)), settings)
-        found += [bind(one, thing.kind, subject) for one in RULES[thing.kind]]
+        subject = Subject(thing.kind, thing.value, chosen.get(thing.name, Spec(thing.name)), settings)
+        found += [bind(rule, subject) for rule in RULES[thing.kind]]
     return found
 
 
@@ -103,16 +152,79 @@ def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) 
     return pytest.mark.parametrize("check", found, ids=str)
 
 
-def _fits(thing: brought.Thing, pattern: str) -> bool:
+def _installed(name: str) -> Contents:
+    known = registry()
+    plugin = next((plugin for plugin in known.plugins if plugin.name == name), None)
+    if plugin is None:
+        names = [plugin.name for plugin in known.plugins]
+        raise NotFoundError(
+            f"There is no plugin '{name}'.{nearest(name, names)} These are loaded: {', '.join(names)}. Install its package "
+            "(`pip install -e FOLDER`) and give the name of its entry point; MAMMOZOO_PLUGINS, where it is set, must have it too."
+        )
+    return _contents(known, plugin)
+
+
+def _of_module(module: ModuleType) -> Contents:
+    known, plugin = Registry(), Plugin(module.__name__, "module", "?")
+    known.load(plugin, lambda: module)
+    return _contents(known, plugin)
+
+
+def _contents(known: Registry, plugin: Plugin) -> Contents:
+    items = [item for kind in KINDS for item in known.items(kind).values() if item.plugin is plugin]
+    if plugin.state == "failed":  # perhaps in one of the hooks just called
+        return Contents(plugin.reason)
+    module = known.module(plugin)
+    unmarked = known.unmarked(module)
+    heard = [hook for hook in events.EVENTS if hasattr(module, hook) and hook not in unmarked]
+    things = [Thing(item.kind, item.name, item.value) for item in items]
+    return Contents(
+        plugin.reason, [*things, *(Thing("events", hook, getattr(module, hook)) for hook in heard)], unmarked
+    )
+
+
+def _thing(value: Any) -> Thing:
+    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name.
+
+    Raises:
+        UsageError: a plugin cannot bring it, or it has no name.
+    """
+    if isinstance(value, Path):
+        kind = _kind_of_file(value)
+        return Thing(kind, value.parent.name if kind == "zoos" else value.stem, value)
+    fits = issubclass if isinstance(value, type) else isinstance
+    for kind, base in _TYPES.items():
+        if fits(value, base) and isinstance(value, type) == (base in (Dataset, Strategy)):
+            name = getattr(getattr(value, "info", value), "name", None)
+            if not isinstance(name, str) or not name:
+                raise UsageError(f"{value!r} has no name.")
+            return Thing(kind, name, value)
+    raise UsageError(
+        f"{value!r} is nothing that a plugin brings: give a plugin's name, its module, or one thing of it."
+    )
+
+
+def _kind_of_file(path: Path) -> str:
+    """`zoo.yaml` is a zoo, a file with rows and protocols is a paper, and every other file is taken for a recipe."""
+    if path.name == "zoo.yaml":
+        return "zoos"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return "recipes"
+    return "papers" if isinstance(content, dict) and {"rows", "protocols"} <= content.keys() else "recipes"
+
+
+def _fits(thing: Thing, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for name in (thing.name, f"{thing.kind}:{thing.name}"))
 
 
-def _refuse_unknown(brings: Brought, patterns: Iterable[str]) -> None:
-    """Raise NotFoundError for the first pattern that no thing has; of a plugin that failed nothing is known."""
-    names = {thing.name for thing in brings.things}
+def _refuse_unknown(things: Sequence[Thing], patterns: Iterable[str]) -> None:
+    """Raise NotFoundError for the first pattern that fits no thing; a plugin that failed has no things to compare with."""
+    names = {thing.name for thing in things}
     for pattern in patterns if names else ():
-        if not any(_fits(thing, pattern) for thing in brings.things):
-            count = Counter(thing.kind for thing in brings.things)
+        if not any(_fits(thing, pattern) for thing in things):
+            count = Counter(thing.kind for thing in things)
             some = ", ".join(sorted(names) if len(names) <= _FEW else (f"{n} {kind}" for kind, n in count.items()))
             raise NotFoundError(
                 f"Nothing of this plugin is called '{pattern}'.{nearest(pattern, names)} It brings {some}; a kind is chosen as in "

@@ -1,4 +1,4 @@
-"""What a transform must keep: the form of an image, and the same result for the same generator."""
+"""What a transform promises: the shape and type of an image, and the same result for the same generator."""
 
 from __future__ import annotations
 
@@ -7,80 +7,68 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.config.names import call
-from mammozoo.data.transforms import Transform, TransformSpec
-from mammozoo.errors import UsageError
+from mammozoo.data.transforms import TransformSpec
 from mammozoo.testing.check import Rule, Subject, rule
-from mammozoo.testing.common import has_name_and_summary, needs_options, options_have_types
+from mammozoo.testing.common import build, has_name_and_summary, options_have_types
 
 TransformSubject = Subject[TransformSpec]
 Pixels = npt.NDArray[Any]
 
 
-@rule(
-    "The next transform expects what this one got.",
-    "Return (H, W, 1) or (H, W, 3) uint8, with the channels that came in.",
-)
-def form_is_kept(subject: TransformSubject) -> str | None:
-    """(H, W, 1) and (H, W, 3) uint8 stay so; a constant image is no exception."""
-    transform = built(subject)
+@rule()
+def form_is_kept(subject: TransformSubject) -> None:
+    """(H, W, 1) and (H, W, 3) uint8 images keep their form, also if they are constant.
+
+    The next transform expects what this one got. Return (H, W, 1) or (H, W, 3) uint8, with the channels that came in.
+    """
     for pixels in [*_images(), np.full((40, 48, 3), 90, np.uint8)]:
-        found = transform(pixels.copy(), np.random.default_rng(5))
-        if found.dtype != np.uint8:
-            return f"uint8 becomes {found.dtype}."
-        if found.ndim != 3 or found.shape[2] != pixels.shape[2] or 0 in found.shape:
-            return f"{pixels.shape} becomes {found.shape}."
-    return None
+        result = _applied(subject, pixels)
+        assert result.dtype == np.uint8, f"uint8 becomes {result.dtype}."
+        assert result.ndim == 3 and result.shape[2] == pixels.shape[2] and result.size, (
+            f"{pixels.shape} becomes {result.shape}."
+        )
 
 
-@rule(
-    "A prediction must be the same today and tomorrow, and a training from one seed too.",
-    "Draw from the generator that you are given and from nothing else.",
-    needs=[form_is_kept],
-)
-def same_generator_same_result(subject: TransformSubject) -> str | None:
-    """Two generators of one seed give the same pixels, also in a transform built anew."""
-    transform = built(subject)
+@rule(form_is_kept)
+def same_generator_same_result(subject: TransformSubject) -> None:
+    """Two generators of one seed give the same pixels, also in a transform built anew.
+
+    A prediction must be the same today and tomorrow, and a training from one seed too. Draw from the generator that you are given
+    and from nothing else.
+    """
+    transform = build(subject, subject.value.build)
     for pixels in _images():
-        first, second = (transform(pixels.copy(), np.random.default_rng(5)) for _ in range(2))
-        third = built(subject)(pixels.copy(), np.random.default_rng(5))
-        if not (np.array_equal(first, second) and np.array_equal(first, third)):
-            return f"One image of {pixels.shape} gives two results from one seed."
-    return None
+        results = [transform(pixels.copy(), np.random.default_rng(5)) for _ in range(2)] + [_applied(subject, pixels)]
+        assert all(np.array_equal(results[0], other) for other in results), (
+            f"One image of {pixels.shape} gives two results from one seed."
+        )
 
 
-@rule(
-    "Preprocessing is done alike in training and prediction; only `random` transforms may vary.",
-    "Set random=True, and use it as an augmentation alone.",
-    needs=[form_is_kept],
-)
-def fixed_unless_random(subject: TransformSubject) -> str | None:
-    """Where `random` is False, generators of different seeds give the same pixels."""
-    if subject.value.random:
-        return None
-    transform = built(subject)
+@rule(form_is_kept)
+def fixed_unless_random(subject: TransformSubject) -> None:
+    """If `random` is False, generators of different seeds give the same pixels.
+
+    Preprocessing is done alike in training and prediction; only `random` transforms may vary. Set random=True, and use it as an
+    augmentation alone.
+    """
     for pixels in _images():
-        first, second = (transform(pixels.copy(), np.random.default_rng(seed)) for seed in (5, 6))
-        if not np.array_equal(first, second):
-            return "`random` is False, and the result depends on the generator."
-    return None
+        assert subject.value.random or np.array_equal(_applied(subject, pixels), _applied(subject, pixels, seed=6)), (
+            "`random` is False, and the result depends on the generator."
+        )
 
 
-@rule(
-    "Images are cached and used again in the next epoch.",
-    "Copy before you change, or return a new array.",
-    needs=[form_is_kept],
-)
-def leaves_its_input_alone(subject: TransformSubject) -> str | None:
-    """The pixels that were given are as before."""
-    transform = built(subject)
+@rule(form_is_kept)
+def leaves_its_input_alone(subject: TransformSubject) -> None:
+    """The pixels that were given are as before.
+
+    Images are cached and used again in the next epoch. Copy before you change, or return a new array.
+    """
+    transform = build(subject, subject.value.build)
     for pixels in _images():
         given = pixels.copy()
-        for seed in range(5):  # some change their image now and then only
+        for seed in range(5):  # a random one may leave an image as it is
             transform(given, np.random.default_rng(seed))
-        if not np.array_equal(given, pixels):
-            return "It changes the image that it is given."
-    return None
+        assert np.array_equal(given, pixels), "It changes the image that it is given."
 
 
 RULES: list[Rule[TransformSpec]] = [
@@ -89,13 +77,9 @@ RULES: list[Rule[TransformSpec]] = [
 ]  # fmt: skip
 
 
-def built(subject: TransformSubject) -> Transform:
-    """The transform with its options; skips where it refuses them."""
-    try:
-        transform: Transform = call(subject.value.build, subject.spec)
-    except UsageError as error:
-        raise needs_options(subject, error) from error
-    return transform
+def _applied(subject: TransformSubject, pixels: Pixels, seed: int = 5) -> Pixels:
+    """What a transform built anew makes of a copy of the image."""
+    return build(subject, subject.value.build)(pixels.copy(), np.random.default_rng(seed))
 
 
 def _images() -> list[Pixels]:

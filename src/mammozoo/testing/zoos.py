@@ -1,11 +1,11 @@
-"""What a zoo must keep: a valid `zoo.yaml`, names of its own, stated terms, and files that are what it promises."""
+"""What a zoo promises: a valid `zoo.yaml`, unique names, stated terms, and files with the hashes that it lists."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +15,7 @@ from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.models.config import read_config
 from mammozoo.plugins import registry
 from mammozoo.testing.check import NotChecked, Rule, Subject, rule
-from mammozoo.testing.offline import offline
+from mammozoo.testing.sandbox import offline
 from mammozoo.zoo.entry import PackageSource, ZooModel, read_zoo
 from mammozoo.zoo.registry import catalogue, whole, with_bases
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
@@ -23,126 +23,119 @@ from mammozoo.zoo.verify import check_tensors, check_usable, verify
 ZooSubject = Subject[Path]
 
 
-@rule("A zoo that cannot be read hides every model, ours too.", "Change the line that the message names.")
-def zoo_loads(subject: ZooSubject) -> str | None:
-    """The file is a `zoo.yaml`: plain YAML, known keys, a hash and a size for each file, sources pinned."""
-    if subject.value.name != "zoo.yaml":
-        return f"The file is called '{subject.value.name}', not 'zoo.yaml'."
+@rule()
+def zoo_loads(subject: ZooSubject) -> None:
+    """The file is a `zoo.yaml`: plain YAML, known keys, a hash and a size for each file, sources pinned.
+
+    A zoo that cannot be read hides every model, ours too. Change the line that the message names.
+    """
+    assert subject.value.name == "zoo.yaml", f"The file is called '{subject.value.name}', not 'zoo.yaml'."
     read_zoo(subject.value)
-    return None
 
 
-@rule(
-    "A name must mean one model wherever it is written, also where the packaged zoo has it.",
-    "Rename yours; begin its name with your plugin's.",
-    needs=[zoo_loads],
-)
-def names_are_unique(subject: ZooSubject) -> str | None:
-    """No name is there twice or means another model in another zoo, and `default` is one of them."""
+@rule(zoo_loads)
+def names_are_unique(subject: ZooSubject) -> None:
+    """No name is there twice or means another model in another zoo, and `default` is one of them.
+
+    A name must mean one model wherever it is written, also where the packaged zoo has it. Rename yours; begin its name with your
+    plugin's.
+    """
     zoo = read_zoo(subject.value)
     count = Counter(entry.name for entry in zoo.models)
-    if twice := [name for name, times in count.items() if times > 1]:
-        return f"The model '{twice[0]}' is there {count[twice[0]]} times."
-    if zoo.default is not None and zoo.default not in count:
-        return f"`default` is '{zoo.default}', which it does not list."
+    for name, times in count.items():
+        assert times == 1, f"The model '{name}' is there {times} times."
+    assert zoo.default in (None, *count), f"`default` is '{zoo.default}', which it does not list."
     try:
         with _among_the_zoos(subject.value):
             catalogue()
     except ConflictError as error:
-        return str(error)
-    return None
+        raise AssertionError(str(error)) from None
 
 
-@rule(
-    "Whoever uses a model must know whether they may, and what for.",
-    "State an SPDX identifier (`apache-2.0`, `cc-by-nc-4.0`, or `LicenseRef-NAME` for one of your own), and a sentence each.",
-    needs=[zoo_loads],
-)
-def licence_and_terms(subject: ZooSubject) -> str | None:
-    """Each model states its licence as an SPDX identifier, the terms of its data, its use, and what it is."""
+@rule(zoo_loads)
+def licence_and_terms(subject: ZooSubject) -> None:
+    """Each model states its licence as an SPDX identifier, the terms of its data, its use, and what it is.
+
+    Whoever uses a model must know whether they may, and what for. State an SPDX identifier (`apache-2.0`, `cc-by-nc-4.0`, or
+    `LicenseRef-NAME` for one of your own), and a sentence each.
+    """
     for entry in read_zoo(subject.value).models:
         try:
             canonicalize_license_expression(entry.license)
         except InvalidLicenseExpression:
-            return f"The licence '{entry.license}' of '{entry.name}' is no SPDX identifier."
+            raise AssertionError(
+                f"The licence '{entry.license}' of '{entry.name}' is not an SPDX identifier."
+            ) from None
         for key in ("data_terms", "intended_use", "summary"):
-            if not getattr(entry, key).strip():
-                return f"'{entry.name}' has no {key}."
-    return None
+            assert getattr(entry, key).strip(), f"'{entry.name}' has no {key}."
 
 
-@rule(
-    "The card says what a model was trained on and how well it does; a model without one should not be used.",
-    "List README.md with its hash and size; every run of `mammozoo train` has one.",
-    needs=[zoo_loads],
-)
-def cards_are_there(subject: ZooSubject) -> str | None:
-    """Each model that was not withdrawn has a README.md among its files."""
-    without = [e.name for e in read_zoo(subject.value).models if "README.md" not in e.files and not e.withdrawn]
-    return f"'{without[0]}' lists no README.md." if without else None
+@rule(zoo_loads)
+def cards_are_there(subject: ZooSubject) -> None:
+    """Each model that was not withdrawn has a README.md among its files.
+
+    The card says what a model was trained on and how well it does; a model without one should not be used. List README.md with its
+    hash and size; every run of `mammozoo train` has one.
+    """
+    for entry in read_zoo(subject.value).models:
+        assert "README.md" in entry.files or entry.withdrawn, f"'{entry.name}' lists no README.md."
 
 
-@rule(
-    "A model whose bytes are others than promised is refused at every load.",
-    "Write the SHA-256 and the size of each file anew, or put back the file that they belong to.",
-    needs=[zoo_loads],
-)
-def files_are_as_promised(subject: ZooSubject) -> str | None:
-    """On this machine each file has its SHA-256 and size, and nothing unlisted lies beside it in the package or folder."""
-    for model in _here(subject):
+@rule(zoo_loads)
+def files_are_as_promised(subject: ZooSubject) -> None:
+    """On this machine each file has its SHA-256 and size, and nothing unlisted lies beside it in the package or folder.
+
+    A model whose bytes are others than promised is refused at every load. Write the SHA-256 and the size of each file anew, or put
+    back the file that they belong to.
+    """
+    for model in _on_this_machine(subject):
         folder = verify(model)
-        unlisted = sorted(
-            {_name(path, folder) for path in folder.rglob("*") if path.is_file()} - set(model.entry.files)
-        )
-        if unlisted and model.from_hub is None:
-            return f"Beside the files of '{model.entry.name}' lies '{unlisted[0]}', which is not listed."
-    return None
+        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        unlisted = sorted(names - set(model.entry.files)) if model.from_hub is None else []
+        assert not unlisted, f"Beside the files of '{model.entry.name}' lies '{unlisted[0]}', which is not listed."
 
 
-@rule(
-    "Lists and choices are made by `zoo.yaml`, predictions by `config.json`.",
-    "Copy `classes` and `input_size` from config.json, in its order.",
-    needs=[files_are_as_promised],
-)
-def entries_agree_with_models(subject: ZooSubject) -> str | None:
-    """Where an entry states classes and input size, they are those of the model's config.json."""
-    for model in _here(subject):
-        config = read_config(model.folder)
-        for key, stated, own in (
-            ("classes", model.entry.classes, config.classes),
-            ("input_size", model.entry.input_size, config.input.size),
+@rule(files_are_as_promised)
+def entries_agree_with_models(subject: ZooSubject) -> None:
+    """Classes and input size, if an entry states them, equal those of the model's config.json.
+
+    Lists and choices are made by `zoo.yaml`, predictions by `config.json`. Copy `classes` and `input_size` from config.json, in its
+    order.
+    """
+    for model in _on_this_machine(subject):
+        entry, config = model.entry, read_config(model.folder)
+        for key, stated, actual in (
+            ("classes", entry.classes, config.classes),
+            ("input_size", entry.input_size, config.input.size),
         ):
-            if stated and tuple(stated) != tuple(own):
-                return (
-                    f"The {key} of '{model.entry.name}' are {_words(stated)} here and {_words(own)} in its config.json."
-                )
-    return None
+            assert not stated or tuple(stated) == tuple(actual), (
+                f"The {key} of '{entry.name}' are {_listed(stated)} here and {_listed(actual)} in its config.json."
+            )
 
 
-@rule(
-    "An adapter is only the difference: without its base it is nothing.",
-    "List the base in this zoo too, with the weights that the adapter was made for.",
-    needs=[names_are_unique],
-)
-def bases_are_known(subject: ZooSubject) -> str | None:
-    """The base of each adapter is in some zoo, with the weights that it was made for."""
+@rule(names_are_unique)
+def bases_are_known(subject: ZooSubject) -> None:
+    """The base of each adapter is in some zoo, with the weights that it was made for.
+
+    An adapter is only the difference: without its base it is nothing. List the base in this zoo too, with the weights that the
+    adapter was made for.
+    """
     with _among_the_zoos(subject.value):
         for model in _models(subject):
             with_bases(model)
-    return None
 
 
-@rule(
-    "A model that does not load is of no use to anybody.",
-    "Export it anew from its run; what its names need, make a dependency of your package.",
-    needs=[names_are_unique, files_are_as_promised, bases_are_known],
-)
-def models_are_rebuilt(subject: ZooSubject) -> str | None:
-    """Each model on this machine is built without a network, its weights fit, and all of them are finite."""
-    with _among_the_zoos(subject.value), offline() as tried:
-        for model in _here(subject):
+@rule(names_are_unique, files_are_as_promised, bases_are_known)
+def models_are_rebuilt(subject: ZooSubject) -> None:
+    """Each model on this machine is built without a network, its weights fit, and all of them are finite.
+
+    A model that does not load is of no use to anybody. Export it anew from its run; what its names need, make a dependency of your
+    package.
+    """
+    with _among_the_zoos(subject.value), offline() as attempts:
+        for model in _on_this_machine(subject):
             check_tensors(whole(model))
-    return f"Building a model tried to connect to {tried[0]}." if tried else None
+    assert not attempts, f"Building a model tried to connect to {attempts[0]}."
 
 
 RULES: list[Rule[Path]] = [
@@ -155,8 +148,8 @@ def _models(subject: ZooSubject) -> list[ZooModel]:
     return [ZooModel(entry, subject.value) for entry in read_zoo(subject.value).models]
 
 
-def _here(subject: ZooSubject) -> list[ZooModel]:
-    """The models that this machine has and this mammozoo may use; skips where the zoo lists others only."""
+def _on_this_machine(subject: ZooSubject) -> list[ZooModel]:
+    """The models that this machine has and this mammozoo may use; skips if the zoo lists only others."""
     models = _models(subject)
     found = []
     for model in models:
@@ -181,9 +174,5 @@ def _among_the_zoos(path: Path) -> Iterator[None]:
         yield
 
 
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _words(values: object) -> str:
-    return ", ".join(map(str, values)) if isinstance(values, tuple) else str(values)
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
