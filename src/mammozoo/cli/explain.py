@@ -100,7 +100,8 @@ def _of_dataset(
     import numpy as np
 
     from mammozoo.config.names import call, parse
-    from mammozoo.data.loaded import open_data, seen_before
+    from mammozoo.data.loaded import open_data
+    from mammozoo.data.splits.leakage import seen_before
     from mammozoo.errors import UsageError
     from mammozoo.evaluation.cases import of_data, of_run
     from mammozoo.models.config import LEAKY

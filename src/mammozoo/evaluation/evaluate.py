@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mammozoo.data.loaded import open_data, seen_before
+from mammozoo.data.loaded import open_data
 from mammozoo.data.loader import batches
+from mammozoo.data.splits.leakage import seen_before
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.models.config import LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine

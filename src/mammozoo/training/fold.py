@@ -256,7 +256,7 @@ def describe(prepared: PreparedRun, attempt: FitSpec, val: torch.Tensor) -> Mode
     cut = thresholds[recipe.threshold].value if thresholds else 0.5
     used = np.concatenate([split.train, split.val])
     info = data.dataset.info
-    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
+    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.fingerprints.whole[used]]
     return ModelConfig(
         name=recipe.name,
         backbone=recipe.backbone,

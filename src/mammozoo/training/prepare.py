@@ -11,11 +11,12 @@ import torch
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
-from mammozoo.data.loaded import By, Data, open_data, seen_before
+from mammozoo.data.loaded import By, Data, open_data
 from mammozoo.data.preprocessing import Input
 from mammozoo.data.splits import make as splits
 from mammozoo.data.splits.files import read_splits
-from mammozoo.data.splits.make import LeakageError, Split
+from mammozoo.data.splits.leakage import LeakageError, check_groups, seen_before
+from mammozoo.data.splits.make import Split
 from mammozoo.data.transforms import build as build_transform
 from mammozoo.errors import UsageError
 from mammozoo.models.backbone import Backbone, load_exactly
@@ -224,7 +225,7 @@ def make_splits(recipe: Recipe, data: Data) -> list[Split]:
 def check_leakage(made: list[Split], data: Data, seen: tuple[str, ...]) -> None:
     """Raise LeakageError if a patient or a picture is on both sides, or if the starting weights have seen a test image."""
     for split in made:
-        splits.check(split, data.groups, data.names)
+        check_groups(split, data.groups, data.names)
     known = seen_before(data, np.unique(np.concatenate([split.test for split in made])), seen)
     if len(known):
         raise LeakageError(
