@@ -15,8 +15,8 @@ from PIL import Image
 from mammozoo import cli
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.loaded import seen_before
-from mammozoo.data.splits.make import LeakageError, Split
+from mammozoo.data.splits.leakage import LeakageError, seen_before
+from mammozoo.data.splits.make import Split
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.models.config import LEAKY, SYNTHETIC
@@ -171,7 +171,7 @@ def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
 
 def test_near_duplicates_of_seen_images_are_found(copied: Path) -> None:
     data = plan(_recipe(copied)).data
-    first = int(data.images.prints.whole[0])
+    first = int(data.images.fingerprints.whole[0])
     known = seen_before(data, np.arange(120), (f"{first:016x}",))
     assert {data.names[i] for i in known} == {f"benign/00-{k}.{'bmp' if k else 'png'}" for k in range(3)}
     assert len(seen_before(data, np.arange(120), ())) == 0

@@ -91,10 +91,11 @@ class CbisDdsm(Dataset):
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
         """The lesion's mask at the size of the image; masks of another size are resized by nearest pixel."""
         mask = super().mask(sample)
-        if mask is None:
-            return None
         height, width = image_shape(self.path(sample.image))
-        return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+        if mask is None or mask.shape == (height, width):
+            return mask
+        pixels = Image.fromarray(mask.astype(np.uint8))
+        return np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)) > 0
 
     @cached_property
     def _found(self) -> tuple[list[Sample], list[str]]:
