@@ -104,10 +104,10 @@ class BcdrF03(Dataset):
                 meta=lesion.meta,
                 lesion=f"{lesion.patient}-{lesion.number}",
             )
-            for name, lesion in sorted(self._lesions.items())
+            for name, lesion in sorted(self._table[0].items())
         ]
         counts = Counter(sample.label for sample in samples)
-        self.notes = [*self._remarks, *count_notes(counts, _PUBLISHED, "lesions")]
+        self.notes = [*self._table[1], *count_notes(counts, _PUBLISHED, "lesions")]
         if not self.balanced:
             return samples
         if min(counts[label] for label in self.classes) < self.balanced:
@@ -125,11 +125,11 @@ class BcdrF03(Dataset):
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
         """All outlines of the lesion, filled and joined."""
-        return draw_outlines(self._lesions[sample.image].outlines, image_shape(self.path(sample.image)))
+        return draw_outlines(self._table[0][sample.image].outlines, image_shape(self.path(sample.image)))
 
     @cached_property
-    def _lesions(self) -> dict[str, Lesion]:
-        """Sample name → lesion. The name is the image's path; if an image has several lesions, `#` and the lesion follow."""
+    def _table(self) -> tuple[dict[str, Lesion], list[str]]:
+        """Sample name → lesion, and notes. The name is the image's path; `#` and the lesion follow if an image has several."""
         table = self.root / _TABLE
         if not table.is_file():
             raise nothing_found(
@@ -160,16 +160,15 @@ class BcdrF03(Dataset):
                 known.outlines += new.outlines
         if not lesions:
             raise nothing_found(self, f"None of the {rows} images of the table is there.")
-        self._remarks = left_out(list(missing), "images of the table are not there")
+        notes = left_out(list(missing), "images of the table are not there")
         if joined := sum(len(lesion.outlines) - 1 for lesion in lesions.values()):
-            self._remarks.append(
-                f"{joined} further outlines of the same lesion on the same image are joined to the first."
-            )
+            notes.append(f"{joined} further outlines of the same lesion on the same image are joined to the first.")
         per_image = Counter(lesion.image for lesion in lesions.values())
-        return {
+        named = {
             lesion.image if per_image[lesion.image] == 1 else f"{lesion.image}#lesion-{lesion.number}": lesion
             for lesion in lesions.values()
         }
+        return named, notes
 
 
 def _lesion(row: Row, image: str, where: str) -> Lesion:

@@ -92,7 +92,7 @@ class MiniMias(Dataset):
         return self.info.classes if self.unit == "image" else self.info.classes[1:]
 
     def samples(self) -> list[Sample]:
-        """Every image, or every lesion, in the order of `Info.txt`; `notes` says what is missing or left out.
+        """Every image, or every lesion, in the order of `Info.txt`; `notes` states what is missing or left out.
 
         Raises:
             NotFoundError: no `Info.txt`, or none of its images.

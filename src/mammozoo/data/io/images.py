@@ -11,8 +11,6 @@ A colour file with three equal channels becomes grey: many ultrasound sets store
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,7 +49,15 @@ def read_image(path: Path) -> npt.NDArray[Any]:
         UnreadableImageError: a folder, an empty or truncated file, no permission, not an image, several frames,
             more than `MAX_PIXELS`, a side below `MIN_SIDE`, or a compression whose decoder is missing.
     """
-    with _opened(path) as handle, warnings.catch_warnings():
+    try:
+        if not path.exists():
+            raise NotFoundError(f"There is no file '{path}'.")
+        if not path.is_file():  # reading from a pipe or a device could block for ever
+            raise UnreadableImageError(f"'{path}' is a folder or not a regular file. Name one image file.")
+        handle = path.open("rb")
+    except OSError as error:
+        raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
+    with handle, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about large images and odd tags, which are refused or read
         head = handle.read(132)
         if not head:
@@ -136,23 +142,6 @@ def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         return array
     luma = array.astype(np.float32) @ _LUMA
     return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)[..., None]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """`path` opened for reading; errors of the file system become errors of this package."""
-    if path.is_dir():
-        raise UnreadableImageError(f"'{path}' is a folder, not an image. Name one file in it.")
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device would block for ever
-            raise UnreadableImageError(f"'{path}' is not a regular file. Copy the image to one.")
-        handle = path.open("rb")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"There is no file '{path}'.") from error
-    except OSError as error:
-        raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
-    with handle:
-        yield handle
 
 
 def _check(path: Path, width: int, height: int, frames: int) -> None:
