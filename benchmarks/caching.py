@@ -64,7 +64,7 @@ def as_files(dataset: Dataset, folder: Path) -> Dataset:
 
 def open_as_new(dataset: Dataset, input: Input, store: Store) -> None:
     """Open as a new process would, which has not checked the stored bytes yet; listing the files is part of it."""
-    store_module._checked.clear()
+    store_module._opened.clear()
     decode_cached(dataset, list(dataset.samples()), input, store=store)
 
 
@@ -97,16 +97,14 @@ def train(
 
     def epoch(number: int) -> None:
         model.train()
+        order = np.random.default_rng([0, number]).permutation(everything)
         if trunk is not None and kept is not None:
-            order = np.random.default_rng([0, number]).permutation(everything)
             for start in range(0, len(order), BATCH):
                 chunk = order[start : start + BATCH]
                 step(kept.train_logits(chunk, number), torch.from_numpy(labels[chunk]))
             kept.logits(everything, BATCH)
             return
-        for images, target, _ in batches(
-            pixels, labels, everything, BATCH, augment=steps, shuffle=True, seed=0, epoch=number
-        ):
+        for images, target, _ in batches(pixels, labels, order, BATCH, augment=steps, seed=0, epoch=number):
             with engine.autocast():
                 logits = model(model.backbone.input.normalize(images.to(engine.device)))
             step(logits, target)

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from mammozoo.data.loaded import open_data
-from mammozoo.data.ood import Profile, features, fit_profile, unusual
+from mammozoo.data.ood import Profile, features, fit_profile, ood_warnings
 from mammozoo.data.preprocessing import Input
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
@@ -104,7 +104,7 @@ def _scaled(image: Array, longest: int) -> Array:
 
 
 def _warned(images: Array, profile: Profile | None) -> float:
-    return float(np.mean([bool(unusual(seen, profile)) for seen in images]))
+    return float(np.mean([bool(ood_warnings(seen, profile)) for seen in images]))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from mammozoo.data.io.images import read_image
-from mammozoo.data.ood import features, fit_profile, unusual
+from mammozoo.data.ood import features, fit_profile, ood_warnings
 from mammozoo.evaluation.predict import predict_files
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
@@ -99,7 +99,7 @@ def time_parts(config: ModelConfig, files: list[Path]) -> dict[str, float]:
     steps: dict[str, Callable[[Path], object]] = {
         "read and decode": read_image,
         "SHA-256": sha256,
-        "guard": lambda path: unusual(features(image), config.guard),
+        "guard": lambda path: ood_warnings(features(image), config.guard),
         "resize": lambda path: prepare(image),
     }
     parts = {}

@@ -34,7 +34,7 @@ def main() -> None:
 
     step("1  min-max", "min-max")
     step("2  clahe", "clahe")
-    panels.append(("3  lesion", Region().cut(panels[-1][1], box)))
+    panels.append(("3  lesion", Region().crop(panels[-1][1], box)))
     step("4  min-max", "min-max")
     step("5  resize, centre-crop", "resize:size=328", "centre-crop:size=320")
     step("6  denoise", "denoise")

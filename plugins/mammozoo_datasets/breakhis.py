@@ -2,11 +2,7 @@
 
 F. A. Spanhol et al., IEEE Trans. Biomedical Engineering 63 (2016) 1455, https://doi.org/10.1109/TBME.2015.2496264
 
-    BreaKHis_v1/histology_slides/breast/
-      benign/SOB/adenosis/SOB_B_A_14-22549AB/100X/SOB_B_A-14-22549AB-100-001.png
-      malignant/SOB/ductal_carcinoma/SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-40-001.png
-
-A file's name says all: class, subtype, slide, magnification. The slide stands for the patient.
+The name of a file states class, subtype, slide and magnification. The slide stands for the patient.
 """
 
 from __future__ import annotations
@@ -18,8 +14,7 @@ from typing import Literal
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import files_under, home
+from mammozoo_datasets.published import check_label, count_notes, files_under, find_home, left_out, nothing_found
 
 _FILE = re.compile(r"SOB_([BM])_([A-Z]+)[-_](\d+-\w+)-(40|100|200|400)-(\d+)\.png", re.IGNORECASE)
 _CLASSES = {"B": "benign", "M": "malignant"}
@@ -33,10 +28,8 @@ _SUBTYPES = {
     "MC": "mucinous carcinoma",
     "PC": "papillary carcinoma",
 }
-_IMAGES = 7909
+_PUBLISHED = {"benign": 2480, "malignant": 5429}  # of all magnifications
 _DEPTH = 9  # <anything>/BreaKHis_v1/histology_slides/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB/100X/
-
-Key = tuple[str, str, str, int, int]
 
 
 class BreakHis(Dataset):
@@ -44,7 +37,7 @@ class BreakHis(Dataset):
 
     Args:
         root: `BreaKHis_v1`, a folder that holds it, or one below it.
-        magnification: 40, 100, 200, 400, or all of them. The same tissue is seen at each.
+        magnification: 40, 100, 200, 400, or all of them. Each shows the same tissue.
 
     Raises:
         UsageError: the root holds several copies.
@@ -54,8 +47,8 @@ class BreakHis(Dataset):
         name="breakhis",
         title="BreakHis, breast tumour histology",
         modality="microscopy",
-        classes=tuple(_CLASSES.values()),
-        images=_IMAGES,
+        classes=tuple(_PUBLISHED),
+        images=sum(_PUBLISHED.values()),
         patients=82,
         url="https://doi.org/10.1109/TBME.2015.2496264",
         license="research use; see the terms of the download page",
@@ -73,18 +66,17 @@ class BreakHis(Dataset):
         self, root: Path | None = None, magnification: Literal["40", "100", "200", "400", "all"] = "all"
     ) -> None:
         super().__init__(root)
-        assert root is not None
-        self.root: Path = home(self.info.name, root, {*_CLASSES.values()})
+        self.root: Path = find_home(self.info, root, _PUBLISHED)
         self.magnification = magnification
 
     def samples(self) -> list[Sample]:
         """Every image of the magnification, by class, subtype, slide, magnification and number.
 
         Raises:
-            NotFoundError: no file is named like one of BreakHis', or none of them has the magnification.
-            UsageError: two files claim to be the same image, or a file stands in another class's folder.
+            NotFoundError: no file has a name like BreakHis', or none of them has the magnification.
+            UsageError: two files are the same image by their names, or a file stands in another class's folder.
         """
-        images: dict[Key, str] = {}
+        images: dict[tuple[str, str, str, int, int], str] = {}
         strangers = []
         for path in files_under(self.root, {".png"}, _DEPTH):
             name = path.relative_to(self.root).as_posix()
@@ -92,7 +84,9 @@ class BreakHis(Dataset):
             if match is None or match[2].upper() not in _SUBTYPES:
                 strangers.append(name)
                 continue
-            key = _key(match, name)
+            label = _CLASSES[match[1].upper()]
+            check_label(self.info, name, label)
+            key = label, _SUBTYPES[match[2].upper()], match[3].upper(), int(match[4]), int(match[5])
             if key in images:
                 raise UsageError(
                     f"Data set 'breakhis': '{images[key]}' and '{name}' under '{self.root}' are the same image. "
@@ -101,42 +95,18 @@ class BreakHis(Dataset):
             images[key] = name
         wanted = sorted(key for key in images if self.magnification in ("all", str(key[3])))
         if not wanted:
-            advice = f"It holds other magnifications than {self.magnification}." if images else self.info.access
-            raise nothing_found(self.info.name, self.root, self.info.layout, advice)
-        self.notes = _notes(images, strangers)
-        return [_sample(key, images[key]) for key in wanted]
-
-
-def _key(match: re.Match[str], name: str) -> Key:
-    """(class, subtype, slide, magnification, number)."""
-    label = _CLASSES[match[1].upper()]
-    folders = {part.lower() for part in name.split("/")[:-1]} & {*_CLASSES.values()}
-    if folders - {label}:
-        raise UsageError(
-            f"Data set 'breakhis': '{name}' is {label} by its name and stands in a folder of another class. "
-            "One of them is wrong; move the file or restore the original archive."
-        )
-    return label, _SUBTYPES[match[2].upper()], match[3].upper(), int(match[4]), int(match[5])
-
-
-def _sample(key: Key, name: str) -> Sample:
-    label, subtype, slide, magnification, number = key
-    return Sample(
-        name, label, patient=slide, meta={"subtype": subtype, "magnification": magnification, "number": number}
-    )
-
-
-def _notes(images: dict[Key, str], strangers: list[str]) -> list[str]:
-    notes = []
-    if len(images) != _IMAGES:
-        counts = Counter(label for label, *_ in images)
-        listed = ", ".join(f"{n} {label}" for label, n in counts.items())
-        notes.append(
-            f"{len(images)} images of all magnifications, published are {_IMAGES}: {listed}. "
-            "Scores are not comparable with those on the whole set."
-        )
-    if strangers:
-        notes.append(
-            f"{len(strangers)} PNG files left out, not named like 'SOB_B_A-14-22549AB-100-001.png': {some(strangers)}."
-        )
-    return notes
+            other = f"It holds other magnifications than {self.magnification}."
+            raise nothing_found(self, other if images else "")
+        self.notes = [
+            *count_notes(Counter(key[0] for key in images), _PUBLISHED, "images of all magnifications"),
+            *left_out(strangers, "PNG files left out, not named like 'SOB_B_A-14-22549AB-100-001.png'"),
+        ]
+        return [
+            Sample(
+                images[label, subtype, slide, magnification, number],
+                label,
+                slide,
+                meta={"subtype": subtype, "magnification": magnification, "number": number},
+            )
+            for label, subtype, slide, magnification, number in wanted
+        ]

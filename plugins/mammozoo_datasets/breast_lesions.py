@@ -2,37 +2,32 @@
 
 A. Pawłowska et al., Scientific Data 11 (2024) 148, https://doi.org/10.7937/9WKK-Q141
 
-    BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx      CaseID, Image_filename, Mask_tumor_filename, …
-    BrEaST-Lesions_USG-images_and_masks/
-      case001.png  case001_tumor.png  [case001_other1.png, …]
+Columns of the workbook: CaseID, Image_filename, Mask_tumor_filename, Mask_other_filename, …, Classification.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import files_under
+from mammozoo_datasets.published import count_notes, files_under, left_out, nothing_found
+from mammozoo_datasets.tables import Row
 
 _PUBLISHED = {"benign": 154, "malignant": 98, "normal": 4}
 _NEEDED = ("caseid", "image_filename", "mask_tumor_filename", "classification")
 _OTHER = "mask_other_filename"
 
-Row = dict[str, str]
-
 
 class Breast(Dataset):
-    """BrEaST as its workbook lists it; a case is a patient, and the mask of a sample is that of its tumour.
+    """BrEaST by its workbook; a case is a patient, and the mask of a sample is the mask of its tumour.
 
-    `meta` holds the other columns (birads, age, margin, …). What else is outlined in an image, `caseNNN_other1.png`, is
-    named in `meta['mask_other_filename']` and belongs to no mask: it is not what the label is about.
+    `meta` holds the other columns (birads, age, margin, …). Other outlines in an image, `caseNNN_other1.png`, are named in
+    `meta['mask_other_filename']` and are not part of the mask: the label is about the tumour.
 
     Args:
         root: the folder that holds the workbook and the images, at any depth.
@@ -58,7 +53,7 @@ class Breast(Dataset):
     )
 
     def samples(self) -> list[Sample]:
-        """Every row of the workbook that has an image, in its order; `notes` says what is missing.
+        """Every row of the workbook that has an image, in its order; `notes` states what is missing.
 
         Raises:
             NotFoundError: no workbook with the columns of BrEaST, or none of its images.
@@ -66,10 +61,7 @@ class Breast(Dataset):
                 than benign, malignant or normal; with the row.
         """
         assert self.root is not None
-        table = _workbook(self.root)
-        if table is None:
-            raise nothing_found(self.info.name, self.root, self.info.layout, self.info.access)
-        where, rows = table
+        where, rows = self._workbook(self.root)
         files = {path.name.lower(): path.relative_to(self.root).as_posix() for path in files_under(self.root, {".png"})}
         samples: list[Sample] = []
         missing: list[str] = []
@@ -87,43 +79,41 @@ class Breast(Dataset):
             if image is None:
                 missing.append(row["image_filename"])
                 continue
-            names = _names(row["mask_tumor_filename"])
+            names = _file_names(row["mask_tumor_filename"])
             absent += [name for name in names if name.lower() not in files]
             masks = tuple(files[name.lower()] for name in names if name.lower() in files)
-            meta = {column: cell for column, cell in row.items() if column not in _NEEDED and cell}
-            if others := _names(row.get(_OTHER, "")):
+            meta = {column: cell for column, cell in row.items() if column not in (*_NEEDED, _OTHER) and cell}
+            if others := _file_names(row.get(_OTHER, "")):
                 meta[_OTHER] = ";".join(files.get(name.lower(), name) for name in others)
-            else:
-                meta.pop(_OTHER, None)
             samples.append(Sample(image, label, patient=case, masks=masks, meta=meta))
         if not samples:
-            raise nothing_found(
-                self.info.name, self.root, self.info.layout, "The workbook is there, its images are not."
-            )
-        self.notes = _notes(samples, missing, absent)
+            raise nothing_found(self, "The workbook is there, its images are not.")
+        self.notes = [
+            *count_notes(Counter(sample.label for sample in samples), _PUBLISHED),
+            *left_out(missing, "rows of the workbook have no image"),
+            *left_out(absent, "masks of the workbook are not there"),
+        ]
         return samples
 
-
-def _workbook(root: Path) -> tuple[Path, list[tuple[int, Row]]] | None:
-    """The workbook that has the needed columns, and its rows with their numbers; None where there is none."""
-    found = []
-    for path in files_under(root, {".xlsx"}, depth=3):
-        if path.name.startswith("~$"):  # a lock of Excel
-            continue
-        rows = _rows(path)
-        if rows is not None:
-            found.append((path, rows))
-    if len(found) > 1:
-        names = ", ".join(f"'{path.relative_to(root).as_posix()}'" for path, _ in found)
-        raise UsageError(
-            f"Data set 'breast': --root '{root}' holds {len(found)} workbooks: {names}. Point --root at one."
-        )
-    return found[0] if found else None
+    def _workbook(self, root: Path) -> tuple[Path, list[tuple[int, Row]]]:
+        """The one workbook that has the needed columns, and its rows with their numbers."""
+        paths = [
+            path for path in files_under(root, {".xlsx"}, depth=3) if not path.name.startswith("~$")
+        ]  # Excel's locks
+        found = [(path, rows) for path in paths if (rows := _rows(path)) is not None]
+        if not found:
+            raise nothing_found(self)
+        if len(found) > 1:
+            names = ", ".join(f"'{path.relative_to(root).as_posix()}'" for path, _ in found)
+            raise UsageError(
+                f"Data set 'breast': --root '{root}' holds {len(found)} workbooks: {names}. Point --root at one."
+            )
+        return found[0]
 
 
 def _rows(path: Path) -> list[tuple[int, Row]] | None:
     """(row number, column → text) of the first sheet that has the needed columns; names in lower case, cells stripped."""
-    from openpyxl import load_workbook  # here, because most users never meet a workbook
+    from openpyxl import load_workbook  # here, because most users have no workbooks
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
@@ -134,17 +124,16 @@ def _rows(path: Path) -> list[tuple[int, Row]] | None:
         for sheet in book.worksheets:
             lines = sheet.iter_rows(values_only=True)
             header = [_text(cell).lower() for cell in next(lines, ())]
-            if not {*_NEEDED} <= {*header}:
-                continue
-            rows = [(n, dict(zip(header, map(_text, cells), strict=False))) for n, cells in enumerate(lines, 2)]
-            return [(n, row) for n, row in rows if row["caseid"]]
+            if {*_NEEDED} <= {*header}:
+                rows = [(n, dict(zip(header, map(_text, cells), strict=False))) for n, cells in enumerate(lines, 2)]
+                return [(n, row) for n, row in rows if row["caseid"]]
     finally:
         book.close()
     return None
 
 
 def _text(cell: Any) -> str:
-    """A cell as text: 3.0 as 3, nothing as nothing."""
+    """A cell as text: 3.0 as 3, an empty cell as an empty text."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -152,22 +141,6 @@ def _text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _names(cell: str) -> list[str]:
-    """File names in a cell, which joins several by `&`; words such as 'not applicable' are none."""
+def _file_names(cell: str) -> list[str]:
+    """The file names in a cell, which joins several by `&`; other words, such as 'not applicable', are dropped."""
     return [name.strip() for name in re.split(r"[&;,]", cell) if name.strip().lower().endswith(".png")]
-
-
-def _notes(samples: Sequence[Sample], missing: Sequence[str], absent: Sequence[str]) -> list[str]:
-    notes = []
-    found = Counter(sample.label for sample in samples)
-    if found != _PUBLISHED:
-        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
-        notes.append(
-            f"{len(samples)} images, published are {sum(_PUBLISHED.values())}: {counts}. "
-            "Scores are not comparable with those on the whole set."
-        )
-    if missing:
-        notes.append(f"{len(missing)} rows of the workbook have no image: {some(missing)}.")
-    if absent:
-        notes.append(f"{len(absent)} masks of the workbook are not there: {some(absent)}.")
-    return notes

@@ -2,10 +2,8 @@
 
 J. Yang et al., MedMNIST v2, Scientific Data 10 (2023) 41, https://doi.org/10.5281/zenodo.10519652
 
-    breastmnist.npz  breastmnist_64.npz  breastmnist_128.npz  breastmnist_224.npz
-
 Arrays `{train,val,test}_images`, (N, side, side) uint8, and `{train,val,test}_labels`, (N, 1). Label 0 is malignant and
-1 is "normal, benign": the other way round than is usual.
+1 is "normal, benign": the reverse of the usual order.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ import numpy.typing as npt
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo_datasets.layout import nothing_found
+from mammozoo_datasets.published import count_notes, nothing_found
 
 _PUBLISHED = {"train": 546, "val": 78, "test": 156}
 #: MD5 of each published file, by the side of its images (medmnist/info.py).
@@ -37,7 +35,7 @@ Arrays = Mapping[str, npt.NDArray[np.uint8]]
 
 
 class BreastMnist(Dataset):
-    """BreastMNIST out of its npz file, with its official split in `meta['part']`.
+    """BreastMNIST from its npz file, with its official split in `meta['part']`.
 
     Args:
         root: the npz file, or the folder that holds it.
@@ -72,7 +70,7 @@ class BreastMnist(Dataset):
         self.size = size
 
     def samples(self) -> list[Sample]:
-        """Every image, in the order train, val, test; `notes` says which file, and what is odd about it.
+        """Every image, in the order train, val, test; `notes` names the file and its peculiarities.
 
         Raises:
             NotFoundError: there is no such file.
@@ -87,11 +85,13 @@ class BreastMnist(Dataset):
         return samples
 
     def read(self, sample: Sample) -> npt.NDArray[np.uint8]:
-        """The image as (side, side) uint8. Raises NotFoundError where `sample` is none of this data set's."""
+        """The image as (side, side) uint8; NotFoundError if `sample` is not of this data set."""
         part, _, number = sample.image.partition("-")
         images = self._arrays.get(f"{part}_images")
         if images is None or not number.isdecimal() or int(number) >= len(images):
-            raise NotFoundError(f"'{sample.image}' is no image of '{self._file}'; they are named like 'train-0012'.")
+            raise NotFoundError(
+                f"'{sample.image}' is not an image of '{self._file}'; they are named like 'train-0012'."
+            )
         return images[int(number)].copy()
 
     @cached_property
@@ -104,18 +104,18 @@ class BreastMnist(Dataset):
             if path.is_file():
                 return path
         advice = f"You asked for size={self.size}. " if self.size else ""
-        raise nothing_found(self.info.name, self.root, self.info.layout, advice + self.info.access)
+        raise nothing_found(self, advice + self.info.access)
 
     @cached_property
     def _arrays(self) -> Arrays:
         """The six arrays, read once and whole: 40 MB at most."""
         try:
-            # Pickled objects run code; images and labels are none.
+            # Without pickle, which could run code.
             with np.load(self._file, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (BadZipFile, ValueError, OSError, EOFError) as error:
             raise UsageError(
-                f"'{self._file}' is no BreastMNIST file, or is damaged ({error}). Download it again."
+                f"'{self._file}' is not a BreastMNIST file, or is damaged ({error}). Download it again."
             ) from error
         for part in _PUBLISHED:
             images, labels = arrays.get(f"{part}_images"), arrays.get(f"{part}_labels")
@@ -148,7 +148,4 @@ class BreastMnist(Dataset):
         ]
         if found != MD5.get(side):
             notes.append(f"'{self._file.name}' is not the published file: its MD5 is {found}, not {MD5.get(side)}.")
-        if counts != _PUBLISHED:
-            listed = ", ".join(f"{counts[part]} of the published {n} {part}" for part, n in _PUBLISHED.items())
-            notes.append(f"{sum(counts.values())} images: {listed}.")
-        return notes
+        return [*notes, *count_notes(counts, _PUBLISHED)]

@@ -2,11 +2,7 @@
 
 W. Gómez-Flores et al., Medical Physics 51 (2024) 3110, https://doi.org/10.5281/zenodo.8231412
 
-    BUSBRA/
-      Images/bus_0001-l.png  …
-      Masks/mask_0001-l.png  …
-      bus_data.csv           ID, Case, Histology, Pathology, BIRADS, Device, Width, Height, Side, BBOX
-      5-fold-cv.csv  10-fold-cv.csv
+Columns of `bus_data.csv`: ID, Case, Histology, Pathology, BIRADS, Device, Width, Height, Side, BBOX.
 """
 
 from __future__ import annotations
@@ -17,22 +13,20 @@ from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import files_under, home
-from mammozoo_datasets.published_table import Row, read_rows
+from mammozoo_datasets.published import count_notes, files_under, find_file, find_home, left_out, nothing_found
+from mammozoo_datasets.tables import Row, read_rows
 
 _PUBLISHED = {"benign": 1268, "malignant": 607}
 _TABLE = "bus_data.csv"
 _NEEDED = ("id", "case", "pathology")
-_FOLD = ("kfold", "fold")
 
 
 class BusBra(Dataset):
-    """BUS-BRA as its table lists it; `meta` holds the other columns (device, birads, …) and the official fold.
+    """BUS-BRA by its table; `meta` holds the other columns (device, birads, …) and the official fold.
 
     Args:
         root: `BUSBRA`, or a folder that holds it.
-        folds: which official cross-validation `meta['fold']` states, 5 or 10.
+        folds: the official cross-validation in `meta['fold']`, 5 or 10.
 
     Raises:
         UsageError: `folds` is another number, or the root holds several copies.
@@ -61,27 +55,26 @@ class BusBra(Dataset):
         super().__init__(root)
         if folds not in (5, 10):
             raise UsageError(f"Data set 'bus-bra' has official folds for 5 and 10; got folds={folds}.")
-        assert root is not None
-        self.root: Path = home(self.info.name, root, {_TABLE})
+        self.root: Path = find_home(self.info, root, {_TABLE})
         self.folds = folds
 
     def samples(self) -> list[Sample]:
-        """Every row of the table that has an image, in the order of the table; `notes` says what is missing.
+        """Every row of the table that has an image, in the order of the table; `notes` states what is missing.
 
         Raises:
             NotFoundError: there is no table, or none of its images.
             UsageError: a table lacks a column, lists an image twice, or states another pathology than benign or
                 malignant; with the line.
         """
-        table = _file(self.root, _TABLE)
+        table = find_file(self.root, _TABLE)
         if table is None:
-            raise nothing_found(self.info.name, self.root, self.info.layout, self.info.access)
+            raise nothing_found(self)
         files = {
             (path.parent.name.lower(), path.stem.lower()): path.relative_to(self.root).as_posix()
             for path in files_under(self.root, {".png"}, depth=2)
         }
         rows = _read(table, _NEEDED)
-        folds, notes = self._official(rows)
+        folds, fold_notes = self._official(rows)
         samples, missing = [], []
         for row in rows:
             key = row["id"].lower()
@@ -91,25 +84,30 @@ class BusBra(Dataset):
                 missing.append(row["id"])
                 continue
             meta = {column: cell for column, cell in row.items() if column not in _NEEDED and cell}
-            if row["id"] in folds:
-                meta["fold"] = folds[row["id"]]
+            meta |= {"fold": folds[row["id"]]} if row["id"] in folds else {}
             masks = (mask,) if mask else ()
             samples.append(Sample(image, row["pathology"], row["case"] or None, masks, meta=meta))
         if not samples:
-            raise nothing_found(self.info.name, self.root, self.info.layout, "The table is there, its images are not.")
+            raise nothing_found(self, "The table is there, its images are not.")
         strangers = sorted(name for (folder, _), name in files.items() if folder == "images")
-        self.notes = [*_notes(samples, missing, strangers), *notes]
+        self.notes = [
+            *count_notes(Counter(sample.label for sample in samples), _PUBLISHED),
+            *left_out(missing, f"rows of '{_TABLE}' have no image"),
+            *left_out(strangers, f"images left out, not in '{_TABLE}'"),
+            *left_out([sample.image for sample in samples if not sample.masks], "images have no mask"),
+            *fold_notes,
+        ]
         return samples
 
     def _official(self, rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
-        """ID → official fold, and what to say where there is none."""
+        """ID → official fold, and a note if some folds are unknown."""
         name = f"{self.folds}-fold-cv.csv"
-        table = _file(self.root, name)
+        table = find_file(self.root, name)
         if table is None:
             return {}, [f"There is no '{name}': the official folds are not known."]
         listed = _read(table, ())
         columns = list(listed[0]) if listed else []
-        fold = next((column for column in _FOLD if column in columns), None)
+        fold = next((column for column in ("kfold", "fold") if column in columns), None)
         if fold is None or ("id" not in columns and len(listed) != len(rows)):
             raise UsageError(
                 f"Table '{table}' must have a column 'kFold', and an 'ID' or as many rows as '{_TABLE}'; it has "
@@ -118,21 +116,14 @@ class BusBra(Dataset):
         ids = [row["id"] for row in (listed if "id" in columns else rows)]
         folds = {key: row[fold] for key, row in zip(ids, listed, strict=True) if row.get(fold)}
         absent = [row["id"] for row in rows if row["id"] not in folds]
-        return folds, [f"{len(absent)} images have no official fold in '{name}': {some(absent)}."] if absent else []
-
-
-def _file(folder: Path, name: str) -> Path | None:
-    """The file of that name, in any case."""
-    return next((path for path in sorted(folder.glob("*")) if path.name.lower() == name and path.is_file()), None)
+        return folds, left_out(absent, f"images have no official fold in '{name}'")
 
 
 def _read(table: Path, needed: Sequence[str]) -> list[Row]:
-    """The rows of a table, whatever separates its cells; those of the images checked."""
-    with table.open("rb") as file:
-        first = file.readline().decode("utf-8", "replace")
+    """The rows of a table; ids are checked, and of the table of images the pathology."""
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    for line, row in read_rows(table, needed, delimiter=max(",;\t", key=first.count)):
+    for line, row in read_rows(table, needed):
         where = f"Table '{table}', line {line}"
         if "id" in row:
             row["id"] = row["id"].removesuffix(".png")
@@ -145,21 +136,3 @@ def _read(table: Path, needed: Sequence[str]) -> list[Row]:
                 raise UsageError(f"{where}: pathology '{row['pathology']}' is neither benign nor malignant.")
         rows.append(row)
     return rows
-
-
-def _notes(samples: Sequence[Sample], missing: Sequence[str], strangers: Sequence[str]) -> list[str]:
-    notes = []
-    found = Counter(sample.label for sample in samples)
-    if found != _PUBLISHED:
-        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
-        notes.append(
-            f"{len(samples)} images, published are {sum(_PUBLISHED.values())}: {counts}. "
-            "Scores are not comparable with those on the whole set."
-        )
-    if missing:
-        notes.append(f"{len(missing)} rows of '{_TABLE}' have no image: {some(missing)}.")
-    if strangers:
-        notes.append(f"{len(strangers)} images left out, not in '{_TABLE}': {some(strangers)}.")
-    if bare := [sample.image for sample in samples if not sample.masks]:
-        notes.append(f"{len(bare)} images have no mask: {some(bare)}.")
-    return notes

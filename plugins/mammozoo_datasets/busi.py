@@ -2,14 +2,9 @@
 
 Al-Dhabyani et al., Data in Brief 28 (2020) 104863, https://doi.org/10.1016/j.dib.2019.104863
 
-Files say by themselves what they are, so every mirror is read alike, whatever its folders:
-
-    Dataset_BUSI_with_GT/
-      benign/benign (1).png      benign (1)_mask.png   [benign (1)_mask_1.png, several lesions]
-      malignant/malignant (1).png  …
-      normal/normal (1).png        …                   (masks all black)
-
-There are no patient ids and no official split, many pictures are near-duplicates of others, and some show the axilla.
+The name of a file states its class and number, so every mirror is read alike, whatever its folders. A lesion may have several
+masks (`benign (1)_mask_1.png`); those of the class normal are black. There are no patient ids and no official split, many
+pictures are near-duplicates of others, and some show the axilla.
 """
 
 from __future__ import annotations
@@ -21,8 +16,7 @@ from typing import Literal
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import files_under
+from mammozoo_datasets.published import check_label, count_notes, files_under, left_out, nothing_found
 
 _FILE = re.compile(r"(benign|malignant|normal) \((\d+)\)(_mask(?:_\d+)?)?\.png", re.IGNORECASE)
 _PUBLISHED = {"benign": 437, "malignant": 210, "normal": 133}
@@ -41,7 +35,7 @@ Key = tuple[str, int]
 
 
 class Busi(Dataset):
-    """BUSI in its original layout, or split into `images/` and `masks/` as some mirrors have it.
+    """BUSI in its original layout, or split into `images/` and `masks/` as in some mirrors.
 
     Args:
         root: `Dataset_BUSI_with_GT`, or a folder that holds it.
@@ -70,16 +64,16 @@ class Busi(Dataset):
     def __init__(self, root: Path | None = None, axilla: Literal["keep", "drop"] = "keep") -> None:
         super().__init__(root)
         self.axilla = axilla
-        # Samples are then named alike, whichever of the two folders the user pointed at.
+        # The names of samples are then the same for either of the two folders.
         while self.root and (inner := self.root / "Dataset_BUSI_with_GT").is_dir():
             self.root = inner
 
     def samples(self) -> list[Sample]:
-        """Every image, benign first, each class in the order of its numbers; `notes` says what is missing.
+        """Every image, benign first, each class in the order of its numbers; `notes` states what is missing.
 
         Raises:
-            NotFoundError: no file under the root is named like one of BUSI's.
-            UsageError: two files claim to be the same image, or a file stands in another class's folder.
+            NotFoundError: no file under the root has a name like BUSI's.
+            UsageError: two files are the same image by their names, or a file stands in another class's folder.
         """
         assert self.root is not None
         images: dict[Key, str] = {}
@@ -91,7 +85,8 @@ class Busi(Dataset):
             if match is None:
                 strangers.append(name)
                 continue
-            key = _key(match, name)
+            key = match[1].lower(), int(match[2])
+            check_label(self.info, name, key[0])
             if match[3] or path.parent.name.lower() in ("mask", "masks"):
                 masks[key].append(name)
             elif key in images:
@@ -103,48 +98,18 @@ class Busi(Dataset):
                 images[key] = name
         if not images:
             raise nothing_found(
-                self.info.name,
-                self.root,
-                self.info.layout,
+                self,
                 "Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class.",
             )
-        self.notes = _notes(images, masks, strangers)
+        self.notes = [
+            *count_notes(Counter(label for label, _ in images), _PUBLISHED),
+            *left_out([name for key, name in images.items() if key not in masks], "images have no mask"),
+            *left_out([n for key, names in masks.items() if key not in images for n in names], "masks have no image"),
+            *left_out(strangers, "PNG files left out, not named like 'benign (12).png'"),
+        ]
         if self.axilla == "drop":
             dropped = [key for key in images if key[1] in AXILLA[key[0]]]
             self.notes.append(f"{len(dropped)} images of the axilla are left out (axilla=drop).")
             images = {key: name for key, name in images.items() if key not in dropped}
         order = sorted(images, key=lambda key: (self.classes.index(key[0]), key[1]))
-        return [
-            Sample(images[key], label=key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]}) for key in order
-        ]
-
-
-def _key(match: re.Match[str], name: str) -> Key:
-    label = match[1].lower()
-    folders = {part.lower() for part in name.split("/")[:-1]} & _PUBLISHED.keys()
-    if folders - {label}:
-        raise UsageError(
-            f"Data set 'busi': '{name}' is {label} by its name and stands in a folder of another class. "
-            "One of them is wrong; move the file or restore the original archive."
-        )
-    return label, int(match[2])
-
-
-def _notes(images: dict[Key, str], masks: dict[Key, list[str]], strangers: list[str]) -> list[str]:
-    notes = []
-    found = Counter(label for label, _ in images)
-    if found != _PUBLISHED:
-        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
-        notes.append(
-            f"{len(images)} images, published are {sum(_PUBLISHED.values())}: {counts}. "
-            "Scores are not comparable with those on the whole set."
-        )
-    bare = [name for key, name in images.items() if key not in masks]
-    if bare:
-        notes.append(f"{len(bare)} images have no mask: {some(bare)}.")
-    orphans = [name for key, names in masks.items() if key not in images for name in names]
-    if orphans:
-        notes.append(f"{len(orphans)} masks have no image: {some(orphans)}.")
-    if strangers:
-        notes.append(f"{len(strangers)} PNG files left out, not named like 'benign (12).png': {some(strangers)}.")
-    return notes
+        return [Sample(images[key], key[0], masks=tuple(sorted(masks[key])), meta={"number": key[1]}) for key in order]

@@ -11,30 +11,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
-from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo_datasets.tables import Row, read_rows
 
 _NEEDED = ("path", "label")
 _BOX = ("left", "top", "right", "bottom")
 _KNOWN = {*_NEEDED, "patient", "lesion", "mask", *_BOX}
 
-Row = dict[str, str]
-
 
 class Csv(Dataset):
-    """Images listed in a table: comma, semicolon or tab between cells, UTF-8 with or without a mark.
+    """Images listed in a table: comma, semicolon or tab between cells, UTF-8 with or without a byte order mark.
 
     Args:
         root: the table itself.
 
     Raises:
-        UsageError: the root is no text file.
+        UsageError: the root is not a file.
     """
 
     info = DatasetInfo(
@@ -82,7 +78,7 @@ class Csv(Dataset):
         assert self.root is not None
         table: list[tuple[int, Sample]] = []
         lines: dict[str, int] = {}
-        for line, row in _rows(self.root):
+        for line, row in read_rows(self.root, _NEEDED, exact=True):
             sample = _sample(row, f"Table '{self.root}', line {line}")
             if sample.image in lines:
                 raise UsageError(
@@ -96,51 +92,24 @@ class Csv(Dataset):
         return table
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """(line, column → cell) of each row that is not empty; names in lower case, cells stripped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"Table '{path}' is not UTF-8 text ({error}). Save it as CSV in UTF-8.") from error
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    header = [cell.strip().lower() for cell in next(reader, [])]
-    for column in _NEEDED:
-        if column not in header:
-            raise UsageError(
-                f"Table '{path}', line 1: there is no column '{column}'.{nearest(column, header)} "
-                f"Columns found: {', '.join(header) or 'none'}. Needed: path, label."
-            )
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise UsageError(
-                f"Table '{path}', line {reader.line_num}: {len(cells)} cells under {len(header)} columns. "
-                f"Put cells that hold '{delimiter}' in double quotes."
-            )
-        yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
-
-
 def _sample(row: Row, where: str) -> Sample:
     for column in _NEEDED:
         if not row[column]:
             raise UsageError(f"{where}: the {column} is empty. Fill it in or remove the row.")
     masks = [name.strip() for name in row.get("mask", "").split(";")]
     return Sample(
-        image=_slashes(row["path"]),
+        image=_with_slashes(row["path"]),
         label=row["label"],
         patient=row.get("patient") or None,
         lesion=row.get("lesion") or None,
-        masks=tuple(_slashes(name) for name in masks if name),
+        masks=tuple(_with_slashes(name) for name in masks if name),
         box=_box(row, where),
         meta={column: cell for column, cell in row.items() if column not in _KNOWN and cell},
     )
 
 
-def _slashes(name: str) -> str:
-    """Tables written on Windows are read everywhere."""
+def _with_slashes(name: str) -> str:
+    """A path with forward slashes, so that a table written on Windows can be read everywhere."""
     return name.replace("\\", "/")
 
 

@@ -2,12 +2,8 @@
 
 Moreira et al., Academic Radiology 19 (2012) 236, https://doi.org/10.1016/j.acra.2011.09.014
 
-    INbreast Release 1.0/
-      INbreast.csv                                          semicolons; Bi-Rads 1 … 6, 4a, 4b, 4c
-      AllDICOMs/20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm  image, patient, side, view
-      AllXML/20586908.xml                                   a property list with the outlines
-
-The table's column of patients reads "removed"; the patient is in the file's name.
+The name of a DICOM file states image, patient, side and view; the table's column of patients reads "removed". BI-RADS categories
+in `INbreast.csv` are 1 … 6, 4a, 4b, 4c. The outlines of an image are in an XML property list named by its number.
 """
 
 from __future__ import annotations
@@ -24,43 +20,37 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines
 from mammozoo.errors import UsageError
-from mammozoo_datasets.dicom_header import image_shape
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import files_under, home
-from mammozoo_datasets.published_table import Row, read_rows
+from mammozoo_datasets.published import files_under, find_file, find_home, left_out, nothing_found
+from mammozoo_datasets.tables import Row, read_rows
 
 _FILE = re.compile(r"(\d+)_([0-9a-f]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 _POINT = re.compile(r"\(\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)")
 _GRADES = ("1", "2", "3", "4", "4a", "4b", "4c", "5", "6")
 _PUBLISHED = 410
-_LAYOUT = """\
-    INbreast Release 1.0/
-      INbreast.csv
-      AllDICOMs/20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm, …
-      AllXML/20586908.xml, …"""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """One region in an XML file: what it is called, and its points (x, y) in pixels from the upper left."""
+    """One region in an XML file: its name, and its points (x, y) in pixels from the upper left."""
 
     name: str
     points: tuple[Point, ...]
 
     @property
     def is_mass(self) -> bool:
-        """Whether it is called a mass; calcifications, distortions and asymmetries are not."""
+        """Whether its name is mass; other names are calcification, distortion and asymmetry."""
         return self.name.strip().lower().startswith("mass")
 
 
 class InBreast(Dataset):
-    """INbreast, as released or as mirrors nest it.
+    """INbreast, as released or as nested by mirrors.
 
     Args:
         root: `INbreast Release 1.0`, or a folder that holds it.
-        unit: `image` for one sample an image; `mass` for one a mass that is outlined, with its box and its image's class.
+        unit: `image` for one sample per image; `mass` for one per outlined mass, with its box and its image's class.
         suspicious_from: the lowest BI-RADS category that counts as suspicious.
     """
 
@@ -76,7 +66,11 @@ class InBreast(Dataset):
         citation="I. C. Moreira, I. Amaral, I. Domingues, A. Cardoso, M. J. Cardoso, J. S. Cardoso. INbreast: toward a "
         "full-field digital mammographic database. Academic Radiology 19 (2012) 236-248.",
         access="On request from the authors; the page of the data set no longer answers.",
-        layout=_LAYOUT,
+        layout="""\
+    INbreast Release 1.0/
+      INbreast.csv
+      AllDICOMs/20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm, …
+      AllXML/20586908.xml, …""",
     )
 
     def __init__(
@@ -86,19 +80,17 @@ class InBreast(Dataset):
         suspicious_from: Literal["3", "4", "4b", "4c", "5"] = "4",
     ) -> None:
         super().__init__(root)
-        assert root is not None
-        self.root: Path = home(self.info.name, root, {"inbreast.csv"})
+        self.root: Path = find_home(self.info, root, {"inbreast.csv"})
         self.unit, self.suspicious_from = unit, suspicious_from
 
     def samples(self) -> list[Sample]:
-        """Every image (or mass), sorted by the image's number; `notes` states the rule of the classes and what is left out.
+        """Every image (or mass), sorted by the image's number; `notes` states the rule of the classes and the images left out.
 
         Raises:
             NotFoundError: no `INbreast.csv`, or no image with a name like INbreast's.
             UsageError: a table or an XML file that is not INbreast's.
         """
         rule = f"BI-RADS {self.suspicious_from} and above is suspicious: a reader's opinion, there is no biopsy."
-        self.notes = [rule]
         rows = self._rows
         unlisted, ungraded, samples = [], [], []
         for number, (name, match) in self._images.items():
@@ -110,9 +102,11 @@ class InBreast(Dataset):
                 ungraded.append(name)
             else:
                 samples += self._samples(name, match, row, grade)
-        for left_out, why in ((unlisted, "not in INbreast.csv"), (ungraded, "without a BI-RADS category")):
-            if left_out:
-                self.notes.append(f"{len(left_out)} images left out, {why}: {some(left_out)}.")
+        self.notes = [
+            rule,
+            *left_out(unlisted, "images left out, not in INbreast.csv"),
+            *left_out(ungraded, "images left out, without a BI-RADS category"),
+        ]
         if len(self._images) != _PUBLISHED:
             self.notes.append(f"{len(self._images)} images, published are {_PUBLISHED}.")
         if self.unit == "mass":
@@ -123,14 +117,14 @@ class InBreast(Dataset):
         return samples
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
-        """The outlines, filled: a mass's own, or all findings of an image; None where none is outlined."""
+        """The outlines, filled: of the mass, or of all findings of an image; None without an outline."""
         name, _, mass = sample.image.partition("#mass-")
-        found = self._outlines(name)
+        outlines = self._outlines(name)
         if mass:
-            found = [[outline for outline in found if outline.is_mass][int(mass) - 1]]
-        if not found:
+            outlines = [[outline for outline in outlines if outline.is_mass][int(mass) - 1]]
+        if not outlines:
             return None
-        return draw_outlines([outline.points for outline in found], image_shape(self.path(name)))
+        return draw_outlines([outline.points for outline in outlines], image_shape(self.path(name)))
 
     def _samples(self, name: str, match: re.Match[str], row: Row, grade: str) -> list[Sample]:
         label = self.classes[_GRADES.index(grade) >= _GRADES.index(self.suspicious_from)]
@@ -152,7 +146,7 @@ class InBreast(Dataset):
         ]
 
     def _outlines(self, name: str) -> list[Outline]:
-        """Of an image; none where it has no XML file, which means no finding."""
+        """The outlines of an image; an image without an XML file has no finding."""
         match = _FILE.fullmatch(name.rpartition("/")[2])
         assert match is not None
         path = self.root / "AllXML" / f"{match[1]}.xml"
@@ -161,35 +155,30 @@ class InBreast(Dataset):
     @cached_property
     def _rows(self) -> dict[str, Row]:
         """Image number → its row."""
-        tables = (
-            [path for path in self.root.iterdir() if path.name.lower() == "inbreast.csv"] if self.root.is_dir() else []
-        )
-        if not tables:
-            advice = "INbreast.csv holds the classes; a copy without it cannot be used."
-            raise nothing_found(self.info.name, self.root, _LAYOUT, advice)
-        rows = read_rows(tables[0], ("file name", "bi-rads"), delimiter=";")
+        table = find_file(self.root, "inbreast.csv")
+        if table is None:
+            raise nothing_found(self, "INbreast.csv holds the classes; a copy without it cannot be used.")
+        rows = read_rows(table, ("file name", "bi-rads"))
         return {row["file name"].removesuffix(".dcm"): row for _, row in rows if "bi-rads" in row}
 
     @cached_property
     def _images(self) -> dict[str, tuple[str, re.Match[str]]]:
-        """Image number → (path, its name taken apart), sorted."""
-        found = {
+        """Image number → (path, match of its name), sorted."""
+        images = {
             match[1]: (path.relative_to(self.root).as_posix(), match)
             for path in files_under(self.root, {".dcm"})
             if (match := _FILE.fullmatch(path.name)) is not None
         }
-        if not found:
-            raise nothing_found(
-                self.info.name, self.root, _LAYOUT, "Keep the names of the DICOM files: the patient is in them."
-            )
-        return dict(sorted(found.items()))
+        if not images:
+            raise nothing_found(self, "Keep the names of the DICOM files: the patient is in them.")
+        return dict(sorted(images.items()))
 
 
 def read_outlines(path: Path) -> list[Outline]:
-    """The regions in one of INbreast's XML files, in its order; those without points are left out.
+    """The regions in one of INbreast's XML files, in its order; regions without points are left out.
 
     Raises:
-        UsageError: it is no property list of INbreast's form.
+        UsageError: it is not a property list of INbreast's form.
     """
     try:
         with path.open("rb") as handle:

@@ -2,31 +2,23 @@
 
 P. S. Rodrigues, Breast Ultrasound Image, Mendeley Data V1 (2017), https://doi.org/10.17632/wmy84gzngw.1
 
-    originals/
-      benign/*.bmp       100
-      malignant/*.bmp    150
-
-No patient ids, no masks, no official split. The pictures are cut around the lesion, so that their size follows it.
+No patient ids, no masks, no official split. The pictures are cropped around the lesion, so their size follows it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
-from mammozoo.data.io.images import IMAGE_SUFFIXES
+from mammozoo.data.io.images import IMAGE_SUFFIXES, UnreadableImageError, image_shape
 from mammozoo.errors import UsageError
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.listing import by_number, files_under, home
+from mammozoo_datasets.published import count_notes, files_under, find_home, left_out, nothing_found
 
 _PUBLISHED = {"benign": 100, "malignant": 150}
 _MASKS = re.compile(r"mask|segment|ground|^gts?$", re.IGNORECASE)
-_BUSC_SIZE = (128, 128)
 
 
 class Mendeley(Dataset):
@@ -63,10 +55,8 @@ class Mendeley(Dataset):
             raise UsageError(
                 f"Data set 'mendeley': balanced and seed are 0 or more; got balanced={balanced}, seed={seed}."
             )
-        assert root is not None
-        self.root: Path = home(self.info.name, root, _PUBLISHED)
-        self.balanced = balanced
-        self.seed = seed
+        self.root: Path = find_home(self.info, root, _PUBLISHED)
+        self.balanced, self.seed = balanced, seed
 
     def samples(self) -> list[Sample]:
         """Every image, benign first, each class by the numbers in its file names; with `balanced`, those that the seed draws.
@@ -86,12 +76,17 @@ class Mendeley(Dataset):
             else:
                 strangers.append(name)
         if not any(images.values()):
-            raise nothing_found(self.info.name, self.root, self.info.layout, self.info.access)
-        self.notes = _notes({label: len(names) for label, names in images.items()}, strangers)
+            raise nothing_found(self)
+        self.notes = [
+            "These are crops around the lesion and their size follows it: a model may learn the size. "
+            "`mammozoo data check` measures how much the size alone tells.",
+            *count_notes({label: len(names) for label, names in images.items()}, _PUBLISHED),
+            *left_out(strangers, "BMP files left out, in no folder of one class"),
+        ]
         return [Sample(name, label) for label, names in images.items() for name in self._drawn(label, names)]
 
     def _drawn(self, label: str, names: list[str]) -> list[str]:
-        ordered = sorted(names, key=by_number)
+        ordered = sorted(names, key=_by_number)
         if not self.balanced:
             return ordered
         if len(ordered) < self.balanced:
@@ -103,42 +98,29 @@ class Mendeley(Dataset):
         return [ordered[i] for i in sorted(rng.permutation(len(ordered))[: self.balanced])]
 
 
+def _by_number(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts `us2` before `us10`."""
+    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name.lower()))
+
+
 def _refuse_busc(root: Path) -> None:
     pictures = list(files_under(root, IMAGE_SUFFIXES))
     masks = [path for path in pictures if any(_MASKS.search(part) for part in path.relative_to(root).parts[:-1])]
     if masks:
-        why = f"'{masks[0].relative_to(root).as_posix()}' looks like a mask"
-    elif len(pictures) > 1 and all(_size(path) == _BUSC_SIZE for path in pictures):
-        why = f"all {len(pictures)} images are 128 x 128 pixels"
+        reason = f"'{masks[0].relative_to(root).as_posix()}' looks like a mask"
+    elif len(pictures) > 1 and all(map(_has_busc_size, pictures)):
+        reason = f"all {len(pictures)} images are 128 x 128 pixels"
     else:
         return
     raise UsageError(
         f"Data set 'mendeley': --root '{root}' looks like BUSC (doi:10.17632/vckdnhtw26), the same pictures at 128 x 128 "
-        f"with masks: {why}. Use the originals of doi:10.17632/wmy84gzngw.1, and never both together: they share every "
+        f"with masks: {reason}. Use the originals of doi:10.17632/wmy84gzngw.1, and never both together: they share every "
         "lesion. To use BUSC by itself, take '--dataset csv' with a column 'mask'."
     )
 
 
-def _size(path: Path) -> tuple[int, int] | None:
-    """(width, height) by the header; None where it cannot be read, which `read` will say better."""
+def _has_busc_size(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, UnidentifiedImageError):
-        return None
-
-
-def _notes(found: dict[str, int], strangers: list[str]) -> list[str]:
-    notes = [
-        "These are crops around the lesion and their size follows it: a model may learn the size. "
-        "`mammozoo data check` measures how much the size alone tells."
-    ]
-    if Counter(found) != Counter(_PUBLISHED):
-        counts = ", ".join(f"{found[label]} of the published {n} {label}" for label, n in _PUBLISHED.items())
-        notes.append(
-            f"{sum(found.values())} images, published are {sum(_PUBLISHED.values())}: {counts}. "
-            "Scores are not comparable with those on the whole set."
-        )
-    if strangers:
-        notes.append(f"{len(strangers)} BMP files left out, in no folder of one class: {some(strangers)}.")
-    return notes
+        return image_shape(path) == (128, 128)
+    except UnreadableImageError:  # `read` gives the better message
+        return False

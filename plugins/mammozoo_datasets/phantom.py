@@ -1,12 +1,11 @@
-"""Breast ultrasound that nobody had to collect: generated masses, benign and malignant, with their outlines.
+"""Synthetic breast ultrasound: generated masses, benign and malignant, with their outlines.
 
-For a first run without a download, for tests, and for teaching. A score on phantoms says that the machinery
+For a first run without a download, for tests, and for teaching. A score on phantoms shows that the software
 works; it says nothing about patients.
 
-A mass is drawn from the BI-RADS descriptors (`FINDINGS`) and the picture from the descriptors
-(`mammozoo_datasets.sonogram`). The label never touches the picture by any other way: size, place, gain and
-tissue are drawn alike for both classes. Every descriptor occurs in both classes, so no classifier is perfect:
-one that reads all five without error reaches an AUC of 0.95.
+The label determines the probabilities of the BI-RADS descriptors (`FINDINGS`), and the descriptors determine the picture
+(`mammozoo_datasets.sonogram`). Size, place, gain and tissue do not depend on the label. Every descriptor occurs in both
+classes, so no classifier is perfect: one that reads all five without error reaches an AUC of 0.95.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.sonogram import Sonogram, draw
 
-# How often a descriptor is seen in (benign, malignant) masses. Our choice, in the order and rough strength of
+# Probability of a descriptor in (benign, malignant) masses. Our choice, in the order and rough strength of
 # Hong et al., AJR 184 (2005) 1260: of 403 biopsied masses, those with a spiculated margin were malignant in
 # 86 %, not parallel 69 %, irregular 62 %; those with a circumscribed margin were benign in 90 %, oval 84 %,
 # parallel 78 %. Drawn independently of each other, which real masses are not.
@@ -91,7 +90,7 @@ class Phantom(Dataset):
         return [self._sample(index) for index in range(self.n)]
 
     def read(self, sample: Sample) -> npt.NDArray[np.uint8]:
-        """The sonogram as (128, 128) uint8. Raises NotFoundError where `sample` is not a phantom's."""
+        """The sonogram as (128, 128) uint8; NotFoundError if `sample` is not a phantom."""
         return _sonogram(*_address(sample)).image.copy()
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_]:
@@ -106,7 +105,7 @@ class Phantom(Dataset):
 
 def draw_findings(seed: int, index: int) -> tuple[str, dict[str, str]]:
     """Label and descriptors of one phantom, by the probabilities of `FINDINGS`."""
-    # Two of each five are malignant, so that the smallest set has both classes; which two, the seed decides.
+    # Two of each five are malignant, so that small sets have both classes; the seed decides which.
     five, place = divmod(index, 5)
     malignant = int(np.random.default_rng([seed, five, 5]).permutation(5)[place] < 2)
     rng = np.random.default_rng([seed, index])
@@ -118,15 +117,15 @@ def draw_findings(seed: int, index: int) -> tuple[str, dict[str, str]]:
 
 
 def _address(sample: Sample) -> tuple[int, int]:
-    """(seed, index) out of a sample's name."""
+    """(seed, index) from a sample's name."""
     try:
         _, seed, index = sample.image.split("-")
         return int(seed), int(index)
     except ValueError as error:
-        raise NotFoundError(f"'{sample.image}' is no phantom; they are named like 'phantom-0-00012'.") from error
+        raise NotFoundError(f"'{sample.image}' is not a phantom; phantoms are named like 'phantom-0-00012'.") from error
 
 
-@lru_cache(maxsize=16)  # image and mask of a sample are asked for one after the other
+@lru_cache(maxsize=16)  # image and mask of a sample are read one after the other
 def _sonogram(seed: int, index: int) -> Sonogram:
     _, findings = draw_findings(seed, index)
     return draw(findings, np.random.default_rng([seed, index, 1]))

@@ -1,6 +1,6 @@
 """BI-RADS descriptors → a sonogram with that mass in it, and its outline.
 
-A small model of how such a picture comes about, top to bottom of an image about 4 cm deep:
+A small model of such a picture, from top to bottom of an image about 4 cm deep:
 
     skin           bright line
     fat            dark, crossed by bright strands (Cooper's ligaments)
@@ -11,7 +11,7 @@ A small model of how such a picture comes about, top to bottom of an image about
 Each tissue has an echogenicity in decibels. Scatterers of that strength and random phase are blurred by the
 point spread function of the probe, which is wider across than along the beam; the envelope of the sum is
 fully developed speckle (Rayleigh distributed; Wagner et al., IEEE Trans. Sonics Ultrasonics 30 (1983) 156).
-The mean of two independent looks (spatial compounding), its logarithm, and a cut to the dynamic range of a
+The mean of two independent looks (spatial compounding), its logarithm, and clipping to the dynamic range of a
 screen make the image.
 """
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from scipy import fft
 
 SIZE = 128
-_EDGE = 4  # drawn around the image and cut off, since blurring by Fourier transform wraps around
+_EDGE = 4  # drawn around the image and cropped, since blurring by Fourier transform wraps around
 _GRID = SIZE + 2 * _EDGE
 _ROWS = np.arange(-_EDGE, SIZE + _EDGE, dtype=np.float32)[:, None]
 _COLUMNS = _ROWS.T
@@ -37,7 +37,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 class Sonogram(NamedTuple):
-    """What was drawn: `image` (128, 128) uint8 and `mask` (128, 128) booleans."""
+    """The drawn `image`, (128, 128) uint8, and `mask`, (128, 128) booleans."""
 
     image: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Sonogram(NamedTuple):
 
 @dataclass(frozen=True)
 class Mass:
-    """Where the mass is, in pixels.
+    """The position and outline of the mass, in pixels.
 
     Attributes:
         distance: (rows, columns), from the outline along the ray from the centre; negative inside.
@@ -63,7 +63,7 @@ class Mass:
 def draw(findings: Mapping[str, str], rng: np.random.Generator) -> Sonogram:
     """One sonogram with a mass of these `findings` (shape, margin, orientation, posterior, echo).
 
-    Every other choice (tissue, place, size, gain) comes from `rng` and knows nothing of the findings.
+    Every other choice (tissue, place, size, gain) comes from `rng` and does not depend on the findings.
     """
     tissue, gland = _tissue(rng)
     mass = _mass(findings, gland, rng)
@@ -140,7 +140,7 @@ def _tissue(rng: np.random.Generator) -> tuple[Array, tuple[float, float]]:
 
 
 def _mass(findings: Mapping[str, str], gland: tuple[float, float], rng: np.random.Generator) -> Mass:
-    """An outline of the shape, orientation and margin asked for, somewhere in the gland."""
+    """An outline of the given shape, orientation and margin, somewhere in the gland."""
     size = rng.uniform(14, 24)  # radius of the circle of the same area
     ratio = rng.uniform(1.0, 1.12) if findings["shape"] == "round" else rng.uniform(1.35, 1.8)
     across, down = size * ratio**0.5, size / ratio**0.5
@@ -163,7 +163,7 @@ def _mass(findings: Mapping[str, str], gland: tuple[float, float], rng: np.rando
 
 
 def _bumps(findings: Mapping[str, str], rng: np.random.Generator) -> Array:
-    """What shape and margin add to the radius of an ellipse, as a fraction of it, for each direction."""
+    """The change of an ellipse's radius by shape and margin, as a fraction of it, for each direction."""
     irregular = findings["shape"] == "irregular"
     bumps = np.zeros_like(_DIRECTIONS)
     for lobes in (2, 3, 4, 5):
@@ -212,7 +212,7 @@ def _spicules(mass: Mass, rng: np.random.Generator) -> Array:
 
 
 def _behind(mass: Mass, posterior: str, rng: np.random.Generator) -> Array:
-    """Gain or loss in dB of whatever lies below the mass."""
+    """Gain or loss in dB below the mass."""
     strength, side = rng.uniform(9, 15), rng.choice([-1, 1])
     depth = _ROWS - mass.bottom
     off = (_COLUMNS - mass.column) / mass.half_width
@@ -227,7 +227,7 @@ def _behind(mass: Mass, posterior: str, rng: np.random.Generator) -> Array:
 
 
 def _fading(rng: np.random.Generator) -> Array:
-    """Loss in dB with depth, uneven across where the probe has poor contact."""
+    """Loss in dB with depth, uneven across the probe because of poor contact."""
     depth = np.maximum(_ROWS, 0) / SIZE
     return _wave(rng, 1.5, 8) * depth - rng.uniform(6, 18) * depth**2
 
@@ -236,7 +236,7 @@ def _fading(rng: np.random.Generator) -> Array:
 
 
 def _scan(echo: Array, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Echogenicity in dB → what a screen shows: speckle, compounding, log compression, gain."""
+    """Echogenicity in dB → the displayed image: speckle, compounding, log compression, gain."""
     strength = 10 ** (echo / 20)
     along, across = 0.7, rng.uniform(1.0, 1.5)  # point spread in pixels
     looks = [np.abs(_blur(strength * _white(rng), along, across)) for _ in range(2)]

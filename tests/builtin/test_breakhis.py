@@ -26,7 +26,7 @@ def test_names_become_samples(tmp_path: Path) -> None:
     assert {sample.patient for sample in samples} == {"14-20000", "14-20001AB", "14-25000", "14-25001AB"}
     assert [sample.meta["magnification"] for sample in samples[:4]] == [40, 100, 200, 400]
     assert dataset.read(first).shape == (48, 64, 3)
-    assert "16 images of all magnifications, published are 7909: 8 benign, 8 malignant" in dataset.notes[0]
+    assert "8 of the published 2480 benign, 8 of the published 5429 malignant" in dataset.notes[0]
 
 
 def test_one_magnification(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_one_magnification(tmp_path: Path) -> None:
     samples = open_dataset("breakhis:magnification=200", tmp_path).samples()
     assert {sample.meta["magnification"] for sample in samples} == {200}
     assert len(samples) == 6
-    with pytest.raises(UsageError, match="option 'magnification' cannot be '50'"):
+    with pytest.raises(UsageError, match="'50'"):
         open_dataset("breakhis:magnification=50", tmp_path)
 
 
@@ -57,7 +57,7 @@ def test_a_slide_in_two_subtypes_is_one_patient(tmp_path: Path) -> None:
 
 def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "malignant" / "SOB_B_A-14-1AB-40-001.png", picture(1))
-    with pytest.raises(UsageError, match="is benign by its name and stands in a folder of another class"):
+    with pytest.raises(UsageError, match="malignant/SOB_B_A-14-1AB-40-001"):
         BreakHis(tmp_path).samples()
     (tmp_path / "malignant" / "SOB_B_A-14-1AB-40-001.png").unlink()
     for folder in ("a", "b"):
@@ -79,5 +79,5 @@ def test_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"(?s)histology_slides.*BreaKHis_v1.tar.gz"):
         BreakHis(tmp_path).samples()
     save(tmp_path / "benign" / "SOB_B_A-14-1AB-40-001.png", picture(1))
-    with pytest.raises(NotFoundError, match="It holds other magnifications than 400"):
+    with pytest.raises(NotFoundError, match="other magnifications than 400"):
         BreakHis(tmp_path, "400").samples()

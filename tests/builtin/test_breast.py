@@ -33,10 +33,8 @@ def test_rows_become_samples(tmp_path: Path) -> None:
     assert mask is not None
     assert mask.sum() == 16 * 21
     assert dataset.mask(samples[4]) is None
-    assert dataset.notes == [
-        "5 images, published are 256: 3 of the published 154 benign, 1 of the published 98 malignant, "
-        "1 of the published 4 normal. Scores are not comparable with those on the whole set."
-    ]
+    (note,) = dataset.notes
+    assert "3 of the published 154 benign, 1 of the published 98 malignant, 1 of the published 4 normal" in note
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
@@ -45,10 +43,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / HOME / "case002_tumor.png").unlink()
     dataset = Breast(tmp_path)
     assert [(s.patient, len(s.masks)) for s in dataset.samples()] == [("2", 0), ("3", 1), ("4", 1)]
-    assert dataset.notes[1:] == [
-        "1 rows of the workbook have no image: 'case001.png'.",
-        "1 masks of the workbook are not there: 'case002_tumor.png'.",
-    ]
+    image, mask = dataset.notes[1:]
+    assert "'case001.png'" in image and "'case002_tumor.png'" in mask
 
 
 def test_columns_in_any_order_empty_rows_and_words_for_nothing(tmp_path: Path) -> None:
@@ -95,7 +91,7 @@ def test_a_damaged_workbook(tmp_path: Path) -> None:
     breast(tmp_path, benign=1, malignant=1)
     whole = (tmp_path / WORKBOOK).read_bytes()
     (tmp_path / WORKBOOK).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=r"cannot be read .* Download it again"):
+    with pytest.raises(UsageError, match=WORKBOOK):
         Breast(tmp_path).samples()
 
 

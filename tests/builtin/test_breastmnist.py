@@ -68,7 +68,7 @@ def test_it_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     dataset = BreastMnist(breastmnist(tmp_path))
     dataset.samples()
     leak, md5, counts = dataset.notes
-    assert "by image" in leak and "near-duplicates" in leak and "BUSI" in leak
+    assert "near-duplicates" in leak and "BUSI" in leak
     found = hashlib.md5((tmp_path / "breastmnist.npz").read_bytes()).hexdigest()
     assert f"its MD5 is {found}, not 750601b1f35ba3300ea97c75c52ff8f6" in md5
     assert "24 of the published 546 train" in counts
@@ -147,5 +147,5 @@ def test_elsewhere(tmp_path: Path) -> None:
         BreastMnist(tmp_path).samples()
     dataset = BreastMnist(breastmnist(tmp_path))
     for name in ("train-9999", "benign/1.png", "train-x"):
-        with pytest.raises(NotFoundError, match="is no image of"):
+        with pytest.raises(NotFoundError, match=name):
             dataset.read(Sample(name, "malignant"))

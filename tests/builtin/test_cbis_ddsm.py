@@ -1,4 +1,4 @@
-"""CBIS-DDSM: three layouts, masks told from cut-outs, odd tables, patients on both sides; and the published tables whole."""
+"""CBIS-DDSM: three layouts, masks told from crops, odd tables, patients on both sides; and the published tables whole."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_layout_gives_the_same_lesions(small: Path) -> None:
     assert dataset.read(first).shape == SHAPE
 
 
-def test_masks_are_told_from_cut_outs_by_what_they_hold(small: Path) -> None:
+def test_masks_are_told_from_crops_by_content(small: Path) -> None:
     dataset = CbisDdsm(small)
     found = by_lesion(dataset.samples())
     for name, box in (("P_00001-LEFT-mass-1", (10, 20, 30, 40)), ("P_00001-LEFT-mass-2", (5, 5, 15, 10))):
@@ -82,10 +82,10 @@ def test_options_choose_lesions(small: Path) -> None:
     assert Counter(s.meta["abnormality"] for s in masses.samples()) == {"mass": 3}
     calcs = CbisDdsm(small, abnormality="calc")
     assert sorted(str(s.patient) for s in calcs.samples()) == ["P_00002", "P_00003"]  # nobody of test is among them
-    assert "1 lesions benign without callback count as benign." in calcs.notes
+    assert any(note.startswith("1 lesions benign without callback") for note in calcs.notes)
     dropped = CbisDdsm(small, abnormality="calc", callback="drop")
     assert [s.patient for s in dropped.samples()] == ["P_00002"]
-    assert "1 lesions benign without callback are left out." in dropped.notes
+    assert any(note.startswith("1 lesions benign without callback") and "left out" in note for note in dropped.notes)
 
 
 def test_the_range_of_width_over_height(small: Path) -> None:
@@ -148,7 +148,7 @@ def test_missing_images_and_masks_are_told(tmp_path: Path) -> None:
     found = by_lesion(dataset.samples())
     assert found.keys() == {"P_00001-LEFT-mass-1", "P_00001-LEFT-mass-2", "P_00007-LEFT-mass-1"}
     assert dataset.mask(found["P_00007-LEFT-mass-1"]) is None
-    assert "1 of 4 lesions are left out, their image is not there: 'Mass-Test_P_00002_LEFT_MLO_1'." in dataset.notes
+    assert any(note.startswith("1 of 4 lesions") and "'Mass-Test_P_00002_LEFT_MLO_1'" in note for note in dataset.notes)
     assert any(note.startswith("1 lesions have no mask: ") for note in dataset.notes)
     with pytest.raises(UsageError, match=r"1 of 3 samples have neither a lesion box nor a mask.*P_00007"):
         decode(dataset, list(found.values()), Input(size=(8, 8), preprocess=("lesion",)))
@@ -174,14 +174,6 @@ def test_rows_that_make_no_sense_are_named(tmp_path: Path) -> None:
     table.write_text(text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1))
     with pytest.raises(UsageError, match="line 3: no patient"):
         CbisDdsm(root).samples()
-
-
-def test_the_whole_fixture_has_enough_for_three_folds(tmp_path: Path) -> None:
-    samples = CbisDdsm(cbis_ddsm(tmp_path), abnormality="mass").samples()
-    patients = {(s.label, s.patient) for s in samples if s.meta["part"] == "train"}
-    assert min(Counter(label for label, _ in patients).values()) == 12
-    images = decode(CbisDdsm(tmp_path), samples[:4], Input(size=(20, 20), preprocess=("lesion",)))
-    assert images.pixels.shape == (4, 20, 20, 1)
 
 
 # ---------------------------------------------------------------- the published tables

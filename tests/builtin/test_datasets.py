@@ -72,8 +72,8 @@ def test_busi_order_masks_and_notes(busi: Path) -> None:
     assert mask is not None
     assert mask.sum() == 5 * 20
     assert dataset.read(samples[0]).shape == (18, 20)
-    assert len(dataset.notes) == 1
-    assert "5 images, published are 780: 3 of the published 437 benign" in dataset.notes[0]
+    (note,) = dataset.notes
+    assert "5 images" in note and "780" in note and "3 of the published 437 benign" in note
 
 
 def test_busi_names_do_not_depend_on_the_folder_pointed_at(busi: Path) -> None:
@@ -81,9 +81,9 @@ def test_busi_names_do_not_depend_on_the_folder_pointed_at(busi: Path) -> None:
     assert [s.image for s in inner.samples()] == [s.image for s in Busi(busi).samples()]
 
 
-@pytest.mark.parametrize("masks", ["mask", "masks"])
-@pytest.mark.parametrize("by_class", [True, False])
-@pytest.mark.parametrize("suffix", ["_mask", ""])
+@pytest.mark.parametrize(
+    ("masks", "by_class", "suffix"), [("mask", True, ""), ("masks", False, ""), ("masks", True, "_mask")]
+)
 def test_busi_mirrors(tmp_path: Path, masks: str, by_class: bool, suffix: str) -> None:
     for label in ("benign", "malignant"):
         home = tmp_path / "archive" / label if by_class else tmp_path
@@ -103,19 +103,21 @@ def test_busi_says_what_is_odd(busi: Path) -> None:
     write(home / "benign" / "._benign (1).png")
     dataset = Busi(home)
     assert len(dataset.samples()) == 5
-    notes = " ".join(dataset.notes)
-    assert "1 images have no mask: 'normal/normal (1).png'" in notes
-    assert "1 masks have no image: 'benign/benign (99)_mask.png'" in notes
-    assert "1 PNG files left out, not named like 'benign (12).png': 'doubtful/doubtful (1).png'" in notes
+    for note, name in zip(
+        dataset.notes[1:],
+        ("normal/normal (1).png", "benign/benign (99)_mask.png", "doubtful/doubtful (1).png"),
+        strict=True,
+    ):
+        assert note.startswith("1 ") and name in note
 
 
 def test_busi_refuses_contradictions(busi: Path) -> None:
     home = busi / "Dataset_BUSI_with_GT"
     copy = write(home / "copy" / "benign (1).png")
-    with pytest.raises(UsageError, match=r"benign image 1\. Point --root at one copy"):
+    with pytest.raises(UsageError, match="copy/benign"):
         Busi(home).samples()
     copy.rename(home / "malignant" / "benign (77).png")
-    with pytest.raises(UsageError, match="stands in a folder of another class"):
+    with pytest.raises(UsageError, match=r"malignant/benign \(77\)"):
         Busi(home).samples()
 
 
@@ -128,17 +130,10 @@ def test_busi_elsewhere(tmp_path: Path) -> None:
     assert "scan09.png" in str(missing.value)
     assert "scan10.png" not in str(missing.value)
     assert "2 more" in str(missing.value)
-    with pytest.raises(NotFoundError, match="nothing at --root"):
-        Busi(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="needs --root"):
-        Busi()
 
 
-def test_busi_on_the_real_images() -> None:
-    folder = os.environ.get("MAMMOZOO_TEST_DATA")
-    if not folder or not (Path(folder) / "data" / "busi").is_dir():
-        pytest.skip("MAMMOZOO_TEST_DATA names no folder with data/busi: BUSI is not ours to ship")
-    dataset = Busi(Path(folder) / "data" / "busi")
+def test_busi_on_the_real_images(local_data: Path) -> None:
+    dataset = Busi(local_data / "data" / "busi")
     samples = dataset.samples()
     assert Counter(sample.label for sample in samples) == {"benign": 381, "malignant": 183, "normal": 116}
     assert "381 of the published 437 benign" in dataset.notes[0]
@@ -180,8 +175,7 @@ def test_folder(tmp_path: Path) -> None:
     mask = dataset.mask(samples[0])
     assert mask is not None
     assert mask.all()
-    assert "2 files left out" in dataset.notes[0]
-    assert "'labels.txt', 'benign/notes.doc'" in dataset.notes[0]
+    assert "2 files" in dataset.notes[0] and "'labels.txt', 'benign/notes.doc'" in dataset.notes[0]
 
 
 def test_folder_refuses(tmp_path: Path) -> None:
@@ -224,9 +218,9 @@ def test_csv(tmp_path: Path) -> None:
     assert dataset.read(dataset.samples()[1]).shape == (18, 20)
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "end"), [(",", "utf-8", "\r\n"), (";", "utf-8-sig", "\n"), ("\t", "utf-8", "\n")]
+)
 def test_csv_dialects(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
     rows = [
         ("Label", "Path", "patient"),
@@ -242,9 +236,9 @@ def test_csv_dialects(tmp_path: Path, delimiter: str, encoding: str, end: str) -
     [
         (
             "path,lable\na,b",
-            "line 1: there is no column 'label'. Did you mean 'lable'? Columns found: path, lable",
+            "line 1: there is no column 'label'. Did you mean 'lable'?",
         ),
-        ("", "Columns found: none"),
+        ("", "none"),
         ("path,label\nimages/a.png,x\nimages/b.png,", "line 3: the label is empty"),
         ("path,label\n,x", "line 2: the path is empty"),
         ("path,label\nimages/a.png,x\nimages/b.png,y\nimages/a.png,y", "twice, in lines 2 and 4"),
@@ -264,8 +258,7 @@ def test_csv_names_missing_files(tmp_path: Path) -> None:
     rows = "".join(f"images/{number}.png,{'xy'[number % 2]}\n" for number in range(7))
     with pytest.raises(NotFoundError) as missing:
         Csv(table(tmp_path, "path,label\n" + rows)).samples()
-    assert "lists 7 files that do not exist" in str(missing.value)
-    assert "'images/4.png' (line 6)" in str(missing.value)
+    assert "7 files" in str(missing.value) and "'images/4.png' (line 6)" in str(missing.value)
     assert "images/5.png" not in str(missing.value)
 
 
@@ -285,8 +278,6 @@ def test_phantom_samples() -> None:
     samples = dataset.samples()
     assert Counter(sample.label for sample in samples) == {"benign": 30, "malignant": 20}
     assert len({sample.patient for sample in samples}) == 50
-    assert dataset.info.synthetic
-    assert "ynthetic" in dataset.info.title
     assert set(samples[0].meta) == set(FINDINGS)
     assert [s.label for s in samples] != [s.label for s in Phantom(n=50, seed=4).samples()]
     assert samples[:20] == Phantom(n=20, seed=3).samples()
@@ -307,7 +298,7 @@ def test_phantom_image_and_mask() -> None:
 
 
 def test_phantom_masses_look_like_their_findings() -> None:
-    dataset = Phantom(n=300)
+    dataset = Phantom(n=200)
     ratios: dict[str, list[float]] = {"parallel": [], "not parallel": []}
     contrast: dict[str, list[float]] = {echo: [] for echo in FINDINGS["echo"]}
     below: dict[str, list[float]] = {posterior: [] for posterior in FINDINGS["posterior"]}
@@ -360,7 +351,7 @@ def test_phantom_classes_overlap() -> None:
 
 def test_phantom_has_no_shortcut() -> None:
     """Brightness and the area of the mass do not tell the class, and no two phantoms are near-duplicates."""
-    dataset = Phantom(n=400)
+    dataset = Phantom(n=250)
     samples = dataset.samples()
     images = np.array([dataset.read(sample) for sample in samples]).astype(np.float32)
     area = [dataset.mask(sample).sum() for sample in samples]
@@ -375,11 +366,11 @@ def test_phantom_has_no_shortcut() -> None:
 
 
 def test_phantom_refuses(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="n must be 1 or more"):
+    with pytest.raises(UsageError, match="n=0"):
         Phantom(n=0)
-    with pytest.raises(UsageError, match="seed 0 or more"):
+    with pytest.raises(UsageError, match="seed=-1"):
         Phantom(seed=-1)
     with pytest.raises(UsageError, match="takes no --root"):
         Phantom(tmp_path)
-    with pytest.raises(NotFoundError, match="is no phantom"):
+    with pytest.raises(NotFoundError, match="benign/1"):
         Phantom().read(Sample("benign/1.png", "benign"))

@@ -60,18 +60,13 @@ def test_a_balanced_subset_is_drawn_by_the_seed(tmp_path: Path) -> None:
     assert names(Mendeley(tmp_path, balanced=30))[:30] == everything[:30]
 
 
-def test_the_subset_of_the_paper_can_be_drawn(tmp_path: Path) -> None:
-    assert len(names(Mendeley(mendeley(tmp_path), balanced=100))) == 200
-
-
 def test_too_much_is_asked_for(tmp_path: Path) -> None:
     mendeley(tmp_path, benign=5, malignant=9)
     with pytest.raises(UsageError, match=r"balanced=6 asks for more than the 5 benign images"):
         Mendeley(tmp_path, balanced=6).samples()
-    with pytest.raises(UsageError, match="balanced and seed are 0 or more"):
-        Mendeley(tmp_path, balanced=-1)
-    with pytest.raises(UsageError, match="balanced and seed are 0 or more"):
-        Mendeley(tmp_path, seed=-1)
+    for options in ({"balanced": -1}, {"seed": -1}):
+        with pytest.raises(UsageError, match="balanced and seed"):
+            Mendeley(tmp_path, **options)
 
 
 def test_busc_is_refused_by_its_masks(tmp_path: Path) -> None:
@@ -109,7 +104,7 @@ def test_what_belongs_to_no_class_is_left_out(tmp_path: Path) -> None:
     save(tmp_path / "originals" / "benign" / "._us1.bmp", picture(1))
     dataset = Mendeley(tmp_path)
     assert len(dataset.samples()) == 4
-    assert dataset.notes[-1] == "1 BMP files left out, in no folder of one class: 'extra.bmp'."
+    assert dataset.notes[-1].startswith("1 ") and "'extra.bmp'" in dataset.notes[-1]
 
 
 def test_elsewhere(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_an_image_has_the_class_of_its_worst_finding(small: Path) -> None:
     ]
     assert samples[2].meta == {"tissue": "dense-glandular", "abnormality": "CIRC MISC"}
     assert dataset.read(samples[0]).shape == (SIDE, SIDE)
-    assert dataset.notes == ["4 images with a line in Info.txt, published are 322."]
+    (note,) = dataset.notes
+    assert note.startswith("4 images") and "322" in note
 
 
 def test_y_counts_from_the_lower_edge(small: Path) -> None:
@@ -72,7 +73,7 @@ def test_lesions_are_samples_of_their_own(small: Path) -> None:
     assert mask is not None
     assert mask[SIDE - 20, 90] and not mask[SIDE - 40, 30]
     assert np.array_equal(dataset.read(samples[1]), dataset.read(samples[2]))
-    assert "1 normal images and 1 abnormalities without a circle are left out." in dataset.notes
+    assert any("1 normal images and 1 abnormalities" in note for note in dataset.notes)
 
 
 def test_mirrors_with_a_header_are_read_alike(small: Path, tmp_path: Path) -> None:
@@ -97,8 +98,8 @@ def test_images_and_lines_that_lack_each_other_are_told(small: Path) -> None:
     (small / "all-mias" / "mdb001.pgm").rename(small / "all-mias" / "mdb009.pgm")
     dataset = MiniMias(small)
     assert [s.image for s in dataset.samples()] == ["mdb002.pgm", "mdb003.pgm", "mdb004.pgm"]
-    assert "1 images of Info.txt are not there: 'mdb001'." in dataset.notes
-    assert "1 images left out, Info.txt does not name them: 'mdb009.pgm'." in dataset.notes
+    absent, unlisted = dataset.notes[-2:]
+    assert "'mdb001'" in absent and "'mdb009.pgm'" in unlisted
 
 
 def test_a_folder_of_something_else_shows_both_trees(tmp_path: Path) -> None:

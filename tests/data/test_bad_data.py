@@ -115,22 +115,3 @@ def table(root: Path) -> Path:
 def test_a_table_with_a_missing_file(refused, table: Path) -> None:
     table.write_text(table.read_text().replace("benign/03.png", "benign/gone.png"))
     refused("csv", table, 3, "benign/gone.png", "line 5")
-
-
-def test_a_table_with_a_truncated_file(refused, table: Path) -> None:
-    bad = table.parent / "benign/03.png"
-    bad.write_bytes(bad.read_bytes()[:600])
-    refused("csv", table, 1, "benign/03.png")
-
-
-def test_a_table_with_an_empty_label(refused, table: Path) -> None:
-    table.write_text(table.read_text().replace("benign/03.png,benign", "benign/03.png,"))
-    refused("csv", table, 2, "line 5", "label")
-
-
-def test_a_table_without_the_class_asked_for(refused, table: Path) -> None:
-    refused("csv", table, 2, "'normal'", "benign, malignant", settings=("classes=[benign,normal]",))
-
-
-def test_a_folder_where_a_table_should_be(refused, root: Path) -> None:
-    refused("csv", root, 2, "table")

@@ -1,4 +1,4 @@
-"""Decoded images from the cache are those that decoding gives, and only for the very same bytes, input and code."""
+"""Decoded images: the cache returns the same arrays for the same bytes, input and code only; batches and augmentation."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def test_the_second_opening_decodes_nothing_and_gives_the_same(root: Path, monke
     second = opened(root, advance=lambda: steps.append(None))
     for images in (first, second):
         assert np.array_equal(images.pixels, plain.pixels)
-        assert np.array_equal(images.prints.whole, plain.prints.whole)
-        assert np.array_equal(images.prints.views, plain.prints.views)
-        assert np.array_equal(images.prints.thumbs, plain.prints.thumbs)
+        for name, array in vars(plain.fingerprints).items():
+            assert np.array_equal(getattr(images.fingerprints, name), array)
         assert np.array_equal(images.features, plain.features)
         assert not images.pixels.flags.writeable
     assert len(steps) == 12
@@ -121,15 +120,6 @@ def test_threads_do_not_disturb_each_others_preprocessing(root: Path) -> None:
     assert np.array_equal(decode(dataset, samples, input).pixels, one_by_one)
 
 
-def test_a_damaged_entry_is_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = opened(root).pixels.copy()
-    (stored,) = (root.parent / "cache" / "arrays").glob("*/pixels.npy")
-    stored.write_bytes(stored.read_bytes()[:-100])
-    assert np.array_equal(opened(root).pixels, plain)
-    blind(monkeypatch)
-    assert np.array_equal(opened(root).pixels, plain)
-
-
 def test_generated_images_and_unusual_readers_are_not_cached(root: Path, tmp_path: Path) -> None:
     open_data("phantom:n=4", None, None, INPUT, "group", Progress())
     dataset = open_dataset("folder", root)
@@ -159,39 +149,37 @@ AUGMENT = ("hflip", "affine", "brightness-contrast")
 def collected(pixels: Any, **options: Any) -> list[tuple[Any, Any, Any]]:
     augment = [build(name) for name in options.pop("augment", ())]
     labels = np.arange(len(pixels)) % 2
-    loader = batches(pixels, labels, np.arange(len(pixels)), 4, augment=augment, **options)
+    order = np.array(options.pop("order", range(len(pixels))))
+    loader = batches(pixels, labels, order, 4, augment=augment, **options)
     return [tuple(part.numpy().copy() for part in batch) for batch in loader]
 
 
-def test_batches_are_the_images_in_the_order_of_the_seed() -> None:
+def test_batches_are_the_images_in_the_given_order() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (13, 8, 8, 1), np.uint8)
     pixels.setflags(write=False)
-    plain = collected(pixels)
-    assert [len(batch[0]) for batch in plain] == [4, 4, 4, 1]
-    assert np.array_equal(np.concatenate([batch[0] for batch in plain]), pixels)
-    shuffled = collected(pixels, shuffle=True, seed=3, epoch=2)
-    order = np.random.default_rng([3, 2]).permutation(13)[:12]  # the last one would be alone
-    assert np.array_equal(np.concatenate([batch[2] for batch in shuffled]), order)
-    assert np.array_equal(np.concatenate([batch[0] for batch in shuffled]), pixels[order])
-    assert np.array_equal(np.concatenate([batch[1] for batch in shuffled]), order % 2)
-    assert shuffled[0][1].dtype == shuffled[0][2].dtype == np.int64
+    order = np.random.default_rng(0).permutation(13)
+    found = collected(pixels, order=order)
+    assert [len(batch[0]) for batch in found] == [4, 4, 4, 1]
+    assert np.array_equal(np.concatenate([batch[0] for batch in found]), pixels[order])
+    assert np.array_equal(np.concatenate([batch[1] for batch in found]), order % 2)
+    assert np.array_equal(np.concatenate([batch[2] for batch in found]), order)
+    assert found[0][1].dtype == found[0][2].dtype == np.int64
 
 
 def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), np.uint8)
     pixels.setflags(write=False)
     before = torch.random.get_rng_state()
-    here = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=5)
-    there = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=5, workers=2)
-    unshuffled = collected(pixels, augment=AUGMENT, seed=1, epoch=5)
+
+    def by_image(**options: Any) -> dict[int, Any]:
+        found = collected(pixels, augment=AUGMENT, seed=1, **options)
+        return {int(i): image for images, _, places in found for image, i in zip(images, places, strict=True)}
+
+    here = by_image(epoch=5)
+    for other in (by_image(epoch=5, workers=2), by_image(epoch=5, order=range(9, -1, -1))):
+        assert all(np.array_equal(here[i], other[i]) for i in range(10))
+    assert not all(np.array_equal(here[i], image) for i, image in by_image(epoch=6).items())
     assert torch.equal(torch.random.get_rng_state(), before)
-    for a, b in zip(here, there, strict=True):
-        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-    images = {int(i): image for found, _, places in here for image, i in zip(found, places, strict=True)}
-    for found, _, places in unshuffled:
-        assert all(np.array_equal(images[int(i)], image) for image, i in zip(found, places, strict=True))
-    other = collected(pixels, augment=AUGMENT, shuffle=True, seed=1, epoch=6)
-    assert not np.array_equal(here[0][0], other[0][0])
 
 
 def test_an_error_in_augmentation_comes_out_and_an_early_end_stops_the_thread() -> None:

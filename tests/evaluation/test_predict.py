@@ -9,7 +9,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from mammozoo.data.io.images import is_for_processing, read_image, read_modality
+from mammozoo.data.io.dicom import is_for_processing, read_modality
+from mammozoo.data.io.images import read_image
 from mammozoo.evaluation import predict
 from mammozoo.evaluation.predict import Prediction, same_answer
 from mammozoo.models.device import choose_engine

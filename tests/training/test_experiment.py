@@ -171,7 +171,7 @@ def test_a_patient_on_both_sides_is_a_leak(pictures: Path) -> None:
 
 def test_near_duplicates_of_seen_images_are_found(copied: Path) -> None:
     data = prepare(_recipe(copied)).data
-    first = int(data.images.prints.whole[0])
+    first = int(data.images.fingerprints.whole[0])
     known = seen_before(data, np.arange(120), (f"{first:016x}",))
     assert {data.names[i] for i in known} == {f"benign/00-{k}.{'bmp' if k else 'png'}" for k in range(3)}
     assert len(seen_before(data, np.arange(120), ())) == 0

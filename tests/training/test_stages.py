@@ -151,7 +151,7 @@ def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) 
         missing = {f"malignant/copy-{n:02}.bmp" for n in range(10) if f"benign/{n:02}.png" in held}
         assert missing
         assert set(copies) - seen == missing
-        hashes = prepared.stages[0].data.images.prints.whole[np.concatenate([cut.train, cut.val])]
+        hashes = prepared.stages[0].data.images.fingerprints.whole[np.concatenate([cut.train, cut.val])]
         told = tuple(f"{value:016x}" for value in hashes)
         assert not len(seen_before(prepared.data, np.concatenate([own.val, own.test]), told))
     (stage_plan, fits), _ = all_fits(prepared)

@@ -4,12 +4,12 @@ Lee et al., Scientific Data 4 (2017) 170177, https://doi.org/10.1038/sdata.2017.
 
 Four tables name the lesions, `{mass,calc}_case_description_{train,test}_set.csv`, and their copies on disk differ:
 
-    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC[_1]/<study>/<series>/000000.dcm           as the tables say
-    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC[_1]/<date>/1.000000-…/1-1.dcm             as the NBIA Data Retriever writes
+    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC[_1]/<study>/<series>/000000.dcm           in the tables
+    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC[_1]/<date>/1.000000-…/1-1.dcm             from the NBIA Data Retriever
     jpeg/<series>/1-263.jpg                                                            a mirror in JPEG, 8 bits
 
-A folder that ends in a number holds that lesion's mask and the cut-out of its image, which the tables often name the other
-way round. So the names of files are not read at all: which is which is told by what they hold.
+A folder that ends in a number holds that lesion's mask and the crop of its image. The tables often exchange their names, so file
+names are not used: the content shows which file is the mask.
 """
 
 from __future__ import annotations
@@ -27,29 +27,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.images import image_shape
 from mammozoo.errors import UsageError
 from mammozoo_datasets.cbis_ddsm.files import Files, find_files, mask_among
-from mammozoo_datasets.cbis_ddsm.table import KINDS, Lesion, disagreeing, read_table
-from mammozoo_datasets.dicom_header import image_shape
-from mammozoo_datasets.layout import nothing_found, some
-from mammozoo_datasets.published_table import find_tables
+from mammozoo_datasets.cbis_ddsm.table import KINDS, PARTS, Lesion, disagreeing, read_table
+from mammozoo_datasets.published import files_under, left_out, nothing_found
 
-_LAYOUT = """\
-    mass_case_description_train_set.csv, … (four tables, in the root or a folder of it)
-    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC/…/*.dcm      the image
-    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC_1/…/*.dcm    mask and cut-out of its lesion 1
-    (or jpeg/<series>/*.jpg)"""
 _LESIONS = {"mass": 1696, "calc": 1872}
 
 
 class CbisDdsm(Dataset):
-    """CBIS-DDSM, one sample a lesion on its whole image.
+    """CBIS-DDSM, one sample for each lesion, on its whole image.
 
     Args:
         root: the folder that holds images and tables.
         abnormality: `mass`, `calc` or `both`.
-        aspect: keep lesions whose box has a width-to-height ratio in this range, such as `0.4-1.5`; all masks are read for it.
-        callback: what to do with BENIGN_WITHOUT_CALLBACK, `benign` or `drop`.
+        aspect: keep lesions whose box has a width-to-height ratio in this range, such as `0.4-1.5`; this reads all masks.
+        callback: BENIGN_WITHOUT_CALLBACK counts as `benign`, or is dropped with `drop`.
     """
 
     info = DatasetInfo(
@@ -64,7 +58,11 @@ class CbisDdsm(Dataset):
         citation="R. S. Lee, F. Gimenez, A. Hoogi, K. K. Miyake, M. Gorovoy, D. L. Rubin. A curated mammography data set for use "
         "in computer-aided detection and diagnosis research. Scientific Data 4 (2017) 170177.",
         access="From The Cancer Imaging Archive with the NBIA Data Retriever (163.6 GB), and the four CSV files of its page.",
-        layout=_LAYOUT,
+        layout="""\
+    mass_case_description_train_set.csv, … (four tables, in the root or a folder of it)
+    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC/…/*.dcm      the image
+    CBIS-DDSM/Mass-Training_P_00001_LEFT_CC_1/…/*.dcm    mask and crop of its lesion 1
+    (or jpeg/<series>/*.jpg)""",
     )
 
     def __init__(
@@ -80,7 +78,7 @@ class CbisDdsm(Dataset):
         self.callback = callback
 
     def samples(self) -> list[Sample]:
-        """Every lesion, sorted by name, with the official part in `meta`; `notes` says what is missing or left out.
+        """Every lesion, sorted by name, with the official part in `meta`; `notes` states what is missing or left out.
 
         Raises:
             NotFoundError: none of the tables, or none of their images.
@@ -91,50 +89,47 @@ class CbisDdsm(Dataset):
         return samples
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
-        """The lesion's mask at the size of the image: some masks have another, and are resized to it by nearest pixel."""
-        found = super().mask(sample)
-        if found is None:
-            return None
-        shape = image_shape(self.path(sample.image))
-        if found.shape == shape:
-            return found
-        return np.asarray(Image.fromarray(found).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+        """The lesion's mask at the size of the image; masks of another size are resized by nearest pixel."""
+        mask = super().mask(sample)
+        height, width = image_shape(self.path(sample.image))
+        if mask is None or mask.shape == (height, width):
+            return mask
+        pixels = Image.fromarray(mask.astype(np.uint8))
+        return np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)) > 0
 
     @cached_property
     def _found(self) -> tuple[list[Sample], list[str]]:
         """Samples and notes; headers of some ten thousand files are read for them, so once."""
         assert self.root is not None
         lesions, notes = _without_shared([*self._lesions()])
+        called = [lesion for lesion in lesions if lesion.pathology != "BENIGN_WITHOUT_CALLBACK"]
         if self.callback == "drop":
-            called = [lesion for lesion in lesions if lesion.pathology != "BENIGN_WITHOUT_CALLBACK"]
             notes.append(f"{len(lesions) - len(called)} lesions benign without callback are left out.")
             lesions = called
-        elif uncalled := sum(lesion.pathology == "BENIGN_WITHOUT_CALLBACK" for lesion in lesions):
-            notes.append(f"{uncalled} lesions benign without callback count as benign.")
+        elif len(called) < len(lesions):
+            notes.append(f"{len(lesions) - len(called)} lesions benign without callback count as benign.")
         files = find_files(self.root)
         samples, missing = self._samples(lesions, files)
         if not samples:
-            advice = f"None of the {len(lesions)} lesions of the tables has its image there."
-            raise nothing_found(self.info.name, self.root, _LAYOUT, advice)
-        if missing:
-            notes.append(
-                f"{len(missing)} of {len(lesions)} lesions are left out, their image is not there: {some(missing)}."
-            )
+            raise nothing_found(self, f"None of the {len(lesions)} lesions of the tables has its image there.")
+        notes += left_out(missing, f"of {len(lesions)} lesions are left out, their image is not there")
         notes += self._about_files(samples)
         return self._within_aspect(samples, notes), notes
 
     def _lesions(self) -> Iterator[Lesion]:
-        """Of the chosen tables; with only some of them there, of those."""
+        """The rows of the chosen tables that exist."""
         assert self.root is not None
-        found = False
-        for kind in self.kinds:
-            for part in ("train", "test"):
-                for table in find_tables(self.root, f"{kind}_case_description_{part}_set.csv")[:1]:
-                    found = True
-                    yield from read_table(table, kind, part)
-        if not found:
-            advice = "The four tables are on the page of the data set, beside the images."
-            raise nothing_found(self.info.name, self.root, _LAYOUT, advice)
+        tables: dict[str, Path] = {}
+        for path in sorted(
+            files_under(self.root, {".csv"}, depth=3), key=lambda path: len(path.parts)
+        ):  # the highest first
+            tables.setdefault(path.name, path)
+        chosen = {(kind, part): f"{kind}_case_description_{part}_set.csv" for kind in self.kinds for part in PARTS}
+        if not {*chosen.values()} & tables.keys():
+            raise nothing_found(self, "The four tables are on the page of the data set, beside the images.")
+        for (kind, part), name in chosen.items():
+            if name in tables:
+                yield from read_table(tables[name], kind, part)
 
     def _samples(self, lesions: Sequence[Lesion], files: Files) -> tuple[list[Sample], list[str]]:
         assert self.root is not None
@@ -164,13 +159,12 @@ class CbisDdsm(Dataset):
         published = sum(_LESIONS[kind] for kind in self.kinds)
         if counts.total() != published:
             yield f"{counts.total()} lesions; published are {published}, before any is left out."
-        if bare := [sample.image for sample in samples if not sample.masks]:
-            yield f"{len(bare)} lesions have no mask: {some(bare)}."
+        yield from left_out([sample.image for sample in samples if not sample.masks], "lesions have no mask")
         shapes = [
             (s.image, image_shape(self.path(s.image)), image_shape(self.path(s.masks[0]))) for s in samples if s.masks
         ]
-        if resized := [name for name, image, mask in shapes if image != mask]:
-            yield f"{len(resized)} masks are not of their image's size and are resized to it: {some(resized)}."
+        resized = [name for name, image, mask in shapes if image != mask]
+        yield from left_out(resized, "masks are not of their image's size and are resized to it")
         if any(self.path(sample.image).suffix.lower() in (".jpg", ".jpeg") for sample in samples):
             yield "The images are 8-bit JPEG copies: scores are not comparable with those on the 16-bit originals."
 
@@ -200,7 +194,8 @@ def _range(text: str) -> tuple[float, float]:
 
 
 def _without_shared(lesions: list[Lesion]) -> tuple[list[Lesion], list[str]]:
-    """Masses by themselves are split by patient, and so are calcifications; together some patients are on both sides."""
+    """Lesions without those in train whose patient is in test: the official split of masses cuts no patient, nor does the one of
+    calcifications, but together some patients are on both sides."""
     tested = {lesion.patient for lesion in lesions if lesion.part == "test"}
     kept = [lesion for lesion in lesions if lesion.part == "test" or lesion.patient not in tested]
     shared = {lesion.patient for lesion in lesions if lesion.part == "train"} & tested

@@ -1,9 +1,9 @@
-"""The files of CBIS-DDSM, whatever they are called: by case folder or by series, and which of a lesion's two is the mask."""
+"""The files of CBIS-DDSM under any names: by case folder or by series, and the mask among a lesion's two files."""
 
 from __future__ import annotations
 
-import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mammozoo.data.io.images import read_image
-from mammozoo_datasets.dicom_header import image_shape
+from mammozoo.data.io.images import image_shape, read_image
+from mammozoo_datasets.published import files_under
 
 _CASE = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_P_\d{5}_(?:LEFT|RIGHT)_(?:CC|MLO)(?:_\d+)?")
 _TWO_VALUED = 0.99  # share of pixels near black or white: masks in JPEG have noise around the lesion
@@ -20,12 +20,12 @@ _TWO_VALUED = 0.99  # share of pixels near black or white: masks in JPEG have no
 
 @dataclass(frozen=True)
 class Files:
-    """Image files by the folder that tells whose they are: a case folder of DICOM files, or a series of JPEGs."""
+    """Image files by the folder that identifies them: a case folder of DICOM files, or a series of JPEGs."""
 
     by_folder: Mapping[str, Sequence[Path]]
 
     def of(self, case: str, *series: str) -> list[Path]:
-        """The files of a case folder; where there is none, those of the series."""
+        """The files of a case folder; if there are none, the files of the series."""
         found = list(self.by_folder.get(case, ()))
         return found or [path for name in series for path in self.by_folder.get(name, ())]
 
@@ -33,26 +33,20 @@ class Files:
 def find_files(root: Path) -> Files:
     """All DICOM files under a case folder, and all JPEGs by their own folder, at any depth below `root`."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
-    for place, folders, names in os.walk(root):
-        folders.sort()
-        folder = Path(place)
-        cases = [part for part in folder.parts if _CASE.fullmatch(part)]
-        for name in sorted(names):
-            suffix = name.rpartition(".")[2].lower()
-            if name.startswith("."):
-                continue
-            if suffix == "dcm" and cases:
-                found[cases[-1]].append(folder / name)
-            elif suffix in ("jpg", "jpeg"):
-                found[folder.name].append(folder / name)
+    for path in files_under(root, {".dcm", ".jpg", ".jpeg"}, depth=sys.maxsize):
+        cases = [part for part in path.parts[:-1] if _CASE.fullmatch(part)]
+        if path.suffix.lower() != ".dcm":
+            found[path.parent.name].append(path)
+        elif cases:
+            found[cases[-1]].append(path)
     return Files(found)
 
 
 def mask_among(candidates: Sequence[Path], image: Path) -> Path | None:
-    """The mask among the files of a lesion; None where there is none.
+    """The mask among the files of a lesion; None if there is none.
 
-    A mask is as large as the whole image and a cut-out is smaller, so headers do in most cases. Where sizes do not tell,
-    the file of two values is the mask.
+    A mask is as large as the whole image and a crop is smaller, so headers decide most cases. If sizes do not decide,
+    the file with two values is the mask.
 
     Raises:
         UnreadableImageError: of the first file that cannot be read.

@@ -1,4 +1,4 @@
-"""The four tables of CBIS-DDSM: one row a lesion on an image."""
+"""The four tables of CBIS-DDSM: one row for each lesion on an image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mammozoo.errors import UsageError
-from mammozoo_datasets.published_table import Row, read_rows
+from mammozoo_datasets.tables import Row, read_rows
 
 KINDS = ("mass", "calc")
+PARTS = ("train", "test")
 _LABELS = {"MALIGNANT": "malignant", "BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign"}
 _PATIENT = re.compile(r"P_\d{5}")
 _IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "roi mask file path"
 _NEEDED = ("patient_id", "left or right breast", "image view", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
-_META = {  # ours → theirs
+_META = {  # name in `meta` → column
     "assessment": "assessment",
     "subtlety": "subtlety",
     "shape": "mass shape",
@@ -33,11 +34,11 @@ class Lesion:
 
     Attributes:
         kind: `mass` or `calc`.
-        part: `train` or `test`, by the table's name.
-        number: of the lesion, on its image.
-        case: folder of the whole image, which is the PatientID of its DICOM header; the patient is a part of it.
-        folder: folder of the lesion's mask and cut-out.
-        image_series, lesion_series: SeriesInstanceUIDs, by which a mirror names its folders.
+        part: `train` or `test`, from the table's name.
+        number: of the lesion on its image.
+        case: folder of the whole image, equal to the PatientID of its DICOM header; it contains the patient.
+        folder: folder of the lesion's mask and crop.
+        image_series, lesion_series: SeriesInstanceUIDs, the folder names of a mirror.
     """
 
     kind: str
@@ -60,7 +61,7 @@ class Lesion:
 
     @property
     def name(self) -> str:
-        """One for the lesion on both views, as far as the numbers on them agree."""
+        """The same for the lesion on both views, if their numbers agree."""
         return f"{self.patient}-{self.side}-{self.kind}-{self.number}"
 
 
@@ -75,7 +76,7 @@ def read_table(path: Path, kind: str, part: str) -> Iterator[Lesion]:
 
 
 def disagreeing(lesions: Sequence[Lesion]) -> set[str]:
-    """Names under which the two views of a breast have lesions of different pathology: the numbers do not match there."""
+    """Names that stand for lesions of different pathology on the two views of a breast: their numbers do not match."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for lesion in lesions:
         found[lesion.name].add(lesion.pathology)
@@ -93,10 +94,7 @@ def _lesion(row: Row, kind: str, part: str, where: str) -> Lesion:
         )
     # Masses say `breast_density`, calcifications `breast density`; 0 stands for unknown.
     density = row.get("breast_density") or row.get("breast density") or ""
-    known = {
-        "density": density if density != "0" else "",
-        **{ours: row.get(theirs, "") for ours, theirs in _META.items()},
-    }
+    known = {"density": "" if density == "0" else density, **{name: row.get(cell, "") for name, cell in _META.items()}}
     return Lesion(
         kind,
         part,

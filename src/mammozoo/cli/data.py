@@ -13,7 +13,7 @@ from mammozoo.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from mammozoo.data.quality.description import Contents
-    from mammozoo.data.splits.audit import Audit, CutPair
+    from mammozoo.data.splits.audit import Audit, CrossingPair
     from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
@@ -206,7 +206,7 @@ def _print_audit(audit: Audit) -> None:
     typer.echo(audit.verdict)
 
 
-def _pair(pair: CutPair) -> str:
+def _pair(pair: CrossingPair) -> str:
     (a, b), (part_a, part_b) = pair.files, pair.parts
     return f"{a} ({part_a}) and {b} ({part_b}): {pair.how}"
 

@@ -1,4 +1,4 @@
-"""The classes of a model, and the labels of a data set behind each: `normal`, or several as one, `lesion=benign|malignant`."""
+"""The classes of a model and the labels behind each: a label itself, or several as one, `lesion=benign|malignant`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mammozoo.errors import UsageError, nearest
 
 @dataclass(frozen=True)
 class Classes:
-    """Classes in output order; `numbers` maps each label of the data set that belongs to one to its number."""
+    """Classes in output order; `numbers` maps each label of the data set that belongs to a class to the class's number."""
 
     names: tuple[str, ...]
     numbers: dict[str, int]
 
     @property
     def merged(self) -> bool:
-        """Whether a class has another name than its label, or several labels."""
+        """Whether a class joins several labels, or has another name than its label."""
         return any(self.names[number] != label for label, number in self.numbers.items())
 
 
 def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) -> Classes:
-    """What the recipe's `classes` mean for a data set with these labels; `dataset` is its name, for messages.
+    """The recipe's `classes`, for a data set with these labels; `dataset` is its name, for messages.
 
-    A data set that has none of the parts of `lesion=benign|malignant` but a label `lesion` is read by that: so a model of merged
-    classes can be tried on data whose labels are merged already.
+    If the data set has none of the labels of `lesion=benign|malignant` but a label `lesion`, that label is the class. So a
+    model of merged classes can be evaluated on data whose labels are merged already.
 
     Raises:
         UsageError: fewer than two classes, an unknown label, or a class or label used twice.
@@ -33,7 +33,7 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
     names: list[str] = []
     numbers: dict[str, int] = {}
     for number, text in enumerate(written):
-        name, parts = _parts(text, labels)
+        name, parts = _parse(text, labels)
         if name in names:
             raise UsageError(f"`classes` names '{name}' twice: {', '.join(written)}.")
         names.append(name)
@@ -43,17 +43,15 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
                     f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} It has {', '.join(labels)}."
                 )
             if part in numbers:
-                raise UsageError(
-                    f"`classes` uses '{part}' twice: {', '.join(written)}. An image can be of one class only."
-                )
+                raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
             numbers[part] = number
     if len(names) < 2:
         raise UsageError(f"`classes` must name two or more classes, not {', '.join(written) or 'none'}.")
     return Classes(tuple(names), numbers)
 
 
-def _parts(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """(name of the class, its labels); a label that itself holds an equals sign is taken as it stands."""
+def _parse(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """(name of the class, its labels); a label that contains an equals sign stands for itself."""
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not equals or text in labels:
         return text, (text,)

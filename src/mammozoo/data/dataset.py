@@ -1,4 +1,4 @@
-"""What a data set is: named samples with a label, perhaps a patient, perhaps a lesion."""
+"""The base class of data sets: named samples with a label, and if known a patient and a lesion."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Sample:
 
     Attributes:
         image: path relative to the data set's root, with forward slashes (an id for generated images). It is the sample's
-            name, and no other has it: where one file holds several lesions, `#` and the lesion follow (`mdb005.pgm#2`).
+            unique name: if one file holds several lesions, `#` and the lesion follow (`mdb005.pgm#2`).
         label: name of its class.
-        patient: identifier of the patient, None where the data set has none.
-        lesion: identifier of the lesion, unique in the data set, None where it has none.
-        masks: paths of lesion masks, to be joined by OR; empty where there are none.
+        patient: identifier of the patient, None if unknown.
+        lesion: identifier of the lesion, unique in the data set, None if unknown.
+        masks: paths of lesion masks, to be joined by OR; may be empty.
         box: lesion box (left, top, right, bottom) in pixels, right and bottom exclusive.
-        meta: whatever else the data set knows (device, BI-RADS …); `part` (train, val, test) or `fold` is its official split.
+        meta: further facts (device, BI-RADS …); `part` (train, val, test) or `fold` is its official split.
     """
 
     image: str
@@ -46,11 +46,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What `mammozoo list datasets` and a model card say about a data set.
+    """Facts about a data set, for `mammozoo list datasets` and model cards.
 
-    `classes` are in the order in which a model's outputs stand; in a data set of two classes the second is
-    the positive one. `images` and `patients` are the published counts, None where there is no such number.
-    `access` says how to get the data, `layout` what stands on disk as a tree of lines, each indented by four or more.
+    `classes` are in the order of a model's outputs; in a data set of two classes the second is
+    the positive one. `images` and `patients` are the published counts, None if there is no such number.
+    `access` states how to get the data, `layout` is its tree on disk, each line indented by four or more spaces.
     """
 
     name: str
@@ -68,7 +68,7 @@ class DatasetInfo:
 
 
 class Dataset:
-    """Base of every data set. A subclass states `info` and answers `samples`; `read` has a default.
+    """Base of every data set. A subclass states `info` and implements `samples`; the rest has defaults.
 
     Args:
         root: folder (or file) that holds the data; None for generated data.
@@ -88,12 +88,12 @@ class Dataset:
             if not root.exists():
                 raise NotFoundError(f"Data set '{self.info.name}': there is nothing at --root '{root}'.")
         self.root = root
-        #: Things that the user should know (an incomplete copy, files left out); filled by `samples`.
+        #: Remarks for the user (an incomplete copy, files left out); filled by `samples`.
         self.notes: list[str] = []
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in output order; data sets that find them on disk override this."""
+        """Class names in output order; data sets that read them from disk override this."""
         return self.info.classes
 
     def samples(self) -> Sequence[Sample]:
@@ -105,19 +105,19 @@ class Dataset:
         return read_image(self.path(sample.image))
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
-        """The lesion as (H, W) booleans, or None where the sample has no mask."""
-        found = [read_mask(self.path(name)) for name in sample.masks]
-        return np.logical_or.reduce(found) if found else None
+        """The lesion as (H, W) booleans, or None if the sample has no mask."""
+        masks = [read_mask(self.path(name)) for name in sample.masks]
+        return np.logical_or.reduce(masks) if masks else None
 
     def box(self, sample: Sample) -> Box | None:
-        """The lesion's box: the sample's own, else that around its mask; None where there is no lesion."""
+        """The lesion's box: the one of the sample, else the box around its mask; None if there is no lesion."""
         if sample.box is not None:
             return sample.box
         mask = self.mask(sample)
         return None if mask is None else box_of_mask(mask)
 
     def path(self, relative: str) -> Path:
-        """Where a sample's file is on this machine; of a lesion in a file (`mdb005.pgm#2`), that file."""
+        """The path of a sample's file on this machine, without the lesion in it (`mdb005.pgm#2`)."""
         if self.root is None:
             raise UsageError(f"Data set '{self.info.name}' has no files; '{relative}' is generated.")
         base = self.root if self.root.is_dir() else self.root.parent

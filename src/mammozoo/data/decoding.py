@@ -1,4 +1,4 @@
-"""From samples to arrays: each image read once, at the working size, and kept for the next time."""
+"""From samples to arrays: each image is read once, at the working size, and cached."""
 
 from __future__ import annotations
 
@@ -7,72 +7,86 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import installed_distributions
-from mammozoo.data import dataset as sample
-from mammozoo.data import ood as profile
-from mammozoo.data import preprocessing as input_module
-from mammozoo.data import transforms as transform
-from mammozoo.data.cache import Store
+from mammozoo.data.cache import Arrays, Store
 from mammozoo.data.dataset import Dataset, Sample
-from mammozoo.data.duplicates import fingerprint as fingerprint_module
 from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
-from mammozoo.data.io import images as reading
-from mammozoo.data.io import regions as region
 from mammozoo.data.io.regions import Box
 from mammozoo.data.ood import NAMES, Features, features
 from mammozoo.data.preprocessing import LESION, Input, Pixels
+from mammozoo.data.transforms import transform_spec
 from mammozoo.errors import UsageError
 from mammozoo.files import sha256
-from mammozoo.plugins import registry
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # of a stored `Images`; raise it when its meaning changes and the code below does not show it
-_CODE = (fingerprint_module, input_module, profile, reading, region, sample, transform)
+_FORMAT = 2  # of a stored `Images`; raise it when its meaning changes
 _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
 
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a data set as a model will see them. Those from the cache are read-only and shared by processes.
+    """All images of a data set as a model's input. Cached arrays are read-only and shared between processes.
 
     Attributes:
         pixels: (N, h, w, 1 or 3) uint8.
-        prints: fingerprints of the images as stored, whole.
-        features: (N, 16) statistics of the images as stored (where lesions are cut out, of what is cut out), for the
-            model's input guard.
+        fingerprints: of the whole images as stored.
+        features: (N, 16) statistics for the out-of-distribution check, of the images as stored or of their cropped lesions.
     """
 
     pixels: Pixels
-    prints: Fingerprints
+    fingerprints: Fingerprints
     features: Features
 
 
 def decode(
-    dataset: Dataset, samples: Sequence[Sample], input: Input, advance: Callable[[], object] = lambda: None
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    input: Input,
+    advance: Callable[[], object] = lambda: None,
+    boxes: Sequence[Box | None] | None = None,
 ) -> Images:
-    """Read every sample once. `advance` is called after each, for a progress bar.
+    """Read every sample once; `advance` is called after each. `boxes` default to `lesion_boxes`.
 
     Raises:
         UnreadableImageError: of the first image that cannot be read.
-        UsageError: lesions are to be cut out, and a sample has none or one outside its image.
+        UsageError: the input crops lesions, and a sample has none or one outside its image.
     """
-    return _decode(dataset, samples, input, advance, lesion_boxes(dataset, samples, input))
+    prepare, region = input.preparer(), input.region
+
+    def one(sample: Sample, box: Box | None) -> tuple[Pixels, Fingerprint, Features]:
+        image = dataset.read(sample)
+        try:
+            pixels = prepare(image, box)
+            crop = image if region is None or box is None else region.crop(image, box)
+        except UsageError as error:
+            raise UsageError(f"'{sample.image}': {error}") from error
+        result = pixels, fingerprint(image), features(crop)
+        advance()
+        return result
+
+    if boxes is None:
+        boxes = lesion_boxes(dataset, samples, input)
+    with _pool() as pool:
+        results = list(pool.map(one, samples, boxes))
+    if not results:
+        empty = np.empty((0, *input.size, 1 if input.color == "grey" else 3), np.uint8)
+        return Images(empty, collect([]), np.empty((0, len(NAMES)), np.float32))
+    pixels, fingerprints, statistics = zip(*results, strict=True)
+    return Images(np.stack(pixels), collect(fingerprints), np.stack(statistics))
 
 
 def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> list[Box | None]:
-    """The box of each sample's lesion where the input cuts lesions out; None of each where it does not.
+    """The lesion's box of each sample if the input crops lesions, else None for each.
 
     Raises:
         UnreadableImageError: of the first mask that cannot be read.
@@ -85,42 +99,10 @@ def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> l
     bare = [sample.image for sample, box in zip(samples, boxes, strict=True) if box is None]
     if bare:
         raise UsageError(
-            f"`preprocess` cuts out the lesion, and {len(bare)} of {len(samples)} samples have neither a lesion box nor a mask "
+            f"`preprocess` crops the lesion, and {len(bare)} of {len(samples)} samples have neither a lesion box nor a mask "
             f"with a lesion in it; the first is '{bare[0]}'. Choose `classes` that all have one, or leave out the step 'lesion'."
         )
     return boxes
-
-
-def _decode(
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    input: Input,
-    advance: Callable[[], object],
-    boxes: Sequence[Box | None],
-) -> Images:
-    prepare, cutting = input.preparer(), input.region
-
-    def one(sample: Sample, box: Box | None) -> tuple[Pixels, Fingerprint, Features]:
-        image = dataset.read(sample)
-        try:
-            pixels = prepare(image, box)
-            looked_at = image if cutting is None or box is None else cutting.cut(image, box)
-        except UsageError as error:
-            raise UsageError(f"'{sample.image}': {error}") from error
-        result = pixels, fingerprint(image), features(looked_at)
-        advance()
-        return result
-
-    with _pool() as pool:
-        results = list(pool.map(one, samples, boxes))
-    shape = (*input.size, 1 if input.color == "grey" else 3)
-    pixels = np.stack([r[0] for r in results]) if results else np.empty((0, *shape), np.uint8)
-    seen = np.stack([r[2] for r in results]) if results else np.empty((0, len(NAMES)), np.float32)
-    return Images(pixels, collect([r[1] for r in results]), seen)
-
-
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
 
 def decode_cached(
@@ -130,9 +112,9 @@ def decode_cached(
     advance: Callable[[], object] = lambda: None,
     store: Store | None = None,
 ) -> Images:
-    """`decode`, or what it gave for the same bytes in the same files' names, boxes, input, code and libraries before.
+    """`decode`, from the cache if file names, bytes, boxes, input, code and library versions are the same as before.
 
-    Data sets that generate their images, or read them in a way of their own, are decoded each time.
+    Data sets that generate their images, or override `read` or `path`, are not cached.
 
     Raises:
         UnreadableImageError, UsageError: as `decode`.
@@ -140,54 +122,43 @@ def decode_cached(
     store = store or Store()
     boxes = lesion_boxes(dataset, samples, input)
     description = _description(dataset, samples, input, boxes)
-    if description is None:
-        return _decode(dataset, samples, input, advance, boxes)
-    if (arrays := store.get(description)) is not None:
+    if description is not None and (arrays := store.get(description)) is not None:
         log.debug("%d decoded images come from the cache", len(samples))
         for _ in samples:
             advance()
         return _images(arrays)
-    images = _decode(dataset, samples, input, advance, boxes)
-    if _description(dataset, samples, input, boxes) != description:  # a file was replaced while we read
+    images = decode(dataset, samples, input, advance, boxes)
+    # A file may have been replaced while it was read.
+    if description is None or _description(dataset, samples, input, boxes) != description:
         return images
-    prints = images.prints
-    arrays = {
-        "pixels": images.pixels,
-        "whole": prints.whole,
-        "views": prints.views,
-        "thumbs": prints.thumbs,
-        "features": images.features,
-    }
-    stored = store.put(description, arrays)
+    stored = store.put(description, {"pixels": images.pixels, "features": images.features, **vars(images.fingerprints)})
     return images if stored is None else _images(stored)
 
 
-def code_of(transforms: Sequence[str], modules: Iterable[ModuleType] = ()) -> dict[str, Any]:
-    """What decides the result of these transforms and modules besides their input: source code and versions.
+def code_of(transforms: Sequence[str]) -> dict[str, Any]:
+    """Everything besides its input that determines the result of these transforms: source code and versions.
 
-    A transform's code is every Python file of its plugin's package. Which libraries that uses we cannot know, so with
-    transforms all installed ones count.
+    The code of a transform is every Python file of its plugin's package. The libraries that it uses are unknown, so all
+    installed ones count.
     """
-    names = [parse(text).name for text in transforms]
-    built = [registry().get("transforms", name).build for name in names if name != LESION]
-    files = {Path(inspect.getfile(module)) for module in modules}
-    for build in built:
-        files |= _package_files(inspect.getmodule(build))
-    versions = sorted(
-        f"{name} {version}"
-        for name, version in installed_distributions().items()
-        if built or name.lower() in _LIBRARIES
-    )
-    return {
-        "transforms": list(transforms),
-        "source": sorted(sha256(path) for path in files),
-        "versions": hashlib.sha256("\n".join(versions).encode()).hexdigest(),
-        "python": sys.version,
-    }
+    builders = [transform_spec(text).build for text in transforms if parse(text).name != LESION]
+    files = {file for build in builders for file in _package_files(inspect.getmodule(build))}
+    return {"transforms": list(transforms), "source": _digests(files), "versions": _versions(every=bool(builders))}
 
 
-def _package_files(module: ModuleType | None) -> set[Path]:
-    """The Python files of the package that a module is part of; its own file where it is part of none."""
+def _versions(every: bool) -> str:
+    """SHA-256 of the versions of Python and of the libraries that decode images, or of every installed distribution."""
+    installed = installed_distributions().items()
+    chosen = sorted(f"{name} {version}" for name, version in installed if every or name.lower() in _LIBRARIES)
+    return hashlib.sha256("\n".join([sys.version, *chosen]).encode()).hexdigest()
+
+
+def _digests(files: set[Path]) -> list[str]:
+    return sorted(sha256(path) for path in files)
+
+
+def _package_files(module: Any) -> set[Path]:
+    """The Python files of the package to which a module belongs; the module's own file if it has no package."""
     if module is None or module.__file__ is None:
         return set()
     top = sys.modules.get(module.__name__.partition(".")[0])
@@ -199,17 +170,17 @@ def _package_files(module: ModuleType | None) -> set[Path]:
 def _description(
     dataset: Dataset, samples: Sequence[Sample], input: Input, boxes: Sequence[Box | None]
 ) -> Mapping[str, Any] | None:
-    """All that the decoded images depend on; None where that is not files alone.
+    """Everything that determines the decoded images; None if they depend on more than files.
 
-    The files' whole content is hashed: 0.05 s for the 680 images of BUSI that take 4 s to decode, and nothing that
-    changes can be missed, as it can by size and time.
+    The whole content of the files is hashed: 0.05 s for the 680 images of BUSI that take 4 s to decode. Size and time of
+    a file could stay the same when its content changes.
     """
-    own = type(dataset)
-    if not samples or own.read is not Dataset.read or own.path is not Dataset.path:
+    kind = type(dataset)
+    if not samples or kind.read is not Dataset.read or kind.path is not Dataset.path:
         return None
     try:
         files = [[sample.image, sha256(dataset.path(sample.image))] for sample in samples]
-    except OSError:  # `decode` says it better
+    except OSError:  # `decode` gives the better message
         return None
     return {
         "what": "decoded images",
@@ -217,10 +188,15 @@ def _description(
         "files": files,
         "boxes": [box and list(box) for box in boxes],
         "input": input.model_dump(mode="json", include={"size", "color", "fit", "preprocess"}),
-        "code": code_of(input.preprocess, _CODE),
+        "code": code_of(input.preprocess),
+        "reader": [_digests(set(Path(__file__).parent.rglob("*.py"))), _versions(every=False)],
     }
 
 
-def _images(arrays: Mapping[str, npt.NDArray[Any]]) -> Images:
+def _images(arrays: Arrays) -> Images:
     prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
     return Images(arrays["pixels"], prints, arrays["features"])
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))

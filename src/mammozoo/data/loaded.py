@@ -1,4 +1,4 @@
-"""A whole data set in hand: samples, labels, groups and pixels, and which of them some model has seen before."""
+"""A whole data set in memory: samples, labels, groups and pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mammozoo.errors import UsageError
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 
-#: What belongs together: `group` is patient or near-duplicate, `patient` trusts the data set's own names of patients.
+#: What a group is: `group` joins a patient's images and near-duplicates; `patient` trusts the data set's patient names.
 By = Literal["group", "patient"]
 
 
@@ -29,10 +29,10 @@ class Data:
     """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped.
 
     Attributes:
-        samples: labelled by class: where a class is several labels in one, by its name.
+        samples: their label is the name of their class, also if the class joins several labels of the data set.
         labels: (N,) class numbers.
         groups: (N,) group numbers; samples of one group are of one patient or near-duplicates.
-        merged: the classes as they were asked for, where one is several labels of the data set in one; else empty.
+        merged: the classes as written, if one of them joins several labels of the data set; else empty.
     """
 
     dataset: Dataset
@@ -45,12 +45,12 @@ class Data:
 
     @property
     def names(self) -> list[str]:
-        """The samples' names."""
+        """The names of the samples."""
         return [sample.image for sample in self.samples]
 
 
 def open_dataset(name: str, root: Path | None) -> Dataset:
-    """The data set that `name[:options]` names, at `root`; nothing of it is read yet.
+    """The data set that `name[:options]` names, at `root`; nothing is read yet.
 
     Raises:
         NotFoundError, UsageError: no such data set, or nothing at the root.
@@ -63,24 +63,21 @@ def open_dataset(name: str, root: Path | None) -> Dataset:
 def open_data(
     name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: By, progress: Progress
 ) -> Data:
-    """Read a data set: samples, labels, groups, pixels. `classes` may hold several labels as one, `lesion=benign|malignant`.
+    """Read a data set: samples, labels, groups, pixels. A class may join several labels: `lesion=benign|malignant`.
 
     Raises:
         NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
     """
     dataset = open_dataset(name, root)
-    found = list(dataset.samples())
+    everything = dataset.samples()
     written = tuple(classes or dataset.classes)
     chosen = read_classes(written, dataset.classes, name)
-    samples = [
-        replace(sample, label=chosen.names[chosen.numbers[sample.label]])
-        for sample in found
-        if sample.label in chosen.numbers
-    ]
-    labels = np.array([chosen.names.index(sample.label) for sample in samples], np.intp)
-    for number, wanted in enumerate(chosen.names):
-        if not (labels == number).any():
-            raise UsageError(f"Data set '{name}' has no image of class '{wanted}' at '{root}'.")
+    numbers = [chosen.numbers[sample.label] for sample in everything if sample.label in chosen.numbers]
+    samples = [sample for sample in everything if sample.label in chosen.numbers]
+    samples = [replace(sample, label=chosen.names[n]) for sample, n in zip(samples, numbers, strict=True)]
+    for number, label in enumerate(chosen.names):
+        if number not in numbers:
+            raise UsageError(f"Data set '{name}' has no image of class '{label}' at '{root}'.")
     for note in dataset.notes:
         progress.note(note)
     progress.start("reading images", len(samples))
@@ -88,7 +85,7 @@ def open_data(
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
-    # Generated images are independent by construction, whatever their looks say.
-    duplicates = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.prints)
+    # Generated images are independent by construction, even if they look alike.
+    pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints)
     merged = written if chosen.merged else ()
-    return Data(dataset, samples, chosen.names, labels, group(patients, duplicates), images, merged)
+    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), group(patients, pairs), images, merged)

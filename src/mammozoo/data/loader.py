@@ -1,11 +1,10 @@
-"""From arrays to batches: in an order and with augmentations that the seed decides, made ahead of the network."""
+"""From arrays to batches, with augmentations that the seed determines, prepared ahead of the network."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,8 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 _AHEAD = 2  # batches that are augmented while the network works on one
 
 
-class _View(TorchDataset[Any]):
-    """Some of the images, augmented with a generator that depends on (seed, epoch, image) alone.
-
-    So the result is the same whatever the order, and however many workers share the work.
-    """
+class _Images(TorchDataset[Any]):
+    """Images, augmented with a generator of (seed, epoch, image): the same in any order and with any number of workers."""
 
     def __init__(
         self,
@@ -43,7 +39,7 @@ class _View(TorchDataset[Any]):
         return torch.from_numpy(self.image(index)), int(self.labels[index]), index
 
     def image(self, index: int) -> Pixels:
-        """(h, w, 1 or 3) uint8, a copy: the images may be read-only, and a transform may write where it reads."""
+        """(h, w, 1 or 3) uint8, a copy: the images may be read-only, and a transform may work in place."""
         pixels = self.pixels[index].copy()
         rng = np.random.default_rng([*self.key, index])
         for step in self.augment:
@@ -51,14 +47,14 @@ class _View(TorchDataset[Any]):
         return np.ascontiguousarray(pixels)
 
     def batch(self, indices: npt.NDArray[np.intp]) -> Batch:
-        """The images at `indices`, together."""
-        pixels = np.stack([self.image(int(i)) for i in indices]) if self.augment else self.pixels[indices]
-        found = (
-            torch.from_numpy(pixels),
-            torch.from_numpy(self.labels[indices].astype(np.int64)),
+        """The images at `indices`."""
+        stacked = np.stack([self.image(int(i)) for i in indices]) if self.augment else self.pixels[indices]
+        pixels, labels = torch.from_numpy(stacked), torch.from_numpy(self.labels[indices].astype(np.int64))
+        return (
+            pixels.pin_memory() if self.pin else pixels,
+            labels,
             torch.from_numpy(indices.astype(np.int64)),
         )
-        return (found[0].pin_memory(), found[1], found[2]) if self.pin else found
 
 
 def batches(
@@ -68,67 +64,45 @@ def batches(
     size: int,
     *,
     augment: Sequence[Transform] = (),
-    shuffle: bool = False,
     seed: int = 0,
     epoch: int = 0,
     workers: int = 0,
     device: torch.device | None = None,
 ) -> Iterable[Batch]:
-    """Batches of `size` images; order and augmentation depend on (seed, epoch) alone.
+    """Batches of `size` images in the order of `indices`; augmentation depends on (seed, epoch, image) alone.
 
-    Without augmentation a batch is one indexing. With it, a thread works ahead of the network, or `workers` processes do.
-    torch's global generator is never drawn from, so dropout does not depend on the number of workers either.
-
-    `device` is where they go: for a CUDA card they are pinned, and for no other, since pinning starts CUDA.
-
-    In a shuffled epoch an image that would make a last batch of its own waits for the next epoch: batch norm cannot
-    train on one image.
+    Without augmentation a batch is one indexing operation. With augmentation, one thread or `workers` processes prepare
+    batches ahead. torch's global generator is not used, so dropout does not depend on the number of workers either.
+    Batches for a CUDA `device` are in pinned memory; for other devices they are not, because pinning starts CUDA.
     """
-    order = indices
-    if shuffle:
-        order = np.random.default_rng([seed, epoch]).permutation(indices)
-        if len(order) > size and len(order) % size == 1:
-            order = order[:-1]
     pin = device is not None and device.type == "cuda"
-    view = _View(pixels, labels, augment, (seed, epoch), pin)
-    if augment and workers:
-        return DataLoader(
-            view,
-            batch_size=size,
-            sampler=order.tolist(),
-            num_workers=workers,
-            pin_memory=pin,
-            generator=torch.Generator(),
-        )
-    return _Ahead(view, [order[start : start + size] for start in range(0, len(order), size)])
+    images = _Images(pixels, labels, augment, (seed, epoch), pin)
+    chunks = [indices[start : start + size] for start in range(0, len(indices), size)]
+    if not augment:
+        return map(images.batch, chunks)
+    if not workers:
+        return _ahead(images, chunks)
+    return DataLoader(
+        images,
+        batch_size=size,
+        sampler=indices.tolist(),
+        num_workers=workers,
+        pin_memory=pin,
+        generator=torch.Generator(),
+    )
 
 
-@dataclass(frozen=True)
-class _Ahead:
-    """The batches of `chunks` in order; with augmentation, `_AHEAD` of them are made before they are asked for.
-
-    By one thread: transforms may keep state, and must not run twice at a time.
-    """
-
-    view: _View
-    chunks: Sequence[npt.NDArray[np.intp]]
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __iter__(self) -> Iterator[Batch]:
-        if not self.view.augment:
-            yield from map(self.view.batch, self.chunks)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            try:
-                for chunk in self.chunks:
-                    waiting.append(pool.submit(self.view.batch, chunk))
-                    if len(waiting) > _AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
+def _ahead(images: _Images, chunks: Sequence[npt.NDArray[np.intp]]) -> Iterator[Batch]:
+    """The batches of `chunks` in order, `_AHEAD` of them prepared early, by one thread: transforms may keep state."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(images.batch, chunk))
+                if len(waiting) > _AHEAD:
                     yield waiting.popleft().result()
-            finally:
-                for future in waiting:  # who asks no more waits for the batch in work alone
-                    future.cancel()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:  # a caller that stops early waits for the batch in progress only
+                future.cancel()

@@ -1,8 +1,8 @@
-"""What training images look like, in sixteen numbers each, so that an image of another kind can be told.
+"""Out-of-distribution check: sixteen statistics of an image, compared with those of the training images.
 
-Statistics of the image, not of the network: its size, depth and colour by ranges, its brightness and texture by the
-Mahalanobis distance from the training images. Lee et al. (NeurIPS 2018) use that distance on a network's features; on
-image statistics it can say in words what is odd. It knows nothing of anatomy: whatever looks alike passes.
+The statistics are of the image, not of the network. Size, depth and colour are compared by ranges, brightness and texture by
+the Mahalanobis distance from the training images. Lee et al. (NeurIPS 2018) use that distance on a network's features; on
+image statistics it can name in words what differs. It does not know anatomy: an image that looks alike passes.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pydantic import Field
 
 from mammozoo.data.io.images import to_channels
 
-#: What `features` answers, in order. Sides and their ratio are base-2 logarithms; brightness is in [0, 1] as the model
-#: sees it; shares are square roots and textures base-2 logarithms, both to make them less skewed.
+#: The features, in order. Sides and their ratio are base-2 logarithms; brightness is in [0, 1] as in the model's input;
+#: shares are square roots and textures base-2 logarithms, both to make them less skewed.
 NAMES = (
     "short side", "long side", "width to height", "bits", "colour",
     "mean", "spread", "dark share", "bright share", "border minus centre", "top minus bottom", "left minus right",
     "detail down", "detail across", "coarse texture", "flat share",
 )  # fmt: skip
-#: Fewest images to make a profile of.
+#: Fewest images for a profile.
 MIN_IMAGES = 20
-#: Shortest side, in pixels, below which an image is tiny whatever the model was trained on.
+#: Shortest side, in pixels, below which an image is tiny for any model.
 TINY = 32
 
 _SHORT, _LONG, _ASPECT, _BITS, _COLOUR = range(5)
-_LOOK = slice(5, None)  # the features of the distance
+_LOOK = slice(5, None)  # brightness and texture: the features of the distance
 _MEAN, _SPREAD, _DARK, _BRIGHT, _BORDER, _TOP, _LEFT, _DOWN, _ACROSS, _COARSE, _FLAT = range(11)
-_TRAITS = {  # feature of the look: below the training images, above them
+_TRAITS = {  # words for a feature below and above the range of the training images
     _MEAN: ("darker", "brighter"),
     _SPREAD: ("less contrast", "more contrast"),
     _DARK: ("less black", "more black"),
@@ -47,32 +47,39 @@ _TRAITS = {  # feature of the look: below the training images, above them
     _FLAT: ("fewer flat areas", "more flat areas"),
 }
 _SIDE = 128  # of the thumbnail, in pixels
-_QUANTILE, _MARGIN = 0.995, 1.1  # the limit: this quantile of the distances of left-out training images, times this
-_CLEARER = 0.8  # an image looks inverted when its negative is nearer by this factor
+_QUANTILE, _MARGIN = (
+    0.995,
+    1.1,
+)  # the limit is this quantile of the distances of held-out training images, times the margin
+_CLEARER = 0.8  # an image looks inverted if its negative is nearer by this factor
 
 Features = npt.NDArray[np.float32]
 Numbers = tuple[float, ...]
 
 
+def _length(n: int) -> Any:
+    return Field(min_length=n, max_length=n)
+
+
 class Profile(pydantic.BaseModel):
-    """The training images of a model, summed up.
+    """A summary of the training images of a model.
 
     Attributes:
-        images: how many there were.
+        images: number of images.
         low, high: (16,) smallest and largest value of each feature (`NAMES`).
-        mean, scale: (11,) of the features of the look, all but the first five.
+        mean, scale: (11,) of the features of brightness and texture, all but the first five.
         factor: lower triangle L of the standardised features' precision matrix L Lᵀ, by rows.
-        limit: Mahalanobis distance from which an image is unlike them.
-        polarity: whether an image of this kind can be told from its negative.
+        limit: Mahalanobis distance above which an image is out of distribution.
+        polarity: whether an image of this kind differs from its negative.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)]
-    low: Annotated[Numbers, Field(min_length=16, max_length=16)]
-    high: Annotated[Numbers, Field(min_length=16, max_length=16)]
-    mean: Annotated[Numbers, Field(min_length=11, max_length=11)]
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=11, max_length=11)]
+    low: Annotated[Numbers, _length(16)]
+    high: Annotated[Numbers, _length(16)]
+    mean: Annotated[Numbers, _length(11)]
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], _length(11)]
     factor: tuple[Numbers, ...]
     limit: Annotated[float, Field(gt=0)]
     polarity: bool
@@ -84,18 +91,18 @@ class Profile(pydantic.BaseModel):
             raise ValueError("`factor` needs rows of 1 to 11 numbers")
         return rows
 
-    def distance(self, seen: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """(N, 16) or (16,) features → (N,) or () Mahalanobis distances of their look from the training images."""
+    def distance(self, features: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+        """(N, 16) or (16,) features → (N,) or () Mahalanobis distances of brightness and texture from the training images."""
         factor = np.zeros((len(self.factor), len(self.factor)))
         for number, row in enumerate(self.factor):
             factor[number, : len(row)] = row
-        z = (np.asarray(seen, np.float64)[..., _LOOK] - self.mean) / self.scale
+        z = (np.asarray(features, np.float64)[..., _LOOK] - self.mean) / self.scale
         return np.asarray(np.linalg.norm(z @ factor, axis=-1))
 
-    def warnings(self, seen: Features) -> list[str]:
-        """Why an image with these (16,) features is unlike the training images, in words; empty when it is not."""
-        found = self._size(seen) + self._depth(seen) + self._colour(seen)
-        distance, negative = float(self.distance(seen)), float(self.distance(_negative(seen)))
+    def warnings(self, features: Features) -> list[str]:
+        """In words, why an image with these (16,) features is out of distribution; empty if it is not."""
+        found = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
+        distance, negative = float(self.distance(features)), float(self.distance(_negative(features)))
         if self.polarity and negative < _CLEARER * distance and negative <= self.limit:
             found.append(
                 "looks inverted: its negative fits the training images better "
@@ -103,43 +110,43 @@ class Profile(pydantic.BaseModel):
             )
         elif distance > self.limit:
             found.append(
-                f"unlike the training images: {self._traits(seen)} (distance {distance:.1f}, limit {self.limit:.1f})"
+                f"unlike the training images: {self._traits(features)} (distance {distance:.1f}, limit {self.limit:.1f})"
             )
         return found
 
-    def _size(self, seen: Features) -> list[str]:
-        """Half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
-        of = f"({_pixels(seen)}; training {_side(self.low[_SHORT])} to {_side(self.high[_LONG])} pixels a side)"
-        if seen[_SHORT] < self.low[_SHORT] - 1 or seen[_LONG] < self.low[_LONG] - 1:
-            return [f"much smaller than any training image {of}"]
-        if seen[_LONG] > self.high[_LONG] + 2:
-            return [f"much larger than any training image {of}"]
-        if not self.low[_ASPECT] - 0.5 <= seen[_ASPECT] <= self.high[_ASPECT] + 0.5:
-            form = "narrower" if seen[_ASPECT] < self.low[_ASPECT] else "wider"
-            return [f"much {form} than any training image ({_pixels(seen)})"]
-        return []
+    def _size(self, features: Features) -> str:
+        """Limits: half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
+        size = _pixels(features)
+        sides = f"({size}; training {_side(self.low[_SHORT])} to {_side(self.high[_LONG])} pixels a side)"
+        if features[_SHORT] < self.low[_SHORT] - 1 or features[_LONG] < self.low[_LONG] - 1:
+            return f"much smaller than any training image {sides}"
+        if features[_LONG] > self.high[_LONG] + 2:
+            return f"much larger than any training image {sides}"
+        if features[_ASPECT] < self.low[_ASPECT] - 0.5:
+            return f"much narrower than any training image ({size})"
+        return f"much wider than any training image ({size})" if features[_ASPECT] > self.high[_ASPECT] + 0.5 else ""
 
-    def _depth(self, seen: Features) -> list[str]:
-        if seen[_BITS] > 8 >= self.high[_BITS]:
-            return [f"{seen[_BITS]:.0f}-bit values; the model was trained on 8-bit images"]
-        if seen[_BITS] <= 8 < self.low[_BITS]:
-            return [f"8-bit values; the model was trained on images of {self.low[_BITS]:.0f} bits and more"]
-        return []
+    def _depth(self, features: Features) -> str:
+        if features[_BITS] > 8 >= self.high[_BITS]:
+            return f"{features[_BITS]:.0f}-bit values; the model was trained on 8-bit images"
+        if features[_BITS] <= 8 < self.low[_BITS]:
+            return f"8-bit values; the model was trained on images of {self.low[_BITS]:.0f} bits and more"
+        return ""
 
-    def _colour(self, seen: Features) -> list[str]:
-        share, low, high = float(seen[_COLOUR]), self.low[_COLOUR], self.high[_COLOUR]
+    def _colour(self, features: Features) -> str:
+        share, low, high = float(features[_COLOUR]), self.low[_COLOUR], self.high[_COLOUR]
         if share > max(2 * high, 0.05):
             kind = "grey" if high < 0.05 else "less coloured"
-            return [f"in colour: {share:.0%} of its pixels have a hue; the model was trained on {kind} images"]
+            return f"in colour: {share:.0%} of its pixels have a hue; the model was trained on {kind} images"
         if share < low / 2 and low > 0.05:
-            return [
+            return (
                 f"grey: {share:.0%} of its pixels have a hue; the model was trained on images with {low:.0%} and more"
-            ]
-        return []
+            )
+        return ""
 
-    def _traits(self, seen: Features) -> str:
-        """What lies outside all training images, farthest first; three at most."""
-        look, low, high = seen[_LOOK], np.array(self.low[_LOOK]), np.array(self.high[_LOOK])
+    def _traits(self, features: Features) -> str:
+        """Features outside the range of the training images, farthest first; three at most."""
+        look, low, high = features[_LOOK], np.array(self.low[_LOOK]), np.array(self.high[_LOOK])
         excess = np.maximum(low - look, look - high) / self.scale
         words = [_TRAITS[i][int(look[i] > high[i])] for i in np.argsort(-excess) if excess[i] > 0]
         return ", ".join(list(dict.fromkeys(words))[:3]) or "brightness and texture in an unknown combination"
@@ -160,31 +167,34 @@ def features(image: npt.NDArray[Any]) -> Features:
 def fit_profile(features: npt.NDArray[np.floating[Any]]) -> Profile | None:
     """The profile of training (and validation) images from their (N, 16) features; None below `MIN_IMAGES`.
 
-    The limit comes from distances of images that were left out of the fit, a fifth at a time: in a small set an image
-    that took part is always near.
+    The limit comes from the distances of images that were held out of the fit, a fifth at a time: in a small set an image
+    that took part in the fit is always near.
     """
     if len(features) < MIN_IMAGES:
         return None
-    seen = np.asarray(features, np.float64)
-    part = np.random.default_rng(0).permutation(len(seen)) % 5
-    left_out = np.concatenate([_fit(seen[part != k], 1.0).distance(seen[part == k]) for k in range(5)])
-    profile = _fit(seen, float(np.quantile(left_out, _QUANTILE)) * _MARGIN)
-    inverted = profile.distance(_negative(seen)) < _CLEARER * profile.distance(seen)
+    values = np.asarray(features, np.float64)
+    part = np.random.default_rng(0).permutation(len(values)) % 5
+    held_out = np.concatenate([_fit(values[part != k], 1.0).distance(values[part == k]) for k in range(5)])
+    profile = _fit(values, float(np.quantile(held_out, _QUANTILE)) * _MARGIN)
+    inverted = profile.distance(_negative(values)) < _CLEARER * profile.distance(values)
     return profile.model_copy(update={"polarity": bool(inverted.mean() <= 0.01)})
 
 
-def unusual(seen: Features, profile: Profile | None) -> list[str]:
-    """Warnings for an image with these (16,) features; what needs no training images is told without a profile too."""
-    if seen[_LOOK][_SPREAD] < 0.01:
-        return [f"constant or nearly so: there is nothing to see in its {_pixels(seen)}"]
-    found = profile.warnings(seen) if profile is not None else []
-    if seen[_SHORT] < np.log2(TINY) and not any("smaller" in text for text in found):
-        found.append(f"tiny ({_pixels(seen)})")
+def ood_warnings(features: Features, profile: Profile | None) -> list[str]:
+    """In words, why an image with these (16,) features is out of distribution, constant or tiny; empty if it is not.
+
+    Constant and tiny images are recognised without a profile.
+    """
+    if features[_LOOK][_SPREAD] < 0.01:
+        return [f"constant or nearly so: there is nothing to see in its {_pixels(features)}"]
+    found = profile.warnings(features) if profile is not None else []
+    if features[_SHORT] < np.log2(TINY) and not any("smaller" in text for text in found):
+        found.append(f"tiny ({_pixels(features)})")
     return found
 
 
 def _thumbnail(image: npt.NDArray[Any]) -> tuple[int, Features]:
-    """(bits a value, the image as 128 x 128 averages in [0, 1]); deeper images are stretched, as the model sees them."""
+    """(bits a value, the image as 128 x 128 averages in [0, 1]); deeper images are stretched, as in the model's input."""
     if image.dtype == np.uint8:
         return 8, _reduced(image) / np.float32(255)
     low, high = float(image.min()), float(image.max())
@@ -221,10 +231,10 @@ def _look(grey: Features) -> Sequence[float]:
     ]
 
 
-def _negative(seen: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _negative(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The features, (N, 16) or (16,), of the same images with black and white exchanged."""
-    turned = seen.copy()
-    look, before = turned[..., _LOOK], seen[..., _LOOK]
+    turned = features.copy()
+    look, before = turned[..., _LOOK], features[..., _LOOK]
     look[..., _MEAN] = 1 - before[..., _MEAN]
     look[..., _DARK], look[..., _BRIGHT] = before[..., _BRIGHT], before[..., _DARK]
     for signed in (_BORDER, _TOP, _LEFT):
@@ -232,17 +242,17 @@ def _negative(seen: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return turned
 
 
-def _fit(seen: npt.NDArray[np.float64], limit: float) -> Profile:
+def _fit(features: npt.NDArray[np.float64], limit: float) -> Profile:
     from sklearn.covariance import LedoitWolf  # here, because `predict` only reads profiles
 
-    look = seen[:, _LOOK]
-    scale = np.maximum(look.std(axis=0), 0.01)  # what never varies may still differ a little
+    look = features[:, _LOOK]
+    scale = np.maximum(look.std(axis=0), 0.01)  # a feature that is constant in training may still differ a little
     covariance = LedoitWolf().fit((look - look.mean(axis=0)) / scale)
     factor = np.linalg.cholesky(covariance.get_precision())
     return Profile(
-        images=len(seen),
-        low=_rounded(seen.min(axis=0)),
-        high=_rounded(seen.max(axis=0)),
+        images=len(features),
+        low=_rounded(features.min(axis=0)),
+        high=_rounded(features.max(axis=0)),
         mean=_rounded(look.mean(axis=0)),
         scale=_rounded(scale),
         factor=tuple(_rounded(row[: number + 1]) for number, row in enumerate(factor)),
@@ -259,6 +269,6 @@ def _side(log: float) -> str:
     return f"{2**log:.0f}"
 
 
-def _pixels(seen: Features) -> str:
-    short, long = _side(float(seen[_SHORT])), _side(float(seen[_LONG]))
-    return f"{short} x {long} pixels" if seen[_ASPECT] < 0 else f"{long} x {short} pixels"
+def _pixels(features: Features) -> str:
+    short, long = _side(float(features[_SHORT])), _side(float(features[_LONG]))
+    return f"{short} x {long} pixels" if features[_ASPECT] < 0 else f"{long} x {short} pixels"

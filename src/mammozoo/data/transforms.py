@@ -18,7 +18,7 @@ Transform = Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class TransformSpec:
-    """A transform by name: `build(**options)` → `Transform`. `random` says whether it uses its generator."""
+    """A transform by name: `build(**options)` → `Transform`. `random` states whether it uses its generator."""
 
     name: str
     summary: str
@@ -26,12 +26,17 @@ class TransformSpec:
     random: bool = False
 
 
+def transform_spec(text: str) -> TransformSpec:
+    """The specification of the transform that `text` (`rotate:degrees=15`) names; NotFoundError if there is none."""
+    spec: TransformSpec = registry().get("transforms", parse(text).name)
+    return spec
+
+
 def build(text: str) -> Transform:
-    """The transform that a spec such as `rotate:degrees=15` names.
+    """The transform that `text` (`rotate:degrees=15`) describes.
 
     Raises:
         NotFoundError, UsageError: unknown name, or options that it does not take.
     """
-    spec = parse(text)
-    transform: Transform = call(registry().get("transforms", spec.name).build, spec)
+    transform: Transform = call(transform_spec(text).build, parse(text))
     return transform

@@ -199,7 +199,7 @@ def _write(
     found: npt.NDArray[np.float32],
 ) -> tuple[str, str]:
     """The two files' paths."""
-    shown = image if box is None or input.region is None else input.region.cut(image, box)
+    shown = image if box is None or input.region is None else input.region.crop(image, box)
     drawn = _drawing(input, (shown.shape[0], shown.shape[1]))
     outline = None if mask is None else drawn.fit_mask(mask, box)
     png, npy = io.BytesIO(), io.BytesIO()

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mammozoo.data.io.images import IMAGE_SUFFIXES, is_for_processing, read_image, read_modality
-from mammozoo.data.ood import features, unusual
+from mammozoo.data.io.dicom import is_for_processing, read_modality
+from mammozoo.data.io.images import IMAGE_SUFFIXES, read_image
+from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.outcome import decide
@@ -145,7 +146,7 @@ def _predictions(
     def read(path: Path) -> _Read:
         try:
             image = read_image(path)
-            warnings = *_header_warnings(path, config.training.modality), *unusual(features(image), config.guard)
+            warnings = *_header_warnings(path, config.training.modality), *ood_warnings(features(image), config.guard)
             return _Read(path, sha256(path), prepare(image), warnings)
         except MammozooError as error:
             return _Read(path, error=str(error))

@@ -125,7 +125,7 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
     cut = thresholds[recipe.threshold].value if thresholds else 0.5
     used = np.concatenate([split.train, split.val])
     info = data.dataset.info
-    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.prints.whole[used]]
+    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.fingerprints.whole[used]]
     images = {part: len(split.part(part)) for part in PARTS}
     return ModelConfig(
         name=recipe.name,

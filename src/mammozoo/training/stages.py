@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mammozoo.data.duplicates.overlap import joined_groups
 from mammozoo.data.loaded import Data
+from mammozoo.data.splits.leakage import joined_groups
 from mammozoo.data.splits.make import Indices, Split, holdout
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.files import sha256

@@ -232,9 +232,9 @@ def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
 
 
 def test_folder_missing_and_pipe(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match="is a folder"):
+    with pytest.raises(UnreadableImageError, match="folder"):
         read_image(tmp_path)
-    with pytest.raises(NotFoundError, match="no file"):
+    with pytest.raises(NotFoundError, match="nothing"):
         read_image(tmp_path / "nothing.png")
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableImageError, match="not a regular file"):

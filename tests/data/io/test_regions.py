@@ -1,4 +1,4 @@
-"""Lesion boxes, what is cut out around them, and the step `lesion` from an image on disk to the network's pixels."""
+"""Lesion boxes, the crop around them, and the step `lesion` from an image on disk to the network's pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mammozoo.data.io.regions import (
     join_boxes,
 )
 from mammozoo.data.loaded import open_dataset
-from mammozoo.data.preprocessing import Input
+from mammozoo.data.preprocessing import Input, apply_steps
 from mammozoo.errors import UsageError
 
 SHAPE = (100, 200)  # of the images below: height, width
@@ -79,24 +79,24 @@ def test_at_the_border_a_margin_is_cut_off_and_a_square_moves_inwards() -> None:
 
 def test_an_image_smaller_than_the_square_is_padded_with_black_about_its_middle() -> None:
     image = np.full((*SHAPE, 3), 7, np.uint16)
-    cut = Region(size=110).cut(image, BOX)
-    assert cut.shape == (110, 110, 3)
-    assert cut.dtype == np.uint16
-    assert not cut[:5].any() and not cut[105:].any()
-    assert (cut[5:105] == 7).all()
+    crop = Region(size=110).crop(image, BOX)
+    assert crop.shape == (110, 110, 3)
+    assert crop.dtype == np.uint16
+    assert not crop[:5].any() and not crop[105:].any()
+    assert (crop[5:105] == 7).all()
 
 
-def test_what_is_cut_out_is_a_copy_of_those_pixels() -> None:
+def test_a_crop_is_a_copy() -> None:
     image = np.arange(100 * 200).reshape(SHAPE)
-    cut = Region().cut(image, BOX)
-    np.testing.assert_array_equal(cut, image[40:50, 50:70])
-    cut[:] = 0
+    crop = Region().crop(image, BOX)
+    np.testing.assert_array_equal(crop, image[40:50, 50:70])
+    crop[:] = 0
     assert image[40:50, 50:70].all()
 
 
 @pytest.mark.parametrize("box", [(50, 40, 50, 50), (200, 0, 210, 10), (-9, 3, 0, 6)])
 def test_a_box_without_a_pixel_in_the_image_is_refused(box: Any) -> None:
-    with pytest.raises(UsageError, match="empty, or outside the image of 200 × 100"):
+    with pytest.raises(UsageError, match="outside the image of 200 × 100"):
         Region().window(box, SHAPE)
 
 
@@ -151,9 +151,7 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert input.fit_mask(mask).sum() < 50  # without a box it stays whole, as the image does
 
 
-def test_a_mask_passes_steps_that_change_the_shape_and_no_others(tmp_path: Path) -> None:
-    from mammozoo.data import preprocessing as module
-
+def test_a_mask_passes_steps_that_change_the_shape_and_no_others() -> None:
     def halved(pixels: Any, rng: Any) -> Any:
         return pixels[::2, ::2]
 
@@ -161,12 +159,11 @@ def test_a_mask_passes_steps_that_change_the_shape_and_no_others(tmp_path: Path)
         return 255 - pixels
 
     mask = picture() > 100
-    moved = module._moved(halved, mask.astype(np.uint8)[..., None] * 255, mask.shape, None)
-    np.testing.assert_array_equal(moved[..., 0] > 0, mask[::2, ::2])
     pixels = mask.astype(np.uint8)[..., None] * 255
-    assert module._moved(inverted, pixels, mask.shape, None) is pixels
-    with pytest.raises(UsageError, match="Put 'lesion' first"):
-        module._through([halved, Region()], pixels, BOX)
+    moved = apply_steps([halved, inverted], pixels, None, shape_only=True)
+    np.testing.assert_array_equal(moved[..., 0] > 0, mask[::2, ::2])
+    with pytest.raises(UsageError, match="'lesion' first"):
+        apply_steps([halved, Region()], pixels, BOX)
 
 
 # ---------------------------------------------------------------- the step in a data set
@@ -199,8 +196,8 @@ def test_boxes_come_from_the_sample_or_its_mask(table: Path) -> None:
     images = decode(dataset, samples, LESIONS)
     assert (images.pixels == 200).all()
     whole = decode(dataset, samples, Input(size=(32, 32)))
-    assert np.array_equal(images.prints.whole, whole.prints.whole)  # duplicates are looked for among whole images
-    assert not np.array_equal(images.features, whole.features)  # and the guard looks at what the model sees
+    assert np.array_equal(images.fingerprints.whole, whole.fingerprints.whole)  # of the whole images
+    assert not np.array_equal(images.features, whole.features)  # of the crops
 
 
 def test_another_box_is_another_entry_of_the_cache(table: Path) -> None:
@@ -248,7 +245,7 @@ def _table_of(folder: Path, name: str) -> Path:
     return folder / "table.csv"
 
 
-def test_predict_says_once_that_files_are_taken_for_cut_outs(
+def test_predict_warns_once_that_files_count_as_cropped(
     tiny_run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from mammozoo.evaluation.predict import predict_files

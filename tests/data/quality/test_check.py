@@ -17,8 +17,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from mammozoo.data.loaded import open_dataset
-from mammozoo.data.quality.check import TELLING, Check, check
-from mammozoo.data.quality.findings import Finding
+from mammozoo.data.quality.check import Check, check
+from mammozoo.data.quality.findings import TELLING, Finding
 from mammozoo.data.quality.size_leak import size_leaks
 from mammozoo.progress import Progress
 
@@ -111,8 +111,6 @@ def test_truncated_empty_and_missing_masks_are_all_found_at_once(clinic: Clinic)
         ("unreadable-mask", ("benign-4-mask.png",)),
         ("unreadable-image", ("malignant-15.png",)),
     ]
-    assert "truncated or damaged" in result.findings[0].detail
-    assert "0 bytes" in result.findings[2].detail
     assert result.failed
     json.dumps(result.content(), allow_nan=False)
 
@@ -134,13 +132,10 @@ def test_a_reader_that_breaks_in_its_own_way_does_not_stop_the_rest(
     assert found.detail == "ZeroDivisionError: division by zero"
 
 
-def test_an_empty_mask_among_full_ones_is_a_warning(clinic: Clinic) -> None:
+def test_an_empty_mask_is_a_warning_unless_all_masks_of_the_class_are_empty(clinic: Clinic) -> None:
     clinic.save("benign-2-mask.png", np.zeros((HEIGHT, WIDTH), bool))
     found = only(clinic.check(), "empty-mask")
     assert (found.severity, found.files) == ("warning", ("benign-2-mask.png",))
-
-
-def test_a_class_of_empty_masks_is_information(clinic: Clinic) -> None:
     for number in range(12):
         clinic.save(f"benign-{number}-mask.png", np.zeros((HEIGHT, WIDTH), bool))
     found = only(clinic.check(), "empty-mask")
@@ -163,26 +158,19 @@ def test_missing_masks_count_only_where_most_have_one(clinic: Clinic) -> None:
     assert all(finding.kind != "missing-mask" for finding in clinic.check().findings)
 
 
-def test_constant_and_nearly_constant_images(clinic: Clinic) -> None:
-    clinic.save("benign-1.png", np.full((HEIGHT, WIDTH), 90, np.uint8))
-    found = only(clinic.check(), "constant")
-    assert (found.severity, found.files) == ("error", ("benign-1.png",))
+def test_constant_nearly_constant_and_small_images(clinic: Clinic) -> None:
+    for number in (1, 2):
+        clinic.save(f"benign-{number}.png", np.full((HEIGHT, WIDTH), 90, np.uint8))
+    result = clinic.check()
+    assert result.pairs == []  # two constant images are not near-duplicates
+    found = only(result, "constant")
+    assert (found.severity, found.files) == ("error", ("benign-1.png", "benign-2.png"))
     noise = np.random.default_rng(0).integers(90, 95, (HEIGHT, WIDTH))
     clinic.save("benign-1.png", noise.astype(np.uint8))
-    assert only(clinic.check(), "nearly-constant").files == ("benign-1.png",)
-
-
-def test_two_constant_images_are_no_duplicates(clinic: Clinic) -> None:
-    for number in (1, 2):
-        clinic.save(f"benign-{number}.png", np.full((HEIGHT, WIDTH), 0, np.uint8))
-    assert clinic.check().pairs == []
-
-
-def test_small_images(clinic: Clinic) -> None:
-    clinic.save("benign-1.png", picture(1)[:63])
-    clinic.rows[1]["mask"] = ""
+    clinic.save("benign-2.png", picture(2)[:63])
+    clinic.rows[2]["mask"] = ""
     assert {f.kind: f.files for f in clinic.check().findings if f.severity == "warning"} == {
-        "small": ("benign-1.png",), "missing-mask": ("benign-1.png",),
+        "nearly-constant": ("benign-1.png",), "small": ("benign-2.png",), "missing-mask": ("benign-2.png",),
     }  # fmt: skip
 
 
@@ -363,15 +351,12 @@ def test_generated_images_are_not_searched_for_copies() -> None:
     assert any("not looked for" in finding.detail for finding in result.findings)
 
 
-def test_busi(local_data: Path) -> None:
-    root = local_data / "data" / "busi"
-    result = check(open_dataset("busi", root), root, Progress())
-    kinds = {finding.kind: finding for finding in result.findings}
+def test_busi(busi_check: Check, local_data: Path) -> None:
+    kinds = {finding.kind: finding for finding in busi_check.findings}
     assert kinds["empty-mask"].severity == "info"  # those of the normal class, black by design
     assert {"inverted", "mask-size", "unreadable-image", "constant", "bit-depth"}.isdisjoint(kinds)
-    assert len(result.groups) > 100
-    conflicts = [set(finding.files) for finding in result.findings if finding.kind == "label-conflict"]
+    conflicts = [set(finding.files) for finding in busi_check.findings if finding.kind == "label-conflict"]
     assert len(conflicts) >= 8
     base = "Dataset_BUSI_with_GT"
     assert {f"{base}/benign/benign (433).png", f"{base}/malignant/malignant (145).png"} in conflicts
-    assert all((root / file).is_file() for finding in result.findings for file in finding.files)
+    assert all((local_data / "data" / "busi" / file).is_file() for found in busi_check.findings for file in found.files)

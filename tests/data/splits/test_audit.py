@@ -1,8 +1,6 @@
-"""A split made elsewhere: what is cut, who is touched, and what it leaves out; by hand."""
+"""Audit of a split by hand: related images in different parts, test images touched, class shares, images left out."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ import pytest
 from mammozoo.data.dataset import Sample
 from mammozoo.data.duplicates.grouping import group
 from mammozoo.data.duplicates.matching import Pair
-from mammozoo.data.loaded import open_dataset
-from mammozoo.data.quality.check import duplicates_among
-from mammozoo.data.quality.survey import survey
+from mammozoo.data.quality.check import Check
 from mammozoo.data.splits.audit import Audit, SplitAudit, audit_splits
 from mammozoo.data.splits.make import Split, k_fold
 
@@ -98,11 +94,9 @@ def test_the_verdict_of_a_file() -> None:
     assert result.verdict == "LEAKY: 1 of 2 splits have related images on both sides"
 
 
-def test_busi_by_image_and_by_group(local_data: Path) -> None:
-    dataset = open_dataset("busi", local_data / "data" / "busi")
-    samples = [sample for sample in dataset.samples() if sample.label != "benign"]  # half the time
-    pairs = duplicates_among(dataset, survey(dataset, samples, masks=False))
-    labels = np.array([dataset.classes.index(sample.label) for sample in samples])
+def test_busi_by_image_and_by_group(busi_check: Check) -> None:
+    samples, pairs = [image.sample for image in busi_check.facts], busi_check.pairs
+    labels = np.array([busi_check.dataset.classes.index(sample.label) for sample in samples])
     groups = group([None] * len(samples), pairs)
     by_group = audit_splits(samples, pairs, k_fold(labels, groups, folds=5, val=0.1, seed=0))
     assert not by_group.leaky

@@ -81,11 +81,11 @@ def test_a_name_may_end_with_dots(tmp_path: Path) -> None:
         ("s.json", {"train": []}, "neither ours"),
         ("s.json", [], "neither ours"),
         ("s.json", [{"train": "benign (1)"}], "neither ours"),
-        ("s.json", {"splits": [{"name": "../x", "train": [], "val": [], "test": []}]}, "no name for a split"),
+        ("s.json", {"splits": [{"name": "../x", "train": [], "val": [], "test": []}]}, "'../x'"),
         ("s.json", [{"train": ["benign (1)"], "val": ["benign (1).png"]}], "twice"),
-        ("s.json", {"splits": [{"name": "a", "test": []}, {"name": "a", "test": []}]}, "one name"),
+        ("s.json", {"splits": [{"name": "a", "test": []}, {"name": "a", "test": []}]}, "'a'"),
         ("s.csv", "sample,part\nbenign (1),exam\n", "line 2"),
-        ("s.csv", "sample,part\n", "lists nothing"),
+        ("s.csv", "sample,part\n", "nothing"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, name: str, content: object, words: str) -> None:

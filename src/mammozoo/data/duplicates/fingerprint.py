@@ -1,14 +1,14 @@
-"""What is kept of an image to find it again: perceptual hashes of several views of it, and a thumbnail.
+"""Fingerprints of images, to find near-duplicates: perceptual hashes of several views, and a thumbnail.
 
 A perceptual hash (64 bits, the signs of the low frequencies of the image at 32×32; Zauner 2010, the `ImageHash`
-library) survives JPEG, contrast and size. It does not survive what people do when they make "new" pictures from a stored scan:
-crop its edges, move it, mirror it. So it is taken of several views, each of which is what one such copy would look like:
+library) survives JPEG, contrast and size. It does not survive the edits that make "new" pictures from a stored scan:
+cropping edges, shifting, mirroring. So it is computed of several views, each of which imitates one such edit:
 
     whole      the image as it is
     trimmed    without its black borders                                 ┐
     mirrored   trimmed, left and right exchanged                         │ the views, all of the
-    inner …    trimmed, and 3, 6 or 10 % cut off all around              │ trimmed image
-    corners …  trimmed, and two or one of its sides cut by 6 or 8 %      ┘
+    inner …    trimmed, and 3, 6 or 10 % cropped all around              │ trimmed image
+    corners …  trimmed, and one or two of its sides cropped by 6 or 8 %  ┘
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 
 from mammozoo.data.io.images import to_channels, to_uint8
 
-#: View → (left, top, right, bottom) of the trimmed image, as shares of its sides; `mirrored` is the whole of its mirror image.
+#: View → (left, top, right, bottom) of the trimmed image, as shares of its sides; `mirrored` is the whole mirror image.
 VIEWS: dict[str, tuple[float, float, float, float]] = {
     "trimmed": (0.0, 0.0, 1.0, 1.0),
     "mirrored": (0.0, 0.0, 1.0, 1.0),
@@ -41,8 +41,8 @@ VIEWS: dict[str, tuple[float, float, float, float]] = {
     "without right": (0.0, 0.0, 0.92, 1.0),
 }
 SIDE = 48  # of a thumbnail, in pixels
-_WORKING = 160  # side at which views are cut; five times what the hash looks at
-_BLACK = 12  # grey value up to which a border pixel says nothing
+_WORKING = 160  # side at which views are cropped; five times the side that the hash uses
+_BLACK = 12  # grey value up to which a border pixel counts as black
 _INK = 0.02  # share of brighter pixels that makes a row or a column part of the image
 
 
@@ -68,16 +68,11 @@ class Fingerprints:
 
 def fingerprint(image: npt.NDArray[Any]) -> Fingerprint:
     """The fingerprint of an image (H, W) or (H, W, 3) as read."""
-    grey = _grey(image)
+    grey = to_uint8(to_channels(image, 1))[..., 0]
     small = Image.fromarray(_trimmed(grey)).resize((_WORKING, _WORKING), Image.Resampling.BOX)
     hashes = [_hash(view(small, name)) for name in VIEWS]
     thumb = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BOX))
     return Fingerprint(_hash(Image.fromarray(grey)), np.array(hashes, np.uint64), thumb)
-
-
-def perceptual_hash(image: npt.NDArray[Any]) -> int:
-    """The 64-bit perceptual hash of an image (H, W) or (H, W, 3) as read: `fingerprint(image).whole`, without the rest."""
-    return _hash(Image.fromarray(_grey(image)))
 
 
 def collect(fingerprints: Sequence[Fingerprint]) -> Fingerprints:
@@ -99,16 +94,12 @@ def view(trimmed: Image.Image, name: str) -> Image.Image:
     return trimmed.resize(trimmed.size, Image.Resampling.BILINEAR, box=box)
 
 
-def _grey(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return to_uint8(to_channels(image, 1))[..., 0]
-
-
 def _hash(image: Image.Image) -> int:
     return int(np.packbits(phash(image).hash.ravel()).view(">u8")[0])
 
 
 def _trimmed(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Without black rows and columns at the edges; a picture that is mostly black is left alone."""
+    """Without black rows and columns at the edges; an image that is mostly black stays whole."""
     bright = grey > _BLACK
     rows = np.flatnonzero(bright.mean(axis=1) > _INK)
     columns = np.flatnonzero(bright.mean(axis=0) > _INK)

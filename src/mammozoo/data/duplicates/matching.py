@@ -1,14 +1,14 @@
-"""Which images show the same scan: near-duplicates, found by hash and confirmed by correlation.
+"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation.
 
-Two images are near-duplicates when
+Two images are near-duplicates if
 
-    their hashes differ in at most `NEAR` bits, as they are, or
-    a view of one and the trimmed other differ in at most `NEAR_VIEW`, and their pixels correlate by `ALIKE` or more
+    the hashes of the whole images differ in at most `NEAR` bits, or
+    the hashes of a view of one and of the trimmed other differ in at most `NEAR_VIEW`, and their pixels correlate by `ALIKE`
 
-The first rule is the one in common use and stays unconfirmed: joining two images too many costs a split nothing.
+The first rule is the one in common use and needs no confirmation: one pair too many does not harm a split.
 The second finds crops, shifts and mirror images. Hashes are compared through buckets, not each with each: 64 bits
-are cut into 4 bands b = 0 … 3 of 16, and of two hashes that differ in at most n bits one band differs in at most
-(n − b) // 4, since otherwise they would differ in n + 1 bits and more (multi-index hashing, Norouzi et al., CVPR 2012).
+are divided into 4 bands b = 0 … 3 of 16. If two hashes differ in at most n bits, one band differs in at most
+(n − b) // 4; otherwise they would differ in n + 1 bits or more (multi-index hashing, Norouzi et al., CVPR 2012).
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from mammozoo.data.duplicates.fingerprint import VIEWS, Fingerprints, view
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.intp]
 
-#: Hamming distance up to which two hashes mean "the same picture"; on BUSI 6 finds the pairs that the eye finds.
+#: Largest Hamming distance of two hashes of the same picture; on BUSI, 6 finds the pairs that the eye finds.
 NEAR = 6
-#: The same for a view of one image and the other image, whose pixels are then compared.
+#: The same for a view of one image and the other trimmed image, whose pixels are then compared.
 NEAR_VIEW = 8
-#: Pearson correlation of two thumbnails from which on a view is taken for the other image.
+#: Lowest Pearson correlation of two thumbnails that confirms a match by view.
 ALIKE = 0.9
 _BANDS, _BITS = 4, 16
-_CHUNK = 1 << 20  # probes answered at once, so that memory stays flat
+_CHUNK = 1 << 20  # candidates at once, so that memory stays flat
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two near-duplicates i < j: `bits` between the hashes that matched, correlation of the thumbnails, and the view that matched.
 
-    `view` is `whole` for the first rule; else that view of one of the two looks like the other.
+    `view` is `whole` for the first rule; else the view of one of the two that matches the other.
     """
 
     i: int
@@ -51,23 +51,23 @@ class Pair:
 
 
 def near_duplicates(prints: Fingerprints) -> list[Pair]:
-    """Every pair of near-duplicates, once, sorted by (i, j); by its closest view."""
+    """Every pair of near-duplicates, once, sorted by (i, j), with its best view."""
     trimmed = prints.views[:, 0]
-    found: dict[tuple[int, int], Pair] = {}
+    pairs: dict[tuple[int, int], Pair] = {}
     for i, j in near_pairs(prints.whole).tolist():
         bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
-        found[i, j] = Pair(i, j, bits, _correlation(prints, i, j, "trimmed"), "whole")
+        pairs[i, j] = Pair(i, j, bits, _correlation(prints, i, j, "trimmed"), "whole")
     for number, name in enumerate(VIEWS):
         for a, b in near_pairs(prints.views[:, number], trimmed, NEAR_VIEW).tolist():
             key = (min(a, b), max(a, b))
-            known = found.get(key)
+            known = pairs.get(key)
             if a == b or (known is not None and known.view == "whole"):
                 continue
             correlation = _correlation(prints, a, b, name)
             if correlation >= ALIKE and (known is None or correlation > known.correlation):
                 bits = int(np.bitwise_count(prints.views[a, number] ^ trimmed[b]))
-                found[key] = Pair(*key, bits, correlation, name)
-    return [found[key] for key in sorted(found)]
+                pairs[key] = Pair(*key, bits, correlation, name)
+    return [pairs[key] for key in sorted(pairs)]
 
 
 def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -> Indices:
@@ -85,7 +85,7 @@ def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -
 
 
 def _keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
-    """(N,) keys of one band: every fourth bit, since neighbouring bits are of like frequencies and depend on each other."""
+    """(N,) keys of one band: every fourth bit, since neighbouring bits are of similar frequencies and correlate."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)[:, band::_BANDS]
     return np.packbits(bits, axis=1).view(">u2")[:, 0].astype(np.uint16)
 
@@ -113,7 +113,7 @@ def _candidates(
 
 
 def _correlation(prints: Fingerprints, a: int, b: int, name: str) -> float:
-    """Pearson correlation of the pixels of view `name` of a with those of b; 0 where one is constant."""
+    """Pearson correlation of the pixels of view `name` of a with those of b; 0 if one is constant."""
     left = np.asarray(view(Image.fromarray(prints.thumbs[a]), name), float)
     right = prints.thumbs[b].astype(float)
     left, right = left - left.mean(), right - right.mean()

@@ -1,4 +1,4 @@
-"""Where a lesion is, and what is cut out around it: boxes from masks, outlines and circles, and the step `lesion`.
+"""Lesion boxes from masks, outlines and circles, and the crop around a lesion (the step `lesion`).
 
 A box is (left, top, right, bottom) in pixels, right and bottom exclusive; outlines and circles are in (x, y), y downwards.
 """
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 def box_of_mask(mask: npt.NDArray[np.bool_]) -> Box | None:
-    """The smallest box around all of a mask (H, W); None where the mask is empty."""
+    """The smallest box around all of a mask (H, W); None if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
@@ -28,19 +28,19 @@ def box_of_mask(mask: npt.NDArray[np.bool_]) -> Box | None:
 
 
 def box_of_outline(points: Sequence[Point]) -> Box:
-    """The smallest box that holds the pixels of an outline's points (x, y); one point is a box of one pixel."""
+    """The smallest box around the pixels of an outline's points (x, y); one point is a box of one pixel."""
     pixels = np.floor(np.asarray(points, dtype=np.float64)).astype(int)
     (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
     return int(left), int(top), int(right) + 1, int(bottom) + 1
 
 
 def box_of_circle(x: float, y: float, radius: float) -> Box:
-    """The box around the pixels within `radius` of the pixel (x, y); it may leave the image."""
+    """The box around the pixels within `radius` of the pixel (x, y); it may extend beyond the image."""
     return round(x - radius), round(y - radius), round(x + radius) + 1, round(y + radius) + 1
 
 
 def join_boxes(boxes: Sequence[Box]) -> Box | None:
-    """The smallest box around all of them; None of none."""
+    """The smallest box around all of them; None for no boxes."""
     if not boxes:
         return None
     left, top, right, bottom = zip(*boxes, strict=True)
@@ -48,7 +48,7 @@ def join_boxes(boxes: Sequence[Box]) -> Box | None:
 
 
 def draw_outlines(outlines: Sequence[Sequence[Point]], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Closed outlines of (x, y), filled, border included, as a mask of `shape` (H, W); what leaves the image is dropped."""
+    """Closed outlines of (x, y), filled, border included, as a mask of `shape` (H, W); pixels beyond the image are dropped."""
     canvas = Image.new("L", (shape[1], shape[0]))
     pen = ImageDraw.Draw(canvas)
     for outline in outlines:
@@ -60,24 +60,24 @@ def draw_outlines(outlines: Sequence[Sequence[Point]], shape: tuple[int, int]) -
 
 
 def clip_box(box: Box, shape: tuple[int, int]) -> Box | None:
-    """The part of a box inside an image of `shape` (H, W); None where there is no such part."""
+    """The part of a box inside an image of `shape` (H, W); None if no pixel is inside."""
     left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], shape[1]), min(box[3], shape[0])
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 @dataclass(frozen=True)
 class Region:
-    """What the step `lesion` cuts out of an image, given the box of the lesion.
+    """The crop that the step `lesion` takes from an image, given the box of the lesion.
 
     Args:
         margin: added on each side, as a share of the box's width (left, right) and height (above, below).
         pixels: added on each side, in pixels of the image as stored.
-        square: the longer side is taken for both, about the same centre.
-        size: a square of so many pixels about the centre of the box, whatever the lesion's size: small lesions keep their
-            surroundings, large ones lose their border. 0 for the box itself.
+        square: extend the shorter side to the longer one, about the same centre.
+        size: a square of this side in pixels about the centre of the box, whatever the lesion's size: small lesions keep
+            their surroundings, large ones lose their border. 0 for the box itself.
 
-    A margin that leaves the image is cut off. A square is moved inwards at the border, so that it is whole; where the
-    image is smaller than it, black is added.
+    A margin that leaves the image is clipped. A square at the border is moved inwards, so that it is complete; if the
+    image is smaller than the square, black is added.
 
     Raises:
         UsageError: a negative number, or `size` together with another option.
@@ -92,12 +92,10 @@ class Region:
         if min(self.margin, self.pixels, self.size) < 0:
             raise UsageError("'lesion': margin, pixels and size cannot be negative.")
         if self.size and (self.margin or self.pixels or self.square):
-            raise UsageError(
-                "'lesion': size is the side of what is cut out; it takes no margin, pixels or square with it."
-            )
+            raise UsageError("'lesion': size is the side of the crop; it takes no margin, pixels or square with it.")
 
     def window(self, box: Box, shape: tuple[int, int]) -> Box:
-        """What is cut out of an image of `shape` (H, W); it leaves the image only where that is smaller than a square.
+        """The crop of an image of `shape` (H, W); it leaves the image only if the image is smaller than a square.
 
         Raises:
             UsageError: the box is empty, or not in the image.
@@ -108,25 +106,18 @@ class Region:
                 f"{shape[0]} pixels."
             )
         left, top, right, bottom = box
-        if self.size:
-            sides = self.size, self.size
-        else:
-            across, down = (
-                round(self.margin * (right - left)) + self.pixels,
-                round(self.margin * (bottom - top)) + self.pixels,
-            )
-            left, top, right, bottom = left - across, top - down, right + across, bottom + down
-            if not self.square:
-                inside = clip_box((left, top, right, bottom), shape)
-                assert inside is not None
-                return inside
-            sides = (max(right - left, bottom - top),) * 2
-        left, right = _along(left, right, sides[0], shape[1])
-        top, bottom = _along(top, bottom, sides[1], shape[0])
+        across = round(self.margin * (right - left)) + self.pixels
+        down = round(self.margin * (bottom - top)) + self.pixels
+        left, top, right, bottom = left - across, top - down, right + across, bottom + down
+        side = self.size or (max(right - left, bottom - top) if self.square else 0)
+        if not side:
+            return max(left, 0), max(top, 0), min(right, shape[1]), min(bottom, shape[0])
+        left, right = _centred(left, right, side, shape[1])
+        top, bottom = _centred(top, bottom, side, shape[0])
         return left, top, right, bottom
 
-    def cut(self, image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
-        """The window of `image` (H, W) or (H, W, C), a copy of the same kind; UsageError as for `window`."""
+    def crop(self, image: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+        """The window of `image` (H, W) or (H, W, C), a copy of the same dtype; UsageError as for `window`."""
         height, width = image.shape[:2]
         left, top, right, bottom = self.window(box, (height, width))
         inside = image[max(top, 0) : bottom, max(left, 0) : right]
@@ -134,7 +125,7 @@ class Region:
         return np.pad(inside, missing + [(0, 0)] * (image.ndim - 2))
 
 
-def _along(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
-    """`side` pixels about the middle of start … end, moved into 0 … limit; about the image's middle where that is shorter."""
+def _centred(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+    """`side` pixels about the middle of start … end, moved into 0 … limit; about the image's middle if `side` exceeds it."""
     first = -((side - limit) // 2) if side >= limit else min(max((start + end - side) // 2, 0), limit - side)
     return first, first + side

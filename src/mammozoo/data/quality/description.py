@@ -1,4 +1,4 @@
-"""What a data set says about itself: its options, before anybody has the data, and what a copy of it holds."""
+"""`data show`: the options of a data set, before anybody has the data, and the contents of a copy of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from mammozoo.data.dataset import Dataset, Sample
-from mammozoo.data.splits.make import official_part
+from mammozoo.data.splits.make import PARTS, official_part
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Option:
     """One option of a data set, as in `name:option=value`.
 
     Attributes:
-        values: what it takes: a type's name, or the words it knows, joined by ` | `.
-        default: its value when nothing is said, as text; empty where nothing is meant.
-        meaning: what the docstring says of it.
+        values: the type's name, or the allowed words joined by ` | `.
+        default: the default as text; empty if it is None.
+        meaning: the option's text in the docstring.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the folder of a data set holds, by its samples; no image is read.
+    """The contents of a data set's folder, by its samples; no image is read.
 
     Attributes:
         classes: images of each class.
-        patients: how many different patients are named, None where none is.
-        nameless: images that name no patient.
+        patients: number of named patients, None if no patient is named.
+        nameless: images without a patient's name.
         masks: images with a mask file.
-        parts: official part or fold → images of each class; empty where there is no official split.
-        notes: what the data set remarks of this copy.
+        parts: official part or fold → images of each class; empty without an official split.
+        notes: the data set's remarks about this copy.
     """
 
     images: int
@@ -53,10 +53,9 @@ class Contents:
 
 
 def options(kind: type[Dataset]) -> list[Option]:
-    """What may follow the data set's name, by the signature and the `Args:` of its class; the root is none of them."""
+    """The options of a data set, from the signature and the `Args:` of its class; the root is left out."""
     signature = inspect.signature(kind, eval_str=True)
     meanings = _meanings(inspect.getdoc(kind) or "") | _meanings(inspect.getdoc(kind.__init__) or "")
-    free = [p for p in list(signature.parameters.values())[1:] if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return [
         Option(
             parameter.name,
@@ -64,43 +63,42 @@ def options(kind: type[Dataset]) -> list[Option]:
             "" if parameter.default in (parameter.empty, None) else str(parameter.default),
             meanings.get(parameter.name, ""),
         )
-        for parameter in free
+        for parameter in list(signature.parameters.values())[1:]
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
 
 
 def contents(dataset: Dataset) -> Contents:
-    """What its samples say.
+    """The contents of a data set.
 
     Raises:
-        NotFoundError, UsageError: the data set cannot be listed.
+        NotFoundError, UsageError: the samples cannot be listed.
     """
+
+    def count(chosen: Sequence[Sample]) -> dict[str, int]:
+        found = Counter(sample.label for sample in chosen)
+        return {name: found[name] for name in dataset.classes}
+
     samples = list(dataset.samples())
     patients = {sample.patient for sample in samples if sample.patient is not None}
     parts = {part for sample in samples if (part := official_part(sample)) is not None}
+    ordered = [
+        *(part for part in PARTS if part in parts),
+        *sorted(parts - {*PARTS}, key=lambda part: (len(part), part)),
+    ]
     return Contents(
-        len(samples),
-        _counts(samples, dataset.classes),
-        len(patients) or None,
-        sum(sample.patient is None for sample in samples),
-        sum(bool(sample.masks) for sample in samples),
-        {part: _counts([s for s in samples if official_part(s) == part], dataset.classes) for part in _ordered(parts)},
-        list(dataset.notes),
+        images=len(samples),
+        classes=count(samples),
+        patients=len(patients) or None,
+        nameless=sum(sample.patient is None for sample in samples),
+        masks=sum(bool(sample.masks) for sample in samples),
+        parts={part: count([sample for sample in samples if official_part(sample) == part]) for part in ordered},
+        notes=list(dataset.notes),
     )
 
 
-def _counts(samples: Sequence[Sample], classes: Sequence[str]) -> dict[str, int]:
-    found = Counter(sample.label for sample in samples)
-    return {name: found[name] for name in classes}
-
-
-def _ordered(parts: set[str]) -> list[str]:
-    """train, val, test; folds by number."""
-    known = ("train", "val", "test")
-    return sorted(parts, key=lambda part: (known.index(part) if part in known else len(known), len(part), part))
-
-
 def _values(annotation: Any) -> str:
-    """A type as people write it: the words of a Literal, the parts of a union without None."""
+    """A type as text: the words of a Literal, the parts of a union without None."""
     if annotation is inspect.Parameter.empty:
         return ""
     if get_origin(annotation) is Literal:

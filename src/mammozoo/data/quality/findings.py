@@ -1,4 +1,4 @@
-"""What is wrong or odd with the files of a data set, as findings: one kind of trouble, how bad, and which files."""
+"""Findings: problems and remarks about a data set, from the facts of its images; kind, severity, files and a sentence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from mammozoo.data.quality.survey import ImageFacts, MaskFacts
+from mammozoo.data.duplicates.matching import Pair
+from mammozoo.data.quality.size_leak import size_leaks
+from mammozoo.data.quality.survey import ImageFacts
+from mammozoo.data.splits.make import official_part
 
-#: `error`: training would fail or learn what is wrong. `warning`: look at it. `info`: good to know.
+#: `error`: training would fail or learn from wrong data. `warning`: look at it. `info`: good to know.
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
@@ -21,60 +25,21 @@ FLAT = 8
 SMALL = 64
 #: Ratio of the largest to the smallest class from which on it is a warning.
 IMBALANCED = 10
-#: Correlation with the mean image of the set below which an image counts as inverted, and the median that the others
-#: must reach for the mean to say anything. On 680 images of BUSI: none flagged; of 1 to 40 % inverted on purpose 78–89 % found.
+#: Lower end of the interval of image size's AUC above which the size gives the class away.
+TELLING = 0.6
+#: An image counts as inverted if its correlation with the mean image of the set is below `INVERTED`. The mean is used only if
+#: the median correlation reaches `TYPICAL`. On 680 images of BUSI: none flagged; of 1 to 40 % inverted on purpose 78–89 % found.
 INVERTED, TYPICAL, _ENOUGH = -0.5, 0.4, 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble; `files` as the samples name them, `detail` in a sentence."""
+    """One kind of problem; `files` as the samples name them, `detail` as a sentence."""
 
     kind: str
     severity: Severity
     files: tuple[str, ...]
     detail: str
-
-
-def file_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Everything that an image or a mask says by itself or beside the others; near-duplicates are not looked at."""
-    yield from _unreadable(facts)
-    yield from _masks(facts)
-    readable = [image for image in facts if image.problem is None]
-    yield from _pixels(readable)
-    yield from _formats(readable)
-    yield from _inverted(readable)
-
-
-def class_findings(facts: Sequence[ImageFacts], classes: Sequence[str]) -> Iterator[Finding]:
-    """How many images of each class and how many patients there are."""
-    counts = {name: sum(image.sample.label == name for image in facts) for name in classes}
-    ratio = max(counts.values()) / max(1, min(counts.values())) if counts else 1.0
-    listed = ", ".join(f"{n} {name}" for name, n in counts.items())
-    severe = not all(counts.values()) or ratio >= IMBALANCED
-    yield Finding("classes", "warning" if severe else "info", (), f"{listed}; largest to smallest {ratio:.1f} : 1")
-    patients = [image.sample.patient for image in facts if image.sample.patient is not None]
-    if not patients:
-        yield Finding("patients", "info", (), "no patient is named; only near-duplicates keep related images together")
-    elif len(patients) < len(facts):
-        nameless = tuple(image.sample.image for image in facts if image.sample.patient is None)
-        yield Finding("patients", "warning", nameless, f"{len(nameless)} of {len(facts)} images name no patient")
-    else:
-        yield Finding("patients", "info", (), f"{len(set(patients))} patients in {len(facts)} images")
-    labels: defaultdict[str, set[str]] = defaultdict(set)
-    for image in facts:
-        if image.sample.patient is not None:
-            labels[image.sample.patient].add(image.sample.label)
-    both = [patient for patient, found in labels.items() if len(found) > 1]
-    if both:
-        files = _names(facts, lambda image: image.sample.patient in both)
-        detail = f"{len(both)} patients have images of several classes ({some(both)}); two lesions can differ"
-        yield Finding("patient-two-labels", "info", files, detail)
-
-
-def some(names: Sequence[str], first: int = 3) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:first]) + (" …" if len(names) > first else "")
 
 
 def closeness(bits: int, correlation: float, view: str) -> str:
@@ -83,38 +48,140 @@ def closeness(bits: int, correlation: float, view: str) -> str:
     return f"{bits} bits, correlation {correlation:.2f}{how}"
 
 
-def _unreadable(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def some(names: Sequence[str], first: int = 3) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:first]) + (" …" if len(names) > first else "")
+
+
+def file_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Findings of single images and masks, and of images compared with the rest of the set; not of near-duplicates."""
     for image in facts:
         if image.problem is not None:
             yield Finding("unreadable-image", "error", (image.sample.image,), image.problem)
         for mask in image.masks:
             if mask.problem is not None:
                 yield Finding("unreadable-mask", "error", (mask.file,), mask.problem)
+    for label, members in _by_class(facts).items():
+        yield from _mask_findings(label, members)
+    readable = [image for image in facts if image.problem is None]
+    yield from _pixel_findings(readable)
+    yield from _mixed(
+        readable, "bit-depth", "warning", lambda image: image.depth, "deeper ones are stretched to their own range"
+    )
+    colour = "all are read as grey unless the model wants colour"
+    yield from _mixed(readable, "colour", "info", lambda image: "colour" if image.colour else "grey", colour)
+    yield from _mixed(
+        readable, "photometric", "info", lambda image: image.photometric, "MONOCHROME1 is inverted on reading"
+    )
+    yield from _inverted(readable)
 
 
-def _masks(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    for label in dict.fromkeys(image.sample.label for image in facts):
-        members = [image for image in facts if image.sample.label == label]
-        masks = [(image, mask) for image in members for mask in image.masks if mask.shape]
-        empty = tuple(mask.file for _, mask in masks if mask.empty)
-        if empty and len(empty) == len(masks):
-            yield Finding(
-                "empty-mask", "info", empty, f"every mask of class {label} is empty, as of images without lesion"
-            )
-        elif empty:
-            yield Finding(
-                "empty-mask", "warning", empty, f"{len(empty)} of {len(masks)} masks of class {label} are empty"
-            )
-        for image, mask in masks:
-            if image.problem is None and mask.shape != image.shape:
-                yield Finding("mask-size", "error", (mask.file, image.sample.image), _sizes(image, mask))
-        bare = _names(members, lambda image: not image.masks)
-        if 0 < 2 * len(bare) < len(members):
-            detail = f"{len(bare)} of {len(members)} images of class {label} have no mask"
-            yield Finding("missing-mask", "warning", bare, detail)
+def class_findings(facts: Sequence[ImageFacts], classes: Sequence[str]) -> Iterator[Finding]:
+    """Numbers of images of each class, and of patients."""
+    found = Counter(image.sample.label for image in facts)
+    counts = {name: found[name] for name in classes}
+    ratio = max(counts.values()) / max(1, min(counts.values())) if counts else 1.0
+    listed = ", ".join(f"{n} {name}" for name, n in counts.items())
+    severe = not all(counts.values()) or ratio >= IMBALANCED
+    yield Finding("classes", "warning" if severe else "info", (), f"{listed}; largest to smallest {ratio:.1f} : 1")
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    for image in facts:
+        if image.sample.patient is not None:
+            labels[image.sample.patient].add(image.sample.label)
+    nameless = _names(facts, lambda image: image.sample.patient is None)
+    if not labels:
+        yield Finding("patients", "info", (), "no patient is named; only near-duplicates keep related images together")
+    elif nameless:
+        yield Finding("patients", "warning", nameless, f"{len(nameless)} of {len(facts)} images name no patient")
+    else:
+        yield Finding("patients", "info", (), f"{len(labels)} patients in {len(facts)} images")
+    if both := [patient for patient, names in labels.items() if len(names) > 1]:
+        files = _names(facts, lambda image: image.sample.patient in both)
+        detail = f"{len(both)} patients have images of several classes ({some(both)}); two lesions can differ"
+        yield Finding("patient-two-labels", "info", files, detail)
 
 
-def _pixels(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def duplicate_findings(
+    facts: Sequence[ImageFacts], pairs: Sequence[Pair], groups: Sequence[Sequence[int]]
+) -> Iterator[Finding]:
+    """Near-duplicates; a group of them with different labels is an error."""
+    samples = [image.sample for image in facts]
+    conflicts = [pair for pair in pairs if samples[pair.i].label != samples[pair.j].label]
+    if groups:
+        files = tuple(samples[place].image for members in groups for place in members)
+        detail = (
+            f"{len(groups)} groups of {len(files)} images show the same scan: {len(pairs) - len(conflicts)} pairs within a "
+            f"class, {len(conflicts)} across classes"
+        )
+        yield Finding("near-duplicates", "warning", files, detail)
+    for members in groups:
+        if inside := [pair for pair in conflicts if pair.i in members]:
+            named = [
+                f"{samples[pair.i].label} / {samples[pair.j].label}: {closeness(pair.bits, pair.correlation, pair.view)}"
+                for pair in inside
+            ]
+            yield Finding("label-conflict", "error", tuple(samples[place].image for place in members), "; ".join(named))
+
+
+def part_findings(facts: Sequence[ImageFacts], pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Patients and near-duplicates in two of the data set's own parts."""
+    samples = [image.sample for image in facts]
+    part = [official_part(sample) for sample in samples]
+    counts = Counter(name for name in part if name is not None)
+    if not counts:
+        return
+    listed = ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: str(item[0])))
+    yield Finding("parts", "info", (), f"official parts: {listed}, {len(samples) - counts.total()} in none")
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, sample in enumerate(samples):
+        if sample.patient is not None and part[place] is not None:
+            places[sample.patient].append(place)
+    if shared := {name: found for name, found in places.items() if len({part[place] for place in found}) > 1}:
+        files = tuple(samples[place].image for found in shared.values() for place in found)
+        detail = f"{len(shared)} patients have images in several official parts: {some(list(shared))}"
+        yield Finding("parts-share-patient", "error", files, detail)
+    if crossing := [pair for pair in pairs if part[pair.i] and part[pair.j] and part[pair.i] != part[pair.j]]:
+        files = tuple(dict.fromkeys(samples[place].image for pair in crossing for place in (pair.i, pair.j)))
+        named = [f"{samples[p.i].image} ({part[p.i]}) and {samples[p.j].image} ({part[p.j]})" for p in crossing]
+        detail = f"{len(crossing)} pairs of near-duplicates stand in different official parts: {some(named, 2)}"
+        yield Finding("parts-share-near-duplicate", "error", files, detail)
+
+
+def size_findings(facts: Sequence[ImageFacts], groups: npt.NDArray[np.intp]) -> Iterator[Finding]:
+    """How well the image size alone predicts the class."""
+    readable = [place for place, image in enumerate(facts) if image.problem is None]
+    sizes = np.array([facts[place].shape for place in readable], np.intp).reshape(-1, 2)
+    if leaks := size_leaks(sizes, [facts[place].sample.label for place in readable], groups[readable]):
+        listed = ", ".join(f"{leak.label} {leak.auc:.2f} ({leak.low:.2f}–{leak.high:.2f})" for leak in leaks)
+        detail = f"AUC of width and height alone, out of fold, with 95 % interval: {listed}"
+        if max(leak.low for leak in leaks) > TELLING:
+            detail += "; a model may learn the format instead of the tissue"
+            yield Finding("size-tells-class", "warning", (), detail)
+        else:
+            yield Finding("size-tells-class", "info", (), detail)
+
+
+def _mask_findings(label: str, members: Sequence[ImageFacts]) -> Iterator[Finding]:
+    masks = [(image, mask) for image in members for mask in image.masks if mask.shape]
+    empty = tuple(mask.file for _, mask in masks if mask.empty)
+    if empty and len(empty) == len(masks):
+        detail = f"every mask of class {label} is empty, as of images without lesion"
+        yield Finding("empty-mask", "info", empty, detail)
+    elif empty:
+        detail = f"{len(empty)} of {len(masks)} masks of class {label} are empty"
+        yield Finding("empty-mask", "warning", empty, detail)
+    for image, mask in masks:
+        if image.problem is None and mask.shape and mask.shape != image.shape:
+            (mask_height, mask_width), (height, width) = mask.shape, image.shape
+            detail = f"mask of {mask_width} × {mask_height} pixels, image of {width} × {height}"
+            yield Finding("mask-size", "error", (mask.file, image.sample.image), detail)
+    bare = _names(members, lambda image: not image.masks)
+    if 0 < 2 * len(bare) < len(members):
+        detail = f"{len(bare)} of {len(members)} images of class {label} have no mask"
+        yield Finding("missing-mask", "warning", bare, detail)
+
+
+def _pixel_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     if constant := _names(facts, lambda image: image.constant):
         yield Finding("constant", "error", constant, f"{len(constant)} images have the same value in every pixel")
     if flat := _names(facts, lambda image: image.spread < FLAT and not image.constant):
@@ -123,56 +190,50 @@ def _pixels(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     if small := _names(facts, lambda image: min(image.shape) < SMALL):
         yield Finding("small", "warning", small, f"{len(small)} images have a side below {SMALL} pixels")
     if marked := _names(facts, lambda image: image.marks > 0):
-        shares = []
-        for label in dict.fromkeys(image.sample.label for image in facts):
-            members = [image for image in facts if image.sample.label == label]
-            found = sum(image.marks > 0 for image in members)
-            shares.append(f"{found} of {len(members)} {label}")
+        shares = [
+            f"{sum(image.marks > 0 for image in members)} of {len(members)} {label}"
+            for label, members in _by_class(facts).items()
+        ]
         detail = f"{len(marked)} grey images carry marks in colour (calipers, text, Doppler): {', '.join(shares)}"
         yield Finding("colour-marks", "warning", marked, detail)
 
 
-def _formats(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    deep = "deeper ones are stretched to their own range"
-    yield from _mixed(facts, "bit-depth", "warning", lambda image: image.depth, deep)
-    colour = "all are read as grey unless the model wants colour"
-    yield from _mixed(facts, "colour", "info", lambda image: "colour" if image.colour else "grey", colour)
-    inverted = "MONOCHROME1 is inverted on reading"
-    yield from _mixed(facts, "photometric", "info", lambda image: image.photometric, inverted)
-
-
 def _mixed(
-    facts: Sequence[ImageFacts], kind: str, severity: Severity, value: Callable[[ImageFacts], str | None], why: str
+    facts: Sequence[ImageFacts], kind: str, severity: Severity, value: Callable[[ImageFacts], str | None], note: str
 ) -> Iterator[Finding]:
-    """One finding where images have several values; the files are those of all but the most frequent one."""
+    """One finding if images have several values; the files are those without the most frequent one."""
     counts = Counter(found for image in facts if (found := value(image)) is not None)
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         rare = _names(facts, lambda image: value(image) not in (usual, None))
-        yield Finding(kind, severity, rare, f"{', '.join(f'{n} {found}' for found, n in counts.most_common())}; {why}")
+        listed = ", ".join(f"{n} {found}" for found, n in counts.most_common())
+        yield Finding(kind, severity, rare, f"{listed}; {note}")
 
 
 def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Images that look like the negative of the others: anticorrelated with the mean image, where there is a typical one."""
-    seen = [image for image in facts if image.fingerprint is not None and not image.constant]
-    if len(seen) < _ENOUGH:
+    """Images that are anticorrelated with the mean image, if the set has a typical image."""
+    shown = [
+        (image.sample.image, image.fingerprint.thumb) for image in facts if image.fingerprint and not image.constant
+    ]
+    if len(shown) < _ENOUGH:
         return
-    thumbs = np.array([image.fingerprint.thumb for image in seen if image.fingerprint], float).reshape(len(seen), -1)
+    thumbs = np.array([thumb for _, thumb in shown], float).reshape(len(shown), -1)
     unit = thumbs - thumbs.mean(axis=1, keepdims=True)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
     mean = unit.mean(axis=0)
-    alike = unit @ (mean / max(float(np.linalg.norm(mean)), 1e-9))
-    if np.median(alike) < TYPICAL:
-        return
-    if files := tuple(image.sample.image for image, r in zip(seen, alike, strict=True) if r < INVERTED):
+    correlation = unit @ (mean / max(float(np.linalg.norm(mean)), 1e-9))
+    files = tuple(file for (file, _), r in zip(shown, correlation, strict=True) if r < INVERTED)
+    if files and np.median(correlation) >= TYPICAL:
         detail = f"{len(files)} images look inverted: their correlation with the mean image is below {INVERTED}"
         yield Finding("inverted", "warning", files, detail)
 
 
+def _by_class(facts: Sequence[ImageFacts]) -> dict[str, list[ImageFacts]]:
+    found: defaultdict[str, list[ImageFacts]] = defaultdict(list)
+    for image in facts:
+        found[image.sample.label].append(image)
+    return found
+
+
 def _names(facts: Sequence[ImageFacts], which: Callable[[ImageFacts], bool]) -> tuple[str, ...]:
     return tuple(image.sample.image for image in facts if which(image))
-
-
-def _sizes(image: ImageFacts, mask: MaskFacts) -> str:
-    assert mask.shape is not None
-    return f"mask of {mask.shape[1]} × {mask.shape[0]} pixels, image of {image.shape[1]} × {image.shape[0]}"

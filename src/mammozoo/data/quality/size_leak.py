@@ -1,17 +1,17 @@
-"""Does the size of an image give its class away? Then a model can score without looking at any tissue.
+"""Whether the size of an image predicts its class: then a model can score without using any tissue.
 
-A small decision tree sees width, height, area and aspect ratio alone. Its AUC is out of fold, by group, so that it is
-no better than it would be on new images.
+A small decision tree gets width, height, area and aspect ratio alone. Its AUC is out of fold, by group, so it is
+not better than on new images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
@@ -33,9 +33,9 @@ class SizeLeak:
 def size_leaks(
     sizes: npt.NDArray[np.intp], labels: Sequence[str], groups: npt.NDArray[np.intp], seed: int = 0
 ) -> list[SizeLeak]:
-    """For the second of two classes, or for each of more (one against the rest); empty where nothing can be measured.
+    """For the second of two classes, or for each of more (one against the rest); empty if it cannot be measured.
 
-    Nothing can be measured when all images have one size, or some class has fewer than five groups.
+    It cannot be measured if all images have one size, or some class has fewer than five groups.
 
     Args:
         sizes: (N, 2) height and width in pixels.
@@ -55,24 +55,29 @@ def size_leaks(
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
     scores = cross_val_predict(tree, features, y, groups=groups, cv=folds, method="predict_proba")
     chosen = [1] if len(names) == 2 else range(len(names))
-    return [_leak(names[number], y == number, scores[:, number], groups, seed) for number in chosen]
-
-
-def _leak(
-    label: str,
-    positive: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.float64],
-    groups: npt.NDArray[np.intp],
-    seed: int,
-) -> SizeLeak:
+    _, unit = np.unique(groups, return_inverse=True)
+    n = int(unit.max()) + 1
     rng = np.random.default_rng(seed)
-    _, group = np.unique(groups, return_inverse=True)
-    n = int(group.max()) + 1
-    draws = []
-    for _ in range(_DRAWS):
-        times = np.bincount(rng.integers(0, n, n), minlength=n)[group]
-        kept = times > 0
-        if len(np.unique(positive[kept])) == 2:
-            draws.append(roc_auc_score(positive[kept], scores[kept], sample_weight=times[kept]))
-    low, high = np.quantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return SizeLeak(label, float(roc_auc_score(positive, scores)), float(low), float(high))
+    weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n)[unit] for _ in range(_DRAWS)])
+    leaks = []
+    for number in chosen:
+        auc = float(_auc(y == number, scores[:, number], np.ones((1, len(y))))[0])
+        draws = _auc(y == number, scores[:, number], weights)
+        low, high = np.nanquantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+        leaks.append(SizeLeak(names[number], auc, float(low), float(high)))
+    return leaks
+
+
+def _auc(
+    positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], weights: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """(D,) areas under the ROC curve for (D, N) weights; NaN for a row without one of the classes.
+
+    A tree gives few different scores, so samples are counted per score, for all rows at once.
+    """
+    levels, level = np.unique(scores, return_inverse=True)
+    which = np.eye(len(levels))[level]  # (N, L)
+    positives, negatives = (weights * positive) @ which, (weights * ~positive) @ which  # (D, L)
+    wins = positives * (negatives.cumsum(axis=1) - negatives / 2)
+    with np.errstate(invalid="ignore"):
+        return wins.sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))

@@ -1,29 +1,29 @@
-"""Is a split made elsewhere fair? Who stands on both sides of it, and whether its parts are alike."""
+"""Audit of a split that was made elsewhere: related images in different parts, and class shares of the parts."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import chi2_contingency
 
 from mammozoo.data.dataset import Sample
 from mammozoo.data.duplicates.grouping import group
 from mammozoo.data.duplicates.matching import Pair
 from mammozoo.data.quality.findings import closeness
-from mammozoo.data.splits.make import PARTS, Part, Split
+from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 
-#: A class's share in a part that is further than this from its share in the whole split is named,
+#: A class is named if its share in a part differs from its share in the whole split by more than this,
 UNEVEN = 0.10
-#: where chance alone would make the parts so different less often than this.
+#: and if chance alone makes the parts so different less often than this.
 _CHANCE = 0.01
 
 
 @dataclass(frozen=True)
-class CutPair:
+class CrossingPair:
     """Two near-duplicates in different parts."""
 
     files: tuple[str, str]
@@ -34,29 +34,29 @@ class CutPair:
 
     @property
     def how(self) -> str:
-        """How alike the two are."""
+        """How alike the two images are."""
         return closeness(self.bits, self.correlation, self.view)
 
 
 @dataclass(frozen=True)
 class SplitAudit:
-    """What is to be said of one split.
+    """The audit of one split.
 
     Attributes:
         counts: part → class → images.
         patients: patient → the parts that share it.
         pairs: near-duplicates in different parts, the closest first.
-        groups: how many groups of related images (patient or near-duplicate, also through a third image) are cut.
-        tested: the part that is scored: `test`, or `val` where there is no test part.
-        touched: how many images of that part have their patient or a near-duplicate in another part.
+        groups: number of groups of related images (patient or near-duplicate, also through a third image) in several parts.
+        tested: the scored part: `test`, or `val` if there is no test part.
+        touched: number of images of that part with their patient or a near-duplicate in another part.
         uneven: classes whose shares differ strongly, in words.
-        unlisted: images of the data set that no part lists.
+        unlisted: images of the data set that are in no part.
     """
 
     name: str
     counts: dict[Part, dict[str, int]]
     patients: dict[str, tuple[Part, ...]]
-    pairs: tuple[CutPair, ...]
+    pairs: tuple[CrossingPair, ...]
     groups: int
     tested: Part
     touched: int
@@ -65,12 +65,12 @@ class SplitAudit:
 
     @property
     def leaky(self) -> bool:
-        """Something stands on both sides."""
+        """Whether related images are in different parts."""
         return self.groups > 0
 
     @property
     def images(self) -> int:
-        """Images of the part that is scored."""
+        """Number of images of the scored part."""
         return sum(self.counts[self.tested].values())
 
     @property
@@ -87,21 +87,20 @@ class SplitAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """All splits of a file; `unknown` are the names it lists that the data set does not have."""
+    """All splits of a file; `unknown` are listed names that the data set does not have."""
 
     splits: tuple[SplitAudit, ...]
     unknown: tuple[str, ...]
 
     @property
     def leaky(self) -> bool:
-        """At least one split is."""
+        """Whether at least one split is leaky."""
         return any(split.leaky for split in self.splits)
 
     @property
     def verdict(self) -> str:
         """One line for the whole file."""
-        bad = sum(split.leaky for split in self.splits)
-        if bad:
+        if bad := sum(split.leaky for split in self.splits):
             return f"LEAKY: {bad} of {len(self.splits)} splits have related images on both sides"
         return f"not leaky: {len(self.splits)} splits cut no patient and no group of near-duplicates"
 
@@ -109,74 +108,68 @@ class Audit:
 def audit_splits(
     samples: Sequence[Sample], pairs: Sequence[Pair], splits: Sequence[Split], unknown: Sequence[str] = ()
 ) -> Audit:
-    """Judge splits of `samples`, among which `pairs` are near-duplicates."""
+    """Audit splits of `samples`, among which `pairs` are near-duplicates."""
     groups = group([sample.patient for sample in samples], pairs)
     return Audit(tuple(_audit(samples, pairs, groups, split) for split in splits), tuple(unknown))
 
 
-def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: npt.NDArray[np.intp], split: Split) -> SplitAudit:
+def content(audit: Audit) -> dict[str, object]:
+    """The audit as plain data, for JSON."""
+    splits = [
+        {**dataclasses.asdict(split), "leaky": split.leaky, "images": split.images, "verdict": split.verdict}
+        for split in audit.splits
+    ]
+    return {"verdict": audit.verdict, "leaky": audit.leaky, "unknown": list(audit.unknown), "splits": splits}
+
+
+def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, split: Split) -> SplitAudit:
     parts: dict[int, Part] = {place: part for part in PARTS for place in split.part(part).tolist()}
-    names = sorted({sample.label for sample in samples})
-    counts = {
-        part: {name: sum(samples[place].label == name for place in split.part(part)) for name in names}
-        for part in PARTS
-    }
+    labels = sorted({sample.label for sample in samples})
+    found = {part: Counter(samples[place].label for place in split.part(part)) for part in PARTS}
+    counts = {part: {label: found[part][label] for label in labels} for part in PARTS}
+    crossing = [pair for pair in pairs if len({parts.get(pair.i), parts.get(pair.j), None}) == 3]
+    patients = _crossing((samples[place].patient, part) for place, part in parts.items())
+    related = {place for pair in crossing for place in (pair.i, pair.j)}
     tested: Part = "test" if len(split.test) else "val"
-    listed = [pair for pair in pairs if pair.i in parts and pair.j in parts]
-    cut = sorted((p for p in listed if parts[p.i] != parts[p.j]), key=lambda pair: (pair.bits, -pair.correlation))
-    by_patient = _parts_of(parts, {place: samples[place].patient for place in parts})
-    by_group = _parts_of(parts, {place: str(groups[place]) for place in parts})
-    torn = {patient: found for patient, found in by_patient.items() if len(found) > 1}
-    related = {place for pair in cut for place in (pair.i, pair.j)}
-    touched = [p for p in split.part(tested).tolist() if p in related or samples[p].patient in torn]
     return SplitAudit(
         name=split.name,
         counts=counts,
-        patients=torn,
+        patients=patients,
         pairs=tuple(
-            CutPair(
+            CrossingPair(
                 (samples[pair.i].image, samples[pair.j].image),
                 (parts[pair.i], parts[pair.j]),
                 pair.bits,
                 round(pair.correlation, 4),
                 pair.view,
             )
-            for pair in cut
+            for pair in sorted(crossing, key=lambda pair: (pair.bits, -pair.correlation))
         ),
-        groups=sum(len(found) > 1 for found in by_group.values()),
+        groups=len(_crossing((str(groups[place]), part) for place, part in parts.items())),
         tested=tested,
-        touched=len(touched),
-        uneven=tuple(_uneven(counts, names)),
+        touched=sum(p in related or samples[p].patient in patients for p in split.part(tested).tolist()),
+        uneven=tuple(_uneven(counts, labels)),
         unlisted=tuple(sample.image for place, sample in enumerate(samples) if place not in parts),
     )
 
 
-def _parts_of(parts: Mapping[int, Part], owner: Mapping[int, str | None]) -> dict[str, tuple[Part, ...]]:
-    """Owner (patient, group) → the parts in which it has images, in the order of PARTS."""
+def _crossing(placed: Iterable[tuple[str | None, Part]]) -> dict[str, tuple[Part, ...]]:
+    """Owner (patient, group) → its parts in the order of PARTS, for owners in several parts."""
     found: dict[str, set[Part]] = {}
-    for place, name in owner.items():
-        if name is not None:
-            found.setdefault(name, set()).add(parts[place])
-    return {name: tuple(part for part in PARTS if part in where) for name, where in found.items()}
+    for owner, part in placed:
+        if owner is not None:
+            found.setdefault(owner, set()).add(part)
+    return {owner: tuple(part for part in PARTS if part in where) for owner, where in found.items() if len(where) > 1}
 
 
-def _uneven(counts: Mapping[Part, Mapping[str, int]], names: Sequence[str]) -> Iterator[str]:
-    table = {part: np.array([counts[part][name] for name in names]) for part in PARTS if sum(counts[part].values())}
-    present = np.array(list(table.values())).reshape(-1, len(names))
+def _uneven(counts: Mapping[Part, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:
+    table = {part: np.array([counts[part][label] for label in labels]) for part in PARTS if sum(counts[part].values())}
+    present = np.array(list(table.values())).reshape(-1, len(labels))
     present = present[:, present.sum(axis=0) > 0]
     if min(present.shape) < 2 or chi2_contingency(present).pvalue >= _CHANCE:
         return
     whole = sum(table.values()) / present.sum()
     for part, row in table.items():
-        for name, share, usual in zip(names, row / row.sum(), whole, strict=True):
+        for label, share, usual in zip(labels, row / row.sum(), whole, strict=True):
             if abs(share - usual) > UNEVEN:
-                yield f"{share:.0%} of {part} is {name}, of all parts together {usual:.0%}"
-
-
-def content(audit: Audit) -> dict[str, object]:
-    """Everything as plain data, for JSON."""
-    splits = [
-        {**dataclasses.asdict(split), "leaky": split.leaky, "images": split.images, "verdict": split.verdict}
-        for split in audit.splits
-    ]
-    return {"verdict": audit.verdict, "leaky": audit.leaky, "unknown": list(audit.unknown), "splits": splits}
+                yield f"{share:.0%} of {part} is {label}, of all parts together {usual:.0%}"

@@ -1,11 +1,11 @@
-"""Splits on disk: our `splits.json`, nnU-Net's `splits_final.json`, or a table; each names images, never counts them.
+"""Split files: our `splits.json`, nnU-Net's `splits_final.json`, or a table; each lists images by name.
 
     splits.json           {"schema": 1, "splits": [{"name", "sha256", "train": [image, …], "val": […], "test": […]}, …]}
-    splits_final.json     [{"train": [case, …], "val": [case, …]}, …]      (nnU-Net; its `val` is what is scored)
+    splits_final.json     [{"train": [case, …], "val": [case, …]}, …]      (nnU-Net; its `val` is the scored part)
     table.csv             sample,part[,split]                              (part is train, val or test)
 
-An image may be named by its path below the data set's root, or by whatever end of that path is unique, with or
-without its suffix: `benign/benign (1).png`, `benign (1).png` and `benign (1)` are one.
+An image may be named by its path below the data set's root, or by any unique end of that path, with or
+without its suffix: `benign/benign (1).png`, `benign (1).png` and `benign (1)` are the same image.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_MANY = -1  # stands for an end of a path that several images share
 
 
 @dataclass(frozen=True)
 class SplitFile:
-    """What a file says: its splits, and the images that it lists and the data set does not have.
+    """The splits in a file, and the listed images that the data set does not have.
 
-    A part that the file leaves out is empty; nnU-Net's splits have no validation part of our kind.
+    A part that the file leaves out is empty; nnU-Net's splits have no separate validation part.
     """
 
     splits: list[Split]
@@ -56,40 +57,40 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
 
     Raises:
         NotFoundError: no such file.
-        UsageError: not a split file, or a split that has an image twice.
-        NotVerifiedError: a split of ours was changed after it was written.
+        UsageError: not a split file, or a split that lists an image twice.
+        NotVerifiedError: one of our splits was changed after it was written.
     """
-    entries = _entries(path)
     known = _ends(names)
     unknown: dict[str, None] = {}
-    splits = []
-    for number, entry in enumerate(entries):
+    splits: list[Split] = []
+    for number, entry in enumerate(_entries(path)):
         name = str(entry.get("name") or f"fold-{number}")
         if not _NAME.fullmatch(name):
-            raise UsageError(f"Split file '{path}': '{name}' is no name for a split; use letters, digits, '-' and '_'.")
+            raise UsageError(
+                f"Split file '{path}': '{name}' cannot be the name of a split; use letters, digits, '-' and '_'."
+            )
+        if any(split.name == name for split in splits):
+            raise UsageError(f"Split file '{path}' has two splits of one name, '{name}'.")
         parts: dict[str, Indices] = {}
         for part in PARTS:
-            listed = [str(image) for image in entry.get(part, [])]
-            found = {image: known.get(_plain(image)) for image in listed}
+            found = {str(image): known.get(_plain(str(image))) for image in entry.get(part, [])}
             ambiguous = [image for image, index in found.items() if index == _MANY]
             if ambiguous:
                 raise UsageError(f"Split file '{path}': '{ambiguous[0]}' names several images; write more of its path.")
             unknown |= {image: None for image, index in found.items() if index is None}
             parts[part] = np.array([index for index in found.values() if index is not None], np.intp)
         split = Split(name, **parts)
-        _refuse_repeated(split, names, path)
+        listed, times = np.unique(np.concatenate([split.train, split.val, split.test]), return_counts=True)
+        if (times > 1).any():
+            image = names[listed[times > 1][0]]
+            raise UsageError(f"Split file '{path}': '{name}' lists '{image}' twice. An image has one part.")
         if "sha256" in entry and not unknown and entry["sha256"] != split.digest(names):
             raise NotVerifiedError(
-                f"Split file '{path}': '{name}' is not what was written (its SHA-256 differs). Restore the file, or "
+                f"Split file '{path}': '{name}' was changed after it was written (its SHA-256 differs). Restore the file, or "
                 "remove the key sha256 if you changed the split on purpose."
             )
         splits.append(split)
-    if len({split.name for split in splits}) < len(splits):
-        raise UsageError(f"Split file '{path}' has two splits of one name.")
     return SplitFile(splits, list(unknown))
-
-
-_MANY = -1  # an end of a path that several images share
 
 
 def _ends(names: Sequence[str]) -> dict[str, int]:
@@ -100,7 +101,7 @@ def _ends(names: Sequence[str]) -> dict[str, int]:
         for start in range(len(parts)):
             end = "/".join(parts[start:])
             ends[end] = index if ends.get(end, index) == index else _MANY
-    # A whole path is never ambiguous, though another may end with it.
+    # A whole path is unambiguous, even if another path ends with it.
     return ends | {_plain(name): index for index, name in enumerate(names)}
 
 
@@ -111,6 +112,7 @@ def _plain(image: str) -> str:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
+    """The splits of any of the three formats, as dictionaries of part → images."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -131,8 +133,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
             f"Split file '{path}' is neither ours ({{schema, splits: [{{name, train, val, test}}]}}) nor nnU-Net's "
             "([{train, val}, …])."
         )
-    if not all("test" in entry for entry in content):  # nnU-Net scores its folds on what it calls val
-        content = [
+    if not all("test" in entry for entry in content):  # nnU-Net scores its folds on the part that it calls val
+        return [
             {"name": entry.get("name"), "train": entry.get("train", []), "test": entry.get("val", [])}
             for entry in content
         ]
@@ -156,11 +158,3 @@ def _from_table(rows: Iterable[dict[str, str]], path: Path) -> list[dict[str, An
     if not entries:
         raise UsageError(f"Split file '{path}' lists nothing.")
     return list(entries.values())
-
-
-def _refuse_repeated(split: Split, names: Sequence[str], path: Path) -> None:
-    everything = np.concatenate([split.part(part) for part in PARTS])
-    found, times = np.unique(everything, return_counts=True)
-    if (times > 1).any():
-        image = names[found[times > 1][0]]
-        raise UsageError(f"Split file '{path}': '{split.name}' lists '{image}' twice. An image has one part.")

@@ -1,13 +1,14 @@
-"""Leakage: groups on both sides of a split, and images that were used for the weights before."""
+"""Leakage: groups on both sides of a split, and images that were used in training or model selection before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from mammozoo.data.duplicates.matching import near_pairs
+from mammozoo.data.duplicates.fingerprint import Fingerprints
+from mammozoo.data.duplicates.grouping import group
+from mammozoo.data.duplicates.matching import Pair, near_duplicates, near_pairs
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 from mammozoo.errors import UsageError
@@ -31,9 +32,40 @@ def check_groups(split: Split, groups: Indices, names: Sequence[str]) -> None:
                 )
 
 
-def seen_before(data: Data, among: npt.NDArray[np.intp], seen: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Those of the samples `among` that are near-duplicates of an image in `seen`."""
-    if data.dataset.info.synthetic or not seen:
+def seen_before(data: Data, among: Indices, hashes: tuple[str, ...]) -> Indices:
+    """The samples in `among` that are near-duplicates of images with these perceptual hashes (hexadecimal)."""
+    if data.dataset.info.synthetic or not hashes:
         return np.empty(0, np.intp)
-    known = np.array([int(text, 16) for text in seen], np.uint64)
-    return among[np.unique(near_pairs(data.images.prints.whole[among], known)[:, 0])]
+    known = np.array([int(text, 16) for text in hashes], np.uint64)
+    return among[np.unique(near_pairs(data.images.fingerprints.whole[among], known)[:, 0])]
+
+
+def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
+    """(N,) and (M,) group numbers of the samples of two data sets, on one scale: related images share a number.
+
+    Patients are compared within one data set only, at any root: the same id in another data set is another person. Generated
+    images are related if they have the same name, and are never near-duplicates.
+    """
+    n = len(first.samples)
+    units = [f"first {g}" for g in first.groups] + [f"second {g}" for g in second.groups]
+    pairs: list[Pair] = []
+    if first.dataset.info.name == second.dataset.info.name:
+        pairs += _equal([s.patient for s in first.samples], [s.patient for s in second.samples])
+        if first.dataset.root == second.dataset.root:
+            pairs += _equal(first.names, second.names)
+    if not (first.dataset.info.synthetic or second.dataset.info.synthetic):
+        one, other = first.images.fingerprints, second.images.fingerprints
+        both = {name: np.concatenate([array, vars(other)[name]]) for name, array in vars(one).items()}
+        pairs += near_duplicates(Fingerprints(**both))
+    groups = group(units, pairs)
+    return groups[:n], groups[n:]
+
+
+def _equal(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[Pair]:
+    """A pair for each value of `second` that is in `first`, except None; positions of `second` follow those of `first`."""
+    places = {value: place for place, value in reversed(list(enumerate(first))) if value is not None}
+    return [
+        Pair(places[value], len(first) + place, 0, 1.0, "whole")
+        for place, value in enumerate(second)
+        if value in places
+    ]

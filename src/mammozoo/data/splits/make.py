@@ -1,4 +1,4 @@
-"""Splits that cut through no group, with the classes in equal shares."""
+"""Splits by group and stratified by class."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the samples, as indices into their order. Parts are disjoint; not all samples need a part.
+    """One division of the samples, as indices into their order. Parts are disjoint; a sample may be in no part.
 
-    An inner split of nested cross-validation is named `fold-0/inner-1`: all of one outer fold share a test part.
+    An inner split of nested cross-validation is named `fold-0/inner-1`: all inner splits of an outer fold share a test part.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Split:
 
     @property
     def outer(self) -> str:
-        """The name of the outer fold; its own name where nothing is nested."""
+        """The name of the outer fold; equal to `name` without nesting."""
         return self.name.partition("/")[0]
 
     def part(self, name: Part) -> Indices:
@@ -50,25 +50,24 @@ class Split:
 
 def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: int) -> list[Split]:
     """One split with about the given shares of groups in validation and test."""
-    everything = np.arange(len(labels))
-    rest, test_part = _cut(everything, labels, groups, test, seed)
-    train, val_part = _cut(rest, labels, groups, val / (1 - test), seed + 1)
+    rest, test_part = _divide(np.arange(len(labels)), labels, groups, test, seed)
+    train, val_part = _divide(rest, labels, groups, val / (1 - test), seed + 1)
     return [Split("holdout", train, val_part, test_part)]
 
 
 def k_fold(labels: Indices, groups: Indices, *, folds: int, val: float, seed: int) -> list[Split]:
-    """`folds` splits in which every sample is tested once; validation is a share `val` of all, cut from the training side."""
+    """`folds` splits in which every sample is tested once; a share `val` of all samples is taken from train for validation."""
     splits = []
     for number, (rest, test) in enumerate(_folds(np.arange(len(labels)), labels, groups, folds, seed)):
-        train, val_part = _cut(rest, labels, groups, val * len(labels) / len(rest), seed + 1 + number)
+        train, val_part = _divide(rest, labels, groups, val * len(labels) / len(rest), seed + 1 + number)
         splits.append(Split(f"fold-{number}", train, val_part, test))
     return splits
 
 
 def nested(labels: Indices, groups: Indices, *, folds: int, inner: int, seed: int) -> list[Split]:
-    """Nested cross-validation: `folds` outer test parts; inside each, `inner` splits of the rest into train and val.
+    """Nested cross-validation: `folds` outer test parts; for each, `inner` splits of the rest into train and val.
 
-    Inner validation parts choose, outer test parts report (Varma & Simon 2006).
+    Inner validation parts select, outer test parts report (Varma & Simon 2006).
     """
     return [
         Split(f"fold-{number}/inner-{k}", train, val, test)
@@ -78,7 +77,7 @@ def nested(labels: Indices, groups: Indices, *, folds: int, inner: int, seed: in
 
 
 def official_part(sample: Sample) -> str | None:
-    """Where the data set's own split has a sample: `train`, `val` or `test`, or the name of its fold; None where it has none."""
+    """The sample's part in the data set's own split: `train`, `val` or `test`, or the name of its fold; None if unknown."""
     for key in ("part", "fold"):
         text = str(sample.meta.get(key, "")).strip().lower()
         if text:
@@ -87,10 +86,9 @@ def official_part(sample: Sample) -> str | None:
 
 
 def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
-    """The data set's own division: of each sample its part (`train`, `val`, `test`) or the name of its fold.
+    """The data set's own split: for each sample its part (`train`, `val`, `test`) or the name of its fold.
 
-    With folds each is tested once. Where the data set has no validation part, a share `val` of all samples is cut
-    from the training side, by group.
+    With folds, each is tested once. Without a validation part, a share `val` of all samples is taken from train, by group.
 
     Raises:
         UsageError: a sample has neither, or there is no test part.
@@ -99,21 +97,20 @@ def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, v
         raise UsageError("The data set has no official split: not every sample states a part or a fold.")
     owner = np.array(parts, str)
     if {*owner} <= {*PARTS}:
-        named = {part: np.flatnonzero(owner == part) for part in PARTS}
-        made = [Split("official", **named)]
+        splits = [Split("official", *(np.flatnonzero(owner == part) for part in PARTS))]
     else:
-        made = [
+        splits = [
             Split(f"fold-{fold}", np.flatnonzero(owner != fold), np.empty(0, np.intp), np.flatnonzero(owner == fold))
             for fold in sorted({*owner}, key=lambda text: (len(text), text))
         ]
-    return with_validation(made, labels, groups, val=val, seed=seed)
+    return with_validation(splits, labels, groups, val=val, seed=seed)
 
 
 def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
-    """The splits, each with a validation part; where there is none a share `val` of all samples is cut from train, by group.
+    """The splits, each with a validation part; if it is empty, a share `val` of the split is taken from train, by group.
 
     Raises:
-        UsageError: a split has nothing to train on or to test, or too little to cut from.
+        UsageError: an empty train or test part, or too few groups to take validation from.
     """
     complete = []
     for number, split in enumerate(splits):
@@ -123,8 +120,8 @@ def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *
             )
         if not len(split.val):
             listed = len(split.train) + len(split.test)
-            train, cut = _cut(split.train, labels, groups, val * listed / len(split.train), seed + 1 + number)
-            split = Split(split.name, train, cut, split.test)
+            train, taken = _divide(split.train, labels, groups, val * listed / len(split.train), seed + 1 + number)
+            split = Split(split.name, train, taken, split.test)
         complete.append(split)
     return complete
 
@@ -133,26 +130,22 @@ def _folds(
     among: Indices, labels: Indices, groups: Indices, folds: int, seed: int
 ) -> Iterator[tuple[Indices, Indices]]:
     """(rest, fold) of `among` for each fold, by group and stratified."""
-    _check_enough(labels[among], groups[among], folds)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for rest, fold in splitter.split(among, labels[among], groups[among]):
-        yield among[rest], among[fold]
-
-
-def _cut(among: Indices, labels: Indices, groups: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Split `among` into (rest, about `share` of it), by group and stratified."""
-    if not 0 < share < 1:
-        raise UsageError(f"The shares of validation and test must leave something to train on; got {share:.2f}.")
-    folds = max(2, round(1 / share)) if share <= 0.5 else max(2, round(1 / (1 - share)))
-    large, small = next(_folds(among, labels, groups, folds, seed))
-    return (small, large) if share > 0.5 else (large, small)
-
-
-def _check_enough(labels: Indices, groups: Indices, folds: int) -> None:
-    for label in np.unique(labels):
-        count = len(np.unique(groups[labels == label]))
+    for label in np.unique(labels[among]):
+        count = len(np.unique(groups[among][labels[among] == label]))
         if count < folds:
             raise UsageError(
                 f"Class number {label} has {count} independent groups of images; {folds} parts need at least {folds}. "
                 "Use fewer folds or larger parts, or add data."
             )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for rest, fold in splitter.split(among, labels[among], groups[among]):
+        yield among[rest], among[fold]
+
+
+def _divide(among: Indices, labels: Indices, groups: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Split `among` into (rest, about `share` of it), by group and stratified."""
+    if not 0 < share < 1:
+        raise UsageError(f"The shares of validation and test must leave something to train on; got {share:.2f}.")
+    folds = max(2, round(1 / min(share, 1 - share)))
+    large, small = next(_folds(among, labels, groups, folds, seed))
+    return (small, large) if share > 0.5 else (large, small)
