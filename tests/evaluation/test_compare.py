@@ -12,7 +12,9 @@ from sklearn.metrics import roc_auc_score
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, RANK_SUM, Contender, compare, delong, holm
 from mammozoo.evaluation.intervals import DRAWS, resample
+from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.resampling import draw
 from mammozoo.plugins import registry
 
 
@@ -20,6 +22,10 @@ def _contender(name: str, labels: np.ndarray, positive: np.ndarray) -> Contender
     p = np.stack([1 - positive, positive], axis=1)
     outcome = Outcome(("benign", "malignant"), labels, p, decide(p, 0.5), np.arange(len(labels)))
     return Contender(name, tuple(f"image-{i}" for i in range(len(labels))), outcome)
+
+
+def _draws(metric: Metric, contender: Contender, draws: int, seed: int) -> np.ndarray:
+    return resample([metric], contender.outcome, draw(contender.outcome, draws, seed))[metric.name]
 
 
 @pytest.fixture
@@ -85,10 +91,10 @@ def test_delong_has_the_size_that_it_claims() -> None:
 def test_a_pair_is_drawn_together(name: str, pair: tuple[Contender, Contender]) -> None:
     """Draw i of one model and of the other is the score on the same repeated rows."""
     metric = registry().get("metrics", name)
-    one, other = (resample(metric, c.outcome, 100, 9) for c in pair)
+    one, other = (_draws(metric, c, 100, 9) for c in pair)
     slow = dataclasses.replace(metric, resampled=None)
-    np.testing.assert_allclose(one, resample(slow, pair[0].outcome, 100, 9), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(other, resample(slow, pair[1].outcome, 100, 9), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(one, _draws(slow, pair[0], 100, 9), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other, _draws(slow, pair[1], 100, 9), rtol=0, atol=1e-12)
 
 
 def test_lower_is_better_keeps_its_sign(pair: tuple[Contender, Contender]) -> None:
@@ -139,7 +145,7 @@ def test_the_rank_sum_is_wilcoxons_on_the_replicates_and_falls_with_their_number
         pair[0], outcome=_contender("", pair[0].outcome.labels, pair[0].outcome.probabilities[:, 1].round(1)).outcome
     )
     (result,) = [r for r in compare([pair[0], middling], auc) if r.test == RANK_SUM]
-    a, b = (resample(auc, c.outcome, DRAWS, 0) for c in (pair[0], middling))
+    a, b = (_draws(auc, c, DRAWS, 0) for c in (pair[0], middling))
     assert result.p == pytest.approx(by_hand(a, b), rel=1e-9)
     assert by_hand(a, b) < by_hand(a[: DRAWS // 4], b[: DRAWS // 4])
 

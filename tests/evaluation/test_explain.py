@@ -13,7 +13,7 @@ from torch import nn
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.cases import free_stems, of_files
-from mammozoo.evaluation.explain import METHODS, heat, opinion, overlay, side_by_side
+from mammozoo.evaluation.explain import METHODS, classify, heat, overlay, side_by_side
 from mammozoo.evaluation.explanations import explain_cases, refuse_occupied_files
 from mammozoo.evaluation.localisation import TOLERANCE, find_masks, hottest, localise, mean
 from mammozoo.evaluation.sanity import rank_correlation, untrained
@@ -115,7 +115,7 @@ def test_each_of_many_classes_has_its_own_heat(method: str) -> None:
 def test_without_a_target_the_decided_class_is_explained() -> None:
     for weight in (10.0, -10.0):
         model = Model(Bright(), Sum(weight), ("benign", "malignant"))
-        decided, p = opinion(model, config(), bright_square(), CPU)
+        decided, p = classify(model, config(), bright_square(), CPU)
         assert decided == int(p[1] >= 0.5)
         assert np.array_equal(
             heat(model, config(), bright_square(), CPU), heat(model, config(), bright_square(), CPU, target=decided)

@@ -1,8 +1,7 @@
-"""`predictions.csv`: what each fold's model said of its images, train, val and test; every score can be computed from it again."""
+"""`predictions.csv`: each fold's predictions of its train, val and test images; every score can be computed from it again."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from mammozoo.data.loaded import Data
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
 _META = "meta_"  # before the names of a data set's own columns
@@ -22,12 +22,12 @@ _META = "meta_"  # before the names of a data set's own columns
 
 @dataclass(frozen=True)
 class Predictions:
-    """Rows of the table, in its order; texts are empty where nothing is known.
+    """Rows of the table, in its order; texts are empty if unknown.
 
     Attributes:
         outcome: labels, probabilities, decisions and groups of all rows.
         cuts: (N,) thresholds in force, NaN with more than two classes.
-        meta: column → (N,) texts: what else the data set knows of each sample.
+        meta: column → (N,) texts: further columns of the data set.
     """
 
     samples: npt.NDArray[np.str_]
@@ -38,6 +38,30 @@ class Predictions:
     outcome: Outcome
     cuts: npt.NDArray[np.float64]
     meta: dict[str, npt.NDArray[np.str_]]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], classes: tuple[str, ...]) -> Predictions:
+        """Predictions of rows as `rows` gives them or a CSV reader reads them: values or their texts.
+
+        Raises:
+            KeyError, ValueError: a column is missing, or a cell is not of its type or of no class.
+        """
+
+        def column(name: str) -> npt.NDArray[np.str_]:
+            return _texts(row.get(name, "") for row in rows)
+
+        outcome = Outcome(
+            classes,
+            np.array([classes.index(row["label"]) for row in rows], np.intp),
+            np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
+            np.array([classes.index(row["decision"]) for row in rows], np.intp),
+            np.array([int(row["group"]) for row in rows], np.intp),
+        )
+        cuts = np.array([float("nan" if row["threshold"] == "" else row["threshold"]) for row in rows])
+        meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
+        return cls(
+            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
+        )
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -56,7 +80,7 @@ class Predictions:
         return dataclasses.replace(self, **texts, outcome=self.outcome.take(index), meta=meta)
 
     def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
-        """The same probabilities, decided at (N,) other thresholds; with more than two classes nothing changes."""
+        """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
         if not self.outcome.binary:
             return self
         decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
@@ -83,7 +107,7 @@ class Predictions:
         ]
 
     def units(self, of: str) -> npt.NDArray[np.str_]:
-        """(N,) texts that tell patients, lesions, or the values of a column of the data set's own apart.
+        """(N,) texts by which to tell units apart: `patient`, `lesion`, or a further column of the data set.
 
         Raises:
             UsageError: there is no such column.
@@ -100,7 +124,7 @@ class Predictions:
 def predictions_of(
     data: Data, fold: str, part: str, indices: npt.NDArray[np.intp], p: npt.NDArray[np.float64], cut: float
 ) -> Predictions:
-    """What a fold's model said of one part of the data; `p` are (len(indices), K) probabilities."""
+    """Predictions of one part of the data by a fold's model; `p` are (len(indices), K) probabilities."""
     samples = [data.samples[i] for i in indices]
     columns = dict.fromkeys(key for sample in data.samples for key in sample.meta)
     binary = len(data.classes) == 2
@@ -126,12 +150,11 @@ def read_predictions(run: Path) -> Predictions:
     classes = read_config(run).classes
     path = run / "predictions.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = read_table(path)
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
     try:
-        return _parsed(rows, classes)
+        return Predictions.from_rows(rows, classes)
     except (KeyError, ValueError) as error:
         raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
 
@@ -140,24 +163,6 @@ def read_test_predictions(run: Path) -> tuple[tuple[str, ...], Outcome]:
     """(sample names, outcome) of a complete run's test parts, in the order of the names. Raises as `read_predictions`."""
     test = read_predictions(run).of("test")
     return tuple(str(sample) for sample in test.samples), test.outcome
-
-
-def _parsed(rows: Sequence[Mapping[str, str]], classes: tuple[str, ...]) -> Predictions:
-    def column(name: str) -> npt.NDArray[np.str_]:
-        return _texts(row.get(name, "") for row in rows)
-
-    outcome = Outcome(
-        classes,
-        np.array([classes.index(row["label"]) for row in rows], np.intp),
-        np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
-        np.array([classes.index(row["decision"]) for row in rows], np.intp),
-        np.array([int(row["group"]) for row in rows], np.intp),
-    )
-    meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
-    cuts = np.array([float(row["threshold"] or "nan") for row in rows])
-    return Predictions(
-        column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
-    )
 
 
 def _texts(values: Iterable[object]) -> npt.NDArray[np.str_]:

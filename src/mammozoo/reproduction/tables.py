@@ -57,7 +57,7 @@ def gap_rows(results: Results) -> list[tuple[str, ...]]:
 
 
 def remark_text(remark: Remark) -> str:
-    """A departure with the rows that it holds for."""
+    """A departure with the rows that it applies to."""
     return f"{remark.text} ({', '.join(remark.where)})" if remark.where else remark.text
 
 
@@ -91,7 +91,7 @@ def markdown(results: Results) -> str:
 
 
 def write_tables(results: Results, out: Path) -> list[Path]:
-    """`table.md`, `table.csv` and `table.json` in `out`, each replaced whole."""
+    """`table.md`, `table.csv` and `table.json` in `out`; existing ones are replaced."""
     return [
         write_text(out / "table.md", markdown(results)),
         write_table(out / "table.csv", [dataclasses.asdict(line) for line in results.lines]),
