@@ -64,7 +64,7 @@ def compare(contenders: Sequence[Contender], metric: Metric, *, paired: bool = T
         raise UsageError("Comparing takes two runs or more.")
     for contender in contenders:
         _check_defined(metric, contender)
-    results = []
+    results: list[Result] = []
     for a, b in itertools.combinations(contenders, 2):
         if a.outcome.classes != b.outcome.classes:
             sides = [f"'{one.name}' has the classes {', '.join(one.outcome.classes)}" for one in (a, b)]

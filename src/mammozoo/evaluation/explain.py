@@ -30,7 +30,7 @@ from mammozoo.models.model import Model, probabilities
 METHODS = ("grad-cam", "occlusion")
 Heat = npt.NDArray[np.float32]
 
-#: A covered square is one WINDOWS-th of the side, and moves by half of its own.
+#: A covered square is one WINDOWS-th of the side, and moves by half of its side.
 WINDOWS = 7
 #: Covered copies of an image in one forward pass.
 _COVERED_AT_ONCE = 32

@@ -196,9 +196,9 @@ def _write(
 
 
 def _drawing(input: Input, shape: tuple[int, int]) -> Input:
-    """The same view of the image, at about its own resolution: heat then only has to be resized.
+    """The input at about the resolution of the image: the heat map then only has to be resized.
 
-    What was stretched gets its own aspect ratio back; what was padded or cropped stays so.
+    A stretched image gets its aspect ratio back; a padded or cropped one stays so.
     """
     height, width = shape if input.fit == "stretch" else input.size
     factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)

@@ -53,7 +53,7 @@ def interval_all(
 
 
 def interval_of_sums(sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0) -> Interval:
-    """The bounds of what `statistic` makes of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
+    """The bounds of a `statistic` of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
     count = len(sums)
     times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
     total = sums.sum(axis=0)

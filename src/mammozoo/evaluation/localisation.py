@@ -5,7 +5,7 @@ share of heat    heat inside the mask ÷ all heat (energy-based pointing game, W
 pointing game    whether the hottest point lies in the mask or close by (Zhang et al. 2018, Excitation Backprop);
                  a point drawn evenly hits with the share of the area that counts as a hit
 
-Lesions stand in the middle of most pictures. So the paper's own control is reported too: the centre as hottest point.
+Lesions are in the middle of most pictures. So the control of the paper is reported too: the centre as the hottest point.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Localisation:
 
     Attributes:
         heat_inside: share of the heat inside the mask.
-        area_inside: the mask's share of the area, what `heat_inside` is by chance.
+        area_inside: the mask's share of the area, the value of `heat_inside` by chance.
         hit: whether the hottest point is inside the mask, or at most `TOLERANCE` of the longer side away.
         hit_by_chance: share of the area in which a point hits.
         hit_center: whether the centre of the picture hits.

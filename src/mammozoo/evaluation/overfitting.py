@@ -44,6 +44,6 @@ def _compare_accuracies(
         with np.errstate(invalid="ignore", divide="ignore"):
             return compare(sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3])
 
-    counts = np.stack(columns, axis=1)
+    counts = np.stack(columns, axis=1).astype(np.float64)
     value = float(statistic(counts.sum(axis=0, keepdims=True))[0])
     return finite_score(value, interval_of_sums(counts, statistic, len(np.unique(other.groups)), seed=seed), len(other))

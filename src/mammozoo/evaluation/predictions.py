@@ -17,7 +17,7 @@ from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
-_META = "meta_"  # before the names of a data set's own columns
+_META = "meta_"  # prefix of the columns that only the data set knows
 
 
 @dataclass(frozen=True)

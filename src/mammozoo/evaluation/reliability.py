@@ -1,4 +1,4 @@
-"""How often what a model claims comes true: ten equal bins of probability, for the reliability diagram and the ECE."""
+"""Predicted and observed frequencies in ten equal bins of probability: for the reliability diagram and the ECE."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Score:
 
 
 def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
-    """Name → score for every registered metric; those of single classes are named `metric[class]`.
+    """Name → score of every registered metric; scores of single classes are named `metric[class]`.
 
     All intervals are on the same draws of groups. A third party's metric that raises is undefined, with a warning.
     """

@@ -1,4 +1,4 @@
-"""A score over several seeds: the mean, its interval by one bootstrap over groups, and the seeds' own values.
+"""A score over several seeds: the mean, its interval by one bootstrap over groups, and the range of the seeds.
 
 Runs of one recipe with other seeds test overlapping sets of images with other models. So their predictions are not pooled
 and not taken as independent. Groups are drawn once from all that any seed has tested, and every seed uses the drawn
@@ -31,7 +31,7 @@ from mammozoo.evaluation.scores import finite
 
 @dataclass(frozen=True)
 class SeedScore:
-    """The mean of a score over seeds, its 95 % interval, and the range of the seeds; None where undefined."""
+    """The mean of a score over seeds, its 95 % interval, and the range of the seeds; None if undefined."""
 
     value: float | None
     low: float | None

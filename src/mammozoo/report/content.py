@@ -62,7 +62,7 @@ class Content:
     Attributes:
         test: predictions of the test images, each by the model of its fold.
         info: None if the data set's plugin is not installed.
-        metrics: those that are installed, by name.
+        metrics: the installed metrics by name.
     """
 
     run: RunDirectory

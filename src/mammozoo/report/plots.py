@@ -129,27 +129,27 @@ def precision_recall_plot(outcomes: Sequence[Outcome]) -> Markup:
 
 def reliability_plot(outcome: Outcome) -> Markup:
     """Observed against predicted frequency, above the number of images in each bin."""
-    found = reliability(outcome)
+    points = reliability(outcome)
     claimed = outcome.classes[1] if outcome.binary else "the most probable class"
 
     def paint(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1.1], "hspace": 0.12})
         _diagonal(upper)
-        upper.vlines(found.predicted, found.low, found.high, color=_SERIES[0], alpha=0.55, linewidth=1.5)
-        upper.plot(found.predicted, found.observed, color=_SERIES[0], marker="o", markersize=5)
+        upper.vlines(points.predicted, points.low, points.high, color=_SERIES[0], alpha=0.55, linewidth=1.5)
+        upper.plot(points.predicted, points.observed, color=_SERIES[0], marker="o", markersize=5)
         upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="observed share")
-        lower.bar((np.arange(BINS) + 0.5) / BINS, found.counts, width=0.9 / BINS, color=_SERIES[0], alpha=0.6)
-        for number, count in enumerate(found.counts):
+        lower.bar((np.arange(BINS) + 0.5) / BINS, points.counts, width=0.9 / BINS, color=_SERIES[0], alpha=0.6)
+        for number, count in enumerate(points.counts):
             lower.annotate(
                 str(count), ((number + 0.5) / BINS, count), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
         lower.set(xlabel=f"predicted probability of {_short(claimed)}", ylabel="images", yticks=[])
-        lower.set_ylim(0, max(1, int(found.counts.max())) * 1.35)
+        lower.set_ylim(0, max(1, int(points.counts.max())) * 1.35)
         lower.grid(False)
 
     text = "; ".join(
         f"{p:.2f} predicted, {o:.2f} observed, {n} images"
-        for p, o, n in zip(found.predicted, found.observed, found.counts[found.counts > 0], strict=True)
+        for p, o, n in zip(points.predicted, points.observed, points.counts[points.counts > 0], strict=True)
     )
     return _svg("reliability", 4.3, 4.3, f"Reliability diagram of {claimed}. {text}.", paint)
 
@@ -224,7 +224,7 @@ def _svg(name: str, width: float, height: float, text: str, paint: Callable[[Fig
     for number, color in enumerate(_SERIES, 1):
         svg = svg.replace(color, f"var(--series-{number})")
     svg = _own_ids(svg, name)
-    # A figure of a page of its own has a size in points; here the style sheet gives it one.
+    # A standalone figure has a size in points; here the style sheet sets it.
     svg = re.sub(
         r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{_attribute(text)}">', svg, count=1
     )
@@ -232,7 +232,7 @@ def _svg(name: str, width: float, height: float, text: str, paint: Callable[[Fig
 
 
 def _own_ids(text: str, name: str) -> str:
-    """Ids that are used get the figure's name before them, for there are several figures in a page; others go."""
+    """Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed."""
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     return re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", text)

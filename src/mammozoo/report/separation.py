@@ -74,10 +74,10 @@ def _level(content: Content) -> str:
     if content.synthetic:
         return "Generated images are independent of each other; each is a group of its own."
     rule = ""
-    if found := content.facts.get("near_duplicates"):
+    if limits := content.facts.get("near_duplicates"):
         rule = (
-            f": perceptual hashes that differ in at most {found['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
-            f"hash differs in at most {found['view_bits']} bits and whose pixels correlate by {found['correlation']:g} or more"
+            f": perceptual hashes that differ in at most {limits['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
+            f"hash differs in at most {limits['view_bits']} bits and whose pixels correlate by {limits['correlation']:g} or more"
         )
     return (
         "A group stays in one part. A group is a patient, where the data set names patients, joined with near-duplicate "
@@ -99,12 +99,12 @@ def _checks(content: Content, crossing: int) -> Iterator[str]:
     weights = str(content.facts.get("weights", ""))
     if weights.startswith("zoo:"):
         stamped = LEAKY in content.facts.get("stamps", ()) and not crossing
-        yield "The starting weights list the images that they have seen; " + (
+        yield "The starting weights list the images used in their training or model selection; " + (
             "some of them are test images here."
             if stamped
             else "test images were compared with that list before training."
         )
     elif weights != "random":
-        yield "The starting weights do not list the images that they have seen; nothing could be compared."
+        yield "The starting weights do not list the images used in their training; nothing could be compared."
     if content.recipe.split.by == "patient":
-        yield "Near-duplicates across patients were not looked for."
+        yield "Near-duplicates across patients were not searched for."

@@ -33,19 +33,19 @@ class Departure:
 
 def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory) -> list[Departure]:
     """Every departure of one run, each once: stamps first, then data, split, settings, and those in the paper's file."""
-    found = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
-    found += _of_data(paper, run.recipe)
-    found += _of_split(paper, protocol, row, run.recipe)
-    found += _of_settings(paper.recipe(protocol, row), run.recipe)
-    return found + [Departure("paper", text) for text in paper.departures]
+    result = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
+    result += _of_data(paper, run.recipe)
+    result += _of_split(paper, protocol, row, run.recipe)
+    result += _of_settings(paper.recipe(protocol, row), run.recipe)
+    return result + [Departure("paper", text) for text in paper.departures]
 
 
-def verdict(found: list[Departure], reported: float | None, low: float | None, high: float | None) -> str:
+def verdict(departed: list[Departure], reported: float | None, low: float | None, high: float | None) -> str:
     """How a number compares with the reported one; the interval decides only if the run does not depart from the paper."""
     if reported is None:
         return "not reported"
-    words = [d.text if d.kind == "stamp" else WORDS[d.kind] for d in found if d.kind == "stamp" or d.kind in WORDS]
-    if found:
+    words = [d.text if d.kind == "stamp" else WORDS[d.kind] for d in departed if d.kind == "stamp" or d.kind in WORDS]
+    if departed:
         return "; ".join(dict.fromkeys(words)) or SEE
     if low is None or high is None:
         return "no interval"
@@ -67,15 +67,15 @@ def split_text(split: SplitSettings) -> str:
 
 
 def _of_data(paper: Paper, recipe: Recipe) -> list[Departure]:
-    found = []
+    result = []
     if parse(paper.dataset).name != parse(recipe.dataset).name:
-        found.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
-    found += _remarks("data", recipe)
+        result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
+    result += _remarks("data", recipe)
     for number, stage in enumerate(recipe.stages):
         earlier = recipe.of_stage(number)
         if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
-            found += _remarks(f"data of stage {stage.name}", earlier)
-    return found
+            result += _remarks(f"data of stage {stage.name}", earlier)
+    return result
 
 
 def _remarks(title: str, recipe: Recipe) -> list[Departure]:
@@ -109,8 +109,8 @@ def _of_split(paper: Paper, protocol: ProtocolName, row: str, recipe: Recipe) ->
     return [] if same else [departure]
 
 
-def _of_settings(paper: Recipe, run: Recipe) -> list[Departure]:
-    changed = differences(paper.model_dump(mode="json"), run.model_dump(mode="json"))
+def _of_settings(published: Recipe, run: Recipe) -> list[Departure]:
+    changed = differences(published.model_dump(mode="json"), run.model_dump(mode="json"))
     return [
         Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}")
         for key, one, two in changed

@@ -1,4 +1,4 @@
-"""A paper as data: what it reported, and which recipe and settings make each of its rows.
+"""A paper as data: what it reported, and which recipe and settings reproduce each of its rows.
 
 A plugin brings papers as YAML files through `register_papers`; a paper is named by its file's stem. Each row is one
 result of the paper. Each protocol is a recipe: `published` splits as the paper did, `sound` as mammozoo recommends.
@@ -44,7 +44,7 @@ class Protocol(_Part):
 class Paper(_Part):
     """What a paper did and reported, and how to do the same here.
 
-    `n` is the number of test images of the paper; `quick` holds the settings of `--quick`; `departures` say where our recipes
+    `n` is the number of test images of the paper; `quick` holds the settings of `--quick`; `departures` name where our recipes
     differ from the paper whatever the data.
     """
 
@@ -84,23 +84,14 @@ class Paper(_Part):
         """The row of that name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: the paper has no such row.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        names = [row.name for row in self.rows]
-        raise NotFoundError(f"Paper '{self.key}' has no row '{name}'.{nearest(name, names)} It has {', '.join(names)}.")
-
-    def protocol(self, name: ProtocolName) -> Protocol:
-        """The protocol of that name.
-
-        Raises:
-            NotFoundError: the paper's file has none.
-        """
-        if name not in self.protocols:
-            raise NotFoundError(f"Paper '{self.key}' has no protocol '{name}', only {', '.join(self.protocols)}.")
-        return self.protocols[name]
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise NotFoundError(
+                f"Paper '{self.key}' has no row '{name}'.{nearest(name, rows)} It has {', '.join(rows)}."
+            )
+        return rows[name]
 
     def recipe(self, protocol: ProtocolName, row: str, settings: dict[str, Any] | None = None) -> Recipe:
         """The recipe of one row under one protocol; `settings` by dotted key override those of the row.
@@ -109,7 +100,9 @@ class Paper(_Part):
             NotFoundError: no such row, protocol or recipe.
             UsageError: a setting is refused.
         """
-        return load(self.protocol(protocol).recipe, {**self.row(row).settings, **(settings or {})})
+        if protocol not in self.protocols:
+            raise NotFoundError(f"Paper '{self.key}' has no protocol '{protocol}', only {', '.join(self.protocols)}.")
+        return load(self.protocols[protocol].recipe, {**self.row(row).settings, **(settings or {})})
 
 
 def load_paper(source: str) -> Paper:

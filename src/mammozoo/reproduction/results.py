@@ -98,10 +98,10 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
         outcomes = dict(zip(tests, align(list(tests.values())), strict=True)) if tests else {}
         for protocol, by_seed in runs.items():
             reason = reasons.get((protocol, row.name))
-            found = list(
+            departed = list(
                 dict.fromkeys(d for run in by_seed.values() for d in departures(paper, protocol, row.name, run))
             )
-            for departure in found:
+            for departure in departed:
                 text = f"stamped: {departure.text}" if departure.kind == "stamp" else departure.text
                 remarks.setdefault(text, []).append(f"{protocol}/{row.name}")
             tested = [outcomes[protocol, seed] for seed in by_seed]
@@ -110,7 +110,7 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
             split = next((split_text(run.recipe.split) for run in by_seed.values()), "")
             for name in paper.scores if by_seed or reason else ():
                 score, reported = _score(name, tested), row.reported.get(name)
-                words = verdict(found, reported, score.low, score.high) if by_seed else f"failed: {reason}"
+                words = verdict(departed, reported, score.low, score.high) if by_seed else f"failed: {reason}"
                 if by_seed and reason:
                     words += f"; a seed failed: {reason}"
                 lines.append(

@@ -60,15 +60,15 @@ def plan_runs(
     """
     if seeds < 1:
         raise UsageError(f"--seeds is 1 or more, not {seeds}.")
-    found = []
+    tasks = []
     for number in range(seeds):
         for protocol in protocols:
             for row in rows or [row.name for row in paper.rows]:
                 recipe = with_seed(paper.recipe(protocol, row, dict(settings or {})), number)
                 task = Task(protocol, row, recipe, out / protocol / row / f"seed-{recipe.seed}")
                 _check_place(task)
-                found.append(task)
-    return found
+                tasks.append(task)
+    return tasks
 
 
 def train_tasks(
@@ -118,30 +118,30 @@ def with_seed(recipe: Recipe, number: int) -> Recipe:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     """(dotted key, value in a, value in b) wherever two resolved recipes differ in a setting that changes results."""
-    found = []
+    changed = []
     neutral = {"root"} if prefix else NEUTRAL  # the name of an optimizer changes results
     for key in dict.fromkeys([*a, *b]):
         one, other = a.get(key), b.get(key)
         if key in neutral or one == other:
             continue
         if isinstance(one, dict) and isinstance(other, dict) and key != "grid":  # its keys hold dots themselves
-            found += differences(one, other, f"{prefix}{key}.")
+            changed += differences(one, other, f"{prefix}{key}.")
         elif key == "stages" and isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
             for number, (stage, now) in enumerate(zip(one, other, strict=True)):
-                found += differences(stage, now, f"{key}.{number}.")
+                changed += differences(stage, now, f"{key}.{number}.")
         else:
-            found.append((f"{prefix}{key}", one, other))
-    return found
+            changed.append((f"{prefix}{key}", one, other))
+    return changed
 
 
 def _check_place(task: Task) -> None:
     """Raise ConflictError if the task's folder holds a run with other settings."""
     if task.state == "to do":
         return
-    there = RunDirectory.open(task.path).recipe
-    other = differences(there.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
-    if there.root and task.recipe.root and there.root.resolve() != task.recipe.root.resolve():
-        other.append(("root", there.root, task.recipe.root))
+    existing = RunDirectory.open(task.path).recipe
+    other = differences(existing.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
+    if existing.root and task.recipe.root and existing.root.resolve() != task.recipe.root.resolve():
+        other.append(("root", existing.root, task.recipe.root))
     if other:
         changed = "; ".join(f"{key} is {one} there and {two} now" for key, one, two in other[:5])
         raise ConflictError(

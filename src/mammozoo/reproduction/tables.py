@@ -12,16 +12,8 @@ from mammozoo.reproduction.results import Remark, Results
 from mammozoo.training.run_directory import write_table
 
 COLUMNS = (
-    "row",
-    "metric",
-    "reported",
-    "obtained (95 % interval)",
-    "seeds",
-    "images, groups",
-    "split",
-    "protocol",
-    "verdict",
-)
+    "row", "metric", "reported", "obtained (95 % interval)", "seeds", "images, groups", "split", "protocol", "verdict",
+)  # fmt: skip
 GAP_COLUMNS = ("row", "metric", "published − sound (95 % interval)", "seeds")
 
 
@@ -46,13 +38,8 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 def gap_rows(results: Results) -> list[tuple[str, ...]]:
     """The cells of the second table, under `GAP_COLUMNS`."""
     return [
-        (
-            gap.row,
-            gap.metric,
-            _with_bounds(gap.difference, gap.low, gap.high, "+"),
-            _with_range(gap.seeds, gap.least, gap.most, "+"),
-        )
-        for gap in results.gaps
+        (g.row, g.metric, _with_bounds(g.difference, g.low, g.high, "+"), _with_range(g.seeds, g.least, g.most, "+"))
+        for g in results.gaps
     ]
 
 
