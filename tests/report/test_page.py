@@ -290,7 +290,7 @@ def test_settings_are_those_of_the_file(copy: Path) -> None:
 
 def test_an_unfinished_run_has_no_report(copy: Path, tmp_path: Path) -> None:
     (copy / "predictions.csv").unlink()
-    with pytest.raises(NotFoundError, match="not complete"):
+    with pytest.raises(NotFoundError, match=r"predictions\.csv"):
         write_report(copy)
     with pytest.raises(NotFoundError, match=r"no run\.json"):
         write_report(tmp_path)

@@ -73,12 +73,10 @@ def made(paper: Paper, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 @pytest.mark.parametrize("name", sorted(registry().items("papers")))
 def test_a_shipped_paper_resolves_in_every_row(name: str) -> None:
     paper = load_paper(name)
-    assert paper.key == name
     for protocol in paper.protocols:
         for row in paper.rows:
-            recipe = paper.recipe(protocol, row.name)
-            quick = paper.recipe(protocol, row.name, dict(paper.quick))
-            assert recipe.dataset and quick.dataset
+            paper.recipe(protocol, row.name)
+            paper.recipe(protocol, row.name, dict(paper.quick))
     assert paper.recipe("sound", paper.rows[0].name).allow_leakage is False
 
 
