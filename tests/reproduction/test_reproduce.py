@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import yaml
 
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
-from mammozoo.evaluation.intervals import interval_all
 from mammozoo.evaluation.predictions import read_test_predictions
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
@@ -185,13 +183,6 @@ def test_the_number_is_the_mean_of_the_seeds(made: tuple[Path, Results]) -> None
     assert (line.seeds, line.reported, line.split) == (2, 0.99, "50/20/30 % by group")
     tested = {name for seed in (0, 1) for name in read_test_predictions(out / f"sound/frozen/seed-{seed}")[0]}
     assert (line.images, line.groups) == (len(tested), len(tested))
-
-
-def test_one_seed_shows_its_own_interval(paper: Paper, made: tuple[Path, Results], tmp_path: Path) -> None:
-    shutil.copytree(made[0] / "sound/frozen/seed-0", tmp_path / "sound/frozen/seed-0")
-    (line, _) = collect(paper, tmp_path).lines
-    outcome = read_test_predictions(tmp_path / "sound/frozen/seed-0")[1]
-    assert (line.low, line.high) == pytest.approx(interval_all([registry().get("metrics", "auc")], outcome)["auc"][1])
 
 
 def test_the_gap_is_published_minus_sound(made: tuple[Path, Results]) -> None:
