@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever meets half of one; reading tables and hashing."""
+"""Writing files so that nobody ever meets half of one."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def _positive(network: Backbone, ends: Sequence[str], batch: torch.Tensor) -> li
 
 
 def _fresh(config: ModelConfig, seed: int) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The backbone's tensors as the strategy starts it, and the names of the floating-point tensors that the strategy added."""
+    """The backbone's tensors as the strategy starts it, and the names of those floating ones that the plain network lacks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_backbone(config.backbone)
