@@ -39,30 +39,6 @@ class Predictions:
     cuts: npt.NDArray[np.float64]
     meta: dict[str, npt.NDArray[np.str_]]
 
-    @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]], classes: tuple[str, ...]) -> Predictions:
-        """Predictions of rows as `rows` gives them or a CSV reader reads them: values or their texts.
-
-        Raises:
-            KeyError, ValueError: a column is missing, or a cell is not of its type or of no class.
-        """
-
-        def column(name: str) -> npt.NDArray[np.str_]:
-            return _texts(row.get(name, "") for row in rows)
-
-        outcome = Outcome(
-            classes,
-            np.array([classes.index(row["label"]) for row in rows], np.intp),
-            np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
-            np.array([classes.index(row["decision"]) for row in rows], np.intp),
-            np.array([int(row["group"]) for row in rows], np.intp),
-        )
-        cuts = np.array([float("nan" if row["threshold"] == "" else row["threshold"]) for row in rows])
-        meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
-        return cls(
-            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
-        )
-
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -85,6 +61,26 @@ class Predictions:
             return self
         decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
         return dataclasses.replace(self, cuts=cuts, outcome=dataclasses.replace(self.outcome, decisions=decisions))
+
+    @staticmethod
+    def from_rows(rows: Sequence[Mapping[str, Any]], classes: tuple[str, ...]) -> Predictions:
+        """The predictions of lines of the table, as `rows` gives them or as texts."""
+
+        def column(name: str) -> npt.NDArray[np.str_]:
+            return _texts(row.get(name, "") for row in rows)
+
+        outcome = Outcome(
+            classes,
+            np.array([classes.index(row["label"]) for row in rows], np.intp),
+            np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows]).reshape(-1, len(classes)),
+            np.array([classes.index(row["decision"]) for row in rows], np.intp),
+            np.array([int(row["group"]) for row in rows], np.intp),
+        )
+        meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
+        cuts = np.array([float("nan" if row["threshold"] == "" else row["threshold"]) for row in rows])
+        return Predictions(
+            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Lines of the table."""
