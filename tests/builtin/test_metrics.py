@@ -245,7 +245,7 @@ def test_all_called_the_same(name: str, called: int) -> None:
 
 @pytest.mark.parametrize("name", SEVERAL_NAMES)
 @pytest.mark.filterwarnings("error")
-def test_a_class_that_nobody_has(name: str) -> None:
+def test_a_class_without_samples(name: str) -> None:
     """Three classes, two in the data: no AUC; macro F1 counts the absent one as 0; both ways of computing agree."""
     o = outcome(3, 2)
     times = (o.labels != 2).astype(int)

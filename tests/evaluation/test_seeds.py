@@ -84,7 +84,7 @@ def test_a_metric_without_shortcut_gives_the_same() -> None:
 
 
 def test_a_difference_is_on_the_same_draws() -> None:
-    """Of one test set with one seed each it is the paired bootstrap's; and of a run with itself there is none."""
+    """With one seed each on one test set it is the paired bootstrap; a run does not differ from itself."""
     a, b = _random(3, np.arange(100), 2.0), _random(4, np.arange(100), 1.0)
     found = mean_difference(AUC, None, [a], [b])
     assert found.value == pytest.approx(AUC.value(a) - AUC.value(b))

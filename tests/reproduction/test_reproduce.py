@@ -90,9 +90,9 @@ def test_a_shipped_paper_resolves_in_every_row(name: str) -> None:
     ],
 )
 def test_a_wrong_paper_is_refused_with_the_reason(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         load_paper(str(write_paper(tmp_path, **changes)))
-    assert words in str(told.value)
+    assert words in str(error.value)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, paper: Paper) -> None:
@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(paper: Paper, made: tuple[Path,
     with pytest.raises(Stopped):
         train_tasks(tasks, Progress(), stop=lambda: True)
     assert tasks[0].state == "begun"
-    assert collect(paper, tmp_path).lines == ()  # half a run is no result
+    assert collect(paper, tmp_path).lines == ()  # an interrupted run has no result
     assert train_tasks(tasks, Progress()) == {}
     place = Path("sound/frozen/seed-0/predictions.csv")
     assert (tmp_path / place).read_bytes() == (whole / place).read_bytes()
@@ -194,11 +194,11 @@ def test_the_gap_is_published_minus_sound(made: tuple[Path, Results]) -> None:
     assert gap.seeds == 2
 
 
-# ---------------------------------------------------------------- what may be said
+# ---------------------------------------------------------------- verdicts and departures
 
 
 @pytest.mark.parametrize(
-    ("found", "reported", "said"),
+    ("found", "reported", "words"),
     [
         ([], 0.9, "within the interval"),
         ([], 0.95, "outside the interval"),
@@ -210,9 +210,9 @@ def test_the_gap_is_published_minus_sound(made: tuple[Path, Results]) -> None:
     ],
 )  # fmt: skip
 def test_a_number_is_held_against_the_interval_only_where_nothing_departs(
-    found: list[Departure], reported: float | None, said: str
+    found: list[Departure], reported: float | None, words: str
 ) -> None:
-    assert verdict(found, reported, 0.8, 0.92) == said
+    assert verdict(found, reported, 0.8, 0.92) == words
 
 
 def test_departures_are_found_by_comparing(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Metric:
     higher_is_better: bool = True
 
     def keys(self, classes: tuple[str, ...]) -> dict[str, int | None]:
-        """Its names among the scores of these classes → the class that is held against the rest, None for all classes."""
+        """Its names among the scores of these classes → the class to score against the rest, None for all classes."""
         overall: dict[str, int | None] = {self.name: None} if self.overall or len(classes) == 2 else {}
         if not self.per_class or len(classes) == 2:
             return overall

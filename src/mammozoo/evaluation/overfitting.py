@@ -13,7 +13,7 @@ from mammozoo.evaluation.scores import Score, finite_score
 
 
 def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
-    """β with its interval: 1 is no overfitting, more is more; n counts the validation samples.
+    """β with its interval: 1 means no overfitting, and overfitting raises it; n counts the validation samples.
 
     With several folds both outcomes hold the rows of all folds. A group is drawn in all its rows at once, wherever
     they stand, since the folds share their images.

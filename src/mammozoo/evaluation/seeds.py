@@ -57,7 +57,7 @@ def align(tests: Sequence[Predictions]) -> list[Outcome]:
 
 
 def mean_score(metric: Metric, number: int | None, outcomes: Sequence[Outcome], *, seed: int = 0) -> SeedScore:
-    """The mean over seeds of one score; `number` is the class that is held against the rest, None for all classes.
+    """The mean over seeds of one score; `number` is the class to score against the rest, None for all classes.
 
     The groups of the outcomes are numbered alike, see `align`.
     """

@@ -59,7 +59,7 @@ def views(outcome: Outcome) -> list[Outcome]:
 
 
 def operating_point(outcome: Outcome) -> tuple[float, float, float | None]:
-    """(false-positive rate, sensitivity, precision) of the decisions; precision is None if nobody is called positive."""
+    """(false-positive rate, sensitivity, precision) of the decisions; precision is None without a positive decision."""
     positive, called = outcome.labels == 1, outcome.decisions == 1
     precision = float(positive[called].mean()) if called.any() else None
     return float(called[~positive].mean()), float(called[positive].mean()), precision
