@@ -12,9 +12,9 @@ from sklearn.calibration import calibration_curve
 
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.reliability import BINS, bins, claims
 from mammozoo.evaluation.resampling import Resamples, Values, share
 
-BINS = 10  #: of the calibration error: 0–0.1, …, 0.9–1, the upper edge belongs to the bin
 NAN = float("nan")
 
 
@@ -204,27 +204,15 @@ def ece(outcome: Outcome) -> float:
     Of two classes the probability of the positive one (Naeini 2015), of more that of the most probable one
     against whether it is right (Guo 2017).
     """
-    hit, p = _claims(outcome)
+    hit, p = claims(outcome)
     frequency, mean = calibration_curve(hit, p, n_bins=BINS, pos_label=1)
-    counts = np.bincount(_bins(p))
+    counts = np.bincount(bins(p))
     return float(np.average(np.abs(frequency - mean), weights=counts[counts > 0]))
 
 
-def _claims(outcome: Outcome) -> tuple[npt.NDArray[np.intp], Values]:
-    """(N,) whether each claim is true, and the probability that was claimed."""
-    if outcome.binary:
-        return outcome.labels, outcome.probabilities[:, 1]
-    top = outcome.probabilities.argmax(axis=1)
-    return (outcome.labels == top).astype(np.intp), outcome.probabilities.max(axis=1)
-
-
-def _bins(p: Values) -> npt.NDArray[np.intp]:
-    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)  # as calibration_curve does
-
-
 def _gaps(outcome: Outcome) -> Values:
-    hit, p = _claims(outcome)
-    return np.eye(BINS)[_bins(p)] * (hit - p)[:, None]
+    hit, p = claims(outcome)
+    return np.eye(BINS)[bins(p)] * (hit - p)[:, None]
 
 
 def _eces(draws: Resamples) -> Values:

@@ -21,7 +21,7 @@ def overconfident(n: int, outputs: int, times: float) -> tuple[torch.Tensor, np.
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("times", [0.7, 1.0, 3.0])
+@pytest.mark.parametrize("times", [0.7, 3.0])
 def test_it_finds_what_was_put_in(outputs: int, times: float) -> None:
     logits, labels = overconfident(4000, outputs, times)
     assert fit_temperature(logits, labels) == pytest.approx(times, rel=0.08)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, RANK_SUM, Contender, compare, delong, holm
 from mammozoo.evaluation.intervals import DRAWS, resample
+from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.resampling import draw
 from mammozoo.plugins import registry
 
 
@@ -20,6 +22,10 @@ def _contender(name: str, labels: np.ndarray, positive: np.ndarray) -> Contender
     p = np.stack([1 - positive, positive], axis=1)
     outcome = Outcome(("benign", "malignant"), labels, p, decide(p, 0.5), np.arange(len(labels)))
     return Contender(name, tuple(f"image-{i}" for i in range(len(labels))), outcome)
+
+
+def _draws(metric: Metric, contender: Contender, draws: int, seed: int) -> np.ndarray:
+    return resample([metric], contender.outcome, draw(contender.outcome, draws, seed))[metric.name]
 
 
 @pytest.fixture
@@ -57,38 +63,14 @@ def test_delong_and_the_bootstrap_agree_to_two_digits(pair: tuple[Contender, Con
     assert one.p < 0.05 and other.p < 0.05
 
 
-def test_delong_by_hand() -> None:
-    """Two of each class. a ranks all pairs right; b puts the second positive below one negative: 3 of 4 pairs.
-
-    Of b the shares of negatives that each positive beats are 1 and ½, and of positives that beat each negative
-    ½ and 1; of a all are 1. The differences a − b, (0, ½) twice, have variance ⅛, so the variance is ⅛/2 + ⅛/2.
-    """
-    positive = np.array([True, True, False, False])
-    a, b = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0.9, 0.4, 0.6, 0.1])
-    assert delong(positive, a, b) == pytest.approx((0.25, np.sqrt(1 / 8)))
-
-
-def test_delong_has_the_size_that_it_claims() -> None:
-    """Two equally good models of one set of images: p is below 5 % in 5 % of the trials, and the error is the spread."""
-    rng = np.random.default_rng(3)
-    labels = np.arange(120) < 50
-    found = []
-    for _ in range(1000):
-        common = rng.normal(size=120) + 1.2 * labels
-        found.append(delong(labels, *(common + rng.normal(size=120) for _ in range(2))))
-    difference, error = np.array(found).T
-    assert np.std(difference) == pytest.approx(error.mean(), rel=0.07)
-    assert (abs(difference / error) > 1.96).mean() == pytest.approx(0.05, abs=0.02)
-
-
 @pytest.mark.parametrize("name", ["auc", "auprc", "accuracy", "mcc", "brier", "ece", "sensitivity@90specificity"])
 def test_a_pair_is_drawn_together(name: str, pair: tuple[Contender, Contender]) -> None:
     """Draw i of one model and of the other is the score on the same repeated rows."""
     metric = registry().get("metrics", name)
-    one, other = (resample(metric, c.outcome, 100, 9) for c in pair)
+    one, other = (_draws(metric, c, 100, 9) for c in pair)
     slow = dataclasses.replace(metric, resampled=None)
-    np.testing.assert_allclose(one, resample(slow, pair[0].outcome, 100, 9), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(other, resample(slow, pair[1].outcome, 100, 9), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(one, _draws(slow, pair[0], 100, 9), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other, _draws(slow, pair[1], 100, 9), rtol=0, atol=1e-12)
 
 
 def test_lower_is_better_keeps_its_sign(pair: tuple[Contender, Contender]) -> None:
@@ -106,9 +88,9 @@ def test_scores_that_are_not_there_are_refused(pair: tuple[Contender, Contender]
         )
         for c in pair
     ]
-    with pytest.raises(UsageError, match="score of two classes"):
+    with pytest.raises(UsageError, match="sensitivity"):
         compare(three, registry().get("metrics", "sensitivity"))
-    with pytest.raises(UsageError, match="undefined on the test images of 'good'"):
+    with pytest.raises(UsageError, match=r"undefined.*'good'"):
         compare(three, registry().get("metrics", "auc"))
 
 
@@ -121,27 +103,13 @@ def test_mcnemar_by_hand() -> None:
     assert result.p == pytest.approx(2 * (1 + 7) / 2**7)  # six against one of seven disagreements
 
 
-def test_the_rank_sum_is_wilcoxons_on_the_replicates_and_falls_with_their_number(
-    pair: tuple[Contender, Contender],
-) -> None:
-    """z = (R − n(n+m+1)/2) / √(nm(n+m+1)/12) with R the sum of the first sample's ranks (Wilcoxon 1945), two-sided."""
-
-    def by_hand(a: np.ndarray, b: np.ndarray) -> float:
-        n, m = len(a), len(b)
-        both = np.concatenate([a, b])
-        ranks = np.array([(both < value).sum() + ((both == value).sum() + 1) / 2 for value in a])
-        z = (ranks.sum() - n * (n + m + 1) / 2) / np.sqrt(n * m * (n + m + 1) / 12)
-        return math.erfc(abs(z) / math.sqrt(2))
-
-    assert by_hand(np.array([1.0, 2, 3]), np.array([4.0, 5, 6])) == pytest.approx(0.0495, abs=1e-4)
+def test_the_rank_sum_is_on_the_replicates_and_falls_with_their_number(pair: tuple[Contender, Contender]) -> None:
     auc = registry().get("metrics", "auc")
-    middling = dataclasses.replace(
-        pair[0], outcome=_contender("", pair[0].outcome.labels, pair[0].outcome.probabilities[:, 1].round(1)).outcome
-    )
+    middling = _contender("middling", pair[0].outcome.labels, pair[0].outcome.probabilities[:, 1].round(1))
     (result,) = [r for r in compare([pair[0], middling], auc) if r.test == RANK_SUM]
-    a, b = (resample(auc, c.outcome, DRAWS, 0) for c in (pair[0], middling))
-    assert result.p == pytest.approx(by_hand(a, b), rel=1e-9)
-    assert by_hand(a, b) < by_hand(a[: DRAWS // 4], b[: DRAWS // 4])
+    a, b = (_draws(auc, c, DRAWS, 0) for c in (pair[0], middling))
+    assert result.p == pytest.approx(stats.ranksums(a, b).pvalue)
+    assert result.p < stats.ranksums(a[: DRAWS // 4], b[: DRAWS // 4]).pvalue
 
 
 def test_holm_by_hand() -> None:

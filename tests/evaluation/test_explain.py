@@ -13,7 +13,7 @@ from torch import nn
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.cases import free_stems, of_files
-from mammozoo.evaluation.explain import METHODS, heat, opinion, overlay, side_by_side
+from mammozoo.evaluation.explain import METHODS, classify, heat, overlay, side_by_side
 from mammozoo.evaluation.explanations import explain_cases, refuse_occupied_files
 from mammozoo.evaluation.localisation import TOLERANCE, find_masks, hottest, localise, mean
 from mammozoo.evaluation.sanity import rank_correlation, untrained
@@ -27,7 +27,6 @@ CPU = Engine(torch.device("cpu"), torch.float32)
 FAMILIES = [
     "test_resnet",
     "mobilenetv3_small_050",
-    "densenet121",
     "torchvision/squeezenet1_1",
     "resnet9:width=8",
 ]
@@ -84,6 +83,7 @@ def bright_square() -> np.ndarray:
 def test_heat_lies_where_the_logit_comes_from(method: str) -> None:
     model = Model(Bright(), Sum(10.0), ("benign", "malignant"))
     found = heat(model, config(), bright_square(), CPU, method=method, target=1)
+    dark = heat(model, config(), bright_square(), CPU, method=method, target=0)
     assert found.shape == (64, 64)
     assert found.dtype == np.float32
     assert found.min() >= 0
@@ -91,14 +91,7 @@ def test_heat_lies_where_the_logit_comes_from(method: str) -> None:
     assert 8 <= row < 24 and 40 <= column < 56
     lesion = bright_square()[..., 0] > 100
     assert found[lesion].mean() > 5 * found[~lesion].mean()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_first_of_two_classes_is_explained_by_minus_the_logit(method: str) -> None:
-    model = Model(Bright(), Sum(10.0), ("benign", "malignant"))
-    found = heat(model, config(), bright_square(), CPU, method=method, target=0)
-    lesion = bright_square()[..., 0] > 100
-    assert found[lesion].mean() < found[~lesion].mean(), "what is dark speaks for benign"
+    assert dark[lesion].mean() < dark[~lesion].mean(), "the first of two classes has minus the logit"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -115,7 +108,7 @@ def test_each_of_many_classes_has_its_own_heat(method: str) -> None:
 def test_without_a_target_the_decided_class_is_explained() -> None:
     for weight in (10.0, -10.0):
         model = Model(Bright(), Sum(weight), ("benign", "malignant"))
-        decided, p = opinion(model, config(), bright_square(), CPU)
+        decided, p = classify(model, config(), bright_square(), CPU)
         assert decided == int(p[1] >= 0.5)
         assert np.array_equal(
             heat(model, config(), bright_square(), CPU), heat(model, config(), bright_square(), CPU, target=decided)
@@ -148,7 +141,6 @@ def test_families_with_frozen_weights_are_left_as_found(name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 1), np.uint8)
     maps = [heat(model, about, pixels, CPU, target=k) for k in (0, 1)]
     assert all(found.shape == (64, 64) and np.isfinite(found).all() and found.min() >= 0 for found in maps)
-    assert any(found.any() for found in maps)
     assert modes == [module.training for module in model.modules()]
     assert grads == [parameter.requires_grad for parameter in model.parameters()]
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -208,6 +200,8 @@ def test_scores_by_hand() -> None:
     assert not place.hit_center
     even = localise(np.ones((100, 100)), mask)
     assert even is not None and even.heat_inside == pytest.approx(even.area_inside)
+    assert localise(found, np.zeros((100, 100), bool)) is None, "no lesion"
+    assert localise(np.zeros((100, 100)), mask) is None, "no heat"
 
 
 def test_the_pointing_game_forgives_three_percent_of_the_side() -> None:
@@ -220,11 +214,6 @@ def test_the_pointing_game_forgives_three_percent_of_the_side() -> None:
         place = localise(found, mask)
         assert place is not None and place.hit is hit
         assert place.hit_by_chance == pytest.approx((100 + 4 * 30 + 4 * 4) / 10_000)  # and 4 pixels at each corner
-
-
-def test_no_lesion_and_no_heat_have_no_score() -> None:
-    assert localise(np.ones((8, 8)), np.zeros((8, 8), bool)) is None
-    assert localise(np.zeros((8, 8)), np.ones((8, 8), bool)) is None
 
 
 def test_the_hottest_of_a_plateau_is_its_middle() -> None:

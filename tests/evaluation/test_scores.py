@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mammozoo.evaluation import resampling
-from mammozoo.evaluation.intervals import interval, interval_all, resample, resample_all
+from mammozoo.evaluation.intervals import interval_all, resample
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import draw
@@ -38,27 +38,18 @@ def test_keys_of_two_and_three_classes() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_all_at_once_is_one_by_one(classes: int) -> None:
-    o = outcome(classes, groups=25)
-    together = resample_all(metrics(), o, 50, 4)
-    for metric in metrics():
-        for key, number in metric.keys(o.classes).items():
-            view = o if number is None else o.one_against_rest(number)
-            np.testing.assert_allclose(together[key], resample(metric, view, 50, 4), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
 def test_scores_hold_value_interval_and_n(classes: int) -> None:
     o = outcome(classes)
     auc = next(metric for metric in metrics() if metric.name == "auc")
-    low, high = interval(auc, o, seed=5)
-    assert score_all(o, seed=5)["auc"] == Score(auc.value(o), low, high, 60)
+    value, (low, high) = interval_all([auc], o, seed=5)["auc"]
+    assert score_all(o, seed=5)["auc"] == Score(value, low, high, 60)
+    assert value == auc.value(o)
 
 
 def test_metrics_see_the_same_draws() -> None:
     """Sensitivity and specificity put together again give the accuracy of every single draw."""
     o = outcome(groups=20)
-    drawn = resample_all(metrics(), o, 40, 0)
+    drawn = resample(metrics(), o, draw(o, 40, 0))
     share = np.concatenate([chunk.weights @ (o.labels == 1) / chunk.total for chunk in draw(o, 40, 0)])
     together = share * drawn["sensitivity"] + (1 - share) * drawn["specificity"]
     np.testing.assert_allclose(together, drawn["accuracy"])
@@ -67,9 +58,9 @@ def test_metrics_see_the_same_draws() -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_memory_does_not_decide(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     o = outcome(classes, groups=30)
-    at_once = resample_all(metrics(), o, 100, 1)
+    at_once = resample(metrics(), o, draw(o, 100, 1))
     monkeypatch.setattr(resampling, "CELLS", 7 * len(o))
-    for key, values in resample_all(metrics(), o, 100, 1).items():
+    for key, values in resample(metrics(), o, draw(o, 100, 1)).items():
         np.testing.assert_allclose(values, at_once[key], rtol=0, atol=1e-12)
 
 
@@ -89,14 +80,15 @@ def test_only_two_classes_can_be_ranked() -> None:
         _ = chunk.ranked
 
 
-def test_many_at_once_are_the_same_as_one_by_one() -> None:
+def test_classes_together_are_each_against_the_rest() -> None:
     o = outcome(3, groups=30)
     together = interval_all(metrics(), o, draws=100, seed=4)
     for metric in metrics():
         for key, number in metric.keys(o.classes).items():
             view = o if number is None else o.one_against_rest(number)
-            np.testing.assert_allclose(together[key][1], interval(metric, view, draws=100, seed=4), err_msg=key)
-            assert together[key][0] == pytest.approx(metric.value(view), nan_ok=True)
+            value, bounds = interval_all([metric], view, draws=100, seed=4)[metric.name]
+            np.testing.assert_allclose(together[key][1], bounds, err_msg=key)
+            assert together[key][0] == pytest.approx(value, nan_ok=True)
 
 
 def test_undefined_is_null() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mammozoo.evaluation.forgiving import forgiving
-from mammozoo.evaluation.intervals import interval
+from mammozoo.evaluation.intervals import interval_all
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.scores import guarded
 from mammozoo.plugins import Plugin
 from mammozoo.plugins.blame import blame
 
@@ -216,8 +216,10 @@ def test_single_draws_that_raise_leave_the_interval(caplog: pytest.LogCaptureFix
     many = outcome()
     with caplog.at_level(logging.WARNING):
         for one in (few, many):
-            forgiven = interval(forgiving(Metric("strict", "", strict), plugin), one, draws=300)
-            assert np.array_equal(forgiven, interval(Metric("soft", "", soft), one, draws=300), equal_nan=True)
+            forgiven = interval_all([guarded(Metric("strict", "", strict), plugin)], one, draws=300)["strict"][1]
+            assert np.array_equal(
+                forgiven, interval_all([Metric("soft", "", soft)], one, draws=300)["soft"][1], equal_nan=True
+            )
     assert np.isfinite(forgiven).all()
     assert caplog.text.count("one class only") == 1, "one warning, though a third of the first draws raise"
 
@@ -225,12 +227,12 @@ def test_single_draws_that_raise_leave_the_interval(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("given", [None, "0.5 or so", [0.5]])
 def test_what_is_no_number_is_undefined(given: Any) -> None:
     plugin = Plugin("their-lab", "their-lab", "0.7")
-    assert np.isnan(forgiving(Metric("odd", "", lambda o: given), plugin).value(outcome()))
+    assert np.isnan(guarded(Metric("odd", "", lambda o: given), plugin).value(outcome()))
 
 
 def test_resampled_of_another_length_is_undefined_and_the_value_stays(caplog: pytest.LogCaptureFixture) -> None:
     plugin = Plugin("their-lab", "their-lab", "0.7")
-    metric = forgiving(Metric("odd", "", lambda o: 0.5, lambda draws: np.zeros(len(draws) + 1)), plugin)
-    assert np.isnan(interval(metric, outcome(), draws=100)).all()
+    metric = guarded(Metric("odd", "", lambda o: 0.5, lambda draws: np.zeros(len(draws) + 1)), plugin)
+    assert np.isnan(interval_all([metric], outcome(), draws=100)["odd"][1]).all()
     assert metric.value(outcome()) == 0.5
     assert "`resampled` gives (101,), not (100,)" in caplog.text

@@ -77,7 +77,7 @@ def _protocols(paper: Paper, asked: str) -> list[ProtocolName]:
 
 def _train(tasks: list[Task], paper: str, jobs: int, report: bool) -> dict[Path, str]:
     from mammozoo.report.page import write_report
-    from mammozoo.reproduction.runs import carry_out
+    from mammozoo.reproduction.runs import train_tasks
     from mammozoo.training.checkpoint import Stopped
     from mammozoo.training.experiment import Jobs
 
@@ -89,7 +89,7 @@ def _train(tasks: list[Task], paper: str, jobs: int, report: bool) -> dict[Path,
 
     try:
         with stopping() as stop:
-            return carry_out(tasks, shown, stop=stop, jobs=Jobs(jobs), on_run=on_run)
+            return train_tasks(tasks, shown, stop=stop, jobs=Jobs(jobs), on_run=on_run)
     except Stopped as stopped:
         note(f"mammozoo: stopped by a signal in {stopped}. The same command goes on: mammozoo reproduce {paper} …")
         raise typer.Exit(143) from None

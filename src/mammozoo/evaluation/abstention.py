@@ -1,7 +1,7 @@
-"""Where a model says nothing: the band around its threshold in which a share of the validation images lies.
+"""When a model abstains: inside the band around its threshold that holds a share of the validation images.
 
-Selective classification by the model's own confidence (El-Yaniv & Wiener, JMLR 11, 2010). The band tells how near a
-decision was to tipping over; it does not tell images of another kind, on which a model can be certain and wrong.
+Selective classification by the model's own confidence (El-Yaniv & Wiener, JMLR 11, 2010). The band shows how near
+a decision is to the threshold. It does not recognise images of another kind, on which a model can be certain and wrong.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mammozoo.errors import UsageError
 from mammozoo.models.config import Abstention
 
 SHARE = 0.2
-_NEAREST = 1e-7  # that a probability comes to 0 and 1, so that every margin is finite
+_NEAREST = 1e-7  # smallest distance of a probability to 0 and 1, so that every margin is finite
 
 
 def margin(probabilities: npt.NDArray[np.float64], cut: float) -> npt.NDArray[np.float64]:
-    """(N, K) → (N,): how far a decision is from tipping over.
+    """(N, K) → (N,): how far a decision is from the other one.
 
-    Of two classes |logit p − logit `cut`|, of more the lead of the first class over the second (no `cut`).
+    With two classes |logit p − logit `cut`|, with more the lead of the most probable class over the second (no `cut`).
     """
     if probabilities.shape[1] == 2:
         p = np.clip(probabilities[:, 1].astype(np.float64), _NEAREST, 1 - _NEAREST)
@@ -32,10 +32,10 @@ def margin(probabilities: npt.NDArray[np.float64], cut: float) -> npt.NDArray[np
 def choose_abstention(probabilities: npt.NDArray[np.float64], cut: float, share: float = SHARE) -> Abstention:
     """The band that holds `share` of the validation images with these (N, K) probabilities.
 
-    Its edge lies in the middle between two images, so that rounding decides nothing.
+    Its edge lies in the middle between two images, so that rounding does not matter.
 
     Raises:
-        UsageError: no image, or `share` not between 0 and 1.
+        UsageError: there are no images, or `share` is not between 0 and 1.
     """
     if not 0 < share < 1:
         raise UsageError(f"The share of images to abstain on lies between 0 and 1; got {share:g}.")

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on validation, that makes probabilities mean what they say (Guo et al. 2017)."""
+"""Temperature scaling: one number, fitted on validation, so that probabilities agree with frequencies (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sklearn.metrics import log_loss
 
 from mammozoo.models.model import probabilities
 
-#: A small validation part can be classified without an error, and would then ask for a temperature of zero.
+#: Without limits, a small validation part that is classified without error would give a temperature of zero.
 LOWEST, HIGHEST = 0.5, 10.0
 
 
 def fit_temperature(logits: torch.Tensor, labels: npt.NDArray[np.intp]) -> float:
-    """The temperature with the smallest log loss of (N, outputs) logits on (N,) labels; 1 where there is one class only.
+    """The temperature with the smallest log loss of (N, outputs) logits on (N,) labels; 1 if the labels are of one class.
 
-    It keeps the order of the probabilities within one model, so no AUC changes; of two classes, 0.5 stays 0.5.
+    The order of the probabilities within one model stays, so its AUC does not change; with two classes, 0.5 stays 0.5.
     """
     if len(np.unique(labels)) < 2:
         return 1.0
@@ -27,5 +27,5 @@ def fit_temperature(logits: torch.Tensor, labels: npt.NDArray[np.intp]) -> float
         p = probabilities(logits, float(np.exp(log_temperature)))
         return float(log_loss(labels, p.numpy(), labels=classes))
 
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
+    return float(np.exp(optimum.x))

@@ -1,4 +1,4 @@
-"""Which images are to be explained, and what is known of each: its lesion, its class, the model that has not seen it."""
+"""The images to explain, each with its lesion, its class, and the fold whose model was not trained on it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Case:
     """An image to explain.
 
     Attributes:
-        name: as results call it.
-        stem: where its files go: path below the output folder, without a suffix.
-        read: gives the image (H, W) or (H, W, 3) as read.
-        mask: gives the lesion (H, W), None where none is known.
-        box: gives the lesion's box, None where none is known.
-        label: its true class, None where unknown.
+        name: its name in the results.
+        stem: path of its files below the output folder, without a suffix.
+        read: returns the image (H, W) or (H, W, 3).
+        mask: returns the lesion (H, W), None if unknown.
+        box: returns the lesion's box, None if unknown.
+        label: its true class, None if unknown.
         group: samples of one group are not independent.
         fold: the fold whose model explains it, None for a model alone.
     """
@@ -46,18 +46,13 @@ class Case:
 
 
 def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
-    """A case for each image file, each a group of its own; its masks are `mask`, or those found beside it."""
-    stems = free_stems([path.name for path in files])
-    return [
-        Case(
-            path.as_posix(),
-            stem,
-            functools.partial(read_image, path),
-            functools.partial(_joined, [mask] if mask else find_masks(path)),
-            group=number,
-        )
-        for number, (path, stem) in enumerate(zip(files, stems, strict=True))
-    ]
+    """A case for each image file, each a group of its own; its mask is `mask`, or the masks beside it."""
+    cases = []
+    for number, (path, stem) in enumerate(zip(files, free_stems([path.name for path in files]), strict=True)):
+        masks = [mask] if mask else find_masks(path)
+        read, read_masks = functools.partial(read_image, path), functools.partial(_union, masks)
+        cases.append(Case(path.as_posix(), stem, read, read_masks, group=number))
+    return cases
 
 
 def of_data(data: Data) -> list[Case]:
@@ -74,26 +69,24 @@ def of_run(folder: Path, part: str, dataset: Dataset) -> list[Case]:
 
     Raises:
         NotFoundError: the run has no predictions, or the data set no such sample.
-        IncompatibleError: the table is damaged, or the data set gives a sample another class than the run did.
+        IncompatibleError: the table is damaged, or a sample has another class in the data set than in the run.
     """
-    found = read_predictions(folder).of(part)
-    labels = [found.outcome.classes[number] for number in found.outcome.labels]
-    rows = zip(found.samples.tolist(), labels, found.outcome.groups.tolist(), found.folds.tolist(), strict=True)
-    return _of_samples(dataset, list(rows))
+    rows = read_predictions(folder).of(part)
+    labels = [rows.outcome.classes[number] for number in rows.outcome.labels]
+    groups, folds = rows.outcome.groups.tolist(), rows.folds.tolist()
+    return _of_samples(dataset, list(zip(rows.samples.tolist(), labels, groups, folds, strict=True)))
 
 
 def free_stems(names: Sequence[str]) -> list[str]:
-    """A name for the files of each image: its own without suffix; from the second of one name on numbered (`a`, `a-2`)."""
+    """A path for the files of each image: its name without suffix, numbered if taken (`a`, `a-2`)."""
     taken: set[str] = set()
     stems = []
     for name in names:
         path = Path(name)
-        inside = [
-            part for part in path.with_suffix("").parts if part not in ("..", path.anchor)
-        ]  # never leave the folder
-        stem = candidate = "/".join(inside)
+        # Without `..` and a root the files stay in the output folder.
+        stem = candidate = "/".join(part for part in path.with_suffix("").parts if part not in ("..", path.anchor))
         number = 2
-        while candidate.lower() in taken:  # lower: some file systems do not tell A from a
+        while candidate.lower() in taken:  # some file systems do not tell A from a
             candidate, number = f"{stem}-{number}", number + 1
         taken.add(candidate.lower())
         stems.append(candidate)
@@ -109,7 +102,7 @@ def _of_samples(dataset: Dataset, rows: Sequence[tuple[str, str, int, str | None
                 f"The run was tested on '{name}', and the data set at '{dataset.root}' has no such image."
             )
         sample = known[name]
-        # A label that the data set does not have is of merged classes, which only the recipe knows.
+        # A label that the data set does not have is a merged class, which only the recipe knows.
         if sample.label != label and label in dataset.classes:
             raise IncompatibleError(f"'{name}' was {label} in the run, and is {sample.label} in '{dataset.root}'.")
         read, mask = functools.partial(dataset.read, sample), functools.partial(dataset.mask, sample)
@@ -117,9 +110,9 @@ def _of_samples(dataset: Dataset, rows: Sequence[tuple[str, str, int, str | None
     return cases
 
 
-def _joined(masks: Sequence[Path]) -> npt.NDArray[np.bool_] | None:
-    found = [read_mask(path) for path in masks]
-    if len({mask.shape for mask in found}) > 1:
-        named = ", ".join(f"'{path}'" for path in masks)
-        raise IncompatibleError(f"The masks {named} differ in size: they cannot be of one image.")
-    return np.logical_or.reduce(found) if found else None
+def _union(masks: Sequence[Path]) -> npt.NDArray[np.bool_] | None:
+    arrays = [read_mask(path) for path in masks]
+    if len({mask.shape for mask in arrays}) > 1:
+        names = ", ".join(f"'{path}'" for path in masks)
+        raise IncompatibleError(f"The masks {names} differ in size: they cannot be of one image.")
+    return np.logical_or.reduce(arrays) if arrays else None

@@ -1,8 +1,8 @@
-"""Is one model better than another? Differences of a score with their intervals, and tests of "no difference".
+"""Whether one model is better than another: differences of a score with their intervals, and tests of "no difference".
 
 paired bootstrap   any metric; whole groups are drawn, the same ones for both models
 DeLong             AUC of two classes; exact variance, but takes images as independent (DeLong et al. 1988)
-McNemar            the decisions; exact binomial on the images that one model gets right and the other wrong
+McNemar            the decisions; exact binomial on the images that only one of the models gets right
 rank-sum           Byra 2021's; on bootstrap replicates, so its p falls with their number: shown for fidelity only
 """
 
@@ -18,9 +18,10 @@ import numpy.typing as npt
 from scipy import stats
 
 from mammozoo.errors import UsageError
-from mammozoo.evaluation.intervals import DRAWS, LEVEL, resample
+from mammozoo.evaluation.intervals import DRAWS, LEVEL, values_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.resampling import Values, draw
 
 BOOTSTRAP = "paired bootstrap by group"
 UNPAIRED = "unpaired bootstrap by group"
@@ -31,7 +32,7 @@ RANK_SUM = "rank-sum on bootstrap replicates (Byra 2021; not a valid test)"
 
 @dataclass(frozen=True)
 class Result:
-    """One test of one pair: `difference` is the score of a minus that of b, with its 95 % interval where the test gives one."""
+    """One test of one pair: `difference` is the score of a minus that of b, with its 95 % interval if the test gives one."""
 
     a: str
     b: str
@@ -45,7 +46,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Contender:
-    """A named model's outcome; `samples` tells which images it was tested on."""
+    """A named model's outcome on the images `samples`."""
 
     name: str
     samples: tuple[str, ...]
@@ -56,18 +57,19 @@ def compare(contenders: Sequence[Contender], metric: Metric, *, paired: bool = T
     """Every test of every pair; p values of one kind of test are corrected for the number of pairs (Holm 1979).
 
     Raises:
-        UsageError: fewer than two contenders, other classes, a metric that these classes have not or that is
-            undefined on them, or (paired) other test images or labels.
+        UsageError: fewer than two contenders, different classes, a metric that is not defined for these classes or on
+            these images, or (paired) different test images or labels.
     """
     if len(contenders) < 2:
         raise UsageError("Comparing takes two runs or more.")
     for contender in contenders:
         _check_defined(metric, contender)
-    results = [
-        result
-        for a, b in itertools.combinations(contenders, 2)
-        for result in (_paired(a, b, metric, seed) if paired else _unpaired(a, b, metric, seed))
-    ]
+    results: list[Result] = []
+    for a, b in itertools.combinations(contenders, 2):
+        if a.outcome.classes != b.outcome.classes:
+            sides = [f"'{one.name}' has the classes {', '.join(one.outcome.classes)}" for one in (a, b)]
+            raise UsageError(f"{' and '.join(sides)}: they cannot be compared.")
+        results += _paired(a, b, metric, seed) if paired else _unpaired(a, b, metric, seed)
     corrected = list(results)
     for test in dict.fromkeys(result.test for result in results):
         places = [i for i, result in enumerate(results) if result.test == test]
@@ -108,7 +110,6 @@ def delong(
 
 def _paired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[Result]:
     first, second = a.outcome, b.outcome
-    _check_classes(a, b)
     if a.samples != b.samples or not np.array_equal(first.labels, second.labels):
         raise UsageError(
             f"'{a.name}' and '{b.name}' were tested on different images ({len(first)} and {len(second)}). Give them one "
@@ -116,7 +117,7 @@ def _paired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[R
         )
     second = dataclasses.replace(second, groups=first.groups)
     difference = metric.value(first) - metric.value(second)
-    of_a, of_b = resample(metric, first, DRAWS, seed), resample(metric, second, DRAWS, seed)
+    of_a, of_b = _draws(metric, first, seed), _draws(metric, second, seed)
     yield _bootstrapped(a, b, difference, of_a - of_b, BOOTSTRAP)
     if metric.name == "auc" and first.binary:
         estimate, error = delong(first.labels == 1, first.probabilities[:, 1], second.probabilities[:, 1])
@@ -133,13 +134,17 @@ def _paired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[R
 
 
 def _unpaired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[Result]:
-    _check_classes(a, b)
     difference = metric.value(a.outcome) - metric.value(b.outcome)
-    draws = resample(metric, a.outcome, DRAWS, seed) - resample(metric, b.outcome, DRAWS, seed + 1)
+    draws = _draws(metric, a.outcome, seed) - _draws(metric, b.outcome, seed + 1)
     yield _bootstrapped(a, b, difference, draws, UNPAIRED)
 
 
-def _bootstrapped(a: Contender, b: Contender, difference: float, draws: npt.NDArray[np.float64], test: str) -> Result:
+def _draws(metric: Metric, outcome: Outcome, seed: int) -> Values:
+    """(DRAWS,) values of the metric; the same groups are drawn from outcomes with the same groups."""
+    return np.concatenate([values_of(metric, chunk) for chunk in draw(outcome, DRAWS, seed)])
+
+
+def _bootstrapped(a: Contender, b: Contender, difference: float, draws: Values, test: str) -> Result:
     """Percentile interval, and twice the share of draws on the far side of zero (never 0: the draws are finite)."""
     draws = draws[np.isfinite(draws)]
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -152,19 +157,11 @@ def _check_defined(metric: Metric, contender: Contender) -> None:
     outcome = contender.outcome
     if metric.name not in metric.keys(outcome.classes):
         raise UsageError(
-            f"'{metric.name}' is a score of two classes, and '{contender.name}' tells {len(outcome.classes)} apart. "
-            "Compare by one that all classes have, such as auc or accuracy."
+            f"'{metric.name}' is a score of two classes, and '{contender.name}' has {len(outcome.classes)}. "
+            "Compare by a score of all classes, such as auc or accuracy."
         )
     if not np.isfinite(metric.value(outcome)):
         raise UsageError(
             f"'{metric.name}' is undefined on the test images of '{contender.name}': a class is missing, or nothing "
             "was decided for it."
-        )
-
-
-def _check_classes(a: Contender, b: Contender) -> None:
-    if a.outcome.classes != b.outcome.classes:
-        raise UsageError(
-            f"'{a.name}' tells {', '.join(a.outcome.classes)} apart and '{b.name}' {', '.join(b.outcome.classes)}: there is "
-            "nothing to compare."
         )

@@ -1,4 +1,4 @@
-"""What training did to a network, block by block: how much is active, what changed, how far added parameters have moved.
+"""Block by block: how much of a network is active, what training has changed, how far added parameters have moved.
 
 After Byra, Biomedical Signal Processing and Control 69 (2021) 102828. With x_l the output of residual block l behind its last
 activation, for N images of C × H × W elements each:
@@ -6,13 +6,14 @@ activation, for N images of C × H × W elements each:
     A_l  = share of all N·C·H·W elements of x_l that are > 0                                          (Eq. 5)
     ΔA_l = share of them that are > 0 in one model and not in the other, on the same images           (Eq. 6, 7)
 
-and of every tensor that the strategy has added, the mean and the largest |trained − start|. A scaling layer starts as the
-identity, so that for it this is the error from the identity (Fig. 7).
+For every tensor that the strategy has added, the mean and the largest |trained − start|. A scaling layer starts as the
+identity, so for it this is the distance from the identity (Fig. 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ from mammozoo.models.randomness import seeded
 
 @dataclass(frozen=True)
 class BlockActivity:
-    """One block on some images: its place in the network, its output's shape, A_l of both models and ΔA_l, None without another."""
+    """One block on some images: its place in the network, its output's shape, A_l of both models and ΔA_l (None for one model)."""
 
     number: int
     block: str
@@ -41,7 +42,7 @@ class BlockActivity:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far one added tensor has moved from its start; None where the start is drawn at random. `block` is 0 outside all."""
+    """How far one added tensor has moved from its start, None if the start is random. `block` is 0 outside all blocks."""
 
     block: int
     tensor: str
@@ -51,12 +52,12 @@ class Shift:
 
 
 def block_ends(backbone: str) -> list[str]:
-    """The modules whose outputs are those of the residual blocks behind their last activations, in forward order.
+    """The names of the residual blocks' last activations, in forward order.
 
-    They are where `insert_before_final_activations` puts layers, so a strategy's own layers are inside.
+    `insert_before_final_activations` puts layers into these modules, so the layers that a strategy adds are inside.
 
     Raises:
-        IncompatibleError: mammozoo knows no residual blocks in this network.
+        IncompatibleError: mammozoo does not know the residual blocks of this network.
     """
     network = build_backbone(backbone)
     marks = network.insert_before_final_activations(lambda channels, height, width: nn.Identity())
@@ -68,7 +69,7 @@ def block_ends(backbone: str) -> list[str]:
 def activity(
     backbone: Backbone, ends: Sequence[str], images: Iterable[torch.Tensor], other: Backbone | None = None
 ) -> list[BlockActivity]:
-    """A_l of every block, and beside another network with the same blocks ΔA_l.
+    """A_l of every block, and with another network of the same blocks ΔA_l.
 
     Args:
         backbone, other: in evaluation mode, on one device.
@@ -76,7 +77,7 @@ def activity(
         images: batches (N, C, H, W), normalised.
 
     Raises:
-        IncompatibleError: the networks have other blocks.
+        IncompatibleError: the networks have different blocks.
     """
     networks = [backbone] if other is None else [backbone, other]
     positive = [0] * len(ends), [0] * len(ends)
@@ -87,12 +88,12 @@ def activity(
         shapes = [mask.shape for mask in masks[0]]
         if other is not None and shapes != [mask.shape for mask in masks[1]]:
             raise IncompatibleError(
-                "The blocks of the two models have outputs of other sizes; there is nothing to compare."
+                "The blocks of the two models have outputs of other sizes; they cannot be compared."
             )
         for i, mask in enumerate(masks[0]):
             elements[i] += mask.numel()
-            for counted, own in zip(positive, masks, strict=False):
-                counted[i] += int(own[i].sum())
+            for count, of_network in zip(positive, masks, strict=False):
+                count[i] += int(of_network[i].sum())
             if other is not None:
                 changed[i] += int((mask != masks[1][i]).sum())
     return [
@@ -106,53 +107,49 @@ def activity(
 
 
 def shifts(config: ModelConfig, state: Mapping[str, torch.Tensor], ends: Sequence[str]) -> list[Shift]:
-    """How far every tensor that the strategy added has moved; `state` is the trained backbone's. Empty where nothing was added."""
+    """How far every tensor that the strategy added has moved; `state` is that of the trained backbone. Empty if it added none."""
     fresh, added = _fresh(config, 0)
     again, _ = _fresh(config, 1)
-    found = []
+    result = []
     for name in added:
         block = next((number for number, end in enumerate(ends, 1) if name.startswith(f"{end}.")), 0)
         moved = (state[name].detach().cpu().double() - fresh[name].double()).abs()
         known = torch.equal(fresh[name], again[name])
-        found.append(
+        result.append(
             Shift(
                 block, name.rpartition(".")[2], moved.numel(),
                 float(moved.mean()) if known else None, float(moved.max()) if known else None,
             )
         )  # fmt: skip
-    return found
+    return result
 
 
 def _positive(network: Backbone, ends: Sequence[str], batch: torch.Tensor) -> list[torch.Tensor]:
-    """For each end (N, C, H, W) booleans, taken at once: what follows may work in place."""
-    found: dict[str, torch.Tensor] = {}
+    """For each end (N, C, H, W) booleans, computed in the hook, since later layers may work in place."""
+    active: dict[str, torch.Tensor] = {}
 
-    def look(end: str) -> torch.utils.hooks.RemovableHandle:
-        try:
-            module = network.get_submodule(end)
-        except AttributeError:
-            raise IncompatibleError(
-                f"This model has no block '{end}'; only models with the same blocks go together."
-            ) from None
-        return module.register_forward_hook(lambda module, given, output: found.__setitem__(end, output > 0))
+    def store(end: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
+        return lambda module, inputs, output: active.__setitem__(end, output > 0)
 
-    handles = []
-    try:
+    with contextlib.ExitStack() as hooks:
         for end in ends:
-            handles.append(look(end))
+            try:
+                module = network.get_submodule(end)
+            except AttributeError:
+                raise IncompatibleError(
+                    f"This model has no block '{end}'; only models with the same blocks can be compared."
+                ) from None
+            hooks.callback(module.register_forward_hook(store(end)).remove)
         network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [found[end] for end in ends]
+    return [active[end] for end in ends]
 
 
 def _fresh(config: ModelConfig, seed: int) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The backbone's tensors as the strategy starts it, and the names of those floating ones that the plain network lacks."""
     with seeded(seed):
         backbone = build_backbone(config.backbone)
-        own = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
+        plain = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
         model, _ = build_model(backbone, config.strategy, config.head, config.classes, config.input)
     state = model.backbone.state_dict(keep_vars=True)
-    added = [name for name, tensor in state.items() if id(tensor) not in own and tensor.is_floating_point()]
+    added = [name for name, tensor in state.items() if id(tensor) not in plain and tensor.is_floating_point()]
     return {name: tensor.detach() for name, tensor in state.items()}, added

@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM and occlusion, through captum, as a map of heat over the image.
+"""Heat maps of what a model looks at: Grad-CAM and occlusion, by captum.
 
 grad-cam    the backbone's feature map, its channels weighted by the mean gradient of the explained logit, negative parts
             cut, bilinear to the input's size (Selvaraju et al. 2017); as coarse as the feature map
@@ -30,7 +30,7 @@ from mammozoo.models.model import Model, probabilities
 METHODS = ("grad-cam", "occlusion")
 Heat = npt.NDArray[np.float32]
 
-#: A covered square is one WINDOWS-th of the side, and moves by half of its own.
+#: A covered square is one WINDOWS-th of the side, and moves by half of its side.
 WINDOWS = 7
 #: Covered copies of an image in one forward pass.
 _COVERED_AT_ONCE = 32
@@ -50,42 +50,42 @@ def heat(
 ) -> Heat:
     """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8.
 
-    The model is placed on the engine's device and otherwise left as it was found: mode, gradients, hooks.
+    The model is placed on the engine's device; its mode, gradients and hooks stay as they are.
 
     Args:
-        target: number of the class to explain, None for the class decided for. The first of two classes is explained
-            by minus the logit, which is the second's.
+        target: number of the class to explain, None for the decision. The first of two classes is explained by minus
+            the logit, since the logit is that of the second.
 
     Raises:
-        UsageError: no such method or class.
-        IncompatibleError: the backbone makes no feature maps (N, C, h, w), which Grad-CAM needs.
+        UsageError: unknown method or class.
+        IncompatibleError: the backbone does not give feature maps (N, C, h, w), which Grad-CAM needs.
     """
     if method not in METHODS:
         raise UsageError(f"Unknown method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
     if target is None:
-        target, _ = opinion(model, config, pixels, engine)
+        target, _ = classify(model, config, pixels, engine)
     elif not 0 <= target < len(config.classes):
         raise UsageError(f"There is no class number {target}; the model has {len(config.classes)}, counted from 0.")
     with _exact(model, engine), torch.enable_grad():
         x = _input(config, pixels, engine)
         score = _score(model, target)
-        found = _grad_cam(model, score, x) if method == "grad-cam" else _occlusion(score, x)
-    return found.detach().clamp_min(0).cpu().numpy().astype(np.float32)
+        attribution = _grad_cam(model, score, x) if method == "grad-cam" else _occlusion(score, x)
+    return attribution.detach().clamp_min(0).cpu().numpy().astype(np.float32)
 
 
-def opinion(model: Model, config: ModelConfig, pixels: Pixels, engine: Engine) -> tuple[int, npt.NDArray[np.float64]]:
+def classify(model: Model, config: ModelConfig, pixels: Pixels, engine: Engine) -> tuple[int, npt.NDArray[np.float64]]:
     """(number of the class decided for, (K,) calibrated probabilities) of one prepared image, from float32 logits."""
     with _exact(model, engine), torch.no_grad():
         logits = model(_input(config, pixels, engine))
-    p = probabilities(logits, config.calibration.temperature if config.calibration else 1.0).numpy()
+    p = probabilities(logits, config.temperature).numpy()
     return int(decide(p, config.cut())[0]), p[0]
 
 
 def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) RGB: the picture (H, W), (H, W, 1) or (H, W, 3), coloured where there is heat.
+    """(H, W, 3) RGB: the picture (H, W), (H, W, 1) or (H, W, 3), coloured by the heat.
 
-    The heat is resized to the picture, and its own maximum has the hottest colour: two pictures' colours cannot be
-    compared. Where there is no heat the picture is left as it is.
+    The heat is resized to the picture. Its maximum has the hottest colour, so colours of two pictures cannot be
+    compared. Without heat the picture stays as it is.
     """
     import matplotlib
 
@@ -112,18 +112,18 @@ def side_by_side(
 
 
 def _grad_cam(model: Model, score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    # Grad-CAM reaches the backbone's output through its gradient, which is there only if something before it has one.
-    found = LayerGradCam(score, model.backbone).attribute(x.requires_grad_(), relu_attributions=True)
-    if not isinstance(found, torch.Tensor) or found.ndim != 4:
+    # Grad-CAM needs the gradient of the backbone's output, which exists only if something before it has a gradient.
+    attribution = LayerGradCam(score, model.backbone).attribute(x.requires_grad_(), relu_attributions=True)
+    if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
         raise IncompatibleError(
             f"{type(model.backbone).__name__} makes no feature maps (N, C, h, w), and Grad-CAM needs them. "
             "mammozoo explains convolutional networks."
         )
-    return LayerAttribution.interpolate(found, tuple(x.shape[2:]), interpolate_mode="bilinear")[0, 0]
+    return LayerAttribution.interpolate(attribution, tuple(x.shape[2:]), interpolate_mode="bilinear")[0, 0]
 
 
 def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """What covers the image is its own mean grey (colour): black would be an edge that no image has."""
+    """The square has the mean grey (colour) of the image: a black one would add edges that no image has."""
     _, channels, height, width = x.shape
     window = (channels, -(-height // WINDOWS), -(-width // WINDOWS))
     drop = Occlusion(score).attribute(
@@ -154,7 +154,7 @@ def _input(config: ModelConfig, pixels: Pixels, engine: Engine) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _exact(model: Model, engine: Engine) -> Iterator[None]:
-    """The model on its device, in evaluation mode and float32; every module's mode is put back."""
+    """The model on its device, in evaluation mode and float32; afterwards every module has its mode again."""
     engine.place(model)
     modes = [(module, module.training) for module in model.modules()]
     try:

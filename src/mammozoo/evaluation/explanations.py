@@ -1,4 +1,4 @@
-"""Explanations of many images: for each its heat, its scores against the lesion mask, and two files on disk.
+"""Explanations of many images: for each a heat map, its scores against the lesion mask, and two files.
 
 OUT/<stem>.png    the picture as the model sees it, and beside it the overlay with the outline of the lesion
 OUT/<stem>.npy    the heat, float32 (h, w) at the model's input size
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, MammozooError, UsageError
 from mammozoo.evaluation.cases import Case
-from mammozoo.evaluation.explain import heat, opinion, side_by_side
+from mammozoo.evaluation.explain import classify, heat, side_by_side
 from mammozoo.evaluation.localisation import Localisation, localise, mean
 from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation
 from mammozoo.files import write_bytes
@@ -35,7 +35,7 @@ _SHORTEST, _LONGEST = 256, 1024  # of a drawn picture's longer side, in pixels
 
 @dataclass(frozen=True)
 class Explanation:
-    """What came of a case; `error` says why nothing did. `rank_correlation` is the sanity check's."""
+    """The explanation of a case, or the reason in `error`; `rank_correlation` is that of the sanity check."""
 
     case: Case
     explained: str | None = None
@@ -82,36 +82,39 @@ def explain_cases(
         controls: networks with random weights for the sanity check; the cases are dealt out among them.
 
     Raises:
-        UsageError: no such method.
+        UsageError: unknown method.
         AccessError, FailedError: `out` cannot be written.
     """
     for number, case in enumerate(cases):
         try:
             image, mask = case.read(), case.mask()
             box = case.box() if config.input.region else None
-            _check(case, image, mask)
+            if mask is not None and mask.shape != image.shape[:2]:
+                sizes = [f"{shape[0]}×{shape[1]}" for shape in (mask.shape, image.shape)]
+                raise UsageError(
+                    f"The mask of '{case.name}' is {sizes[0]} pixels and the image {sizes[1]}: it is not its mask."
+                )
             pixels = config.input.preparer()(image, box)
         except MammozooError as error:
             yield Explanation(case, error=str(error))
             continue
-        decided, p = opinion(model, config, pixels, engine)
+        decided, p = classify(model, config, pixels, engine)
         explained = decided if target is None else target
-        found = heat(model, config, pixels, engine, method=method, target=explained)
+        heat_map = heat(model, config, pixels, engine, method=method, target=explained)
         correlation = None
         if controls:
             control = controls[number % len(controls)]
-            correlation = rank_correlation(
-                found, heat(control, config, pixels, engine, method=method, target=explained)
-            )
-        picture, array = _write(out, case, config.input, image, mask, box, found)
+            random_map = heat(control, config, pixels, engine, method=method, target=explained)
+            correlation = rank_correlation(heat_map, random_map)
+        picture, array = _write(out, case, config.input, image, mask, box, heat_map)
         warnings = list(config.stamps)
-        if not found.any():
+        if not heat_map.any():
             warnings.append(EMPTY)
         yield Explanation(
             case,
             config.classes[explained],
             float(p[explained]),
-            None if mask is None else localise(found, config.input.fit_mask(mask, box)),
+            None if mask is None else localise(heat_map, config.input.fit_mask(mask, box)),
             picture,
             array,
             correlation,
@@ -120,9 +123,9 @@ def explain_cases(
 
 
 def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConflictError where an explanation would stand in the place of another file.
+    """Raise ConflictError if an explanation would replace another file.
 
-    One of `inputs` is never overwritten; other files are where `overwrite` says so.
+    One of `inputs` is never overwritten, other files only with `overwrite`.
     """
     sources = {path.resolve() for path in inputs}
     for case in cases:
@@ -137,7 +140,7 @@ def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Pat
 
 
 def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
-    """Means with 95 % intervals by group: over all images with a lesion mask, and by true class where it is known."""
+    """Means with 95 % intervals by group: over all images with a lesion mask, and by true class if known."""
     labels = dict.fromkeys(r.case.label for r in results if r.case.label is not None)
     by_class = {str(label): _summary([r for r in results if r.case.label == label]) for label in labels}
     return {
@@ -150,7 +153,7 @@ def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
 
 
 def summarise_sanity(results: Sequence[Explanation]) -> dict[str, Any]:
-    """The sanity check over all images; `undefined` counts those where one of the two maps is the same everywhere."""
+    """The sanity check over all images; `undefined` counts those with a constant map."""
     done = [r for r in results if r.error is None]
     pairs = [(r.rank_correlation, r.case.group) for r in done if r.rank_correlation is not None]
     rho = mean([value for value, _ in pairs], [group for _, group in pairs])
@@ -165,28 +168,9 @@ def summarise_sanity(results: Sequence[Explanation]) -> dict[str, Any]:
 
 def _summary(results: Sequence[Explanation]) -> dict[str, Any]:
     scored = [(r.place, r.case.group) for r in results if r.place is not None]
-
-    def over(value: Callable[[Localisation], float]) -> dict[str, Any]:
-        return dataclasses.asdict(mean([value(place) for place, _ in scored], [group for _, group in scored]))
-
-    return {
-        "heat_inside": over(lambda place: place.heat_inside),
-        "area_inside": over(lambda place: place.area_inside),
-        "hit": over(lambda place: place.hit),
-        "hit_by_chance": over(lambda place: place.hit_by_chance),
-        "hit_center": over(lambda place: place.hit_center),
-    }
-
-
-def _check(case: Case, image: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> None:
-    """Raise UsageError unless the mask belongs to the image."""
-    if mask is None:
-        return
-    if mask.shape != image.shape[:2]:
-        sizes = [f"{shape[0]}×{shape[1]}" for shape in (mask.shape, image.shape)]
-        raise UsageError(
-            f"The mask of '{case.name}' is {sizes[0]} pixels and the image {sizes[1]}: it is not its mask."
-        )
+    groups = [group for _, group in scored]
+    names = [field.name for field in dataclasses.fields(Localisation)]
+    return {name: dataclasses.asdict(mean([getattr(place, name) for place, _ in scored], groups)) for name in names}
 
 
 def _write(
@@ -196,15 +180,15 @@ def _write(
     image: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_] | None,
     box: Box | None,
-    found: npt.NDArray[np.float32],
+    heat_map: npt.NDArray[np.float32],
 ) -> tuple[str, str]:
     """The two files' paths."""
     shown = image if box is None or input.region is None else input.region.crop(image, box)
     drawn = _drawing(input, (shown.shape[0], shown.shape[1]))
     outline = None if mask is None else drawn.fit_mask(mask, box)
     png, npy = io.BytesIO(), io.BytesIO()
-    Image.fromarray(side_by_side(drawn.preparer()(image, box), found, outline)).save(png, "PNG")
-    np.save(npy, found)
+    Image.fromarray(side_by_side(drawn.preparer()(image, box), heat_map, outline)).save(png, "PNG")
+    np.save(npy, heat_map)
     return (
         write_bytes(out / f"{case.stem}.png", png.getvalue()).as_posix(),
         write_bytes(out / f"{case.stem}.npy", npy.getvalue()).as_posix(),
@@ -212,9 +196,9 @@ def _write(
 
 
 def _drawing(input: Input, shape: tuple[int, int]) -> Input:
-    """The same view of the image, at about its own resolution: heat then only has to be resized.
+    """The input at about the resolution of the image: the heat map then only has to be resized.
 
-    What was stretched gets its own aspect ratio back; what was padded or cropped stays so.
+    A stretched image gets its aspect ratio back; a padded or cropped one stays so.
     """
     height, width = shape if input.fit == "stretch" else input.size
     factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)

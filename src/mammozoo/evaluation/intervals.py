@@ -15,7 +15,7 @@ AUC of 0.97) and with few groups. So other quantiles are taken:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy import stats
@@ -28,68 +28,63 @@ DRAWS = 2000
 LEVEL = 0.95
 
 Interval = tuple[float, float]
-_NONE = (float("nan"), float("nan"))
-
-
-def interval(metric: Metric, outcome: Outcome, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0) -> Interval:
-    """The (low, high) bounds of `metric` on `outcome`.
-
-    NaN where the draws cannot tell: the score is undefined in most of them, the same in all of them (no miss among
-    ten images does not bound the misses among the next), or a class is in one group alone.
-    """
-    return bca(
-        resample(metric, outcome, draws, seed),
-        metric.value(outcome),
-        np.concatenate([values_of(metric, chunk) for chunk in leave_out(outcome, seed)]),
-        smallest_class(outcome),
-        level,
-    )
 
 
 def interval_all(
-    metrics: Iterable[Metric], outcome: Outcome, *, draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+    metrics: Iterable[Metric], outcome: Outcome, *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, tuple[float, Interval]]:
-    """(value, bounds) of each metric from the same draws, by `Metric.keys`: also of single classes, `metric[class]`."""
+    """(value, (low, high)) of each metric from the same draws, by `Metric.keys`: also of single classes, `metric[class]`.
+
+    The bounds are NaN if the draws cannot tell: the score is undefined in most of them or the same in all of them (no
+    miss among ten images does not bound the misses among the next), or a class is in one group alone.
+    """
     metrics = list(metrics)
-    values = resample_all(metrics, outcome, draws, seed)
-    without = _gather(metrics, outcome, lambda: leave_out(outcome, seed))
+    values = resample(metrics, outcome, draw(outcome, draws, seed))
+    jackknife = resample(metrics, outcome, leave_out(outcome, seed))
     views: dict[int | None, Outcome] = {None: outcome}
     views |= {number: outcome.one_against_rest(number) for number in range(len(outcome.classes))}
     few = {number: smallest_class(view) for number, view in views.items()}
-    found = {}
+    intervals = {}
     for metric in metrics:
         for key, number in metric.keys(outcome.classes).items():
             value = metric.value(views[number])
-            found[key] = value, bca(values[key], value, without[key], few[number], level)
-    return found
+            intervals[key] = value, bca(values[key], value, jackknife[key], few[number])
+    return intervals
 
 
-def interval_of_sums(
-    sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0, level: float = LEVEL
-) -> Interval:
-    """The bounds of what `statistic` makes of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
+def interval_of_sums(sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0) -> Interval:
+    """The bounds of a `statistic` of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
     count = len(sums)
     times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
     total = sums.sum(axis=0)
-    return bca(statistic(times @ sums), float(statistic(total[None])[0]), statistic(total - sums), few, level)
+    return bca(statistic(times @ sums), float(statistic(total[None])[0]), statistic(total - sums), few)
 
 
-def resample(metric: Metric, outcome: Outcome, draws: int, seed: int) -> Values:
-    """(draws,) values of `metric`, one for each draw of groups; the same groups for outcomes that have the same."""
-    return np.concatenate([values_of(metric, chunk) for chunk in draw(outcome, draws, seed)])
+def resample(metrics: Iterable[Metric], outcome: Outcome, chunks: Iterable[Resamples]) -> dict[str, Values]:
+    """Key → (draws,) values of each metric on the same draws of `outcome`, by `Metric.keys`."""
+    keys = [(key, metric, number) for metric in metrics for key, number in metric.keys(outcome.classes).items()]
+    parts: dict[str, list[Values]] = {key: [] for key, _, _ in keys}
+    for chunk in chunks:
+        for key, metric, number in keys:
+            parts[key].append(values_of(metric, chunk if number is None else chunk.each_against_rest[number]))
+    return {key: np.concatenate(part) for key, part in parts.items()}
 
 
-def resample_all(metrics: Iterable[Metric], outcome: Outcome, draws: int, seed: int) -> dict[str, Values]:
-    """(draws,) values of each metric on the same draws, by `Metric.keys`."""
-    return _gather(list(metrics), outcome, lambda: draw(outcome, draws, seed))
+def values_of(metric: Metric, chunk: Resamples) -> Values:
+    """(B,) scores of the draws, NaN for one without any sample; slow for a metric that cannot be resampled at once."""
+    if metric.resampled is not None:
+        return metric.resampled(chunk)
+    samples = np.arange(len(chunk.outcome))
+    drawn = (np.repeat(samples, row[chunk.source.index]) for row in chunk.times)
+    return np.array([metric.value(chunk.outcome.take(index)) if len(index) else np.nan for index in drawn])
 
 
-def bca(draws: Values, value: float, jackknife: Values, few: int, level: float = LEVEL) -> Interval:
+def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     """The (low, high) bounds of a score from its draws, its value, its values without some groups, and n as above."""
     finite = draws[np.isfinite(draws)]
     if not np.isfinite(value) or len(finite) < len(draws) / 2 or np.ptp(finite) == 0 or few < 2:
-        return _NONE
-    wide = np.sqrt(few / (few - 1)) * stats.t.ppf((1 + level) / 2, few - 1)
+        return float("nan"), float("nan")
+    wide = np.sqrt(few / (few - 1)) * stats.t.ppf((1 + LEVEL) / 2, few - 1)
     # A draw that ties with the score is half below it; no share is 0 or 1, for which there were too few draws.
     below = (np.sum(finite < value) + np.sum(finite == value) / 2) / len(finite)
     bias = stats.norm.ppf(np.clip(below, 0.5 / len(finite), 1 - 0.5 / len(finite)))
@@ -105,23 +100,5 @@ def bca(draws: Values, value: float, jackknife: Values, few: int, level: float =
 
 
 def smallest_class(outcome: Outcome) -> int:
-    """How many groups hold the class that is in the fewest of them; a class that nobody has does not count."""
+    """How many groups hold the class that is in the fewest of them; a class without samples does not count."""
     return min(len(np.unique(outcome.groups[outcome.labels == number])) for number in np.unique(outcome.labels))
-
-
-def _gather(metrics: list[Metric], outcome: Outcome, chunks: Callable[[], Iterator[Resamples]]) -> dict[str, Values]:
-    keys = [(key, metric, number) for metric in metrics for key, number in metric.keys(outcome.classes).items()]
-    parts: dict[str, list[Values]] = {key: [] for key, _, _ in keys}
-    for chunk in chunks():
-        for key, metric, number in keys:
-            parts[key].append(values_of(metric, chunk if number is None else chunk.each_against_rest[number]))
-    return {key: np.concatenate(part) for key, part in parts.items()}
-
-
-def values_of(metric: Metric, chunk: Resamples) -> Values:
-    """(B,) scores of the draws, NaN for one without any sample; slow for a metric that cannot be resampled at once."""
-    if metric.resampled is not None:
-        return metric.resampled(chunk)
-    samples = np.arange(len(chunk.outcome))
-    drawn = (np.repeat(samples, row[chunk.source.index]) for row in chunk.times)
-    return np.array([metric.value(chunk.outcome.take(index)) if len(index) else np.nan for index in drawn])

@@ -1,10 +1,10 @@
-"""From images to lesions and patients: one probability for each unit, out of those of its images.
+"""From images to lesions and patients: one probability for each unit, from those of its images.
 
 mean       average of the images' probabilities
 max        the largest probability of the positive class (two classes only)
-noisy-or   1 − Π (1 − p): any image may give the unit away (two classes only)
+noisy-or   1 − Π (1 − p): each image alone may make the unit positive (two classes only)
 
-A unit of two classes is positive when one of its images is, as a patient is ill who has one malignant lesion.
+With two classes a unit is positive if one of its images is: a patient with one malignant lesion is ill.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ HOW = tuple(_OF_POSITIVE)
 
 
 def aggregate(outcome: Outcome, units: npt.NDArray[np.str_], cuts: npt.NDArray[np.float64], how: str) -> Outcome:
-    """The outcome of the units, in the order of first appearance; an image whose unit is empty text stands for itself.
+    """The outcome of the units, in the order of first appearance; an image without a unit (empty text) is a unit of its own.
 
     Args:
         units: (N,) unit of each image.
         cuts: (N,) threshold in force for each image (NaN with more than two classes); a unit's is their mean.
 
     Raises:
-        UsageError: no unit is known; `how` does not suit more than two classes; or, with more than two, the images
-            of a unit have different labels.
+        UsageError: no unit is known; `how` is for two classes only; or, with more classes, the images of a unit have
+            different labels.
     """
     if not (units != "").any():
         raise UsageError("These predictions name no such unit; the data set does not know it. Leave --aggregate out.")

@@ -1,11 +1,11 @@
-"""Does heat lie in the lesion? Share of heat inside, and the pointing game; each beside what chance would give.
+"""Whether heat lies in the lesion: share of heat inside, and the pointing game; each beside what chance would give.
 
 share of heat    heat inside the mask ÷ all heat (energy-based pointing game, Wang et al. 2020, Score-CAM);
                  heat spread evenly gives the mask's share of the area
 pointing game    whether the hottest point lies in the mask or close by (Zhang et al. 2018, Excitation Backprop);
                  a point drawn evenly hits with the share of the area that counts as a hit
 
-Lesions stand in the middle of most pictures. So the paper's own control is reported too: the centre as hottest point.
+Lesions are in the middle of most pictures. So the control of the paper is reported too: the centre as the hottest point.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy import ndimage
 from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.evaluation.intervals import interval_of_sums
 from mammozoo.evaluation.resampling import share
-from mammozoo.evaluation.scores import Score, score
+from mammozoo.evaluation.scores import Score, finite_score
 
 #: How far outside the mask a point still hits, as a share of the longer side: the customary 15 pixels, of the 500
 #: that the pictures of PASCAL VOC have, for which it was chosen.
@@ -35,7 +35,7 @@ class Localisation:
 
     Attributes:
         heat_inside: share of the heat inside the mask.
-        area_inside: the mask's share of the area, what `heat_inside` is by chance.
+        area_inside: the mask's share of the area, the value of `heat_inside` by chance.
         hit: whether the hottest point is inside the mask, or at most `TOLERANCE` of the longer side away.
         hit_by_chance: share of the area in which a point hits.
         hit_center: whether the centre of the picture hits.
@@ -49,7 +49,7 @@ class Localisation:
 
 
 def localise(heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Localisation | None:
-    """Scores of heat (h, w) ≥ 0 and a mask (h, w); None where there is no heat or no lesion."""
+    """Scores of heat (h, w) ≥ 0 and a mask (h, w); None without heat or without a lesion."""
     values = np.asarray(heat, dtype=np.float64)
     if not mask.any() or values.sum() <= 0:
         return None
@@ -75,7 +75,7 @@ def hottest(heat: npt.NDArray[np.floating]) -> tuple[int, int]:
 
 
 def find_masks(image: Path) -> list[Path]:
-    """The lesion masks that lie beside an image, named BUSI's way: `NAME_mask.png`, `NAME_mask_1.png` …; sorted."""
+    """The lesion masks beside an image, named as in BUSI: `NAME_mask.png`, `NAME_mask_1.png` …; sorted."""
     named = re.compile(re.escape(image.stem) + r"_mask(_\d+)?")
     return sorted(
         path for path in image.parent.iterdir() if named.fullmatch(path.stem) and path.suffix.lower() in IMAGE_SUFFIXES
@@ -94,9 +94,5 @@ def mean(values: Sequence[float], groups: Sequence[int]) -> Score:
     x = np.asarray(values, dtype=np.float64)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.stack([np.bincount(place, x), np.bincount(place)], axis=1).astype(np.float64)
-    return score(float(x.mean()), interval_of_sums(sums, _quotient, len(sums)), len(x))
-
-
-def _quotient(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(B, 2) sums and counts → (B,) means."""
-    return share(sums[:, 0], sums[:, 1])
+    interval = interval_of_sums(sums, lambda drawn: share(drawn[:, 0], drawn[:, 1]), len(sums))
+    return finite_score(float(x.mean()), interval, len(x))

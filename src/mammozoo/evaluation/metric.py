@@ -16,11 +16,11 @@ class Metric:
     Attributes:
         name: key in `scores.json` and in recipes' `monitor`.
         summary: one line.
-        value: the score of an outcome; NaN where it is undefined (one class only).
+        value: the score of an outcome; NaN if it is undefined (one class only).
         resampled: (B,) the same score of each of B bootstrap draws. Makes the interval cheap; without it `value` is
             called for each draw.
-        overall: given once for all classes; False for a score that only two classes have.
-        per_class: with more than two classes given for each against the rest, as `name[class]`.
+        overall: whether there is one score for all classes; False for a score of two classes only.
+        per_class: whether more than two classes have a score each against the rest, `name[class]`.
         higher_is_better: the direction in which a model improves.
     """
 
@@ -33,7 +33,7 @@ class Metric:
     higher_is_better: bool = True
 
     def keys(self, classes: tuple[str, ...]) -> dict[str, int | None]:
-        """Its names among the scores of such classes → the class that is held against the rest; None for all."""
+        """Its names among the scores of these classes → the class to score against the rest, None for all classes."""
         overall: dict[str, int | None] = {self.name: None} if self.overall or len(classes) == 2 else {}
         if not self.per_class or len(classes) == 2:
             return overall

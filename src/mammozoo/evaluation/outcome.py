@@ -1,4 +1,4 @@
-"""What a model said about samples whose labels are known: all that scores are computed from."""
+"""Labels, probabilities and decisions of samples: scores are computed from these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Outcome:
         classes: K names in output order; of two, the second is the positive one.
         labels: (N,) class numbers.
         probabilities: (N, K), rows sum to 1.
-        decisions: (N,) class numbers that the model decided for, at whatever threshold was in force.
+        decisions: (N,) class numbers of the decisions, at the threshold in force.
         groups: (N,) group numbers; samples of one group are not independent.
     """
 
@@ -35,7 +35,7 @@ class Outcome:
         return len(self.classes) == 2
 
     def take(self, index: npt.NDArray[np.intp]) -> Outcome:
-        """The outcome of some of the samples, a sample as often as it is named."""
+        """The outcome of the samples at `index`, repeated as `index` repeats them."""
         return Outcome(
             self.classes, self.labels[index], self.probabilities[index], self.decisions[index], self.groups[index]
         )
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def decide(probabilities: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
-    """(N, K) → (N,): of two classes the second from `threshold` on, of more the most probable (no threshold)."""
+    """(N, K) → (N,): with two classes the second from `threshold` on, with more the most probable (no threshold)."""
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= threshold).astype(np.intp)
     return probabilities.argmax(axis=1)

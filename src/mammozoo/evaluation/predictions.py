@@ -1,8 +1,7 @@
-"""`predictions.csv`: what each fold's model said of its images, train, val and test; every score can be computed from it again."""
+"""`predictions.csv`: each fold's predictions of its train, val and test images; every score can be computed from it again."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,20 @@ import numpy.typing as npt
 from mammozoo.data.loaded import Data
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
-_META = "meta_"  # before the names of a data set's own columns
+_META = "meta_"  # prefix of the columns that only the data set knows
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Rows of the table, in its order; texts are empty where nothing is known.
+    """Rows of the table, in its order; texts are empty if unknown.
 
     Attributes:
         outcome: labels, probabilities, decisions and groups of all rows.
         cuts: (N,) thresholds in force, NaN with more than two classes.
-        meta: column → (N,) texts: what else the data set knows of each sample.
+        meta: column → (N,) texts: further columns of the data set.
     """
 
     samples: npt.NDArray[np.str_]
@@ -56,7 +56,7 @@ class Predictions:
         return dataclasses.replace(self, **texts, outcome=self.outcome.take(index), meta=meta)
 
     def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
-        """The same probabilities, decided at (N,) other thresholds; with more than two classes nothing changes."""
+        """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
         if not self.outcome.binary:
             return self
         decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
@@ -103,7 +103,7 @@ class Predictions:
         ]
 
     def units(self, of: str) -> npt.NDArray[np.str_]:
-        """(N,) texts that tell patients, lesions, or the values of a column of the data set's own apart.
+        """(N,) texts by which to tell units apart: `patient`, `lesion`, or a further column of the data set.
 
         Raises:
             UsageError: there is no such column.
@@ -120,7 +120,7 @@ class Predictions:
 def predictions_of(
     data: Data, fold: str, part: str, indices: npt.NDArray[np.intp], p: npt.NDArray[np.float64], cut: float
 ) -> Predictions:
-    """What a fold's model said of one part of the data; `p` are (len(indices), K) probabilities."""
+    """Predictions of one part of the data by a fold's model; `p` are (len(indices), K) probabilities."""
     samples = [data.samples[i] for i in indices]
     columns = dict.fromkeys(key for sample in data.samples for key in sample.meta)
     binary = len(data.classes) == 2
@@ -146,8 +146,7 @@ def read_predictions(run: Path) -> Predictions:
     classes = read_config(run).classes
     path = run / "predictions.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = read_table(path)
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
     try:

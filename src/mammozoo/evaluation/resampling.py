@@ -1,7 +1,7 @@
-"""Bootstrap draws of whole groups, and what many scores need of them, computed once for all draws of a chunk.
+"""Bootstrap draws of whole groups, and statistics that many scores share, computed once for all draws of a chunk.
 
-scikit-learn computes each point estimate; scores built on these give the same numbers for weights that are all
-one, and scikit-learn's on the repeated rows for whole-number weights (tests hold them to both).
+scikit-learn computes each point estimate. Scores built on these statistics give the same numbers for weights of one, and
+those of scikit-learn on repeated rows for whole-number weights; tests check both.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int32]
 PerSample = Callable[[Outcome], Values]
 
-CELLS = 200_000  # draws × samples of one chunk: it stays in the processor's cache
-BLOCKS = 200  # of groups that a jackknife leaves out in turn; enough for a skewness
+CELLS = 200_000  # draws × samples of one chunk, so that it stays in the processor's cache
+BLOCKS = 200  # most parts that a jackknife leaves out in turn; enough for the skewness
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An outcome that draws are taken from: what is the same in all of them."""
+    """An outcome to draw from, with the tables that all draws share."""
 
     outcome: Outcome
     _tables: dict[PerSample, Values] = field(default_factory=dict, repr=False)
@@ -56,7 +56,7 @@ class Source:
         return tuple(Source(self.outcome.one_against_rest(number)) for number in range(len(self.outcome.classes)))
 
     def table(self, of: PerSample) -> Values:
-        """(G, M) sums over each group of the (N, M) that `of` gives; kept, so that it is called once."""
+        """(G, M) sums over each group of the (N, M) that `of` returns; cached, so that it is called once."""
         if of not in self._tables:
             n = len(self.outcome)
             members = csr_array((np.ones(n), (self.index, np.arange(n))), shape=(self.groups, n))
@@ -69,8 +69,8 @@ class Ranked:
     """The ROC points of B draws at the J distinct probabilities, the highest first.
 
     Attributes:
-        true: (B, J) how many of the positive class have at least this probability.
-        false: (B, J) how many of the negative class have.
+        true: (B, J) samples of the positive class with at least this probability.
+        false: (B, J) samples of the negative class with at least this probability.
     """
 
     true: Counts
@@ -88,7 +88,7 @@ class Ranked:
 
     @cached_property
     def area(self) -> Values:
-        """(B,) area under the ROC curve by trapezoids, so that ties count half; NaN where a class was not drawn."""
+        """(B,) area under the ROC curve by trapezoids, so that ties count half; NaN if a class was not drawn."""
         true, false = self.true.astype(np.float64), self.false.astype(np.float64)
         twice = true[:, 0] * false[:, 0]
         twice += np.einsum("bj,bj->b", true[:, 1:] + true[:, :-1], np.diff(false, axis=1))
@@ -96,7 +96,7 @@ class Ranked:
 
     @cached_property
     def average_precision(self) -> Values:
-        """(B,) precision at each point, weighted by the rise in sensitivity; NaN where a class was not drawn."""
+        """(B,) precision at each point, weighted by the rise in sensitivity; NaN if a class was not drawn."""
         precision = self.true / np.maximum(self.true + self.false, 1)
         rises = np.diff(self.true, axis=1, prepend=np.int32(0))
         return share(np.einsum("bj,bj->b", rises, precision), np.where(self.negatives > 0, self.positives, 0))
@@ -104,10 +104,10 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """A chunk of B draws of one outcome's groups; every score of the chunk shares them and what follows from them.
+    """A chunk of B draws of one outcome's groups; all scores share the draws and their statistics.
 
     Attributes:
-        source: the outcome, and what is the same in all draws.
+        source: the outcome to draw from.
         times: (B, G) how often each group was drawn.
     """
 
@@ -119,7 +119,7 @@ class Resamples:
 
     @property
     def outcome(self) -> Outcome:
-        """What was drawn from: N samples of K classes."""
+        """The outcome to draw from: N samples of K classes."""
         return self.source.outcome
 
     @cached_property
@@ -135,7 +135,7 @@ class Resamples:
     def sums(self, of: PerSample) -> Values:
         """(B, M) sums over each draw of `of(outcome)`, (N,) or (N, M).
 
-        Give a function of a module, not a new lambda each time: its sums over the groups are kept by function.
+        Pass a function of a module, not a new lambda each time: its sums over the groups are cached by function.
         """
         return self._times @ self.source.table(of)
 
@@ -147,7 +147,7 @@ class Resamples:
 
     @cached_property
     def ranked(self) -> Ranked:
-        """ROC points by the probability of the positive class. Only of two classes: see `each_against_rest`.
+        """ROC points by the probability of the positive class. For two classes only: see `each_against_rest`.
 
         Raises:
             ValueError: there are more classes.
@@ -174,7 +174,7 @@ class Resamples:
 def draw(outcome: Outcome, draws: int, seed: int) -> Iterator[Resamples]:
     """`draws` draws of the groups with replacement, in chunks that keep memory flat.
 
-    They depend on the seed and the number of groups alone: two models on the same samples get the same draws.
+    They depend only on the seed and the number of groups: two models on the same samples get the same draws.
     """
     rng = np.random.default_rng(seed)
     source = Source(outcome)
@@ -200,7 +200,7 @@ def leave_out(outcome: Outcome, seed: int) -> Iterator[Resamples]:
 
 
 def share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Values:
-    """part / whole, of one shape; NaN where the whole is nothing."""
+    """part / whole, of one shape; NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 

@@ -1,6 +1,6 @@
-"""Does a map of heat depend on what the model has learnt? Compared with the same network before training.
+"""Whether a heat map depends on what the model has learnt: it is compared with that of the same network before training.
 
-The test of model parameters by Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018, with all weights drawn
+The model parameter randomisation test of Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018, with all weights drawn
 anew at once. A method whose map stays the same explains the picture (its edges, its middle), not the model.
 """
 
@@ -15,7 +15,7 @@ from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.models.randomness import seeded
 
-#: Networks with random weights, among which the images are dealt out: one alone may resemble the model by luck.
+#: Networks with random weights; the images are dealt out among them, since a single network may resemble the model by luck.
 RANDOMISATIONS = 5
 #: Mean rank correlation from which on a method counts as insensitive. Our choice; the paper gives no number.
 INSENSITIVE = 0.5
@@ -30,7 +30,7 @@ def untrained(config: ModelConfig, seed: int) -> Model:
 
 
 def rank_correlation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float | None:
-    """Spearman's correlation of two maps (h, w) over their pixels; None where one of them is the same everywhere."""
+    """Spearman's correlation of two maps (h, w) over their pixels; None if one of them is constant."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(stats.spearmanr(a.ravel(), b.ravel()).statistic)

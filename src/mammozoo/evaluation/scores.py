@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from mammozoo.evaluation.forgiving import forgiving
+import numpy as np
+
 from mammozoo.evaluation.intervals import Interval, interval_all
+from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.plugins import registry
+from mammozoo.evaluation.resampling import Resamples, Values
+from mammozoo.plugins import Plugin, registry
+from mammozoo.plugins.discovery import cause
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -29,14 +39,14 @@ class Score:
 
 
 def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
-    """Name → score for every registered metric; those of single classes are named `metric[class]`.
+    """Name → score of every registered metric; scores of single classes are named `metric[class]`.
 
-    All intervals are on the same draws of groups. A score of another's plugin that raises is undefined, and a warning says why.
+    All intervals are on the same draws of groups. A third party's metric that raises is undefined, with a warning.
     """
     items = registry().items("metrics").values()
-    metrics = [item.value if item.plugin.builtin else forgiving(item.value, item.plugin) for item in items]
+    metrics = [item.value if item.plugin.builtin else guarded(item.value, item.plugin) for item in items]
     return {
-        key: score(value, interval, len(outcome))
+        key: finite_score(value, interval, len(outcome))
         for key, (value, interval) in interval_all(metrics, outcome, seed=seed).items()
     }
 
@@ -46,11 +56,48 @@ def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]
     return {name: dataclasses.asdict(score) for name, score in scores.items()}
 
 
-def score(value: float, interval: Interval, n: int) -> Score:
+def finite_score(value: float, interval: Interval, n: int) -> Score:
     """A score of numbers that may be NaN or infinite."""
-    low, high = interval
-    return Score(_finite(value), _finite(low), _finite(high), n)
+    return Score(finite(value), finite(interval[0]), finite(interval[1]), n)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value; None if it is NaN or infinite."""
     return float(value) if math.isfinite(value) else None
+
+
+def guarded(metric: Metric, plugin: Plugin) -> Metric:
+    """The metric with NaN wherever it raises or gives no number, so that hours of training are not lost with it.
+
+    The first reason is a warning that names `plugin`. A metric that raises in single draws of the bootstrap only (those
+    without a class, say) keeps its value and its interval.
+    """
+    warned = False
+
+    def attempt(compute: Callable[[], _T], otherwise: _T) -> _T:
+        nonlocal warned
+        try:
+            return compute()
+        except (Exception, SystemExit) as error:
+            if not warned:
+                log.warning(
+                    "Score '%s' of plugin '%s' (%s %s) is undefined where it raises: %s",
+                    metric.name, plugin.name, plugin.distribution, plugin.version, cause(error),
+                )  # fmt: skip
+            warned = True
+            return otherwise
+
+    def value(outcome: Outcome) -> float:
+        return attempt(lambda: float(metric.value(outcome)), math.nan)
+
+    def checked(draws: Resamples) -> Values:
+        assert metric.resampled is not None
+        values = np.asarray(metric.resampled(draws), dtype=np.float64)
+        if values.shape != (len(draws),):
+            raise ValueError(f"`resampled` gives {values.shape}, not ({len(draws)},)")
+        return values
+
+    def resampled(draws: Resamples) -> Values:
+        return attempt(lambda: checked(draws), np.full(len(draws), np.nan))
+
+    return dataclasses.replace(metric, value=value, resampled=None if metric.resampled is None else resampled)

@@ -1,7 +1,7 @@
-"""Scores of parts of a test set (a device, a density, a hospital): where a model is worse than its average.
+"""Scores of parts of a test set (a device, a density, a hospital), to see where a model is worse than on average.
 
-A part with few independent groups says little and may point at a person; below `FEWEST` groups its scores are not
-shown.
+Scores of a few independent groups are imprecise and may identify a person. Below `FEWEST` groups they are not
+computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Subgroup:
-    """One part: how many samples and groups, and its scores; None where it is too small."""
+    """One part: how many samples and groups, and its scores; None if it is too small."""
 
     value: str
     n: int
@@ -28,11 +28,11 @@ class Subgroup:
 
 
 def by_subgroup(outcome: Outcome, values: npt.NDArray[np.str_], *, seed: int = 0) -> list[Subgroup]:
-    """One entry for each of the (N,) values, in alphabetical order; empty text is a part of its own, `unknown`."""
-    found = []
+    """One entry for each of the (N,) values, in alphabetical order; empty text becomes the part `unknown`."""
+    subgroups = []
     for value in sorted(set(values.tolist())):
         part = outcome.take(np.flatnonzero(values == value))
         groups = len(np.unique(part.groups))
         scores = score_all(part, seed=seed) if groups >= FEWEST else None
-        found.append(Subgroup(value or "unknown", len(part), groups, scores))
-    return found
+        subgroups.append(Subgroup(value or "unknown", len(part), groups, scores))
+    return subgroups

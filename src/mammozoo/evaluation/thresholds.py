@@ -1,10 +1,10 @@
-"""Where to cut a probability in two: rules that look at validation data only.
+"""Decision thresholds: rules that choose one on validation data.
 
 half                0.5
 closest-to-corner   least distance to (FPR 0, TPR 1), as in Byra 2021
 youden              greatest TPR − FPR (Youden 1950)
-sensitivity:x       the highest specificity among the cuts with a sensitivity of x or more
-specificity:x       the highest sensitivity among the cuts with a specificity of x or more
+sensitivity:x       the highest specificity among the thresholds with a sensitivity of x or more
+specificity:x       the highest sensitivity among the thresholds with a specificity of x or more
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 from mammozoo.config.names import parse
 from mammozoo.errors import UsageError, nearest
 
-#: Chosen for every model of two classes; `sensitivity` and `specificity` take other numbers on request.
+#: Stored with every model of two classes; a recipe may add `sensitivity` and `specificity` with other numbers.
 RULES = ("closest-to-corner", "youden", "half", "sensitivity:0.9", "specificity:0.9")
 _BOUNDED = ("sensitivity", "specificity")
 
@@ -25,7 +25,7 @@ def check_rule(rule: str) -> str:
     """The rule as it is stored.
 
     Raises:
-        UsageError: there is no such rule, or its number is none between 0 and 1.
+        UsageError: unknown rule, or a number that is not between 0 and 1.
     """
     spec = parse(rule)
     if spec.name not in _BOUNDED:
@@ -46,8 +46,8 @@ def check_rule(rule: str) -> str:
 def choose_threshold(rule: str, labels: npt.NDArray[np.intp], positive: npt.NDArray[np.float64]) -> float:
     """The threshold that `rule` takes from (N,) 0/1 labels and probabilities of the positive class.
 
-    Between two neighbouring probabilities the middle is taken, so that rounding decides nothing. With one class
-    only there is nothing to choose from, and the answer is 0.5.
+    The threshold lies in the middle between two neighbouring probabilities, so that rounding does not matter. It is 0.5 if
+    the labels are of one class.
     """
     rule = check_rule(rule)
     if rule == "half" or len(np.unique(labels)) < 2:
@@ -61,7 +61,7 @@ def choose_threshold(rule: str, labels: npt.NDArray[np.intp], positive: npt.NDAr
 
 
 def _cost(rule: str, fpr: npt.NDArray[np.float64], tpr: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(T,) what is to be smallest, for each point of the curve."""
+    """(T,) the cost that the rule minimises, for each point of the ROC curve."""
     cost: npt.NDArray[np.float64]
     match rule.partition(":"):
         case ("sensitivity", _, bound):

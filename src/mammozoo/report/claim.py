@@ -1,14 +1,26 @@
-"""The CLAIM 2024 checklist, filled as far as a run knows the answer.
+"""The CLAIM 2024 checklist, filled as far as a run knows the answer; `claim.yaml` holds items and sentences.
 
 Tejani AS, Klontzas ME, Gatti AA, et al. Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024
-Update. Radiology: Artificial Intelligence 2024;6(4):e240300. doi:10.1148/ryai.240300. Topics are in our words.
+Update. Radiology: Artificial Intelligence 2024;6(4):e240300. doi:10.1148/ryai.240300.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import resources
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from mammozoo.evaluation.intervals import DRAWS
+from mammozoo.models.config import INTENDED_USE
+from mammozoo.report.content import Content, weights_without_path
+from mammozoo.report.mistakes import Gallery
+from mammozoo.report.separation import Separation
+from mammozoo.report.templates import environment, listed
 
 State = Literal["filled", "partly", "open"]
 CITATION = (
@@ -16,95 +28,85 @@ CITATION = (
     "Update. Radiology: Artificial Intelligence 2024;6(4):e240300."
 )
 DOI = "https://doi.org/10.1148/ryai.240300"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the run knows of an item, and what it does not; `missing` is empty where nothing is left to say."""
-
-    known: str
-    missing: str = ""
+_DIAGNOSTIC = ("sensitivity", "specificity", "ppv", "npv")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One of the 44 items, with its answer."""
+    """One of the 44 items: what the run knows of it, and what the authors have to add; both may be empty."""
 
     number: int
     section: str
     topic: str
-    answer: Answer | None = None
+    known: str
+    missing: str
 
     @property
     def state(self) -> State:
-        """How far it is filled."""
-        if self.answer is None:
+        """How far the run fills the item."""
+        if not self.known:
             return "open"
-        return "partly" if self.answer.missing else "filled"
+        return "partly" if self.missing else "filled"
 
 
-_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Title and abstract", ("AI method and its kind named in the title", "Structured summary")),
-    ("Introduction", ("Background and the intended clinical role", "Aims, objectives, hypotheses")),
-    ("Methods: study design", ("Prospective or retrospective", "Goal of the study")),
-    (
-        "Methods: data",
-        (
-            "Sources of the data",
-            "Inclusion and exclusion criteria",
-            "Preprocessing",
-            "Choice of parts of the data",
-            "De-identification",
-            "Missing data",
-            "Image acquisition",
-        ),
-    ),
-    (
-        "Methods: reference standard",
-        (
-            "How the reference standard was obtained",
-            "Why this reference standard",
-            "Who annotated",
-            "Annotation of the test set",
-            "Agreement between and within readers",
-        ),
-    ),
-    ("Methods: data partitions", ("Assignment to partitions", "Level at which partitions are disjoint")),
-    ("Methods: testing data", ("Intended sample size",)),
-    ("Methods: model", ("Description of the model", "Software and versions", "Initial values of the parameters")),
-    ("Methods: training", ("Training procedure", "Choice of the final model", "Ensembles")),
-    (
-        "Methods: evaluation",
-        (
-            "Metrics",
-            "Uncertainty and significance",
-            "Robustness and sensitivity",
-            "Explanations",
-            "Testing on internal data",
-            "Testing on external data",
-            "Trial registration",
-        ),
-    ),
-    ("Results: data", ("Numbers included and excluded", "Demographic and clinical characteristics by partition")),
-    (
-        "Results: model performance",
-        ("Performance with its uncertainty", "Diagnostic performance and its precision", "Analysis of failures"),
-    ),
-    ("Discussion", ("Limitations", "Implications for practice, intended use")),
-    (
-        "Other information",
-        ("Protocol or further technical details", "Availability of software, model, data", "Funding and its role"),
-    ),
-)
+def checklist(content: Content, separation: Separation, gallery: Gallery, parameters: int) -> list[Item]:
+    """All 44 items in their order; `parameters` is how many numbers the weights file holds."""
+    templates = environment(html=False)
+    templates.filters["general"] = lambda value: f"{value:g}"
+    values = _values(content, separation) | {"gallery": gallery, "parameters": parameters}
+    sections = yaml.safe_load(resources.files("mammozoo.report").joinpath("claim.yaml").read_text(encoding="utf-8"))
+    topics = [(section["section"], item) for section in sections for item in section["items"]]
+    return [
+        Item(
+            number,
+            section,
+            item["topic"],
+            *(templates.from_string(item.get(part, "")).render(values) for part in ("known", "missing")),
+        )
+        for number, (section, item) in enumerate(topics, 1)
+    ]
 
 
-def checklist(answers: Mapping[int, Answer]) -> list[Item]:
-    """All 44 items in order; those without an answer are open."""
-    topics = [(section, topic) for section, inside in _SECTIONS for topic in inside]
-    return [Item(number, *topic, answers.get(number)) for number, topic in enumerate(topics, 1)]
-
-
-def count(items: list[Item]) -> dict[State, int]:
+def count(items: Sequence[Item]) -> Counter[State]:
     """How many items are in each state."""
-    states = [item.state for item in items]
-    return {"filled": states.count("filled"), "partly": states.count("partly"), "open": states.count("open")}
+    return Counter(item.state for item in items)
+
+
+def _values(content: Content, separation: Separation) -> dict[str, Any]:
+    """What the templates in `claim.yaml` may name."""
+    config, recipe, info, facts, outcome = content.config, content.recipe, content.info, content.facts, content.outcome
+    classes = listed(config.classes)
+    modality = info.modality if info and info.modality != "any" else "breast"
+    patients = content.test.patients != ""
+    known_apart = content.synthetic or patients.all() or recipe.split.by == "patient"
+    aucs = [content.auc(fold.name) for fold in content.folds]
+    in_words = {name: f"{name} {score}" for name, score in content.scores.items()}
+    diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
+    return {
+        "config": config,
+        "recipe": recipe,
+        "info": info,
+        "facts": facts,
+        "input": config.input,
+        "outcome": outcome,
+        "folds": content.folds,
+        "scores": content.scores,
+        "separation": separation,
+        "synthetic": content.synthetic,
+        "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
+        "intended_use": INTENDED_USE,
+        "draws": DRAWS,
+        "task": f"classification of {modality} images into {classes}",
+        "classes": classes,
+        "all_classes": bool(info and info.classes) and set(config.classes) == set(info.classes if info else ()),
+        "per_class": [f"{int((outcome.labels == k).sum())} {name}" for k, name in enumerate(outcome.classes)],
+        "groups": len(np.unique(outcome.groups)),
+        "patients": int(patients.sum()),
+        "patients_apart": known_apart and not separation.leaky,
+        "versions": [f"{name} {version}" for name, version in facts.get("versions", {}).items()],
+        "weights": str(facts.get("weights", weights_without_path(recipe.weights))),
+        "aucs": [auc for auc in aucs if auc is not None],
+        "leaky_stamp": any("leak" in stamp for stamp in facts.get("stamps", [])),
+        "diagnostic_scores": [in_words[name] for name in diagnostic],
+        "general_scores": [text for name, text in in_words.items() if name not in diagnostic],
+    }

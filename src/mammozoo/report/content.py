@@ -1,45 +1,31 @@
-"""A run's folder read for its report: what was asked, what was trained, what each test image was taken for."""
+"""A run's folder read for its report: settings, trainings, test predictions, scores."""
 
 from __future__ import annotations
 
-import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.dataset import DatasetInfo
 from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.errors import IncompatibleError, NotFoundError
+from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.scores import Score
+from mammozoo.files import read_table
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
-from mammozoo.training.run_directory import RunDirectory
-
-
-@dataclass(frozen=True, eq=False)
-class Tested:
-    """One test image and what the model of its fold said; `p` is the probability of each class."""
-
-    sample: str
-    fold: str
-    group: int
-    patient: str
-    label: str
-    decision: str
-    p: Mapping[str, float]
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the decision is not the label."""
-        return self.decision != self.label
+from mammozoo.training.run_directory import RunDirectory, read_history
+from mammozoo.training.trainer import EpochRow
 
 
 @dataclass(frozen=True)
@@ -48,15 +34,20 @@ class Fold:
 
     name: str
     config: ModelConfig
-    history: tuple[Mapping[str, str], ...]
-    split: tuple[tuple[str, int, str], ...]
+    history: list[EpochRow]
+    split: list[tuple[str, int, str]]
+
+    @property
+    def best(self) -> EpochRow:
+        """The epoch whose weights were kept: the last one that was the best so far."""
+        return ([row for row in self.history if row.best] or self.history)[-1]
 
     def crossing(self) -> int:
         """How many groups have images in more than one part."""
         parts: dict[int, set[str]] = {}
         for _, group, part in self.split:
             parts.setdefault(group, set()).add(part)
-        return sum(len(found) > 1 for found in parts.values())
+        return sum(len(inside) > 1 for inside in parts.values())
 
     def digest(self) -> str:
         """SHA-256 of the split, computed again from `split.csv`."""
@@ -66,19 +57,35 @@ class Fold:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a report is written from. `images` and `outcome` are in one order."""
+    """All that a report is written from.
+
+    Attributes:
+        test: predictions of the test images, each by the model of its fold.
+        info: None if the data set's plugin is not installed.
+        metrics: the installed metrics by name.
+    """
 
     run: RunDirectory
     config: ModelConfig
     folds: tuple[Fold, ...]
-    images: tuple[Tested, ...]
-    outcome: Outcome
+    test: Predictions
     scores: Mapping[str, Score]
     info: DatasetInfo | None
+    metrics: Mapping[str, Metric]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Labels, probabilities and decisions of the test images."""
+        return self.test.outcome
 
     def of_fold(self, name: str) -> Outcome:
         """The outcome of one fold's test images."""
-        return self.outcome.take(np.flatnonzero([image.fold == name for image in self.images]))
+        return self.outcome.take(np.flatnonzero(self.test.folds == name))
+
+    def auc(self, name: str) -> float | None:
+        """The AUC of one fold's test images; None if it is undefined or its metric is not installed."""
+        value = self.metrics["auc"].value(self.of_fold(name)) if "auc" in self.metrics else math.nan
+        return None if math.isnan(value) else value
 
     @property
     def recipe(self) -> Recipe:
@@ -100,7 +107,7 @@ def read(folder: Path) -> Content:
     """Everything that a complete run holds.
 
     Raises:
-        NotFoundError: there is no run, or it did not come to its end.
+        NotFoundError: there is no run, or it is not complete.
         IncompatibleError: its files are damaged or of another version.
     """
     run = RunDirectory.open(folder)
@@ -111,67 +118,68 @@ def read(folder: Path) -> Content:
         )
     config = read_config(folder)
     try:
-        tested = read_predictions(folder).of("test")
-        scores = _scores(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
-        names = sorted(set(tested.folds.tolist()))
-        folds = tuple(_fold(folder, name) for name in names)
-    except (OSError, KeyError, ValueError) as error:
+        test = read_predictions(folder).of("test")
+        scores = {
+            name: Score(entry["value"], entry.get("low"), entry.get("high"), entry.get("n", 0))
+            for name, entry in json.loads((folder / "scores.json").read_text(encoding="utf-8")).items()
+            if isinstance(entry, dict) and "value" in entry  # a later version may add other entries
+        }
+        folds = tuple(_fold(folder, name) for name in sorted(set(test.folds.tolist())))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
-    if not len(tested):
+    if not len(test):
         raise IncompatibleError(f"The run at '{folder}' has no test image in its predictions.csv.")
-    return Content(run, config, folds, _images(tested), tested.outcome, scores, _info(run.recipe))
+    metrics = {name: item.value for name, item in registry().items("metrics").items()}
+    return Content(run, config, folds, test, scores, _info(run.recipe), metrics)
 
 
-def auc_of(outcome: Outcome) -> float | None:
-    """Area under the ROC curve, for more than two classes the mean of each against the rest; None where a class is missing."""
-    from sklearn.metrics import roc_auc_score
+def settings(file: Path) -> list[tuple[str, str]]:
+    """(dotted key, value) of every key of a run's `recipe.yaml`; of a path only the last name, since a report is passed on.
 
-    if len(np.unique(outcome.labels)) < len(outcome.classes):
-        return None
-    if outcome.binary:
-        return float(roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
-    return float(roc_auc_score(outcome.labels, outcome.probabilities, multi_class="ovr"))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+    Keys that are missing in the file are left out: they were not settings of this run.
+    """
+    fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if fields.get("root"):
+        fields["root"] = f"…/{Path(fields['root']).name}"
+    if "weights" in fields:
+        fields["weights"] = weights_without_path(fields["weights"])
+    return list(_flat("", fields))
 
 
-def _images(tested: Predictions) -> tuple[Tested, ...]:
-    o = tested.outcome
-    return tuple(
-        Tested(
-            str(tested.samples[i]),
-            str(tested.folds[i]),
-            int(o.groups[i]),
-            str(tested.patients[i]),
-            o.classes[o.labels[i]],
-            o.classes[o.decisions[i]],
-            dict(zip(o.classes, o.probabilities[i].tolist(), strict=True)),
-        )
-        for i in range(len(tested))
-    )
+def weights_without_path(weights: str) -> str:
+    """`file:/some/where/a.safetensors` as `file:a.safetensors`; others as they are."""
+    kind, _, rest = weights.partition(":")
+    return f"file:{Path(rest).name}" if kind == "file" else weights
 
 
 def _fold(folder: Path, name: str) -> Fold:
-    place = folder / name
-    split = tuple((row["sample"], int(row["group"]), row["part"]) for row in _rows(place / "split.csv"))
-    return Fold(name, read_config(place), tuple(_rows(place / "history.csv")), split)
-
-
-def _scores(content: Mapping[str, Any]) -> dict[str, Score]:
-    """Those entries that are scores; a later version may add others."""
-    return {
-        name: Score(entry["value"], entry.get("low"), entry.get("high"), entry.get("n", 0))
-        for name, entry in content.items()
-        if isinstance(entry, dict) and "value" in entry
-    }
+    fold = folder / name
+    split = [(row["sample"], int(row["group"]), row["part"]) for row in read_table(fold / "split.csv")]
+    return Fold(name, read_config(fold), read_history(fold), split)
 
 
 def _info(recipe: Recipe) -> DatasetInfo | None:
     try:
         info: DatasetInfo = registry().get("datasets", parse(recipe.dataset).name).info
     except NotFoundError:
-        return None  # its plugin is not installed here; the report goes without the data set's description
+        return None
     return info
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        inner = f"{prefix}." if prefix else ""
+        return [row for key, part in value.items() for row in _flat(f"{inner}{key}", part)]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [row for number, part in enumerate(value) for row in _flat(f"{prefix}[{number}]", part)]
+    return [(prefix, _text(value))]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

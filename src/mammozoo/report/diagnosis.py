@@ -39,9 +39,9 @@ def draw_diagnosis(
             for title in ("mean", "largest"):
                 panel = next(axes)
                 for number, tensor in enumerate(dict.fromkeys(shift.tensor for shift in moved)):
-                    own = [shift for shift in moved if shift.tensor == tensor]
+                    of_tensor = [shift for shift in moved if shift.tensor == tensor]
                     panel.plot(
-                        [shift.block for shift in own], [getattr(shift, title) for shift in own], ".-",
+                        [shift.block for shift in of_tensor], [getattr(shift, title) for shift in of_tensor], ".-",
                         color=_COLORS[number % len(_COLORS)], label=tensor,
                     )  # fmt: skip
                 panel.set(ylabel=f"{title} distance from the start", ylim=(0, None))

@@ -1,27 +1,28 @@
-"""The worst mistakes: the test images that a model was surest about, and wrong, with what it looked at."""
+"""The worst mistakes: wrongly classified test images that gave their true class the least probability, with heatmaps."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
+import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mammozoo.config.names import call, parse
-from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.dataset import Dataset
 from mammozoo.data.preprocessing import Pixels
-from mammozoo.errors import MammozooError, NotFoundError
+from mammozoo.errors import MammozooError
 from mammozoo.evaluation.explain import heat, overlay
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
-from mammozoo.models.model import Model
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.report.content import Content, Tested
+from mammozoo.report.content import Content
 
 #: How many mistakes are shown.
 SHOWN = 8
@@ -30,9 +31,13 @@ _SIDE = 320  # pixels; a larger picture is made smaller, to keep the file small
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong decision; `picture` and `heatmap` are data URIs, empty where they could not be made."""
+    """A wrong decision; `p` is the probability of the label. `picture` and `heatmap` are data URIs, empty if missing."""
 
-    image: Tested
+    sample: str
+    fold: str
+    label: str
+    decision: str
+    p: float
     picture: str = ""
     heatmap: str = ""
 
@@ -42,86 +47,75 @@ class Gallery:
     """The worst of `wrong` mistakes; `notes` say why pictures are missing."""
 
     wrong: int
-    mistakes: tuple[Mistake, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def pictures(self) -> int:
-        """How many mistakes have a picture."""
-        return sum(bool(mistake.picture) for mistake in self.mistakes)
+    mistakes: Sequence[Mistake]
+    notes: Sequence[str] = ()
 
     @property
     def heatmaps(self) -> int:
-        """How many have a heatmap."""
+        """How many mistakes have a heatmap."""
         return sum(bool(mistake.heatmap) for mistake in self.mistakes)
 
 
-def worst(content: Content, count: int = SHOWN) -> list[Tested]:
-    """The wrong test images that gave their true class the least probability, least first."""
-    return sorted((i for i in content.images if i.wrong), key=lambda i: (i.p[i.label], i.sample))[:count]
-
-
 def show(content: Content, root: Path | None, heatmaps: bool, progress: Progress) -> Gallery:
-    """The worst mistakes with pictures as the model saw them, and heatmaps from the model that made the mistake."""
-    chosen = worst(content)
-    wrong = sum(image.wrong for image in content.images)
-    bare = tuple(Mistake(image) for image in chosen)
+    """The worst mistakes with the input of the model as a picture, and a heatmap of the model that made the mistake."""
+    test, outcome = content.test, content.outcome
+    wrong = np.flatnonzero(outcome.decisions != outcome.labels)
+    mistakes = [
+        Mistake(
+            str(test.samples[i]),
+            str(test.folds[i]),
+            outcome.classes[outcome.labels[i]],
+            outcome.classes[outcome.decisions[i]],
+            float(outcome.probabilities[i, outcome.labels[i]]),
+        )
+        for i in wrong
+    ]
+    mistakes = sorted(mistakes, key=lambda m: (m.p, m.sample))[:SHOWN]
     if not heatmaps:
-        return Gallery(wrong, bare, ("Pictures and heatmaps were left out on request.",))
+        return Gallery(len(wrong), mistakes, ["Pictures and heatmaps were left out on request."])
+    spec = parse(content.recipe.dataset)
     try:
-        dataset, samples = _find(content, root, chosen)
+        kind = registry().get("datasets", spec.name)
+        dataset = call(kind, spec, (root or content.recipe.root) if kind.needs_root else None)
+        progress.start("drawing heatmaps", len(mistakes))
+        drawn = {(m.sample, m.fold): m for m in _drawn(content, dataset, mistakes, progress)}
     except MammozooError as error:
         progress.note(f"No pictures in the report: {error}")  # the page itself names no folder of this machine
-        return Gallery(wrong, bare, ("No pictures: the data cannot be read where the recipe or --root says.",))
-    progress.start("drawing heatmaps", len(chosen))
-    drawn = {mistake.image: mistake for mistake in _draw(content, dataset, samples, chosen, progress)}
-    missing = [f"{name} of '{m.image.sample}' could not be made." for m in drawn.values() for name in _missing(m)]
-    return Gallery(wrong, tuple(drawn[image] for image in chosen), tuple(missing))
+        return Gallery(len(wrong), mistakes, ["No pictures: the data cannot be read where the recipe or --root says."])
+    notes = [
+        f"The {what} of '{mistake.sample}' could not be made."
+        for mistake in drawn.values()
+        for what in ("picture", "heatmap")
+        if not getattr(mistake, what)
+    ]
+    return Gallery(len(wrong), [drawn[m.sample, m.fold] for m in mistakes], notes)
 
 
-def _find(content: Content, root: Path | None, chosen: Sequence[Tested]) -> tuple[Dataset, Mapping[str, Sample]]:
-    """The data set, and those of its samples that are `chosen`."""
-    spec = parse(content.recipe.dataset)
-    kind = registry().get("datasets", spec.name)
-    dataset: Dataset = call(kind, spec, (root or content.recipe.root) if kind.needs_root else None)
-    wanted = {image.sample for image in chosen}
-    return dataset, {sample.image: sample for sample in dataset.samples() if sample.image in wanted}
-
-
-def _draw(
-    content: Content, dataset: Dataset, samples: Mapping[str, Sample], chosen: Sequence[Tested], progress: Progress
-) -> Iterator[Mistake]:
-    """Fold after fold, so that each model is loaded once. On the CPU in float32: the page is the same everywhere."""
+def _drawn(content: Content, dataset: Dataset, mistakes: list[Mistake], progress: Progress) -> Iterator[Mistake]:
+    """The mistakes by fold, so that each model is loaded once. On the CPU in float32: the page is the same everywhere."""
     engine = choose_engine("cpu", "fp32")
-    for fold in (fold for fold in content.folds if any(image.fold == fold.name for image in chosen)):
-        model: Model | None = None
-        with _told(progress):
-            model, _ = load_model(content.run.path / fold.name)
-        for image in (image for image in chosen if image.fold == fold.name):
-            picture = heatmap = ""
-            with _told(progress):
-                if image.sample not in samples:
-                    raise NotFoundError(f"'{image.sample}' is not in the data at this root.")
-                sample, input = samples[image.sample], fold.config.input
-                pixels = input.preparer()(dataset.read(sample), dataset.box(sample) if input.region else None)
-                picture = _data_uri(pixels)
+    samples = {sample.image: sample for sample in dataset.samples()}
+    configs = {fold.name: fold.config for fold in content.folds}
+    for fold, members in groupby(sorted(mistakes, key=lambda m: m.fold), key=lambda m: m.fold):
+        config, model = configs[fold], None
+        try:
+            model, _ = load_model(content.run.path / fold)
+        except MammozooError as error:
+            progress.note(str(error))
+        for mistake in members:
+            try:
+                if (sample := samples.get(mistake.sample)) is None:
+                    raise MammozooError(f"'{mistake.sample}' is not in the data at this root.")
+                box = dataset.box(sample) if config.input.region else None
+                pixels = config.input.preparer()(dataset.read(sample), box)
+                mistake = dataclasses.replace(mistake, picture=_data_uri(pixels))
                 if model is not None:
-                    heatmap = _data_uri(overlay(pixels, heat(model, fold.config, pixels, engine)))
+                    heatmap = _data_uri(overlay(pixels, heat(model, config, pixels, engine)))
+                    mistake = dataclasses.replace(mistake, heatmap=heatmap)
+            except MammozooError as error:
+                progress.note(str(error))
             progress.advance()
-            yield Mistake(image, picture, heatmap)
-
-
-@contextlib.contextmanager
-def _told(progress: Progress) -> Iterator[None]:
-    """What cannot be drawn is said, and the report goes on without it."""
-    try:
-        yield
-    except MammozooError as error:
-        progress.note(str(error))
-
-
-def _missing(mistake: Mistake) -> list[str]:
-    return [name for name, made in (("The picture", mistake.picture), ("The heatmap", mistake.heatmap)) if not made]
+            yield mistake
 
 
 def _data_uri(pixels: Pixels) -> str:

@@ -1,7 +1,7 @@
 """The report's figures as inline SVG: matplotlib draws, the page's style sheet chooses the colours.
 
-matplotlib gets stand-ins for colours; in the SVG they become `currentColor` and CSS variables, so that one figure
-serves the light page, the dark page and print. The hues are those of Okabe & Ito 2008, told apart by colour-blind eyes.
+matplotlib gets placeholder colours; in the SVG they become `currentColor` and CSS variables, so that one figure
+serves the light page, the dark page and print. The hues are those of Okabe & Ito 2008, which colour-blind eyes tell apart.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -17,9 +17,16 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from mammozoo.report.curves import BINS, PrecisionRecall, Reliability, Roc
+from mammozoo.evaluation.intervals import LEVEL
+from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.reliability import BINS, reliability
+from mammozoo.evaluation.resampling import Values, draw
+from mammozoo.report.content import Fold
 
+#: Bootstrap draws behind a band: enough for its 2.5 % and 97.5 % bounds to stand still at the width of a line.
+DRAWS = 1000
 _INK = "#010203"
 _SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 _STYLES = ("-", "--", "-.", ":")
@@ -45,118 +52,154 @@ _RULES: dict[Any, Any] = {
 }
 
 
-def roc_plot(curves: Sequence[Roc], point: str) -> Markup:
-    """Sensitivity against 1 − specificity with bands; `point` says what the dots are."""
+def views(outcome: Outcome) -> list[Outcome]:
+    """The two-class outcomes to draw: the outcome itself, or each class against the rest; only if both sides have images."""
+    each = [outcome] if outcome.binary else [outcome.one_against_rest(k) for k in range(len(outcome.classes))]
+    return [view for view in each if len(np.unique(view.labels)) == 2]
+
+
+def operating_point(outcome: Outcome) -> tuple[float, float, float | None]:
+    """(false-positive rate, sensitivity, precision) of the decisions; precision is None without a positive decision."""
+    positive, called = outcome.labels == 1, outcome.decisions == 1
+    precision = float(positive[called].mean()) if called.any() else None
+    return float(called[~positive].mean()), float(called[positive].mean()), precision
+
+
+def roc_band(outcome: Outcome, seed: int = 0) -> tuple[Values, Values, Values]:
+    """(G,) false-positive rates, and the (G,) low and high bounds of the sensitivity: pointwise 95 %, bootstrap over groups."""
+    grid = np.linspace(0, 1, 101)
+    sensitivities = [
+        np.interp(grid, np.append(0, false / false[-1]), np.append(0, true / true[-1]))
+        for chunk in draw(outcome, DRAWS, seed)
+        for true, false in zip(chunk.ranked.true, chunk.ranked.false, strict=True)
+        if true[-1] and false[-1]  # a draw may miss a class
+    ]
+    low, high = np.quantile(sensitivities, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return grid, low, high
+
+
+def roc_plot(outcomes: Sequence[Outcome], seed: int) -> Markup:
+    """Sensitivity against 1 − specificity of two-class outcomes, with bands; the dots are the decisions."""
+    points = [operating_point(outcome) for outcome in outcomes]
+    areas = [roc_auc_score(outcome.labels == 1, outcome.probabilities[:, 1]) for outcome in outcomes]
 
     def paint(figure: Figure) -> None:
         axes = _square(figure, "1 − specificity", "sensitivity")
-        axes.plot([0, 1], [0, 1], color=_INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
-        for number, curve in enumerate(curves):
+        _diagonal(axes)
+        for number, (outcome, point, area) in enumerate(zip(outcomes, points, areas, strict=True)):
             color, style = _look(number)
-            axes.fill_between(curve.grid, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
-            axes.plot(
-                curve.fpr, curve.tpr, color=color, linestyle=style, label=f"{_short(curve.name)} {curve.area:.3f}"
-            )
-            axes.plot(*curve.point, marker="o", markersize=7, color=color, markeredgecolor=_INK, linestyle="none")
+            grid, low, high = roc_band(outcome, seed)
+            fpr, tpr, _ = roc_curve(outcome.labels == 1, outcome.probabilities[:, 1])
+            axes.fill_between(grid, low, high, color=color, alpha=0.16, linewidth=0)
+            axes.plot(fpr, tpr, color=color, linestyle=style, label=f"{_short(outcome.classes[1])} {area:.3f}")
+            _dot(axes, point[0], point[1], color, size=7)
         axes.legend(loc="lower right", title="area under the curve", title_fontsize=9)
 
-    told = "; ".join(
-        f"{c.name}: area {c.area:.3f}, {point} at sensitivity {c.point[1]:.3f}, specificity {1 - c.point[0]:.3f}"
-        for c in curves
+    text = "; ".join(
+        f"{outcome.classes[1]}: area {area:.3f}, decisions at sensitivity {tpr:.3f}, specificity {1 - fpr:.3f}"
+        for outcome, area, (fpr, tpr, _) in zip(outcomes, areas, points, strict=True)
     )
-    return _svg("roc", 4.3, 4.0, f"ROC curve. {told}.", paint)
+    return _svg("roc", 4.3, 4.0, f"ROC curve. {text}.", paint)
 
 
-def precision_recall_plot(curves: Sequence[PrecisionRecall]) -> Markup:
-    """Precision against recall, with the precision of guessing."""
+def precision_recall_plot(outcomes: Sequence[Outcome]) -> Markup:
+    """Precision against recall of two-class outcomes, with the precision of guessing; the dots are the decisions."""
+    areas = [average_precision_score(outcome.labels == 1, outcome.probabilities[:, 1]) for outcome in outcomes]
+    shares = [(outcome.labels == 1).mean() for outcome in outcomes]
 
     def paint(figure: Figure) -> None:
         axes = _square(figure, "recall (sensitivity)", "precision")
-        for number, curve in enumerate(curves):
+        for number, (outcome, area, share) in enumerate(zip(outcomes, areas, shares, strict=True)):
             color, style = _look(number)
-            axes.axhline(curve.share, color=color, alpha=0.5, linewidth=0.8, linestyle=(0, (2, 3)))
-            axes.plot(
-                curve.recall, curve.precision, color=color, linestyle=style, label=f"{_short(curve.name)} {curve.area:.3f}",
-                drawstyle="steps-post",
-            )  # fmt: skip
-            if curve.point:
-                axes.plot(*curve.point, marker="o", markersize=7, color=color, markeredgecolor=_INK, linestyle="none")
+            axes.axhline(share, color=color, alpha=0.5, linewidth=0.8, linestyle=(0, (2, 3)))
+            precision, recall, _ = precision_recall_curve(outcome.labels == 1, outcome.probabilities[:, 1])
+            label = f"{_short(outcome.classes[1])} {area:.3f}"
+            axes.plot(recall, precision, color=color, linestyle=style, label=label, drawstyle="steps-post")
+            _, sensitivity, ppv = operating_point(outcome)
+            if ppv is not None:
+                _dot(axes, sensitivity, ppv, color, size=7)
         axes.legend(loc="lower left", title="average precision", title_fontsize=9)
 
-    told = "; ".join(f"{c.name}: average precision {c.area:.3f}, share of images {c.share:.3f}" for c in curves)
-    return _svg("precision-recall", 4.3, 4.0, f"Precision–recall curve. {told}.", paint)
+    text = "; ".join(
+        f"{outcome.classes[1]}: average precision {area:.3f}, share of images {share:.3f}"
+        for outcome, area, share in zip(outcomes, areas, shares, strict=True)
+    )
+    return _svg("precision-recall", 4.3, 4.0, f"Precision–recall curve. {text}.", paint)
 
 
-def reliability_plot(found: Reliability) -> Markup:
+def reliability_plot(outcome: Outcome) -> Markup:
     """Observed against predicted frequency, above the number of images in each bin."""
+    points = reliability(outcome)
+    claimed = outcome.classes[1] if outcome.binary else "the most probable class"
 
     def paint(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1.1], "hspace": 0.12})
-        upper.plot([0, 1], [0, 1], color=_INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
-        upper.vlines(found.predicted, found.low, found.high, color=_SERIES[0], alpha=0.55, linewidth=1.5)
-        upper.plot(found.predicted, found.observed, color=_SERIES[0], marker="o", markersize=5)
+        _diagonal(upper)
+        upper.vlines(points.predicted, points.low, points.high, color=_SERIES[0], alpha=0.55, linewidth=1.5)
+        upper.plot(points.predicted, points.observed, color=_SERIES[0], marker="o", markersize=5)
         upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="observed share")
-        lower.bar((np.arange(BINS) + 0.5) / BINS, found.counts, width=0.9 / BINS, color=_SERIES[0], alpha=0.6)
-        for number, count in enumerate(found.counts):
+        lower.bar((np.arange(BINS) + 0.5) / BINS, points.counts, width=0.9 / BINS, color=_SERIES[0], alpha=0.6)
+        for number, count in enumerate(points.counts):
             lower.annotate(
                 str(count), ((number + 0.5) / BINS, count), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
-        lower.set(xlabel=f"predicted probability of {_short(found.of)}", ylabel="images", yticks=[])
-        lower.set_ylim(0, max(1, int(found.counts.max())) * 1.35)
+        lower.set(xlabel=f"predicted probability of {_short(claimed)}", ylabel="images", yticks=[])
+        lower.set_ylim(0, max(1, int(points.counts.max())) * 1.35)
         lower.grid(False)
 
-    full = [int(count) for count in found.counts if count]
-    told = "; ".join(
+    text = "; ".join(
         f"{p:.2f} predicted, {o:.2f} observed, {n} images"
-        for p, o, n in zip(found.predicted, found.observed, full, strict=True)
+        for p, o, n in zip(points.predicted, points.observed, points.counts[points.counts > 0], strict=True)
     )
-    return _svg("reliability", 4.3, 4.3, f"Reliability diagram of {found.of}. {told}.", paint)
+    return _svg("reliability", 4.3, 4.3, f"Reliability diagram of {claimed}. {text}.", paint)
 
 
-def history_plot(histories: Mapping[str, Sequence[Mapping[str, str]]], monitor: str) -> Markup:
+def history_plot(folds: Sequence[Fold], monitor: str) -> Markup:
     """Loss of every fold by epoch, with the epoch that was kept; beside it what was monitored, unless that is the loss."""
-    columns: list[tuple[str, list[tuple[str, str, int]]]] = [
-        ("loss", [("train_loss", "train", 1), ("val_loss", "validation", 0)])
-    ]
+    panels = {"loss": {"train_loss": ("train", 1), "val_loss": ("validation", 0)}}
     if monitor != "loss":
-        columns.append((monitor, [("monitor", "validation", 0)]))
+        panels[monitor] = {"monitor": ("validation", 0)}
+    best = {fold.name: fold.best for fold in folds}
 
     def paint(figure: Figure) -> None:
-        panels = figure.subplots(1, len(columns), squeeze=False)[0]
-        for axes, (title, lines) in zip(panels, columns, strict=True):
-            for rows in histories.values():
-                epochs = [int(row["epoch"]) for row in rows]
-                for key, _, color in lines:
-                    values = [float(row[key]) for row in rows]
+        every = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, lines) in zip(every, panels.items(), strict=True):
+            for fold in folds:
+                epochs = [row.epoch for row in fold.history]
+                for key, (_, color) in lines.items():
+                    values = [getattr(row, key) for row in fold.history]
                     axes.plot(epochs, values, color=_SERIES[color], linestyle=_STYLES[color], linewidth=1.2, alpha=0.85,
-                              marker="." if len(rows) == 1 else None)  # fmt: skip
-                best = _best(rows)
-                axes.plot(int(best["epoch"]), float(best[lines[-1][0]]), "o", color=_SERIES[lines[-1][2]], markersize=5,
-                          markeredgecolor=_INK)  # fmt: skip
-            for _, label, color in lines:
+                              marker="." if len(epochs) == 1 else None)  # fmt: skip
+                kept = best[fold.name]
+                last_key, (_, last_color) = list(lines.items())[-1]
+                _dot(axes, kept.epoch, getattr(kept, last_key), _SERIES[last_color], size=5)
+            for label, color in lines.values():
                 axes.plot([], [], color=_SERIES[color], linestyle=_STYLES[color], label=label)
             axes.plot([], [], "o", color=_SERIES[0], markeredgecolor=_INK, markersize=5, label="epoch kept")
             axes.set(xlabel="epoch", ylabel=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
 
-    told = "; ".join(
-        f"{name}: {len(rows)} epochs, kept epoch {_best(rows)['epoch']} at validation loss "
-        f"{float(_best(rows)['val_loss']):.3f}"
-        for name, rows in histories.items()
+    text = "; ".join(
+        f"{fold.name}: {len(fold.history)} epochs, kept epoch {best[fold.name].epoch} at validation loss "
+        f"{best[fold.name].val_loss:.3f}"
+        for fold in folds
     )
-    return _svg("training", 8.8 if len(columns) > 1 else 5.6, 3.6, f"Training curves. {told}.", paint)
-
-
-def _best(rows: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    """The epoch whose weights were kept: the last one that was the best so far."""
-    return ([row for row in rows if row.get("best") == "True"] or rows)[-1]
+    return _svg("training", 8.8 if len(panels) > 1 else 5.6, 3.6, f"Training curves. {text}.", paint)
 
 
 def _square(figure: Figure, x: str, y: str) -> Axes:
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     return axes
+
+
+def _diagonal(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
+
+
+def _dot(axes: Axes, x: float, y: float, color: str, *, size: int) -> None:
+    axes.plot(x, y, marker="o", markersize=size, color=color, markeredgecolor=_INK, linestyle="none")
 
 
 def _look(number: int) -> tuple[str, str]:
@@ -167,29 +210,29 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
 
 
-def _svg(name: str, width: float, height: float, told: str, paint: Callable[[Figure], None]) -> Markup:
-    """`paint` on a figure of (width, height) inches as an SVG element that says `told` to those who cannot see it."""
+def _svg(name: str, width: float, height: float, text: str, paint: Callable[[Figure], None]) -> Markup:
+    """`paint` on a figure of (width, height) inches as an SVG element that reads `text` to those who cannot see it."""
     with matplotlib.rc_context({**_RULES, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    text = stream.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href=", "href=")
-    text = text.replace(_INK, "currentColor")
+    svg = stream.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
+    svg = svg.replace(_INK, "currentColor")
     for number, color in enumerate(_SERIES, 1):
-        text = text.replace(color, f"var(--series-{number})")
-    text = _own_ids(text, name)
-    # A figure of a page of its own has a size in points; here the style sheet gives it one.
-    text = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{_attribute(told)}">', text, count=1
+        svg = svg.replace(color, f"var(--series-{number})")
+    svg = _own_ids(svg, name)
+    # A standalone figure has a size in points; here the style sheet sets it.
+    svg = re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{_attribute(text)}">', svg, count=1
     )
-    return Markup(text)  # escaped by matplotlib and by `_attribute`
+    return Markup(svg)  # escaped by matplotlib and by `_attribute`
 
 
 def _own_ids(text: str, name: str) -> str:
-    """Ids that are used get the figure's name before them, for there are several figures in a page; others go."""
+    """Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed."""
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     return re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", text)

@@ -1,7 +1,8 @@
-"""How test images were kept apart from training: the method in words, and what was checked, then and again now."""
+"""How test images were kept apart from training: the method in words, and what is checked again for the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mammozoo.config.sections import SplitSettings
@@ -18,28 +19,24 @@ class Separation:
         method: how the parts were drawn.
         level: what was kept together.
         checks: one sentence for each thing that was checked.
-        crossing: groups with images in several parts, added up over the splits.
+        leaky: whether a group has images in several parts, or the run is stamped as leaky.
     """
 
     method: str
     level: str
     checks: tuple[str, ...]
-    crossing: int
     leaky: bool
 
 
 def separation(content: Content) -> Separation:
-    """The statement for a run; groups and digests are taken from `split.csv` again."""
-    folds = content.folds
-    crossing = sum(fold.crossing() for fold in folds)
+    """The statement for a run; groups and digests are computed again from `split.csv`."""
+    crossing = sum(fold.crossing() for fold in content.folds)
     leaky = crossing > 0 or LEAKY in content.facts.get("stamps", ())
-    return Separation(
-        _method(content.recipe.split), _level(content), tuple(_checks(content, crossing)), crossing, leaky
-    )
+    return Separation(_method(content.recipe.split), _level(content), tuple(_checks(content, crossing)), leaky)
 
 
 def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
-    """(split, part, class → images, images, groups) of every part; classes as far as the run wrote them down."""
+    """(split, part, class → images, images, groups) of every part; classes as far as `run.json` has them."""
     classes = {entry["name"]: entry for entry in content.facts.get("splits", [])}
     rows: list[tuple[str, str, dict[str, int], int, int]] = []
     for fold in content.folds:
@@ -50,27 +47,22 @@ def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
 
 
 def _method(split: SplitSettings) -> str:
-    lacking = (
-        f"Where it has no validation part, {split.val:.0%} of all images were cut from the training side by group."
-    )
-    if split.file is not None:
-        return f"Taken from the file {split.file.name}. {lacking} Split seed {split.seed}."
-    if split.official:
-        return f"The data set's own split. {lacking} Split seed {split.seed}."
-    if split.inner > 1:
-        return (
+    if split.file is not None or split.official:
+        source = "The data set's own split." if split.file is None else f"Taken from the file {split.file.name}."
+        text = f"{source} Where it has no validation part, {split.val:.0%} of all images were cut from the training side by group."
+    elif split.inner > 1:
+        text = (
             f"Nested cross-validation, stratified by class: {split.folds} outer folds, in each {split.inner} inner ones. The inner "
-            f"folds validate and choose, the outer ones test every image once. Split seed {split.seed}."
+            "folds validate and choose, the outer ones test every image once."
         )
-    if split.folds > 1:
-        return (
+    elif split.folds > 1:
+        text = (
             f"{split.folds}-fold cross-validation, stratified by class: every image is tested once; {split.val:.0%} of all "
-            f"images, cut from the training side, are for validation. Split seed {split.seed}."
+            "images, cut from the training side, are for validation."
         )
-    return (
-        f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation. "
-        f"Split seed {split.seed}."
-    )
+    else:
+        text = f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation."
+    return f"{text} Split seed {split.seed}."
 
 
 def _level(content: Content) -> str:
@@ -81,44 +73,38 @@ def _level(content: Content) -> str:
         return "All images of a patient stay in one part, by the data set's own patient identifiers."
     if content.synthetic:
         return "Generated images are independent of each other; each is a group of its own."
+    rule = ""
+    if limits := content.facts.get("near_duplicates"):
+        rule = (
+            f": perceptual hashes that differ in at most {limits['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
+            f"hash differs in at most {limits['view_bits']} bits and whose pixels correlate by {limits['correlation']:g} or more"
+        )
     return (
         "A group stays in one part. A group is a patient, where the data set names patients, joined with near-duplicate "
-        f"images, as mammozoo {content.facts['mammozoo']} finds them{_rule(content)}."
+        f"images, as mammozoo {content.facts['mammozoo']} finds them{rule}."
     )
 
 
-def _rule(content: Content) -> str:
-    rule = content.facts.get("near_duplicates")
-    if not rule:
-        return ""
-    return (
-        f": perceptual hashes that differ in at most {rule['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
-        f"hash differs in at most {rule['view_bits']} bits and whose pixels correlate by {rule['correlation']:g} or more"
-    )
-
-
-def _checks(content: Content, crossing: int) -> list[str]:
+def _checks(content: Content, crossing: int) -> Iterator[str]:
     folds = content.folds
     number = f"{len(folds)} splits" if len(folds) > 1 else "split"
-    checks = [
+    yield (
         f"Groups, checked again for this report: in the {number}, {crossing or 'no'} group"
         f"{'s have' if crossing > 1 else ' has'} images in more than one part."
-    ]
-    agreeing = [fold.digest() == fold.config.training.split_sha256 for fold in folds]
-    checks.append(
-        "The digest of every split, computed again, is that in its model's config."
-        if all(agreeing)
-        else f"The digest of {agreeing.count(False)} of {len(folds)} splits is not that in the model's config: files were changed."
     )
+    if changed := sum(fold.digest() != fold.config.training.split_sha256 for fold in folds):
+        yield f"The digest of {changed} of {len(folds)} splits is not that in the model's config: files were changed."
+    else:
+        yield "The digest of every split, computed again, is that in its model's config."
     weights = str(content.facts.get("weights", ""))
     if weights.startswith("zoo:"):
-        checks.append(
-            "The starting weights list the images that they have seen; "
-            + ("some of them are test images here." if LEAKY in content.facts.get("stamps", ()) and not crossing else
-               "test images were compared with that list before training.")
-        )  # fmt: skip
+        stamped = LEAKY in content.facts.get("stamps", ()) and not crossing
+        yield "The starting weights list the images used in their training or model selection; " + (
+            "some of them are test images here."
+            if stamped
+            else "test images were compared with that list before training."
+        )
     elif weights != "random":
-        checks.append("The starting weights do not list the images that they have seen; nothing could be compared.")
+        yield "The starting weights do not list the images used in their training; nothing could be compared."
     if content.recipe.split.by == "patient":
-        checks.append("Near-duplicates across patients were not looked for.")
-    return checks
+        yield "Near-duplicates across patients were not searched for."

@@ -1,1 +1,1 @@
-"""Doing again what a paper did: its runs, what came out beside what was reported, and every departure."""
+"""Reproducing a paper: its runs, the obtained numbers beside the reported ones, and every departure."""

@@ -1,4 +1,4 @@
-"""Whatever keeps a run from being the paper's: its settings, its split, its data, its stamps, and what the paper's file says."""
+"""How a run departs from its paper: stamps, data, split, settings, and the departures that the paper's file names."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from mammozoo.reproduction.runs import differences
 from mammozoo.training.run_directory import RunDirectory
 
 Kind = Literal["stamp", "data", "split", "settings", "note", "paper"]
-#: What each kind makes of a row whose number stands beside the paper's.
+#: The verdict on a number beside the paper's, by kind of departure.
 WORDS: dict[Kind, str] = {"data": "other data", "split": "other split", "settings": "other settings"}
-#: Of those that need more words than a cell holds.
+#: The verdict for the other kinds.
 SEE = "departs, see below"
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One way in which a run is not the paper's. A stamp's text is the run's own."""
+    """One way in which a run departs from the paper. A stamp has the text that the run has."""
 
     kind: Kind
     text: str
 
 
 def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory) -> list[Departure]:
-    """Every departure of one run, each once: stamps first, then data, split, settings, and those of the paper's file."""
-    found = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
-    found += _of_data(paper, run.recipe)
-    found += _of_split(paper, protocol, row, run.recipe)
-    found += _of_settings(paper.recipe(protocol, row), run.recipe)
-    return found + [Departure("paper", text) for text in paper.departures]
+    """Every departure of one run, each once: stamps first, then data, split, settings, and those in the paper's file."""
+    result = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
+    result += _of_data(paper, run.recipe)
+    result += _of_split(paper, protocol, row, run.recipe)
+    result += _of_settings(paper.recipe(protocol, row), run.recipe)
+    return result + [Departure("paper", text) for text in paper.departures]
 
 
-def verdict(found: list[Departure], reported: float | None, low: float | None, high: float | None) -> str:
-    """What may be said of a number beside the paper's. Only where nothing departs is it held against the interval."""
+def verdict(departed: list[Departure], reported: float | None, low: float | None, high: float | None) -> str:
+    """How a number compares with the reported one; the interval decides only if the run does not depart from the paper."""
     if reported is None:
         return "not reported"
-    words = [d.text if d.kind == "stamp" else WORDS[d.kind] for d in found if d.kind == "stamp" or d.kind in WORDS]
-    if found:
+    words = [d.text if d.kind == "stamp" else WORDS[d.kind] for d in departed if d.kind == "stamp" or d.kind in WORDS]
+    if departed:
         return "; ".join(dict.fromkeys(words)) or SEE
     if low is None or high is None:
         return "no interval"
@@ -53,7 +53,7 @@ def verdict(found: list[Departure], reported: float | None, low: float | None, h
 
 
 def split_text(split: SplitSettings) -> str:
-    """How a recipe divides the samples, in a few words."""
+    """How a recipe splits the samples, in a few words."""
     by = f"by {split.by}"
     if split.file is not None:
         return f"file {split.file.name}"
@@ -67,50 +67,50 @@ def split_text(split: SplitSettings) -> str:
 
 
 def _of_data(paper: Paper, recipe: Recipe) -> list[Departure]:
-    found = []
+    result = []
     if parse(paper.dataset).name != parse(recipe.dataset).name:
-        found.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
-    found += _remarks("data", recipe)
+        result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
+    result += _remarks("data", recipe)
     for number, stage in enumerate(recipe.stages):
         earlier = recipe.of_stage(number)
         if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
-            found += _remarks(f"data of stage {stage.name}", earlier)
-    return found
+            result += _remarks(f"data of stage {stage.name}", earlier)
+    return result
 
 
 def _remarks(title: str, recipe: Recipe) -> list[Departure]:
-    """What a data set says of itself; that it is incomplete makes it other data."""
+    """The notes of a data set; an incomplete one is other data than the paper's."""
     try:
-        whole, notes = _looked_at(recipe.dataset, recipe.root)
+        complete, notes = _dataset_notes(recipe.dataset, recipe.root)
     except MammozooError as error:
-        return [Departure("note", f"{title}: could not be looked at again: {error}")]
-    return [Departure("note" if whole else "data", f"{title}: {note}") for note in notes]
+        return [Departure("note", f"{title}: could not be read again: {error}")]
+    return [Departure("note" if complete else "data", f"{title}: {note}") for note in notes]
 
 
 @functools.cache
-def _looked_at(name: str, root: Path | None) -> tuple[bool, tuple[str, ...]]:
-    """Whether a data set has as many images as were published, and its notes. With options it may well have fewer."""
+def _dataset_notes(name: str, root: Path | None) -> tuple[bool, tuple[str, ...]]:
+    """Whether a data set has as many images as were published, and its notes; with options it may have fewer."""
     used, dataset = parse(name), open_dataset(name, root)
     count, published = len(dataset.samples()), dataset.info.images
-    whole = published is None or count == published or bool(used.options or used.arguments)
+    complete = published is None or count == published or bool(used.options or used.arguments)
     notes = tuple(dataset.notes)
-    return whole, notes if whole or notes else (f"{count} images of the data set's {published}",)
+    return complete, notes if complete or notes else (f"{count} images of the data set's {published}",)
 
 
 def _of_split(paper: Paper, protocol: ProtocolName, row: str, recipe: Recipe) -> list[Departure]:
-    """The published protocol's recipe splits as the paper did; whatever splits otherwise departs."""
-    told = f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}"
+    """The recipe of the published protocol splits as the paper did; any other split departs."""
+    departure = Departure("split", f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}")
     if protocol == "published":
         return []  # a change of its split by hand is one of settings
     if "published" not in paper.protocols:
-        return [Departure("split", told)]
+        return [departure]
     as_published = paper.recipe("published", row).split
     same = as_published.model_copy(update={"seed": recipe.split.seed}) == recipe.split
-    return [] if same else [Departure("split", told)]
+    return [] if same else [departure]
 
 
-def _of_settings(own: Recipe, run: Recipe) -> list[Departure]:
-    changed = differences(own.model_dump(mode="json"), run.model_dump(mode="json"))
+def _of_settings(published: Recipe, run: Recipe) -> list[Departure]:
+    changed = differences(published.model_dump(mode="json"), run.model_dump(mode="json"))
     return [
         Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}")
         for key, one, two in changed
@@ -119,7 +119,7 @@ def _of_settings(own: Recipe, run: Recipe) -> list[Departure]:
 
 
 def _short(value: Any) -> str:
-    """A setting for the eye; of a file its name, since its folder says nothing and may say too much."""
+    """A setting as text; a file without its folder, which may identify somebody."""
     text = "none" if value in (None, {}, []) else str(value)
     kind, colon, rest = text.partition(":")
     if colon and kind in ("file", "zoo") and "/" in rest:

@@ -1,7 +1,7 @@
-"""A paper as data: what it reported, and which recipe and settings make each of its rows.
+"""A paper as data: what it reported, and which recipe and settings reproduce each of its rows.
 
 A plugin brings papers as YAML files through `register_papers`; a paper is named by its file's stem. Each row is one
-result of the paper. Each protocol is a recipe: `published` splits as the paper did, `sound` as mammozoo would.
+result of the paper. Each protocol is a recipe: `published` splits as the paper did, `sound` as mammozoo recommends.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ class _Part(pydantic.BaseModel):
 
 
 class Row(_Part):
-    """One result of a paper. `name` is a folder's name too."""
+    """One result of a paper. `name` also names a folder."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
     settings: dict[str, Any] = {}
     """Dotted recipe keys with their values, over the protocol's recipe."""
     reported: dict[str, float] = {}
-    """Name of a score of ours, such as `auc` or `auc[benign]`, and the paper's number; empty where it gives none."""
+    """Name of a score, such as `auc` or `auc[benign]`, and the paper's number; empty if it gives none."""
 
 
 class Protocol(_Part):
-    """How the data are split and the choices made: the recipe that says so, by name or as a YAML file beside the paper's."""
+    """A way to split the data and to choose: the name of a recipe, or a YAML file beside the paper's."""
 
     recipe: str
 
 
 class Paper(_Part):
-    """What a paper did, what it reported, and how to do the same here.
+    """What a paper did and reported, and how to do the same here.
 
-    `n` is the number of test images of the paper; `quick` holds the settings of `--quick`; `departures` say where our recipes
+    `n` is the number of test images of the paper; `quick` holds the settings of `--quick`; `departures` name where our recipes
     differ from the paper whatever the data.
     """
 
@@ -71,45 +71,38 @@ class Paper(_Part):
             for score in row.reported:
                 if score.partition("[")[0] not in metrics:
                     raise ValueError(
-                        f"row '{row.name}' reports '{score}', which is no metric here.{nearest(score, metrics)}"
+                        f"row '{row.name}' reports '{score}', which is not a metric here.{nearest(score, metrics)}"
                     )
         return self
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Every score that some row reports, in the order of the file; AUC and accuracy where none does."""
+        """Every score that some row reports, in the order of the file; AUC and accuracy if none does."""
         return tuple(dict.fromkeys(score for row in self.rows for score in row.reported)) or ("auc", "accuracy")
 
     def row(self, name: str) -> Row:
         """The row of that name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: the paper has no such row.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        names = [row.name for row in self.rows]
-        raise NotFoundError(f"Paper '{self.key}' has no row '{name}'.{nearest(name, names)} It has {', '.join(names)}.")
-
-    def protocol(self, name: ProtocolName) -> Protocol:
-        """The protocol of that name.
-
-        Raises:
-            NotFoundError: the paper's file has none.
-        """
-        if name not in self.protocols:
-            raise NotFoundError(f"Paper '{self.key}' has no protocol '{name}', only {', '.join(self.protocols)}.")
-        return self.protocols[name]
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise NotFoundError(
+                f"Paper '{self.key}' has no row '{name}'.{nearest(name, rows)} It has {', '.join(rows)}."
+            )
+        return rows[name]
 
     def recipe(self, protocol: ProtocolName, row: str, settings: dict[str, Any] | None = None) -> Recipe:
-        """The recipe of one row under one protocol; `settings` by dotted key go over those of the row.
+        """The recipe of one row under one protocol; `settings` by dotted key override those of the row.
 
         Raises:
             NotFoundError: no such row, protocol or recipe.
             UsageError: a setting is refused.
         """
-        return load(self.protocol(protocol).recipe, {**self.row(row).settings, **(settings or {})})
+        if protocol not in self.protocols:
+            raise NotFoundError(f"Paper '{self.key}' has no protocol '{protocol}', only {', '.join(self.protocols)}.")
+        return load(self.protocols[protocol].recipe, {**self.row(row).settings, **(settings or {})})
 
 
 def load_paper(source: str) -> Paper:
@@ -117,7 +110,7 @@ def load_paper(source: str) -> Paper:
 
     Raises:
         NotFoundError: no such paper or file, or a recipe that it names.
-        UsageError: the file is none of a paper; the message names the key.
+        UsageError: the file does not describe a paper; the message names the key.
     """
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
@@ -137,11 +130,11 @@ def load_paper(source: str) -> Paper:
         raise UsageError(f"Paper '{path.name}': {problems}.") from None
     if paper.key != path.stem:
         raise UsageError(f"Paper '{path.name}': its key is '{paper.key}' and must be the file's stem, '{path.stem}'.")
-    return paper.model_copy(update={"protocols": {name: _found(p, path) for name, p in paper.protocols.items()}})
+    return paper.model_copy(update={"protocols": {name: _resolved(p, path) for name, p in paper.protocols.items()}})
 
 
-def _found(protocol: Protocol, paper: Path) -> Protocol:
-    """The protocol with its recipe looked up; a file's path is relative to the paper's."""
+def _resolved(protocol: Protocol, paper: Path) -> Protocol:
+    """The protocol with its recipe found; a file's path is relative to the paper's."""
     if protocol.recipe.endswith((".yaml", ".yml")):
         return Protocol(recipe=str(paper.parent / protocol.recipe))
     registry().get("recipes", protocol.recipe)

@@ -1,4 +1,4 @@
-"""The runs that a paper's rows take, OUT/<protocol>/<row>/seed-<n>: made, gone on with, or left alone when complete."""
+"""The runs of a paper's rows, OUT/<protocol>/<row>/seed-<n>: trained, resumed, or left alone if complete."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mammozoo.training.run_directory import RunDirectory
 log = logging.getLogger(__name__)
 _ONE = Jobs()
 
-#: Keys that may differ between two starts of one run: they name or place it and change no result.
+#: Keys that may differ between two starts of one run, since they change no result.
 NEUTRAL = {"name", "summary", "paper", "requires", "root", "device", "workers", "cache", "keep_state"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run to make: a row under a protocol with a seed."""
+    """One run: a row under a protocol with a seed."""
 
     protocol: ProtocolName
     row: str
@@ -49,29 +49,29 @@ def plan_runs(
     seeds: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Task]:
-    """Every run that is wanted, seed by seed; a seed moves the split as well as the training.
+    """Every requested run, seed by seed; a seed applies to the split and to the training.
 
-    `rows` are all where none is named. `settings` go over those of the rows.
+    Without `rows` these are all rows. `settings` override those of the rows.
 
     Raises:
         NotFoundError: no such row, protocol or recipe.
         UsageError: a setting is refused.
-        ConflictError: a run made with other settings is in the place of one of these.
+        ConflictError: the folder of one of these runs holds a run with other settings.
     """
     if seeds < 1:
         raise UsageError(f"--seeds is 1 or more, not {seeds}.")
-    found = []
+    tasks = []
     for number in range(seeds):
         for protocol in protocols:
             for row in rows or [row.name for row in paper.rows]:
                 recipe = with_seed(paper.recipe(protocol, row, dict(settings or {})), number)
                 task = Task(protocol, row, recipe, out / protocol / row / f"seed-{recipe.seed}")
                 _check_place(task)
-                found.append(task)
-    return found
+                tasks.append(task)
+    return tasks
 
 
-def carry_out(
+def train_tasks(
     tasks: Iterable[Task],
     progress: Progress,
     *,
@@ -79,13 +79,13 @@ def carry_out(
     jobs: Jobs = _ONE,
     on_run: Callable[[RunDirectory], None] = lambda run: None,
 ) -> dict[Path, str]:
-    """Make the runs that are not complete; the folders of those that failed, each with its reason. `on_run` gets each new run.
+    """Train the runs that are not complete; returns the folders of those that failed, each with its reason.
 
-    A run that fails ends none of the others.
+    A run that fails does not end the others. `on_run` is called with each new run.
 
     Raises:
-        Stopped: `stop` said so.
-        KeyboardInterrupt: the run under way was marked, and the same call goes on with it.
+        Stopped: `stop` returned True.
+        KeyboardInterrupt: the current run is marked as interrupted, and the same call resumes it.
     """
     failed = {}
     for task in tasks:
@@ -102,7 +102,7 @@ def carry_out(
             on_run(run)
         except Stopped:
             raise
-        except Exception as error:  # hours of other runs must not end with one, whatever it met
+        except Exception as error:  # one failure must not end hours of other runs
             known = isinstance(error, MammozooError)
             log.debug("%s failed", task.path, exc_info=True)
             failed[task.path] = str(error) if known else f"{type(error).__name__}: {error}"
@@ -117,34 +117,34 @@ def with_seed(recipe: Recipe, number: int) -> Recipe:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, value in a, value in b) wherever two resolved recipes differ in what acts."""
-    found = []
-    neutral = {"root"} if prefix else NEUTRAL  # the name of an optimizer acts
+    """(dotted key, value in a, value in b) wherever two resolved recipes differ in a setting that changes results."""
+    changed = []
+    neutral = {"root"} if prefix else NEUTRAL  # the name of an optimizer changes results
     for key in dict.fromkeys([*a, *b]):
         one, other = a.get(key), b.get(key)
         if key in neutral or one == other:
             continue
         if isinstance(one, dict) and isinstance(other, dict) and key != "grid":  # its keys hold dots themselves
-            found += differences(one, other, f"{prefix}{key}.")
+            changed += differences(one, other, f"{prefix}{key}.")
         elif key == "stages" and isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
             for number, (stage, now) in enumerate(zip(one, other, strict=True)):
-                found += differences(stage, now, f"{key}.{number}.")
+                changed += differences(stage, now, f"{key}.{number}.")
         else:
-            found.append((f"{prefix}{key}", one, other))
-    return found
+            changed.append((f"{prefix}{key}", one, other))
+    return changed
 
 
 def _check_place(task: Task) -> None:
-    """Raise ConflictError if a run of other settings, or anything else, stands where the task's run would."""
+    """Raise ConflictError if the task's folder holds a run with other settings."""
     if task.state == "to do":
         return
-    there = RunDirectory.open(task.path).recipe
-    other = differences(there.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
-    if there.root and task.recipe.root and there.root.resolve() != task.recipe.root.resolve():
-        other.append(("root", there.root, task.recipe.root))
+    existing = RunDirectory.open(task.path).recipe
+    other = differences(existing.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
+    if existing.root and task.recipe.root and existing.root.resolve() != task.recipe.root.resolve():
+        other.append(("root", existing.root, task.recipe.root))
     if other:
-        told = "; ".join(f"{key} is {one} there and {two} now" for key, one, two in other[:5])
+        changed = "; ".join(f"{key} is {one} there and {two} now" for key, one, two in other[:5])
         raise ConflictError(
-            f"'{task.path}' holds a run made with other settings: {told}. Give the settings it was made with, choose another "
+            f"'{task.path}' holds a run made with other settings: {changed}. Give the settings it was made with, choose another "
             "--out, or delete that folder."
         )

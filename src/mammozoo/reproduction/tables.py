@@ -12,16 +12,8 @@ from mammozoo.reproduction.results import Remark, Results
 from mammozoo.training.run_directory import write_table
 
 COLUMNS = (
-    "row",
-    "metric",
-    "reported",
-    "obtained (95 % interval)",
-    "seeds",
-    "images, groups",
-    "split",
-    "protocol",
-    "verdict",
-)
+    "row", "metric", "reported", "obtained (95 % interval)", "seeds", "images, groups", "split", "protocol", "verdict",
+)  # fmt: skip
 GAP_COLUMNS = ("row", "metric", "published − sound (95 % interval)", "seeds")
 
 
@@ -46,18 +38,13 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 def gap_rows(results: Results) -> list[tuple[str, ...]]:
     """The cells of the second table, under `GAP_COLUMNS`."""
     return [
-        (
-            gap.row,
-            gap.metric,
-            _with_bounds(gap.difference, gap.low, gap.high, "+"),
-            _with_range(gap.seeds, gap.least, gap.most, "+"),
-        )
-        for gap in results.gaps
+        (g.row, g.metric, _with_bounds(g.difference, g.low, g.high, "+"), _with_range(g.seeds, g.least, g.most, "+"))
+        for g in results.gaps
     ]
 
 
 def remark_text(remark: Remark) -> str:
-    """A departure with the rows that it holds for."""
+    """A departure with the rows that it applies to."""
     return f"{remark.text} ({', '.join(remark.where)})" if remark.where else remark.text
 
 
@@ -91,7 +78,7 @@ def markdown(results: Results) -> str:
 
 
 def write_tables(results: Results, out: Path) -> list[Path]:
-    """`table.md`, `table.csv` and `table.json` in `out`, each replaced whole."""
+    """`table.md`, `table.csv` and `table.json` in `out`; existing ones are replaced."""
     return [
         write_text(out / "table.md", markdown(results)),
         write_table(out / "table.csv", [dataclasses.asdict(line) for line in results.lines]),

@@ -1,0 +1,64 @@
+"""Predicted and observed frequencies in ten equal bins of probability: for the reliability diagram and the ECE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.resampling import Values
+
+BINS = 10  #: 0–0.1, …, 0.9–1; the upper edge belongs to the bin
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Predicted and observed frequency in those bins that hold images.
+
+    Attributes:
+        predicted, observed: (B,) mean probability, and share of images for which it came true.
+        low, high: (B,) Wilson 95 % interval of `observed`, images taken as independent.
+        counts: (BINS,) images in every bin, empty ones included.
+    """
+
+    predicted: Values
+    observed: Values
+    low: Values
+    high: Values
+    counts: npt.NDArray[np.intp]
+
+
+def claims(outcome: Outcome) -> tuple[npt.NDArray[np.intp], Values]:
+    """(N,) 0 or 1, whether the claim came true; (N,) its probability.
+
+    The claim is the positive class of two, and the most probable one of more.
+    """
+    if outcome.binary:
+        return outcome.labels, outcome.probabilities[:, 1]
+    top = outcome.probabilities.argmax(axis=1)
+    return (outcome.labels == top).astype(np.intp), outcome.probabilities.max(axis=1)
+
+
+def bins(p: Values) -> npt.NDArray[np.intp]:
+    """(N,) probabilities → (N,) numbers of their bins, as `sklearn.calibration.calibration_curve` has them."""
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)
+
+
+def reliability(outcome: Outcome) -> Reliability:
+    """The numbers of the reliability diagram."""
+    from scipy.stats import binomtest
+    from sklearn.calibration import calibration_curve
+
+    true, p = claims(outcome)
+    p = p.clip(0, 1)
+    observed, predicted = calibration_curve(true, p, n_bins=BINS, strategy="uniform", pos_label=1)
+    counts = np.bincount(bins(p), minlength=BINS)
+    hits = np.bincount(bins(p), true, minlength=BINS).astype(int)
+    bounds = [
+        binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson") for k, n in zip(hits, counts, strict=True) if n
+    ]
+    return Reliability(
+        predicted, observed, np.array([b.low for b in bounds]), np.array([b.high for b in bounds]), counts
+    )
