@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -24,11 +25,13 @@ from mammozoo.cli import (
     train,
     zoo,
 )
+from mammozoo.cli.options import Command, Group
 from mammozoo.cli.output import json_alone
 from mammozoo.errors import MammozooError
 
 app = typer.Typer(
     name="mammozoo",
+    cls=Group,
     help="Transfer learning for breast imaging: published strategies, guarded splits, honest scores, a model zoo.\n\n"
     "Research only: not a medical device.",
     no_args_is_help=True,
@@ -36,20 +39,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train.train)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("compare")(compare.compare_runs)
-app.command("diagnose")(diagnose.diagnose)
-app.command("report")(report.report)
-app.command("reproduce")(reproduce.reproduce)
-app.command("list")(list_.list_items)
-app.command("show")(show.show)
-app.add_typer(data.app, name="data")
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(zoo.app, name="zoo")
-app.command("doctor")(doctor.doctor)
+_COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
+    "Train and use models": (
+        ("train", train.train, train.EXAMPLES),
+        ("predict", predict.predict, predict.EXAMPLES),
+        ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
+        ("explain", explain.explain, explain.EXAMPLES),
+    ),
+    "Look at runs": (
+        ("compare", compare.compare, compare.EXAMPLES),
+        ("diagnose", diagnose.diagnose, diagnose.EXAMPLES),
+        ("report", report.report, report.EXAMPLES),
+        ("reproduce", reproduce.reproduce, reproduce.EXAMPLES),
+    ),
+    "Look things up": (
+        ("list", list_.list_items, list_.EXAMPLES),
+        ("show", show.show, show.EXAMPLES),
+        ("doctor", doctor.doctor, doctor.EXAMPLES),
+    ),
+}
+for _panel, _commands in _COMMANDS.items():
+    for _name, _function, _examples in _commands:
+        app.command(_name, cls=Command, epilog=_examples, rich_help_panel=_panel)(_function)
+for _group, _name in ((data.app, "data"), (plugins.app, "plugins"), (zoo.app, "zoo")):
+    app.add_typer(_group, name=_name, rich_help_panel="Data sets, plugins, models")
 
 
 @app.callback(invoke_without_command=True)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mammozoo.errors import MammozooError, NotFoundError
+from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
@@ -32,6 +32,8 @@ MIN_SIDE = 16
 
 # Named, because Pillow would otherwise also try formats that call other programs (EPS).
 _PIL_FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
+#: Modes of Pillow that a lossless file (PNG or TIFF) holds.
+_LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK"})
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -57,9 +59,58 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             raise UnreadableImageError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
         handle.seek(0)
         is_dicom = head[128:] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
-        pixels = _read_dicom(path, handle) if is_dicom else _read_pil(path, handle)
+        return checked(_read_dicom(path, handle) if is_dicom else _read_pil(path, handle), f"'{path}'")
+
+
+def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
+    """The pixels of an image in memory, in a type that image files hold; messages call it `name`.
+
+    With `checked` it is the array that `read_image` would give for a lossless file of this image.
+
+    Args:
+        image: (H, W) uint8, uint16, bool or float; (H, W, 1) the same; (H, W, 3) uint8 RGB; or a Pillow image.
+
+    Raises:
+        UsageError: another type, shape or mode, or a Pillow image that cannot be decoded.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode not in _LOSSLESS:
+            raise UsageError(f"{name} has Pillow's mode '{image.mode}'. Convert it first: image.convert('RGB') or 'L'.")
+        try:
+            return _pil_to_array(ImageOps.exif_transpose(image))
+        except OSError as error:  # Pillow decodes as late as here
+            raise UsageError(f"{name} cannot be decoded ({error}).") from error
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise UsageError(
+            f"{name} is a {kind}. Give a path, a NumPy array or a Pillow image (of a tensor its .numpy())."
+        )
+    pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if pixels.size and pixels.ndim == 2:
+        if pixels.dtype == np.bool_:
+            return pixels.astype(np.uint8) * 255
+        if pixels.dtype in (np.uint8, np.uint16):
+            return pixels
+        if np.issubdtype(pixels.dtype, np.floating):
+            return pixels.astype(np.float32)
+    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        return pixels
+    shape = " x ".join(map(str, pixels.shape)) or "no axis"
+    raise UsageError(
+        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or (H, W, 3) uint8. "
+        "Of a stack give list(stack)."
+    )
+
+
+def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The pixels as a contiguous array, grey if all channels are equal.
+
+    Raises:
+        UnreadableImageError: a size that mammozoo does not read, or a value that is not finite.
+    """
+    _check_size(name, pixels.shape[1], pixels.shape[0])
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-        raise UnreadableImageError(f"'{path}' holds pixels that are not finite numbers (NaN or infinity).")
+        raise UnreadableImageError(f"{name} holds pixels that are not finite numbers (NaN or infinity).")
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     return np.ascontiguousarray(pixels)
@@ -131,15 +182,15 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield handle
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(
-            f"'{path}' has {width} x {height} pixels; mammozoo reads up to {MAX_PIXELS // 10**6} million. "
+            f"{name} has {width} x {height} pixels; mammozoo reads up to {MAX_PIXELS // 10**6} million. "
             "Crop or shrink it first."
         )
     if min(width, height) < MIN_SIDE:
         raise UnreadableImageError(
-            f"'{path}' has {width} x {height} pixels; an image needs at least {MIN_SIDE} on each side."
+            f"{name} has {width} x {height} pixels; an image needs at least {MIN_SIDE} on each side."
         )
 
 
@@ -158,7 +209,7 @@ def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
         warnings.simplefilter("ignore")  # Pillow warns of large images and odd tags; we refuse or read
         try:
             with Image.open(handle, formats=_PIL_FORMATS) as image:
-                _check_size(path, *image.size)
+                _check_size(f"'{path}'", *image.size)
                 _check_frames(path, getattr(image, "n_frames", 1))
                 image.load()
                 return _pil_to_array(ImageOps.exif_transpose(image))
@@ -213,7 +264,7 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
                     f"'{path}' is named or marked as DICOM and holds no pixel data: a report, a truncated "
                     "file, or something else under that name."
                 )
-            _check_size(path, int(dataset.Columns), int(dataset.Rows))
+            _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows))
             _check_frames(path, int(dataset.get("NumberOfFrames") or 1))
             _check_decoder(path, dataset)
             return _dicom_to_array(dataset)
