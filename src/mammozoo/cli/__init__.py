@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -39,28 +38,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_COMMANDS: dict[str, tuple[tuple[str, Callable[..., None], str], ...]] = {
-    "Train and use models": (
-        ("train", train.train, train.EXAMPLES),
-        ("predict", predict.predict, predict.EXAMPLES),
-        ("evaluate", evaluate.evaluate, evaluate.EXAMPLES),
-        ("explain", explain.explain, explain.EXAMPLES),
-    ),
-    "Look at runs": (
-        ("compare", compare.compare, compare.EXAMPLES),
-        ("diagnose", diagnose.diagnose, diagnose.EXAMPLES),
-        ("report", report.report, report.EXAMPLES),
-        ("reproduce", reproduce.reproduce, reproduce.EXAMPLES),
-    ),
-    "Look things up": (
-        ("list", list_.list_items, list_.EXAMPLES),
-        ("show", show.show, show.EXAMPLES),
-        ("doctor", doctor.doctor, doctor.EXAMPLES),
-    ),
+_PANELS = {
+    "Train and use models": (train, predict, evaluate, explain),
+    "Look at runs": (compare, diagnose, report, reproduce),
+    "Look things up": (list_, show, doctor),
 }
-for _panel, _commands in _COMMANDS.items():
-    for _name, _function, _examples in _commands:
-        app.command(_name, cls=Command, epilog=_examples, rich_help_panel=_panel)(_function)
+for _panel, _modules in _PANELS.items():
+    for _module in _modules:  # each has a function of its own name, and EXAMPLES
+        _name = _module.__name__.rpartition(".")[2]
+        _function = getattr(_module, _name)
+        app.command(_name.rstrip("_"), cls=Command, epilog=_module.EXAMPLES, rich_help_panel=_panel)(_function)
 for _group, _name in ((data.app, "data"), (plugins.app, "plugins"), (zoo.app, "zoo")):
     app.add_typer(_group, name=_name, rich_help_panel="Data sets, plugins, models")
 

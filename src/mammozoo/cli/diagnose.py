@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import DATA, OUTPUT, Batch, Device, Json, ModelName, Root
+from mammozoo.cli.options import Batch, Device, Json, ModelName, Root, data_option, output_option
 from mammozoo.cli.output import print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -27,19 +27,13 @@ def diagnose(
         metavar="MODEL",
         help="Another model with the same blocks; default: the weights that this one started from.",
     ),
-    dataset: str = typer.Option(
-        ..., help="Data set with options, such as busi or phantom:n=400.", rich_help_panel=DATA
-    ),
+    dataset: str = data_option(..., help="Data set with options, such as busi or phantom:n=400."),
     root: Root = None,
-    images: int = typer.Option(
-        100, min=1, help="Images to look at, drawn from those of the model's classes.", rich_help_panel=DATA
-    ),
-    seed: int = typer.Option(0, help="Seed of that draw.", rich_help_panel=DATA),
+    images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
+    seed: int = data_option(0, help="Seed of that draw."),
     batch: Batch = 8,
     device: Device = "auto",
-    out: Path = typer.Option(
-        None, help="Also write blocks.csv, shifts.csv, diagnosis.svg and diagnosis.png here.", rich_help_panel=OUTPUT
-    ),
+    out: Path = output_option(None, help="Also write blocks.csv, shifts.csv, diagnosis.svg and diagnosis.png here."),
     as_json: Json = False,
 ) -> None:
     """Show block by block what training changed in a network.
@@ -50,15 +44,7 @@ def diagnose(
 
     with progress() as shown:
         found = examine(
-            model,
-            dataset,
-            root,
-            against=against,
-            images=images,
-            seed=seed,
-            batch=batch,
-            device=device,
-            progress=shown,
+            model, dataset, root, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
         )
     if out is not None:
         _write(out, found, against and Path(against).name)

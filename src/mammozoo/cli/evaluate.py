@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import OUTPUT, Device, Json, ModelName, Root
+from mammozoo.cli.options import Csv, Device, Json, ModelName, Root
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress
 
 EXAMPLES = """
@@ -28,7 +27,7 @@ def evaluate(
     aggregate: str = typer.Option(None, help="mean, max or noisy-or: one probability for each patient or lesion."),
     by: str = typer.Option("patient", help="What --aggregate makes one of: patient or lesion."),
     subgroup: str = typer.Option(None, metavar="COLUMN", help="Scores for each value of a column, such as device."),
-    csv: Path = typer.Option(None, help="Also write every prediction to this CSV file.", rich_help_panel=OUTPUT),
+    csv: Csv = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import DATA, OUTPUT, Device, Json, ModelName, Root
+from mammozoo.cli.options import Device, Images, Json, ModelName, Root, data_option, output_option
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_table, progress
 from mammozoo.files import sha256
 
@@ -23,30 +23,18 @@ mammozoo explain runs/first --dataset busi --root ~/BUSI --limit 50 --sanity
 
 def explain(
     model: ModelName,
-    images: list[str] = typer.Argument(
-        None, help="Image files, folders (lesion masks in them are left out) or patterns."
-    ),
+    images: Images = None,
     method: str = typer.Option("grad-cam", help="grad-cam, or occlusion (slow)."),
     class_name: str = typer.Option(None, "--class", help="Class to explain; without it, the one decided for."),
     mask: Path = typer.Option(None, help="Lesion mask of the one image; NAME_mask.png beside it is found by itself."),
     sanity: bool = typer.Option(False, "--sanity", help="Compare with untrained networks (Adebayo et al. 2018)."),
-    dataset: str = typer.Option(
-        None, help="Explain a data set; of the run's own, only what it was tested on.", rich_help_panel=DATA
-    ),
+    dataset: str = data_option(None, help="Explain a data set; of the run's own, only what it was tested on."),
     root: Root = None,
-    part: str = typer.Option(
-        None, help="Part of the run's own data set: test (if not said) or val.", rich_help_panel=DATA
-    ),
-    limit: int = typer.Option(
-        None, min=1, help="Only so many images of the data set, drawn with seed 0.", rich_help_panel=DATA
-    ),
+    part: str = data_option(None, help="Part of the run's own data set: test (if not said) or val."),
+    limit: int = data_option(None, min=1, help="Only so many images of the data set, drawn with seed 0."),
     device: Device = "auto",
-    out: Path = typer.Option(
-        Path("explanations"), help="Folder of the overlays (PNG) and maps (npy).", rich_help_panel=OUTPUT
-    ),
-    overwrite: bool = typer.Option(
-        False, "--overwrite", help="Replace explanations that are there already.", rich_help_panel=OUTPUT
-    ),
+    out: Path = output_option(Path("explanations"), help="Folder of the overlays (PNG) and maps (npy)."),
+    overwrite: bool = output_option(False, "--overwrite", help="Replace explanations that are there already."),
     as_json: Json = False,
 ) -> None:
     """Draw where a model looks, and score it against lesion masks. Research only: not for diagnosis."""

@@ -16,7 +16,7 @@ mammozoo list backbones --match resnet
 """
 
 
-def list_items(
+def list_(
     kind: str = typer.Argument(
         ..., help="datasets, backbones, strategies, heads, metrics, transforms, recipes or papers."
     ),

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-DATA, COMPUTING, OUTPUT = "Data", "Computing", "Output"
+recipe_option = functools.partial(typer.Option, rich_help_panel="Recipe")
+data_option = functools.partial(typer.Option, rich_help_panel="Data")
+computing_option = functools.partial(typer.Option, rich_help_panel="Computing")
+output_option = functools.partial(typer.Option, rich_help_panel="Output")
 
 ModelName = Annotated[str, typer.Argument(help="A run or model folder, or a zoo name.")]
 ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
-Root = Annotated[Path | None, typer.Option(help="Folder (or CSV file) that holds the data.", rich_help_panel=DATA)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=COMPUTING)]
-Precision = Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=COMPUTING)]
-Batch = Annotated[int, typer.Option(min=1, help="Images in a batch.", rich_help_panel=COMPUTING)]
+Images = Annotated[
+    list[str] | None, typer.Argument(help="Image files, folders (lesion masks in them are left out) or patterns.")
+]
+Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
+Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[Any, computing_option(help="auto, bf16 or fp32.")]
+Batch = Annotated[int, computing_option(min=1, help="Images in a batch.")]
 Jobs = Annotated[
-    int,
-    typer.Option(
-        min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process.", rich_help_panel=COMPUTING
-    ),
+    int, computing_option(min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key, such as epochs=5.")
+    list[str] | None,
+    recipe_option("--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1; repeatable."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.", rich_help_panel=OUTPUT)]
+Csv = Annotated[Path | None, output_option(help="Also write a row for each image to this CSV file.")]
+Json = Annotated[bool, output_option("--json", help="Machine-readable result on stdout.")]
 
 
 class Command(TyperCommand):
@@ -33,12 +39,12 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and options by panel."""
-        panels: dict[str, list[tuple[str, str]]] = {}
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             if (record := parameter.get_help_record(ctx)) is not None:
                 usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
                 panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
-        _write(formatter, panels)
+        _write_panels(formatter, panels)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The examples, as they are written."""
@@ -58,10 +64,11 @@ class Group(TyperGroup):
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
                 panels.setdefault(panel, []).append((name, command.get_short_help_str(limit=90)))
-        _write(formatter, panels)
+        _write_panels(formatter, panels)
 
 
-def _write(formatter: Any, panels: dict[str, list[tuple[str, str]]]) -> None:
+def _write_panels(formatter: Any, panels: dict[str, list[tuple[str, str]]]) -> None:
     for title, rows in panels.items():
-        with formatter.section(title):
-            formatter.write_dl(rows)
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)

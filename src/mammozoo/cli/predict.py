@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import OUTPUT, Batch, Device, Json, Precision
+from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Precision
 from mammozoo.cli.output import note, note_stamps, print_json, print_table
 from mammozoo.errors import UsageError
 from mammozoo.files import sha256
@@ -26,9 +26,7 @@ _SHOWN = 20  # warnings, before the rest are only counted
 
 
 def predict(
-    images: list[str] = typer.Argument(
-        None, help="Image files, folders (lesion masks in them are left out) or patterns."
-    ),
+    images: Images = None,
     model: str = typer.Option(None, help="A run or model folder, or a zoo name; without it, the built-in model."),
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     abstain: bool = typer.Option(
@@ -37,7 +35,7 @@ def predict(
     batch: Batch = 32,
     device: Device = "auto",
     precision: Precision = "auto",
-    csv: Path = typer.Option(None, help="Also write the table to this CSV file.", rich_help_panel=OUTPUT),
+    csv: Csv = None,
     as_json: Json = False,
 ) -> None:
     """Predict the class of images, and warn of those that are not for this model. Research only: not for diagnosis."""
@@ -45,14 +43,7 @@ def predict(
         images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
-    result = api.predict(
-        images,
-        model,
-        batch=batch,
-        abstain=abstain,
-        device=device,
-        precision=cast(Literal["auto", "bf16", "fp32"], precision),
-    )
+    result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=precision)
     rows = _rows(result)
     if csv is not None:
         from mammozoo.training.run_directory import write_table  # here, because it brings scikit-learn

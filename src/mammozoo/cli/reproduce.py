@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import OUTPUT, Jobs, Json, Root, Settings
+from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, recipe_option
 from mammozoo.cli.output import note, print_json, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
 
@@ -30,19 +30,13 @@ def reproduce(
     row: list[str] = typer.Option([], "--row", metavar="NAME", help="Only this row of the paper; may be repeated."),
     seeds: int = typer.Option(1, min=1, help="Times that each row is run, each with its own seed and split."),
     quick: bool = typer.Option(False, "--quick", help="The paper file's short settings, to see that all works."),
-    backbone: str = typer.Option(None, help="Another network than the recipes'."),
-    weights: str = typer.Option(None, help="Other starting weights: imagenet, random, file:PATH or zoo:NAME."),
+    backbone: str = recipe_option(None, help="Another network than the recipes'."),
+    weights: str = recipe_option(None, help="Other starting weights: imagenet, random, file:PATH or zoo:NAME."),
     settings: Settings = None,
     jobs: Jobs = 1,
-    out: Path = typer.Option(
-        None, help="Folder of the runs and tables; default runs/reproduce-PAPER.", rich_help_panel=OUTPUT
-    ),
-    report: bool = typer.Option(
-        False, "--report/--no-report", help="Write report.html into every run.", rich_help_panel=OUTPUT
-    ),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="List the runs and their state; train nothing.", rich_help_panel=OUTPUT
-    ),
+    out: Path = output_option(None, help="Folder of the runs and tables; default runs/reproduce-PAPER."),
+    report: bool = output_option(False, "--report/--no-report", help="Write report.html into every run."),
+    dry_run: bool = output_option(False, "--dry-run", help="List the runs and their state; train nothing."),
     as_json: Json = False,
 ) -> None:
     """Run the rows of a paper by its own protocol and by a sound one.

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from mammozoo.cli.options import COMPUTING, OUTPUT, Jobs, Json, Settings
+from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_option, recipe_option
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
 
@@ -20,9 +20,8 @@ mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
 mammozoo train byra-busi --root ~/BUSI --set optimizer.lr=1e-2 --folds 5
 mammozoo train --resume runs/first
 """
-_recipe = functools.partial(typer.Option, None, rich_help_panel="Recipe")
+_recipe = functools.partial(recipe_option, None)
 _run = functools.partial(typer.Option, None, rich_help_panel="Run")
-_computing = functools.partial(typer.Option, rich_help_panel=COMPUTING)
 
 
 def train(
@@ -46,19 +45,17 @@ def train(
     keep_state: bool = typer.Option(
         False, "--keep-state", help="Keep what --extend needs when the run is complete.", rich_help_panel="Run"
     ),
-    device: str = _computing(None, help="auto, cpu, cuda or mps."),
-    gpus: int = _computing(
+    device: str = computing_option(None, help="auto, cpu, cuda or mps."),
+    gpus: int = computing_option(
         1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
     jobs: Jobs = 1,
-    jobs_by: str = _computing("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
-    compile_it: bool = _computing(False, "--compile", help="Train through torch.compile; pays in long trainings only."),
-    report: bool = typer.Option(
-        True, "--report/--no-report", help="Write report.html into the run.", rich_help_panel=OUTPUT
+    jobs_by: str = computing_option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
+    compile_it: bool = computing_option(
+        False, "--compile", help="Train through torch.compile; pays in long trainings only."
     ),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Show what would be done, with one batch through the net.", rich_help_panel=OUTPUT
-    ),
+    report: bool = output_option(True, "--report/--no-report", help="Write report.html into the run."),
+    dry_run: bool = output_option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
     as_json: Json = False,
 ) -> None:
     """Train a model by a recipe and score it on its test part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import OUTPUT, Json
+from mammozoo.cli.options import Json, output_option
 from mammozoo.cli.output import note, print_json, print_table
 from mammozoo.errors import UsageError
 
@@ -21,7 +22,7 @@ EXAMPLES = """
 mammozoo zoo push runs/first --repo our-hospital/first --license Apache-2.0 --dry-run
 mammozoo zoo push runs/first --to /mnt/zoo --license Apache-2.0
 """
-_DESCRIPTION = "Description"
+_description = functools.partial(typer.Option, rich_help_panel="Description")
 
 
 class Kind(StrEnum):
@@ -47,23 +48,13 @@ def push(
         "--allow-stamped",
         help="Publish a model that carries a stamp, such as of a leaky split; card and entry carry it.",
     ),
-    name: str = typer.Option(
-        "", help="Name in a zoo; by default the repository's, or the run folder's.", rich_help_panel=_DESCRIPTION
-    ),
-    version: str = typer.Option("1.0.0", help="Version; becomes the tag vVERSION.", rich_help_panel=_DESCRIPTION),
-    license: str = typer.Option(
-        "", help="SPDX identifier of the weights' licence, such as Apache-2.0.", rich_help_panel=_DESCRIPTION
-    ),
-    data_terms: str = typer.Option(
-        "", help="Terms of the data; by default those known of the data set.", rich_help_panel=_DESCRIPTION
-    ),
-    summary: str = typer.Option(
-        "", help="One line for the list; by default made from the config.", rich_help_panel=_DESCRIPTION
-    ),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Show what would be sent; ask no server.", rich_help_panel=OUTPUT
-    ),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask.", rich_help_panel=OUTPUT),
+    name: str = _description("", help="Name in a zoo; by default the repository's, or the run folder's."),
+    version: str = _description("1.0.0", help="Version; becomes the tag vVERSION."),
+    license: str = _description("", help="SPDX identifier of the weights' licence, such as Apache-2.0."),
+    data_terms: str = _description("", help="Terms of the data; by default those known of the data set."),
+    summary: str = _description("", help="One line for the list; by default made from the config."),
+    dry_run: bool = output_option(False, "--dry-run", help="Show what would be sent; ask no server."),
+    yes: bool = output_option(False, "--yes", help="Do not ask."),
     as_json: Json = False,
 ) -> None:
     """Publish a run's model to the Hugging Face Hub or into a folder, with its entry for a zoo.yaml. Shows everything first."""
