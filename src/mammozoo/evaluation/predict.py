@@ -23,14 +23,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from mammozoo.data.io.images import (
-    IMAGE_SUFFIXES,
-    checked,
-    image_from_memory,
-    is_for_processing,
-    read_image,
-    read_modality,
-)
+from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, is_for_processing, read_image, read_modality
+from mammozoo.data.io.memory import image_from_memory
 from mammozoo.data.ood import features, unusual
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError

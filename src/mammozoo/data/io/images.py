@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mammozoo.errors import MammozooError, NotFoundError, UsageError
+from mammozoo.errors import MammozooError, NotFoundError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
@@ -32,8 +32,6 @@ MIN_SIDE = 16
 
 # Named, because Pillow would otherwise also try formats that call other programs (EPS).
 _PIL_FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
-#: Modes of Pillow that a lossless file (PNG or TIFF) holds.
-_LOSSLESS = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK"})
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -60,46 +58,6 @@ def read_image(path: Path) -> npt.NDArray[Any]:
         handle.seek(0)
         is_dicom = head[128:] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
         return checked(_read_dicom(path, handle) if is_dicom else _read_pil(path, handle), f"'{path}'")
-
-
-def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
-    """The pixels of an image in memory, in a type that image files hold; messages call it `name`.
-
-    With `checked` it is the array that `read_image` would give for a lossless file of this image.
-
-    Args:
-        image: (H, W) uint8, uint16, bool or float; (H, W, 1) the same; (H, W, 3) uint8 RGB; or a Pillow image.
-
-    Raises:
-        UsageError: another type, shape or mode, or a Pillow image that cannot be decoded.
-    """
-    if isinstance(image, Image.Image):
-        if image.mode not in _LOSSLESS:
-            raise UsageError(f"{name} has Pillow's mode '{image.mode}'. Convert it first: image.convert('RGB') or 'L'.")
-        try:
-            return _pil_to_array(ImageOps.exif_transpose(image))
-        except OSError as error:  # Pillow decodes as late as here
-            raise UsageError(f"{name} cannot be decoded ({error}).") from error
-    if not isinstance(image, np.ndarray):
-        kind = type(image).__name__
-        raise UsageError(
-            f"{name} is a {kind}. Give a path, a NumPy array or a Pillow image (of a tensor its .numpy())."
-        )
-    pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    if pixels.size and pixels.ndim == 2:
-        if pixels.dtype == np.bool_:
-            return pixels.astype(np.uint8) * 255
-        if pixels.dtype in (np.uint8, np.uint16):
-            return pixels
-        if np.issubdtype(pixels.dtype, np.floating):
-            return pixels.astype(np.float32)
-    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
-        return pixels
-    shape = " x ".join(map(str, pixels.shape)) or "no axis"
-    raise UsageError(
-        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or (H, W, 3) uint8. "
-        "Of a stack give list(stack)."
-    )
 
 
 def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -212,7 +170,7 @@ def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
                 _check_size(f"'{path}'", *image.size)
                 _check_frames(path, getattr(image, "n_frames", 1))
                 image.load()
-                return _pil_to_array(ImageOps.exif_transpose(image))
+                return pil_to_array(ImageOps.exif_transpose(image))
         except MammozooError:
             raise
         except UnidentifiedImageError as error:
@@ -231,7 +189,8 @@ def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
             ) from error
 
 
-def _pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
+def pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
+    """A decoded Pillow image as (H, W) or (H, W, 3); uint8, uint16 or float32. Transparent pixels are laid over black."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "I":  # 32 bits; Pillow's container for 16-bit PGM too
