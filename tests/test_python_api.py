@@ -311,7 +311,7 @@ def test_a_wrong_path_is_refused_before_any_image_is_read(
 def test_predict_in_one_call(model: mammozoo.Classifier, tiny_run: RunDirectory, phantom: np.ndarray) -> None:
     result = mammozoo.predict([EXAMPLE, phantom], tiny_run.path, device="cpu", precision="fp32")
     assert result.predictions == model.predict([EXAMPLE, phantom])
-    assert (result.classifier.folder, result.remark) == (tiny_run.path, None)
+    assert (result.folder, result.config, result.remark) == (tiny_run.path, model.config, None)
 
 
 # ---------------------------------------------------------------- explain and compare

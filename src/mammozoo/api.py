@@ -29,15 +29,12 @@ if TYPE_CHECKING:
     from mammozoo.progress import Progress
     from mammozoo.training.run_directory import RunDirectory
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model in evaluation mode, its config, and where it runs; `load` makes one.
+    """A model in evaluation mode, its folder and config, and where it runs; `load` makes one.
 
     Attributes:
-        folder: of its files.
         model: the network, a torch module: (N, channels, h, w) float32 → (N, outputs) logits.
         config: the content of `config.json`: input, thresholds, calibration, training, scores.
         engine: device and precision.
@@ -80,15 +77,16 @@ class Classifier:
 
         predictions, remark = predict_images(self.model, self.config, images, self.engine, batch, abstain=abstain)
         if remark:
-            log.warning("%s", remark)
+            logging.getLogger(__name__).warning("%s", remark)
         return predictions
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The predictions of a model, and a remark on all of them together, if there is one."""
+    """The predictions of the model in `folder`, and a remark on all of them together, if there is one."""
 
-    classifier: Classifier
+    folder: Path
+    config: ModelConfig = field(repr=False)
     predictions: builtins.list[Prediction]
     remark: str | None
 
@@ -225,9 +223,9 @@ def predict(
     """Load a model and predict images; arguments and errors are those of `load` and `Classifier.predict`."""
     from mammozoo.evaluation.predict import predict_images
 
-    classifier = load(model, device=device, precision=precision)
-    network, config, engine = classifier.model, classifier.config, classifier.engine
-    return PredictResult(classifier, *predict_images(network, config, images, engine, batch, abstain=abstain))
+    loaded = load(model, device=device, precision=precision)
+    found = predict_images(loaded.model, loaded.config, images, loaded.engine, batch, abstain=abstain)
+    return PredictResult(loaded.folder, loaded.config, *found)
 
 
 def evaluate(
@@ -348,6 +346,5 @@ def compare(runs: Sequence[str | Path], metric: str = "auc", *, paired: bool = T
     folders = [Path(run) for run in runs]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("One run is named twice.")
-    chosen = registry().get("metrics", metric)
     contenders = [comparison.Contender(f.as_posix(), *read_test_predictions(f)) for f in folders]
-    return comparison.compare(contenders, chosen, paired=paired)
+    return comparison.compare(contenders, registry().get("metrics", metric), paired=paired)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -170,17 +168,6 @@ def test_bad_files_are_named_and_do_not_stop_the_others(command, tiny_run, pictu
     assert all(result["error"] is None for result in results.values())
     errors = _predict(command, tiny_run, "pictures").err
     assert all(f"mammozoo: 'pictures/{name}'" in errors for name in BAD)
-
-
-def test_a_huge_image_takes_neither_time_nor_memory(command, tiny_run, pictures: Path) -> None:
-    assert _predict(command, tiny_run, "pictures").code == 0  # what torch takes, it has now
-    (pictures / "huge.png").write_bytes(_header(30_000, 30_000))
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    answer = _predict(command, tiny_run, "pictures/huge.png")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert time.perf_counter() - started < 3
-    assert grown < 100_000  # KB; the pixels would be 900,000
-    answer.refused(1, "huge.png", "100 million pixels")
 
 
 def test_missing_files_are_not_found(command, tiny_run, tmp_path: Path) -> None:

@@ -60,28 +60,30 @@ def predict(
 
 
 def _rows(result: api.PredictResult) -> list[dict[str, str]]:
-    return [
-        {
-            "file": p.file,
-            "label": "uncertain" if p.abstained else p.label or "",
-            **{f"p_{c}": f"{p.probabilities[c]:.6f}" if p.probabilities else "" for c in result.classifier.classes},
-            "threshold": "" if p.threshold is None else f"{p.threshold:.6f}",
-            "warnings": "; ".join(p.warnings),
-            "error": p.error or "",
-        }
-        for p in result.predictions
-    ]
+    rows = []
+    for p in result.predictions:
+        probabilities = p.probabilities or {}
+        rows.append(
+            {
+                "file": p.file,
+                "label": "uncertain" if p.abstained else p.label or "",
+                **{f"p_{c}": f"{probabilities[c]:.6f}" if c in probabilities else "" for c in result.config.classes},
+                "threshold": "" if p.threshold is None else f"{p.threshold:.6f}",
+                "warnings": "; ".join(p.warnings),
+                "error": p.error or "",
+            }
+        )
+    return rows
 
 
 def _print_json(result: api.PredictResult) -> None:
-    folder, config = result.classifier.folder, result.classifier.config
     print_json(
         {
             "model": {
-                "name": config.name,
-                "sha256": sha256(folder / "model.safetensors"),
-                "threshold": _threshold(config),
-                "calibration": config.calibration and config.calibration.model_dump(),
+                "name": result.config.name,
+                "sha256": sha256(result.folder / "model.safetensors"),
+                "threshold": _threshold(result.config),
+                "calibration": result.config.calibration and result.config.calibration.model_dump(),
             },
             "warnings": [result.remark] if result.remark else [],
             "results": [dataclasses.asdict(prediction) for prediction in result.predictions],
@@ -103,7 +105,7 @@ def _threshold(config: ModelConfig) -> dict[str, Any] | None:
 
 def _show(result: api.PredictResult, rows: list[dict[str, str]], abstain: bool) -> None:
     """A table of the images that could be read, and notes."""
-    config, predictions = result.classifier.config, result.predictions
+    config, predictions = result.config, result.predictions
     note_stamps(config.stamps)
     good = [row for row in rows if not row["error"]]
     if good:
