@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mammozoo.cli.options import Json
 from mammozoo.cli.output import print_json, print_table
+from mammozoo.errors import MammozooError
 
 EXAMPLES = "mammozoo doctor"
 
@@ -32,7 +33,6 @@ def _facts() -> dict[str, str]:
     from huggingface_hub import constants
 
     import mammozoo
-    from mammozoo.errors import MammozooError
     from mammozoo.models.device import choose_engine
     from mammozoo.zoo.hub import check_reachable, endpoint
 

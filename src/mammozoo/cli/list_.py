@@ -9,6 +9,7 @@ import typer
 from mammozoo import api
 from mammozoo.cli.options import Json
 from mammozoo.cli.output import note_failed_plugins, print_json, print_table
+from mammozoo.errors import MammozooError
 
 EXAMPLES = """
 mammozoo list strategies
@@ -40,7 +41,6 @@ def list_(
 def _paper(recipe: str) -> str:
     """The paper whose method a recipe implements; empty for none, and for a recipe that cannot be loaded."""
     from mammozoo.config.recipe import load
-    from mammozoo.errors import MammozooError
 
     try:
         return load(recipe).paper or ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import Command, Group, Json
+from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.errors import FailedError, UsageError
 
 if TYPE_CHECKING:
     from mammozoo.testing import Result
@@ -69,12 +71,11 @@ def check_plugin(
         [], "--with", help="Options for a thing that has no default for them, as in gamma:layer=2; repeatable."
     ),
     backbone: str = typer.Option("test_resnet", "--backbone", help="The network on which strategies are tried."),
-    root: Path | None = typer.Option(None, "--root", help="Folder of the data, for a data set that needs one."),
+    root: Root = None,
     timeout: float = typer.Option(600.0, "--timeout", min=0, help="Seconds after which a check fails; 0 for no limit."),
     as_json: Json = False,
 ) -> None:
     """Run the named checks of the contract on everything that a plugin provides; exit 1 if one fails."""
-    from mammozoo.errors import FailedError
     from mammozoo.testing import checks, run
     from mammozoo.testing.limit import TooLong, limited
     from mammozoo.testing.quiet import captured
@@ -104,8 +105,6 @@ def check_plugin(
 
 def _print_results(results: list[Result]) -> None:
     """A table, then each reason once; a count on stderr."""
-    from collections import Counter
-
     rows = [(result.check, f"{result.kind}: {result.item}", result.state) for result in results]
     print_table("", ["check", "item", "result"], rows)
     for state in ("failed", "skipped"):
@@ -118,9 +117,6 @@ def _print_results(results: list[Result]) -> None:
 
 def _refuse_hundreds(name: str, things: set[tuple[str, str]]) -> None:
     """Each thing takes about a second, and a catalogue of a thousand networks would take all day."""
-    from collections import Counter
-
-    from mammozoo.errors import UsageError
 
     if len(things) > 100:
         counts = Counter(kind for kind, _ in things if kind != "plugins")

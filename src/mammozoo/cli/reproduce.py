@@ -10,6 +10,7 @@ import typer
 from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, recipe_option
 from mammozoo.cli.output import note, print_json, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
+from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
     from mammozoo.reproduction.results import Results
@@ -44,7 +45,6 @@ def reproduce(
     Their scores are set beside the reported ones. Complete runs are kept and interrupted ones resumed, so the same command
     continues after an interruption.
     """
-    from mammozoo.errors import UsageError
     from mammozoo.reproduction.paper import PROTOCOLS, load_paper
     from mammozoo.reproduction.results import collect
     from mammozoo.reproduction.runs import plan_runs

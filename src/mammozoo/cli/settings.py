@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mammozoo.errors import UsageError
+
 
 def read_settings(pairs: list[str] | None) -> dict[str, Any]:
     """`KEY=VALUE` pairs as values by dotted key; values are YAML.
@@ -15,8 +17,6 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
         UsageError: a pair has no `=`, or its value is not YAML.
     """
     import yaml
-
-    from mammozoo.errors import UsageError
 
     values = {}
     for pair in pairs or ():

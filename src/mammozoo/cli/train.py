@@ -14,6 +14,7 @@ import typer
 from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_option, recipe_option
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
+from mammozoo.errors import UsageError
 
 EXAMPLES = """
 mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
@@ -62,7 +63,6 @@ def train(
     if gpus > 1 and "RANK" not in os.environ:
         raise typer.Exit(_launch(gpus))
     from mammozoo.config.recipe import load
-    from mammozoo.errors import UsageError
     from mammozoo.report.page import write_report
     from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped

@@ -11,6 +11,7 @@ from mammozoo.cli.options import Command, Group, Json, ModelNames
 from mammozoo.cli.output import figure, note, print_json, print_table
 from mammozoo.cli.zoo_push import EXAMPLES as PUSH_EXAMPLES
 from mammozoo.cli.zoo_push import push
+from mammozoo.errors import MammozooError
 
 if TYPE_CHECKING:
     from mammozoo.zoo.entry import Entry, TrainingData
@@ -79,7 +80,6 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check models against their zoo: every file, signatures where the zoo names a signer. Goes on after a bad one."""
-    from mammozoo.errors import MammozooError
     from mammozoo.zoo.registry import catalogue, check, listed
 
     models = [listed(name) for name in names] if names else list(catalogue().values())
@@ -201,7 +201,6 @@ def _trained_on(training: TrainingData) -> str:
 
 
 def _folder(model: Listed) -> str:
-    from mammozoo.errors import MammozooError
 
     try:
         return str(model.folder)
