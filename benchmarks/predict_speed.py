@@ -28,7 +28,7 @@ from PIL import Image, ImageFilter
 
 from mammozoo.data.io.images import read_image
 from mammozoo.data.ood import features, fit_profile, ood_warnings
-from mammozoo.evaluation.predict import predict_files
+from mammozoo.evaluation.predict import predict_images
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, choose_engine
@@ -87,7 +87,7 @@ def run_network(model: Model, config: ModelConfig, engine: Engine, count: int) -
 def run_files(model: Model, config: ModelConfig, engine: Engine, files: list[Path]) -> float:
     """Seconds for the same number of files."""
     started = time.perf_counter()
-    results = list(predict_files(model, config, files, engine, BATCH))
+    results, _ = predict_images(model, config, files, engine, BATCH)
     seconds = time.perf_counter() - started
     assert not any(result.error or result.warnings[len(config.stamps) :] for result in results[:5])
     return seconds

@@ -45,7 +45,7 @@ def walk(path: str, command: Any, parent: Any) -> Iterator[tuple[str, Any, Any]]
 
 
 def section(path: str, command: Any, context: Any) -> str:
-    """One command: usage, help, arguments and options, the commands below it."""
+    """One command: usage, help, arguments and options by panel, examples, the commands below it."""
     below = command.list_commands(context) if hasattr(command, "list_commands") else []
     parameters = [p for p in command.params if not getattr(p, "hidden", False) and "--help" not in p.opts]
     words = [written(p) for p in parameters if p.param_type_name == "argument"]
@@ -53,8 +53,14 @@ def section(path: str, command: Any, context: Any) -> str:
     lines = [f"## {path}\n", f"```\n{usage}\n```\n"]
     if command.help:
         lines.append(inspect.cleandoc(command.help) + "\n")
-    if parameters:
-        lines += ["| | |", "|---|---|", *(row(parameter) for parameter in parameters), ""]
+    panels: dict[str, list[str]] = {"": []}
+    for parameter in parameters:
+        panels.setdefault(getattr(parameter, "rich_help_panel", None) or "", []).append(row(parameter))
+    for panel, rows in panels.items():
+        if rows:
+            lines += [f"| {panel} | |", "|---|---|", *rows, ""]
+    if command.epilog:
+        lines.append(f"```\n{command.epilog.strip()}\n```\n")
     if below:
         links = (f"[`{path} {name}`](#{path.replace(' ', '-')}-{name})" for name in below)
         lines.append(", ".join(links) + "\n")

@@ -26,8 +26,8 @@ NAMED = {
     "PerSample": "mammozoo.evaluation.resampling",
     "Ranked": "mammozoo.evaluation.resampling",
     "Score": "mammozoo.evaluation.scores",
-    "EvaluationScores": "mammozoo.notebook",
-    "Listed": "mammozoo.notebook",
+    "EvaluationScores": "mammozoo.api",
+    "Listed": "mammozoo.api",
 }
 WHAT_TO_DO = """
 The public signatures differ from those in tests/api.txt. Plugins are written against them, so:

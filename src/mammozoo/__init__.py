@@ -36,15 +36,18 @@ _PUBLIC = {
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
-    "Classifier": "mammozoo.classifier",
+    "Classifier": "mammozoo.api",
     "Prediction": "mammozoo.evaluation.predict",
     "Progress": "mammozoo.progress",
     "EpochRow": "mammozoo.training.trainer",
     "RunDirectory": "mammozoo.training.run_directory",
-    "load": "mammozoo.classifier",
-    "train": "mammozoo.notebook",
-    "evaluate": "mammozoo.notebook",
-    "list": "mammozoo.notebook",
+    "load": "mammozoo.api",
+    "predict": "mammozoo.api",
+    "train": "mammozoo.api",
+    "evaluate": "mammozoo.api",
+    "explain": "mammozoo.api",
+    "compare": "mammozoo.api",
+    "list": "mammozoo.api",
 }
 
 #: Public names of earlier versions, and what they are called now.
@@ -56,8 +59,14 @@ __all__ = ["API", "__version__", *(name for name in _PUBLIC if name != "list")]
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mammozoo.classifier import Classifier as Classifier
-    from mammozoo.classifier import load as load
+    from mammozoo.api import Classifier as Classifier
+    from mammozoo.api import compare as compare
+    from mammozoo.api import evaluate as evaluate
+    from mammozoo.api import explain as explain
+    from mammozoo.api import list as list
+    from mammozoo.api import load as load
+    from mammozoo.api import predict as predict
+    from mammozoo.api import train as train
     from mammozoo.config.recipe import Recipe as Recipe
     from mammozoo.data.dataset import Dataset as Dataset
     from mammozoo.data.dataset import DatasetInfo as DatasetInfo
@@ -79,9 +88,6 @@ if TYPE_CHECKING:
     from mammozoo.models.head import HeadSpec as HeadSpec
     from mammozoo.models.model import Model as Model
     from mammozoo.models.strategy import Strategy as Strategy
-    from mammozoo.notebook import evaluate as evaluate
-    from mammozoo.notebook import list as list
-    from mammozoo.notebook import train as train
     from mammozoo.progress import Progress as Progress
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
     from mammozoo.training.trainer import EpochRow as EpochRow

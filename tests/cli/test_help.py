@@ -1,48 +1,47 @@
-"""`--help` answers at once: nothing heavy is imported for it."""
+"""`--help` answers at once, imports nothing heavy, and shows options in panels with examples that are commands."""
 
 from __future__ import annotations
 
 import resource
+import shlex
 import subprocess
 import sys
+from typing import Any
 
-import click
 import pytest
 import typer
 
 from mammozoo.cli import app
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "albumentations", "numpy", "PIL", "yaml", "huggingface_hub")
-ASK = f"""
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "albumentations", "numpy", "PIL", "yaml", "huggingface_hub", "rich")
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found = {words: command}
+    for name, inner in getattr(command, "commands", {}).items():
+        found |= commands(inner, (*words, name))
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+def test_help_of_every_command_imports_nothing_heavy() -> None:
+    assert {(), ("train",), ("predict",), ("plugins", "list"), ("doctor",)} <= set(COMMANDS)
+    code = f"""
 import sys
 from mammozoo.cli import main
-sys.argv = ["mammozoo", *sys.argv[1:]]
-try:
-    main()
-finally:
-    print("imported:", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+for words in {list(COMMANDS)}:
+    sys.argv = ["mammozoo", *words, "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 0, words
+print("imported:", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
-
-
-def _commands(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    below = getattr(command, "commands", {})
-    return [words, *(found for name, inner in below.items() for found in _commands(inner, (*words, name)))]
-
-
-COMMANDS = _commands(typer.main.get_command(app))
-
-
-def test_the_walk_finds_the_commands() -> None:
-    assert {(), ("train",), ("predict",), ("plugins", "list"), ("doctor",)} <= set(COMMANDS)
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words) or "mammozoo")
-def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-c", ASK, *words, "--help"], capture_output=True, text=True, check=False, timeout=60
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert answer.returncode == 0, answer.stderr
-    assert "--help" in answer.stdout
+    assert answer.stdout.count("--help") >= len(COMMANDS)
     assert answer.stderr.strip() == "imported:"
 
 
@@ -54,3 +53,22 @@ def test_help_takes_less_than_half_a_second() -> None:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_options_stand_in_panels_and_examples_at_the_end(command) -> None:
+    lines = command("predict", "--help").out.splitlines()
+    titles = [line for line in lines if line and not line.startswith(" ")]
+    assert titles[1:] == ["Arguments:", "Options:", "Computing:", "Output:", "Examples:"]
+    assert lines[lines.index("Output:") + 1].lstrip().startswith("--csv")
+    assert lines[lines.index("Examples:") + 1] == "  mammozoo predict --example"
+
+
+@pytest.mark.parametrize("words", [w for w, c in COMMANDS.items() if not hasattr(c, "commands")], ids=" ".join)
+def test_the_examples_are_commands(words: tuple[str, ...]) -> None:
+    """Their options exist, and all that is required is given."""
+    command = COMMANDS[words]
+    assert command.epilog
+    for line in command.epilog.strip().splitlines():
+        given = shlex.split(line.partition(" > ")[0])
+        assert given[: len(words) + 1] == ["mammozoo", *words]
+        command.make_context("mammozoo", given[len(words) + 1 :])

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 Command = Callable[..., Any]
 
 
@@ -44,21 +42,10 @@ def test_json_and_a_folder_with_a_space(command: Command, tmp_path: Path) -> Non
     assert len(list((tmp_path / content["folder"] / "pictures" / "malignant").glob("*_left.png"))) == 12
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "code", "words"),
-    [
-        ("net", "backbon", 2, ["no kind 'backbon'", "Did you mean 'backbone'?"]),
-        ("net", "datasets", 2, ["Did you mean 'dataset'?"]),
-        ("my net", "backbone", 2, ["'my net' cannot name a package", "our-hospital"]),
-        ("lambda", "strategy", 2, ["word of Python's own"]),
-        ("drs", "strategy", 9, ["'drs' is taken", "mammozoo list strategies"]),
-        ("gamma", "metric", 9, ["'gamma' is taken: a plugin of mammozoo"]),
-    ],
-)
-def test_refusals_write_nothing(
-    command: Command, tmp_path: Path, name: str, kind: str, code: int, words: list[str]
-) -> None:
-    command("plugins", "new", name, "--kind", kind).refused(code, *words)
+def test_refusals_write_nothing(command: Command, tmp_path: Path) -> None:
+    command("plugins", "new", "net", "--kind", "backbon").refused(2, "'backbon'", "'backbone'")
+    command("plugins", "new", "my net", "--kind", "backbone").refused(2, "'my net'", "our-hospital")
+    command("plugins", "new", "drs", "--kind", "strategy").refused(9, "'drs' is taken")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -40,11 +38,10 @@ def _predict(command, run, *words: object):
     return command("predict", *words, "--model", run.path)
 
 
-def test_a_table_for_people(command, tiny_run, pictures: Path) -> None:
-    first, second = sorted(pictures.iterdir())[:2]
-    answer = _predict(command, tiny_run, first, second)
+def test_a_table_for_people(command, tiny_run) -> None:
+    answer = _predict(command, tiny_run, "--example")
     assert answer.code == 0
-    for word in ("file", "label", "p_benign", "p_malignant", "threshold"):
+    for word in ("file", "label", "p_benign", "p_malignant", "threshold", "example.png"):
         assert word in answer.out
     assert "Research only" in answer.err
     assert "! synthetic data" in answer.err
@@ -92,31 +89,16 @@ def test_csv(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
     assert list(rows[0]) == ["file", "label", "p_benign", "p_malignant", "threshold", "warnings", "error"]
     assert len(rows) == 9
     assert [row["file"] for row in rows if row["error"]] == ["pictures/broken.png"]
-    assert all(0 <= float(row["p_malignant"]) <= 1 for row in rows if not row["error"])
 
 
 def test_patterns_folders_and_order(command, tiny_run, pictures: Path) -> None:
-    content = _predict(
-        command,
-        tiny_run,
-        "pictures/phantom-0-00003.png",
-        "pictures/*0000[12].png",
-        "pictures",
-        "--batch",
-        "2",
-        "--json",
-    ).json
+    words = ("pictures/phantom-0-00003.png", "pictures/*0000[12].png", "pictures", "--batch", "2", "--json")
+    content = _predict(command, tiny_run, *words).json
     numbers = [int(Path(result["file"]).stem[-5:]) for result in content["results"]]
     assert numbers == [3, 1, 2, 0, 4, 5, 6, 7]  # as given, each file once
 
 
-def test_the_example_of_the_package(command, tiny_run) -> None:
-    (result,) = _predict(command, tiny_run, "--example", "--json").json["results"]
-    assert result["label"] in ("benign", "malignant")
-    assert any("synthetic" in warning for warning in result["warnings"])
-
-
-#: What `predict` has no use for, and what would cost each of its runs a second or more.
+#: Modules that `predict` does not need; importing them would cost each of its runs a second or more.
 UNUSED = (
     "timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.sparse", "albumentations", "captum", "matplotlib",
     "pandas", "huggingface_hub", "imagehash", "pydicom",
@@ -169,48 +151,23 @@ BAD = {
     "pixel.png": lambda path: Image.new("L", (1, 1)).save(path),
     "huge.png": lambda path: path.write_bytes(_header(30_000, 30_000)),
 }
-GOOD = {
-    "deep.png": lambda path: Image.fromarray(_grey(np.uint16)).save(path),
-    "cmyk.jpg": lambda path: Image.fromarray(_grey()).convert("CMYK").save(path),
-    "one-frame.gif": lambda path: Image.fromarray(_grey()).save(path),
-    "palette.png": lambda path: Image.fromarray(_grey()).convert("P").save(path),
-    "transparent.png": lambda path: Image.fromarray(_grey()).convert("LA").save(path),
-}
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_named_and_does_not_stop_the_others(command, tiny_run, pictures: Path, name: str) -> None:
-    BAD[name](pictures / name)
+def test_bad_files_are_named_and_do_not_stop_the_others(command, tiny_run, pictures: Path) -> None:
+    for name, write in BAD.items():
+        write(pictures / name)
     answer = _predict(command, tiny_run, "pictures", "--json")
     assert answer.code == 1
     assert "Traceback" not in answer.err
     results = {Path(result["file"]).name: result for result in answer.json["results"]}
-    assert len(results) == 9
-    bad = results.pop(name)
-    assert name in bad["error"]
-    assert bad["label"] is bad["probabilities"] is None
+    assert len(results) == 8 + len(BAD)
+    for name in BAD:
+        bad = results.pop(name)
+        assert name in bad["error"]
+        assert bad["label"] is bad["probabilities"] is None
     assert all(result["error"] is None for result in results.values())
-    _predict(command, tiny_run, "pictures").refused(1, name)
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_unusual_files_that_are_fine(command, tiny_run, tmp_path: Path, name: str) -> None:
-    GOOD[name](tmp_path / name)
-    answer = _predict(command, tiny_run, name, "--json")
-    assert answer.code == 0, answer.out
-    (result,) = answer.json["results"]
-    assert result["label"] in ("benign", "malignant")
-
-
-def test_a_huge_image_takes_neither_time_nor_memory(command, tiny_run, pictures: Path) -> None:
-    assert _predict(command, tiny_run, "pictures").code == 0  # what torch takes, it has now
-    (pictures / "huge.png").write_bytes(_header(30_000, 30_000))
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    answer = _predict(command, tiny_run, "pictures/huge.png")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert time.perf_counter() - started < 3
-    assert grown < 100_000  # KB; the pixels would be 900,000
-    answer.refused(1, "huge.png", "100 million pixels")
+    errors = _predict(command, tiny_run, "pictures").err
+    assert all(f"mammozoo: 'pictures/{name}'" in errors for name in BAD)
 
 
 def test_missing_files_are_not_found(command, tiny_run, tmp_path: Path) -> None:
@@ -243,13 +200,9 @@ def test_no_model_there(command, tmp_path: Path) -> None:
     command("predict", "--example", "--model", "no-such-model").refused(3, "no-such-model")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "long header"])
-def test_damaged_weights_are_not_verified(command, copy: Path, damage: str) -> None:
+def test_damaged_weights_are_not_verified(command, copy: Path) -> None:
     path = copy / "model.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(
-        {"truncated": whole[:-100], "empty": b"", "text": b"no weights", "long header": b"\xff" * 8 + whole}[damage]
-    )
+    path.write_bytes(path.read_bytes()[:-100])
     command("predict", "--example", "--model", copy).refused(6, "model.safetensors")
 
 
@@ -264,7 +217,9 @@ def test_a_damaged_config_is_incompatible(command, copy: Path, content: str) -> 
     command("predict", "--example", "--model", copy).refused(7, "config.json")
 
 
-def test_a_config_of_a_later_version_is_incompatible(command, copy: Path) -> None:
+def test_a_config_of_a_later_version_or_another_network_is_incompatible(command, copy: Path) -> None:
+    _edit(copy, head="gap-fc")
+    command("predict", "--example", "--model", copy).refused(7)
     _edit(copy, schema_version=2)
     command("predict", "--example", "--model", copy).refused(7, "schema_version")
 
@@ -272,11 +227,6 @@ def test_a_config_of_a_later_version_is_incompatible(command, copy: Path) -> Non
 def test_a_strategy_of_a_plugin_that_is_not_there_is_named_with_its_package(command, copy: Path) -> None:
     _edit(copy, strategy="theirs", plugins={"mammozoo": "0.1.0", "mammozoo-theirs": "2.3"})
     command("predict", "--example", "--model", copy).refused(7, "'theirs'", "mammozoo-theirs 2.3")
-
-
-def test_weights_of_another_network_are_incompatible(command, copy: Path) -> None:
-    _edit(copy, head="gap-fc")
-    command("predict", "--example", "--model", copy).refused(7)
 
 
 def test_masks_beside_their_images_are_no_images(command, tiny_run, pictures: Path) -> None:
@@ -290,7 +240,7 @@ def test_masks_beside_their_images_are_no_images(command, tiny_run, pictures: Pa
     assert not any(first.stem in file and "_mask" in file for file in files)
 
 
-# The input guard
+# The out-of-distribution check
 
 
 @pytest.fixture
@@ -361,27 +311,29 @@ def test_an_old_model_warns_of_what_needs_no_training_images(command, copy: Path
     assert noise == []
 
 
-@pytest.mark.parametrize(
-    ("modality", "tags", "words"),
-    [
-        ("ultrasound", {"Modality": "MG"}, ["header says modality MG; the model was trained on ultrasound"]),
-        ("mammography", {"Modality": "US"}, ["header says modality US; the model was trained on mammography"]),
-        ("mammography", {"Modality": "MG", "PresentationIntentType": "FOR PROCESSING"}, ["for processing"]),
-        ("mammography", {"Modality": "MG", "PresentationIntentType": "FOR PRESENTATION"}, []),
-        ("ultrasound", {"Modality": "US"}, []),
-        ("ultrasound", {"Modality": "OT"}, []),
-        ("ultrasound", {}, []),
-        ("any", {"Modality": "MG"}, []),
-    ],
-)
-def test_what_a_dicom_file_says_of_itself(command, copy: Path, tmp_path: Path, modality: str, tags, words) -> None:
+def test_a_dicom_header_is_compared_with_the_model(command, copy: Path, tmp_path: Path) -> None:
     content = json.loads((copy / "config.json").read_text())["mammozoo"]["training"]
-    _edit(copy, training=content | {"modality": modality}, stamps=[], guard=None)
-    _dicom(tmp_path / "image.dcm", **tags)
-    (result,) = command("predict", "image.dcm", "--model", copy, "--json").json["results"]
-    assert len(result["warnings"]) == len(words)
-    for word, warning in zip(words, result["warnings"], strict=True):
-        assert word in warning
+    files = {
+        "us.dcm": {"Modality": "US"},
+        "ot.dcm": {"Modality": "OT"},
+        "none.dcm": {},
+        "raw.dcm": {"Modality": "MG", "PresentationIntentType": "FOR PROCESSING"},
+        "shown.dcm": {"Modality": "MG", "PresentationIntentType": "FOR PRESENTATION"},
+    }
+    for name, tags in files.items():
+        _dicom(tmp_path / name, **tags)
+    raw = "for processing"
+    expected = {
+        "ultrasound": [[], [], [], ["header says modality MG", raw], ["header says modality MG"]],
+        "mammography": [["header says modality US; the model was trained on mammography"], [], [], [raw], []],
+        "any": [[], [], [], [raw], []],
+    }
+    for modality, words in expected.items():
+        _edit(copy, training=content | {"modality": modality}, stamps=[], guard=None)
+        results = command("predict", *files, "--model", copy, "--json").json["results"]
+        for result, parts in zip(results, words, strict=True):
+            assert len(result["warnings"]) == len(parts), result
+            assert all(part in warning for part, warning in zip(parts, result["warnings"], strict=True))
 
 
 def test_a_model_that_answers_everything_alike_is_told(command, copy: Path, pictures: Path) -> None:

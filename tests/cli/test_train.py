@@ -255,14 +255,10 @@ def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path: Path) -> None:
 # How it says no
 
 
-def test_an_unknown_strategy_is_not_found(command, tiny, tmp_path: Path) -> None:
-    command("train", *tiny, "--strategy", "frozzen", "--out", "run").refused(3, "'frozzen'", "Did you mean 'frozen'?")
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["--strategy", "frozzen"], 3, ["'frozzen'", "'frozen'"]),
         (["--head", "gapp"], 3, ["head 'gapp'", "'gap'"]),
         (["--set", "augment=[hflipp]"], 3, ["'hflipp'", "'hflip'"]),
         (["--set", "monitor=aucc"], 3, ["'aucc'", "'auc'"]),
@@ -274,7 +270,7 @@ def test_an_unknown_strategy_is_not_found(command, tiny, tmp_path: Path) -> None
         (["--weights", "file:nowhere.safetensors"], 3, ["nowhere.safetensors"]),
         (["--weights", "file:weights.pt"], 2, ["safetensors only"]),
         (["--device", "gpu"], 2, ["'gpu'"]),
-        (["--set", "epoch=3"], 2, ["'epoch'", "Did you mean 'epochs'?"]),
+        (["--set", "epoch=3"], 2, ["'epoch'", "'epochs'"]),
         (["--set", "optimizer.lrr=3"], 2, ["'optimizer.lrr'", "'lr'"]),
         (["--set", "epochs"], 2, ["KEY=VALUE"]),
         (["--set", "epochs=[1"], 2, ["epochs=[1"]),
@@ -292,20 +288,15 @@ def test_what_a_recipe_cannot_have(command, tiny, tmp_path: Path, words: list[st
     assert not (tmp_path / "run").exists()  # nothing was begun
 
 
-def test_a_typo_in_a_recipe_file(command, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("dataset: phantom\nbackbone: resnet9\nstratgy: drs\n")
-    command("train", "mine.yaml").refused(2, "mine.yaml", "'stratgy'", "Did you mean 'strategy'?")
-
-
-def test_no_such_recipe(command) -> None:
+def test_recipes_that_are_not_there_or_not_sound(command, tmp_path: Path) -> None:
     command("train", "nowhere.yaml").refused(3, "nowhere.yaml")
-    command("train", "defaul").refused(3, "'defaul'", "Did you mean 'default'?")
-
-
-def test_a_recipe_that_is_no_yaml(command, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("dataset: [phantom\n")
+    command("train", "defaul").refused(3, "'defaul'", "'default'")
+    file = tmp_path / "mine.yaml"
+    file.write_text("dataset: phantom\nbackbone: resnet9\nstratgy: drs\n")
+    command("train", "mine.yaml").refused(2, "mine.yaml", "'stratgy'", "'strategy'")
+    file.write_text("dataset: [phantom\n")
     command("train", "mine.yaml").refused(2, "mine.yaml", "not valid YAML")
-    (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
+    file.write_bytes(b"\xff\xfe\x00")
     command("train", "mine.yaml").refused(2, "mine.yaml")
 
 
@@ -318,12 +309,7 @@ def test_a_folder_with_something_in_it_is_never_touched(command, tiny, tmp_path:
     assert _files(tmp_path) == {"run/mine.txt"}
     (tmp_path / "file").write_text("mine")
     command("train", *tiny, "--out", "file").refused(9, "'file'")
-
-
-def test_a_folder_that_cannot_be_made(command, tiny, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    answer = command("train", *tiny, "--out", "file/run")
-    answer.refused(4, "file/run", "--out")
+    command("train", *tiny, "--out", "file/run").refused(4, "file/run", "--out")
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from mammozoo.data.io.dicom import is_for_processing, read_modality
-from mammozoo.data.io.images import read_image
 from mammozoo.evaluation import predict
-from mammozoo.evaluation.predict import Prediction, same_answer
+from mammozoo.evaluation.predict import same_answer
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
 from mammozoo.training.run_directory import RunDirectory
@@ -45,56 +44,27 @@ def test_a_file_without_a_modality_says_none(tmp_path: Path) -> None:
         assert read_modality(tmp_path / name) is None
 
 
-def _answers(*positive: float | None) -> list[Prediction]:
-    return [
-        Prediction(str(i), None, None, None, None, [], "unreadable")
-        if p is None
-        else Prediction(str(i), f"sha-{i}", "benign", {"benign": 1 - p, "malignant": p}, 0.5)
-        for i, p in enumerate(positive)
-    ]
-
-
 @pytest.mark.parametrize(
     ("positive", "alike"),
     [
-        ((0.3, 0.3, 0.3), True),
         ((0.3, 0.30009, 0.3), True),
         ((0.3, 0.3003, 0.3), False),
         ((0.3, 0.3), False),  # two may be alike by chance
-        ((0.3, None, 0.3), False),
-        ((0.3, None, 0.3, 0.3), True),
         ((), False),
     ],
 )
-def test_answers_that_are_all_the_same(positive: tuple[float | None, ...], alike: bool) -> None:
-    assert (same_answer(_answers(*positive)) is not None) == alike
+def test_answers_that_are_all_the_same(positive: tuple[float, ...], alike: bool) -> None:
+    answers = {f"hash-{i}": {"benign": 1 - p, "malignant": p} for i, p in enumerate(positive)}
+    assert (same_answer(answers) is not None) == alike
 
 
-def test_one_file_under_many_names_is_one_file() -> None:
-    one = Prediction("a", "sha", "benign", {"benign": 0.7, "malignant": 0.3}, 0.5)
-    assert same_answer([one] * 5) is None
-
-
-def test_files_are_read_a_few_batches_ahead_and_no_further(
-    tiny_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_read_a_few_batches_ahead_and_no_further() -> None:
     """So memory does not grow with their number, and a caller who stops does not wait for the rest."""
-    files = [tmp_path / f"{number}.png" for number in range(200)]
-    for number, file in enumerate(files):
-        Image.new("L", (64, 64), number).save(file)
     begun: list[Path] = []
-
-    def count(path: Path) -> np.ndarray:
-        begun.append(path)
-        return read_image(path)
-
-    monkeypatch.setattr(predict, "read_image", count)
-    model, config = load_model(tiny_run.path)
-    results = predict.predict_files(model, config, files, choose_engine("cpu", "fp32"), batch=4)
-    first = next(results)
-    assert first.file == files[0].as_posix()
+    batches = predict._read_ahead(begun.append, (Path(str(number)) for number in range(200)), 4)
+    assert len(next(batches)) == 4
     assert 4 <= len(begun) <= 4 * (1 + predict._AHEAD)
-    results.close()
+    batches.close()
     assert len(begun) <= 4 * (1 + predict._AHEAD)
 
 
@@ -108,6 +78,6 @@ def test_the_order_is_kept_whatever_the_batch(tiny_run: RunDirectory, tmp_path: 
         Image.new("L", (side, side), 10 * number).save(files[-1])
     files[5].write_text("no image")
     model, config = load_model(tiny_run.path)
-    results = list(predict.predict_files(model, config, files, choose_engine("cpu", "fp32"), batch))
+    results, _ = predict.predict_images(model, config, files, choose_engine("cpu", "fp32"), batch)
     assert [result.file for result in results] == [file.as_posix() for file in files]
     assert [bool(result.error) for result in results] == [number == 5 for number in range(14)]

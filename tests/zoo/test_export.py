@@ -217,7 +217,7 @@ def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: RunDirector
         (["--to", "ours", "--repo", "lab/tiny"], "--to FOLDER"),
         (["--to", "ours", "--public"], "--public"),
         (["--to", "ours", "--zoo", "zoo.yaml"], "--zoo"),
-        (["--to", "ours", "--as", "backbone", "--license", "MIT", "--allow-stamped"], "no model"),
+        (["--to", "ours", "--as", "backbone", "--license", "MIT", "--allow-stamped"], "backbone"),
     ],
 )
 def test_one_place_and_only_what_belongs_there(

@@ -375,7 +375,7 @@ def test_dry_run_asks_no_server(command: Any, hub: Hub, hub_here: LogIn, tiny_ru
         (["--yes", "--allow-stamped", "--license", "mine"], 2, "SPDX"),
         (["--yes", "--license", "Apache-2.0"], 10, "--allow-stamped"),
         (["--yes", "--license", "MIT", "--name", "A B"], 2, "--name"),
-        (["--yes", "--license", "MIT", "--version", "first"], 2, "version"),
+        (["--yes", "--license", "MIT", "--version", "first"], 2, "'first'"),
         (["--yes", "--license", "MIT", "--as", "adapter", "--allow-stamped"], 2, "--base NAME"),
     ],
 )

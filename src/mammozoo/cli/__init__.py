@@ -24,11 +24,13 @@ from mammozoo.cli import (
     train,
     zoo,
 )
+from mammozoo.cli.options import Command, Group
 from mammozoo.cli.output import json_alone
 from mammozoo.errors import MammozooError, memory_error
 
 app = typer.Typer(
     name="mammozoo",
+    cls=Group,
     help="Transfer learning for breast imaging: published strategies, guarded splits, honest scores, a model zoo.\n\n"
     "Research only: not a medical device.",
     no_args_is_help=True,
@@ -36,20 +38,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train.train)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("compare")(compare.compare_runs)
-app.command("diagnose")(diagnose.diagnose)
-app.command("report")(report.report)
-app.command("reproduce")(reproduce.reproduce)
-app.command("list")(list_.list_items)
-app.command("show")(show.show)
-app.add_typer(data.app, name="data")
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(zoo.app, name="zoo")
-app.command("doctor")(doctor.doctor)
+_PANELS = {
+    "Train and use models": (train, predict, evaluate, explain),
+    "Look at runs": (compare, diagnose, report, reproduce),
+    "Look things up": (list_, show, doctor),
+}
+for _panel, _modules in _PANELS.items():
+    for _module in _modules:  # each has a function of its own name, and EXAMPLES
+        _name = _module.__name__.rpartition(".")[2]
+        _function = getattr(_module, _name)
+        app.command(_name.rstrip("_"), cls=Command, epilog=_module.EXAMPLES, rich_help_panel=_panel)(_function)
+for _group, _name in ((data.app, "data"), (plugins.app, "plugins"), (zoo.app, "zoo")):
+    app.add_typer(_group, name=_name, rich_help_panel="Data sets, plugins, models")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.cli.options import Command, Group, Json, Root
+from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from mammozoo.data.quality.description import Contents
@@ -18,14 +19,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
 
-app = typer.Typer(
-    help="Which data sets there are, what is in one, what is wrong with it or with a split made elsewhere.",
-    no_args_is_help=True,
-)
+app = typer.Typer(help="Data sets: list, show, check, and audit a split.", no_args_is_help=True, cls=Group)
 
 
-@app.command("list")
-def list_data(as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout.")) -> None:
+@app.command("list", cls=Command, epilog="mammozoo data list")
+def list_data(as_json: Json = False) -> None:
     """List the data sets that mammozoo can read: what they are, how large, under which licence."""
     from mammozoo.plugins import registry
 
@@ -33,29 +31,20 @@ def list_data(as_json: bool = typer.Option(False, "--json", help="Machine-readab
     if as_json:
         print_json({"datasets": [_facts(item) for item in items]})
         return
-    rows = [
-        (
-            info.name,
-            info.title,
-            info.modality,
-            ", ".join(info.classes) or "yours",
-            info.images or "",
-            info.patients or "",
-            info.license,
-        )
-        for info in (item.value.info for item in items)
-    ]
+    rows = []
+    for info in (item.value.info for item in items):
+        classes = ", ".join(info.classes) or "yours"
+        counts = info.images or "", info.patients or ""
+        rows.append((info.name, info.title, info.modality, classes, *counts, info.license))
     print_table("", ["name", "title", "modality", "classes", "images", "patients", "licence"], rows)
-    for plugin in registry().plugins:
-        if plugin.state == "failed":
-            note(f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {plugin.reason}")
+    note_failed_plugins()
 
 
-@app.command("show")
+@app.command("show", cls=Command, epilog="mammozoo data show busi\nmammozoo data show busi --root ~/BUSI")
 def show_data(
     name: str = typer.Argument(..., help="Data set, as in `mammozoo data list`; options count with --root."),
-    root: Path | None = typer.Option(None, help="Folder (or file) that holds the data set: say what is in it."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Tell what a data set is, how to get it, how it lies on disk and which options it has."""
     from mammozoo.config.names import parse
@@ -115,27 +104,24 @@ def _print_contents(found: Contents, where: str) -> None:
         note(text)
 
 
-@app.command("check")
+@app.command("check", cls=Command, epilog="mammozoo data check busi --root ~/BUSI --html pairs.html")
 def check_data(
     name: str = typer.Argument(..., help="Data set, as in `mammozoo list datasets`."),
-    root: Path | None = typer.Option(None, help="Folder (or table) that holds the data set."),
+    root: Root = None,
     html: Path | None = typer.Option(None, metavar="FILE", help="Write the near-duplicates side by side to this page."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    as_json: Json = False,
 ) -> None:
     """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
     from mammozoo.data.loaded import open_dataset
     from mammozoo.data.quality.check import check
 
-    bars = progress()
-    try:
-        result = check(open_dataset(name, root), root, bars)
+    with progress() as shown:
+        result = check(open_dataset(name, root), root, shown)
         if html is not None:
             from mammozoo.data.quality.pairs_page import render_page
             from mammozoo.files import write_text
 
-            write_text(html, render_page(result, bars))
-    finally:
-        bars.stop()
+            write_text(html, render_page(result, shown))
     if html is not None:
         note(f"wrote {html}")
     if as_json:
@@ -147,12 +133,12 @@ def check_data(
         raise typer.Exit(1)
 
 
-@app.command("audit-split")
+@app.command("audit-split", cls=Command, epilog="mammozoo data audit-split split.csv --dataset busi --root ~/BUSI")
 def audit_split(
     file: Path = typer.Argument(..., help="splits.json, nnU-Net's splits_final.json, or a table with sample and part."),
     dataset: str = typer.Option(..., help="Data set whose images the file splits."),
-    root: Path | None = typer.Option(None, help="Folder (or table) that holds the data set."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Judge a split made elsewhere: patients and near-duplicates on both sides; exit code 1 if there are any."""
     from mammozoo.data.loaded import open_dataset
@@ -164,12 +150,9 @@ def audit_split(
     opened = open_dataset(dataset, root)
     samples = list(opened.samples())
     listed = read_splits(file, [sample.image for sample in samples])
-    bars = progress()
-    try:
-        bars.start("reading images", len(samples))
-        facts = survey(opened, samples, bars.advance, masks=False)
-    finally:
-        bars.stop()
+    with progress() as shown:
+        shown.start("reading images", len(samples))
+        facts = survey(opened, samples, shown.advance, masks=False)
     for image in facts:
         if image.problem is not None:
             note(f"not compared: {image.problem}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
+from mammozoo.cli.options import Json
 from mammozoo.cli.output import print_json, print_table
+from mammozoo.errors import MammozooError
+
+EXAMPLES = "mammozoo doctor"
 
 
-def doctor(
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
-) -> None:
-    """Report versions, device, precision, caches, the Hub and plugins; made to be pasted into a bug report."""
+def doctor(as_json: Json = False) -> None:
+    """Report versions, device, precision, caches, the Hub and plugins, for a bug report."""
     facts = _facts()
     if as_json:
         print_json({"facts": facts})
@@ -28,13 +28,11 @@ def _facts() -> dict[str, str]:
 
     from mammozoo.plugins import registry
 
-    plugins = registry().plugins  # before torch is here: one that imports it at once is slow in every other command
-    registry().survey()
+    plugins = registry().survey()  # before torch: a plugin that imports it at once must be timed with it
     import torch
     from huggingface_hub import constants
 
     import mammozoo
-    from mammozoo.errors import MammozooError
     from mammozoo.models.device import choose_engine
     from mammozoo.zoo.hub import check_reachable, endpoint
 
@@ -45,13 +43,11 @@ def _facts() -> dict[str, str]:
         hub = f"{endpoint()} answers"
     except MammozooError as error:
         hub = str(error)
+    libraries = ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")
     facts = {
         "mammozoo": mammozoo.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        **{
-            name: metadata.version(name)
-            for name in ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")
-        },
+        **{name: metadata.version(name) for name in libraries},
         "device": f"{engine.device}{gpu}",
         "precision": f"{engine.precision} (chosen by auto)",
         "processor": f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch uses {torch.get_num_threads()}",
@@ -61,9 +57,9 @@ def _facts() -> dict[str, str]:
     }
     for plugin in plugins:
         state = plugin.state + (f": {plugin.reason}" if plugin.reason else "")
-        called = f"plugin {plugin.name}"
-        called += f" of {plugin.distribution}" if called in facts else ""
-        facts[called] = "; ".join([f"{plugin.distribution} {plugin.version}, {state}", *plugin.notes])
-    # A bug report is public, and the home folder tells the user's name.
+        key = f"plugin {plugin.name}"
+        key += f" of {plugin.distribution}" if key in facts else ""
+        facts[key] = "; ".join([f"{plugin.distribution} {plugin.version}, {state}", *plugin.notes])
+    # A bug report is public, and the home folder holds the user's name.
     home = str(Path.home())
-    return {what: said.replace(home, "~") for what, said in facts.items()}
+    return {what: value.replace(home, "~") for what, value in facts.items()}

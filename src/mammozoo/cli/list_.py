@@ -2,58 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import typer
 
-from mammozoo.cli.output import note, print_json, print_table
+from mammozoo import api
+from mammozoo.cli.options import Json
+from mammozoo.cli.output import note_failed_plugins, print_json, print_table
+from mammozoo.errors import MammozooError
+
+EXAMPLES = """
+mammozoo list strategies
+mammozoo list backbones --match resnet
+"""
 
 
-def list_items(
+def list_(
     kind: str = typer.Argument(
         ..., help="datasets, backbones, strategies, heads, metrics, transforms, recipes or papers."
     ),
     match: str = typer.Option("", help="Only names that contain this."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    as_json: Json = False,
 ) -> None:
     """List what the plugins provide."""
-    from mammozoo.errors import UsageError, nearest
-    from mammozoo.plugins import KINDS, registry
-
-    if kind not in KINDS:
-        raise UsageError(f"There is no kind '{kind}'.{nearest(kind, KINDS)} There are {', '.join(KINDS)}.")
-    items = [item for item in registry().items(kind).values() if match in item.name]
-    papers = {item.name: {"paper": _paper(item.name)} for item in items if kind == "recipes"}
+    items = [dataclasses.asdict(item) for item in api.list(kind, match)]
+    columns = {"name": "name", "what it is": "summary", "plugin": "plugin"}
+    if kind == "recipes":
+        columns["paper"] = "paper"
+        for item in items:
+            item["paper"] = _paper(item["name"])
     if as_json:
-        print_json(
-            {
-                "kind": kind,
-                "items": [
-                    {
-                        "name": item.name,
-                        "plugin": item.plugin.name,
-                        "distribution": item.plugin.distribution,
-                        "version": item.plugin.version,
-                        "summary": item.summary,
-                    }
-                    | papers.get(item.name, {})
-                    for item in items
-                ],
-            }
-        )
+        print_json({"kind": kind, "items": items})
         return
-    columns, cells = ["name", "what it is", "plugin"], [[i.name, i.summary, i.plugin.name] for i in items]
-    if papers:
-        columns = [*columns, "paper"]
-        cells = [[*row, papers[row[0]]["paper"]] for row in cells]
-    print_table("", columns, cells)
-    for plugin in registry().plugins:
-        if plugin.state == "failed":
-            note(f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {plugin.reason}")
+    print_table("", [*columns], [[item[key] for key in columns.values()] for item in items])
+    note_failed_plugins()
 
 
 def _paper(recipe: str) -> str:
-    """The paper whose method a recipe is; empty for none, and for a recipe that `show` will refuse."""
+    """The paper whose method a recipe implements; empty for none, and for a recipe that cannot be loaded."""
     from mammozoo.config.recipe import load
-    from mammozoo.errors import MammozooError
 
     try:
         return load(recipe).paper or ""

@@ -5,41 +5,43 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from mammozoo.progress import Progress
+
 if TYPE_CHECKING:
-    from mammozoo.progress import Progress
+    from mammozoo.training.trainer import EpochRow
 
-
-_answers: TextIO | None = None  # where JSON goes while everything else goes to stderr
+_json_stream: TextIO | None = None  # where JSON goes while everything else goes to stderr
 
 
 @contextlib.contextmanager
 def json_alone(wanted: bool) -> Iterator[None]:
     """Keep stdout for `print_json`: what a plugin or a library prints meanwhile goes to stderr."""
-    global _answers
+    global _json_stream
     if not wanted:
         yield
         return
-    before, _answers = _answers, sys.stdout
+    before, _json_stream = _json_stream, sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        _answers = before
+        _json_stream = before
 
 
 def print_json(content: dict[str, Any]) -> None:
     """One object with its schema number."""
     text = json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=False, allow_nan=False)
-    typer.echo(text, file=_answers)
+    typer.echo(text, file=_json_stream)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; plain columns when the output is no terminal."""
+    """A table; plain columns if the output is not a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -52,16 +54,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # Text: a name[class] is no markup
+        table.add_row(*(Text(str(cell)) for cell in row))  # Text: a name[class] is not markup
     console.print(table)
 
 
-def print_scores(scores: dict[str, dict[str, Any]]) -> None:
+def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Scores with intervals and n."""
-    rows = [
-        (name, _number(s["value"]), f"{_number(s['low'])}–{_number(s['high'])}", s["n"]) for name, s in scores.items()
-    ]
+    rows = [(name, figure(s["value"]), f"{figure(s['low'])}–{figure(s['high'])}", s["n"]) for name, s in scores.items()]
     print_table("", ["score", "value", "95 % interval", "n"], rows)
+
+
+def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A value with three digits and its interval, if it has one; a dash for an undefined value."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
 
 
 def note(text: str) -> None:
@@ -69,72 +76,84 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def progress() -> Progress:
+def note_stamps(stamps: Iterable[str]) -> None:
+    """The warning labels of a run or model, on stderr."""
+    for stamp in stamps:
+        note(f"! {stamp}")
+
+
+def note_failed_plugins() -> None:
+    """The plugins that could not be loaded, on stderr, with the reason."""
+    from mammozoo.plugins import registry
+
+    for plugin in registry().plugins:
+        if plugin.state == "failed":
+            note(f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {plugin.reason}")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
     """Bars with images a second and time left on a terminal, plain lines elsewhere."""
-    import time
-
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
 
-    from mammozoo.progress import Progress
-    from mammozoo.training.trainer import EpochRow
-
-    console = Console(stderr=True)
-
-    class Lines(Progress):
-        """A line for each stretch of work and each epoch."""
-
-        def start(self, what: str, total: int, unit: str = "images") -> None:
-            note(f"{what}: {total} {unit}")
-
-        def epoch(self, row: EpochRow) -> None:
-            note(
-                f"  {row.split} epoch {row.epoch}: train loss {row.train_loss:.4f}, val loss {row.val_loss:.4f}"
-                f"{' (best)' if row.best else ''}, {row.rate:.0f} images/s"
-            )
-
-        def note(self, text: str) -> None:
-            note(text)
-
-    class Drawn(Lines):
-        """One bar, redrawn for each stretch."""
-
-        def __init__(self) -> None:
-            self.bars = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
-            self.task = self.bars.add_task("", total=None, rate="")
-            self.bars.start()
-            self.started, self.done, self.unit = time.perf_counter(), 0, "images"
-
-        def start(self, what: str, total: int, unit: str = "images") -> None:
-            self.unit = unit
-            self.started, self.done = time.perf_counter(), 0
-            self.bars.reset(self.task, description=what, total=total, rate="")
-
-        def advance(self, images: int = 1) -> None:
-            self.done += images
-            rate = self.done / max(time.perf_counter() - self.started, 1e-6)
-            self.bars.update(self.task, advance=images, rate=f"{rate:.3g} {self.unit}/s")
-            if self.bars.tasks[0].finished:
-                self.bars.refresh()
-
-        def epoch(self, row: EpochRow) -> None:
-            if row.best:
-                self.bars.update(self.task, description=f"{row.split} best val loss {row.val_loss:.3f}")
-
-        def stop(self) -> None:
-            self.bars.stop()
-
-    return Drawn() if console.is_terminal else Lines()
+    shown = _Bars() if Console(stderr=True).is_terminal else _Lines()
+    try:
+        yield shown
+    finally:
+        shown.stop()
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+class _Lines(Progress):
+    """A line for each stretch of work and each epoch."""
+
+    def start(self, what: str, total: int, unit: str = "images") -> None:
+        note(f"{what}: {total} {unit}")
+
+    def epoch(self, row: EpochRow) -> None:
+        note(
+            f"  {row.split} epoch {row.epoch}: train loss {row.train_loss:.4f}, val loss {row.val_loss:.4f}"
+            f"{' (best)' if row.best else ''}, {row.rate:.0f} images/s"
+        )
+
+    def note(self, text: str) -> None:
+        note(text)
+
+
+class _Bars(_Lines):
+    """One bar, redrawn for each stretch."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.task = self.bars.add_task("", total=None, rate="")
+        self.bars.start()
+        self.started, self.done, self.unit = time.perf_counter(), 0, "images"
+
+    def start(self, what: str, total: int, unit: str = "images") -> None:
+        self.started, self.done, self.unit = time.perf_counter(), 0, unit
+        self.bars.reset(self.task, description=what, total=total, rate="")
+
+    def advance(self, images: int = 1) -> None:
+        self.done += images
+        rate = self.done / max(time.perf_counter() - self.started, 1e-6)
+        self.bars.update(self.task, advance=images, rate=f"{rate:.3g} {self.unit}/s")
+        if self.bars.tasks[0].finished:
+            self.bars.refresh()
+
+    def epoch(self, row: EpochRow) -> None:
+        if row.best:
+            self.bars.update(self.task, description=f"{row.split} best val loss {row.val_loss:.3f}")
+
+    def stop(self) -> None:
+        self.bars.stop()

@@ -3,89 +3,79 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.errors import FailedError, UsageError
 
 if TYPE_CHECKING:
     from mammozoo.testing import Result
 
-app = typer.Typer(help="The plugins that are installed, and what became of each.", no_args_is_help=True)
+app = typer.Typer(help="Installed plugins: list, write, check.", no_args_is_help=True, cls=Group)
 
 
-@app.command("list")
-def list_plugins(
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
-) -> None:
-    """List every plugin with its version, what it adds, and why it failed if it did."""
+@app.command("list", cls=Command, epilog="mammozoo plugins list")
+def list_plugins(as_json: Json = False) -> None:
+    """List every plugin with its version and what it adds, or the reason why it failed."""
     from mammozoo.plugins import registry
 
     known = registry().survey()
     if as_json:
         print_json({"items": [dataclasses.asdict(p) | {"seconds": round(p.seconds, 3)} for p in known]})
         return
-    rows = [
-        (
-            plugin.name,
-            f"{plugin.distribution} {plugin.version}",
-            plugin.state,
-            "\n".join(filter(None, [plugin.reason or plugin.brings, *(f"note: {remark}" for remark in plugin.notes)])),
+    rows = []
+    for plugin in known:
+        lines = [plugin.reason or plugin.brings, *(f"note: {remark}" for remark in plugin.notes)]
+        rows.append(
+            (plugin.name, f"{plugin.distribution} {plugin.version}", plugin.state, "\n".join(filter(None, lines)))
         )
-        for plugin in known
-    ]
     print_table("", ["plugin", "distribution", "state", "adds / reason"], rows)
 
 
-@app.command("new")
+@app.command("new", cls=Command, epilog="mammozoo plugins new our-hospital --kind dataset")
 def new_plugin(
-    name: str = typer.Argument(help="Of the package and of what it brings, such as our-hospital."),
+    name: str = typer.Argument(help="Name of the package and of what it provides, such as our-hospital."),
     kind: str = typer.Option(..., "--kind", help="dataset, backbone, strategy or metric."),
-    out: Path = typer.Option(Path(), "--out", help="Folder in which that of the package is made; by default here."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    out: Path = typer.Option(Path(), "--out", help="Folder for the package's own folder; by default here."),
+    as_json: Json = False,
 ) -> None:
-    """Write a plugin package that works as it is: one module with hook and thing, tests, README, CI file."""
+    """Write a plugin package that works: one module with its hook, tests, README, CI file."""
     from mammozoo.scaffold import write
 
-    made = write(name, kind, out)
+    package = write(name, kind, out)
+    names = package.names
     if as_json:
-        print_json(
-            {
-                "name": made.names.name,
-                "kind": made.kind,
-                "distribution": made.names.distribution,
-                "module": made.names.module,
-                "folder": made.folder.as_posix(),
-                "files": list(made.files),
-                "next": list(made.next),
-            }
-        )
+        about = {"name": names.name, "kind": package.kind, "distribution": names.distribution, "module": names.module}
+        files = {"folder": package.folder.as_posix(), "files": list(package.files), "next": list(package.next)}
+        print_json(about | files)
         return
-    for path in made.files:
-        typer.echo((made.folder / path).as_posix())
-    note(f"\n{made.names.distribution} is written: a {made.kind} '{made.names.name}'. Next:\n")
-    for line in made.next:
+    for path in package.files:
+        typer.echo((package.folder / path).as_posix())
+    note(f"\n{names.distribution} is written: a {package.kind} '{names.name}'. Next:\n")
+    for line in package.next:
         note(f"  {line}")
 
 
-@app.command("check")
+@app.command("check", cls=Command, epilog="mammozoo plugins check drs\nmammozoo plugins check basics --only 'heads:*'")
 def check_plugin(
     name: str = typer.Argument(help="An installed plugin, as `mammozoo plugins list` names it."),
     only: list[str] = typer.Option(
-        [], "--only", help="Check these things of it alone, by name, pattern or kind, as in 'heads:*'; repeatable."
+        [], "--only", help="Check only these things, by name, pattern or kind, as in 'heads:*'; repeatable."
     ),
     with_: list[str] = typer.Option(
         [], "--with", help="Options for a thing that has no default for them, as in gamma:layer=2; repeatable."
     ),
     backbone: str = typer.Option("test_resnet", "--backbone", help="The network on which strategies are tried."),
-    root: Path | None = typer.Option(None, "--root", help="Folder of the data, for a data set that needs one."),
+    root: Root = None,
     timeout: float = typer.Option(600.0, "--timeout", min=0, help="Seconds after which a check fails; 0 for no limit."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    as_json: Json = False,
 ) -> None:
-    """Hold a plugin to the contract: run the named checks of everything that it brings; exit 1 if one fails."""
-    from mammozoo.errors import FailedError
+    """Run the named checks of the contract on everything that a plugin provides; exit 1 if one fails."""
     from mammozoo.testing import checks, run
     from mammozoo.testing.sandbox import TooLong, captured, limited
 
@@ -97,15 +87,12 @@ def check_plugin(
             f"Loading the plugins took longer than {timeout:g} seconds; give more by --timeout."
         ) from None
     _refuse_hundreds(name, {(check.kind, check.item) for check in todo})
-    shown = progress()
-    shown.start(f"Checking {name}", len(todo), "checks")
     results = []
-    try:
+    with progress() as shown:
+        shown.start(f"Checking {name}", len(todo), "checks")
         for check in todo:
             results.append(run(check, timeout))
             shown.advance()
-    finally:
-        shown.stop()
     failed = [result for result in results if result.state == "failed"]
     if as_json:
         print_json({"plugin": name, "failed": len(failed), "items": [dataclasses.asdict(result) for result in results]})
@@ -117,8 +104,6 @@ def check_plugin(
 
 def _print_results(results: list[Result]) -> None:
     """A table, then each reason once; a count on stderr."""
-    from collections import Counter
-
     rows = [(result.check, f"{result.kind}: {result.item}", result.state) for result in results]
     print_table("", ["check", "item", "result"], rows)
     for state in ("failed", "skipped"):
@@ -131,14 +116,10 @@ def _print_results(results: list[Result]) -> None:
 
 def _refuse_hundreds(name: str, things: set[tuple[str, str]]) -> None:
     """Each thing takes about a second, and a catalogue of a thousand networks would take all day."""
-    from collections import Counter
-
-    from mammozoo.errors import UsageError
 
     if len(things) > 100:
-        kinds = ", ".join(
-            f"{count} {kind}" for kind, count in Counter(kind for kind, _ in things).items() if kind != "plugins"
-        )
+        counts = Counter(kind for kind, _ in things if kind != "plugins")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         raise UsageError(
             f"Plugin '{name}' brings more than can be checked in one go ({kinds}; a network takes seconds). Choose with --only, by "
             "name (--only resnet18), pattern (--only 'resnet*') or kind (--only 'heads:*'); several may be given."

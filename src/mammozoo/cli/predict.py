@@ -3,137 +3,133 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mammozoo.cli.output import note, print_json, print_table
+from mammozoo import api
+from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Precision
+from mammozoo.cli.output import note, note_stamps, print_json, print_table
+from mammozoo.errors import UsageError
+from mammozoo.files import sha256
 
 if TYPE_CHECKING:
-    from mammozoo.evaluation.predict import Prediction
     from mammozoo.models.config import ModelConfig
 
-UNCERTAIN = "uncertain"  # what stands in place of a label
+EXAMPLES = """
+mammozoo predict --example
+mammozoo predict lesion.png scans/ --model runs/first --abstain
+mammozoo predict "scans/*.dcm" --csv out.csv --json
+"""
 _SHOWN = 20  # warnings, before the rest are only counted
 
 
 def predict(
-    images: list[str] = typer.Argument(
-        None, help="Image files, folders (lesion masks in them are left out) or patterns."
-    ),
+    images: Images = None,
     model: str = typer.Option(None, help="A run or model folder, or a zoo name; without it, the built-in model."),
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     abstain: bool = typer.Option(
         False, "--abstain", help="No label in the uncertain band around the threshold, chosen on validation."
     ),
-    csv: Path = typer.Option(None, help="Also write the table to this CSV file."),
-    batch: int = typer.Option(32, min=1, help="Images in a batch."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    precision: str = typer.Option("auto", help="auto, bf16 or fp32."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    csv: Csv = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what a model thinks of images, and which of them it was not made for. Research only: not for diagnosis."""
-    from mammozoo.errors import UsageError
-    from mammozoo.evaluation.predict import find_images, predict_files, same_answer
-    from mammozoo.files import sha256
-    from mammozoo.models.device import choose_engine
-    from mammozoo.models.factory import load_model
-    from mammozoo.zoo.registry import default_model, find_model
-
+    """Predict the class of images, and warn of those that are not for this model. Research only: not for diagnosis."""
     if example:
         images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
-    if precision not in ("auto", "bf16", "fp32"):
-        raise UsageError(f"--precision is auto, bf16 or fp32, not '{precision}'.")
-    files = find_images(images)
-    folder = find_model(model or default_model())
-    loaded, config = load_model(folder)
-    engine = choose_engine(device, precision)
-    results = list(predict_files(loaded, config, files, engine, batch, abstain=abstain))
-    same = same_answer(results)
-    remarks = [same] if same else []
-    rows = _rows(results, config)
+    result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=precision)
+    rows = _rows(result)
     if csv is not None:
         from mammozoo.training.run_directory import write_table  # here, because it brings scikit-learn
 
         write_table(csv, rows)
     if as_json:
-        about = {"name": config.name, "sha256": sha256(folder / "model.safetensors"), **_decision(config)}
-        print_json({"model": about, "warnings": remarks, "results": [dataclasses.asdict(r) for r in results]})
+        _print_json(result)
     else:
-        _show(results, rows, config, abstain)
-    for remark in remarks:
-        note(f"! {remark}")
-    if any(r.error for r in results):
+        _show(result, rows, abstain)
+    if result.remark:
+        note(f"! {result.remark}")
+    if any(prediction.error for prediction in result.predictions):
         raise typer.Exit(1)
 
 
-def _rows(results: Sequence[Prediction], config: ModelConfig) -> list[dict[str, str]]:
-    return [
+def _rows(result: api.PredictResult) -> list[dict[str, str]]:
+    rows = []
+    for p in result.predictions:
+        probabilities = p.probabilities or {}
+        rows.append(
+            {
+                "file": p.file,
+                "label": "uncertain" if p.abstained else p.label or "",
+                **{f"p_{c}": f"{probabilities[c]:.6f}" if c in probabilities else "" for c in result.config.classes},
+                "threshold": "" if p.threshold is None else f"{p.threshold:.6f}",
+                "warnings": "; ".join(p.warnings),
+                "error": p.error or "",
+            }
+        )
+    return rows
+
+
+def _print_json(result: api.PredictResult) -> None:
+    print_json(
         {
-            "file": r.file,
-            "label": UNCERTAIN if r.abstained else r.label or "",
-            **{f"p_{c}": "" if r.probabilities is None else f"{r.probabilities[c]:.6f}" for c in config.classes},
-            "threshold": "" if r.threshold is None else f"{r.threshold:.6f}",
-            "warnings": "; ".join(r.warnings),
-            "error": r.error or "",
+            "model": {
+                "name": result.config.name,
+                "sha256": sha256(result.folder / "model.safetensors"),
+                "threshold": _threshold(result.config),
+                "calibration": result.config.calibration and result.config.calibration.model_dump(),
+            },
+            "warnings": [result.remark] if result.remark else [],
+            "results": [dataclasses.asdict(prediction) for prediction in result.predictions],
         }
-        for r in results
-    ]
+    )
 
 
-def _decision(config: ModelConfig) -> dict[str, Any]:
-    """The threshold in force (None for more than two classes, which have none) and the calibration (None without)."""
-    threshold = None
-    if len(config.classes) == 2:
-        chosen = config.thresholds.get(config.threshold)
-        threshold = {
-            "name": config.threshold if chosen else "half",
-            "value": config.cut(),
-            "chosen_on": chosen.chosen_on if chosen else "nothing",
-        }
-    return {"threshold": threshold, "calibration": config.calibration and config.calibration.model_dump()}
+def _threshold(config: ModelConfig) -> dict[str, Any] | None:
+    """The threshold in force; None for more than two classes, which have none."""
+    if len(config.classes) > 2:
+        return None
+    chosen = config.thresholds.get(config.threshold)
+    return {
+        "name": config.threshold if chosen else "half",
+        "value": config.cut(),
+        "chosen_on": chosen.chosen_on if chosen else "nothing",
+    }
 
 
-def _show(results: Sequence[Prediction], rows: list[dict[str, str]], config: ModelConfig, abstain: bool) -> None:
-    """A table of what could be read, and notes on the rest."""
-    for stamp in config.stamps:
-        note(f"! {stamp}")
+def _show(result: api.PredictResult, rows: list[dict[str, str]], abstain: bool) -> None:
+    """A table of the images that could be read, and notes."""
+    config, predictions = result.config, result.predictions
+    note_stamps(config.stamps)
     good = [row for row in rows if not row["error"]]
     if good:
         columns = [key for key in good[0] if key not in ("warnings", "error")]
         print_table("", columns, [[row[key] for key in columns] for row in good])
-    warned = [f"! {r.file}: {text}" for r in results for text in r.warnings if text not in config.stamps]
+    warned = [f"! {p.file}: {text}" for p in predictions for text in p.warnings if text not in config.stamps]
     for line in warned[:_SHOWN]:
         note(line)
     if len(warned) > _SHOWN:
         note(f"! ... and {len(warned) - _SHOWN} more such warnings; --csv and --json hold them all.")
-    for row in rows:
-        if row["error"]:
-            note(f"mammozoo: {row['error']}")
+    for prediction in predictions:
+        if prediction.error:
+            note(f"mammozoo: {prediction.error}")
     if abstain and config.abstention is not None:
         note(
-            f"Left undecided: {sum(r.abstained for r in results)} of {len(good)}. The uncertain band was chosen on "
+            f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. The uncertain band was chosen on "
             f"{config.abstention.chosen_on}: {config.abstention.share:.0%} of the images there lie in it."
         )
-    note(_closing(config))
+    label = "Label: the most probable class."
+    if (used := _threshold(config)) is not None:
+        source = f"threshold {used['name']}, chosen on {used['chosen_on']}"
+        label = f"Label: {config.classes[1]} from {used['value']:.3f} on ({source})."
+    calibrated = "not calibrated"
+    if (fit := config.calibration) is not None:
+        calibrated = f"calibrated (temperature {fit.temperature:.2f}, fitted on {fit.chosen_on})"
+    note(f"{label} Probabilities are {calibrated}.")
     note(f"Model: {config.name}. {config.intended_use}")
-
-
-def _closing(config: ModelConfig) -> str:
-    """What the labels and the probabilities rest on."""
-    decision = _decision(config)
-    threshold, calibration = decision["threshold"], decision["calibration"]
-    text = "Label: the most probable class."
-    if threshold is not None:
-        text = (
-            f"Label: {config.classes[1]} from {threshold['value']:.3f} on "
-            f"(threshold {threshold['name']}, chosen on {threshold['chosen_on']})."
-        )
-    if calibration is None:
-        return f"{text} Probabilities are not calibrated."
-    fitted = f"temperature {calibration['temperature']:.2f}, fitted on {calibration['chosen_on']}"
-    return f"{text} Probabilities are calibrated ({fitted})."

@@ -8,6 +8,11 @@ import typer
 
 from mammozoo.cli.output import note, progress
 
+EXAMPLES = """
+mammozoo report runs/first
+mammozoo report runs/first --out page.html --no-heatmaps
+"""
+
 
 def report(
     run: Path = typer.Argument(..., help="Run folder."),
@@ -15,13 +20,10 @@ def report(
     root: Path = typer.Option(None, help="Folder that holds the data now, for pictures of the worst mistakes."),
     heatmaps: bool = typer.Option(True, "--heatmaps/--no-heatmaps", help="Show the worst mistakes with heatmaps."),
 ) -> None:
-    """Write a run's report: one HTML page with scores, curves, mistakes, settings and the CLAIM checklist."""
+    """Write a run's report. It is one HTML page with scores, curves, mistakes, settings and the CLAIM checklist."""
     from mammozoo.report.page import write_report
 
-    shown = progress()
-    try:
+    with progress() as shown:
         path = write_report(run, root=root, heatmaps=heatmaps, out=out, progress=shown)
-    finally:
-        shown.stop()
     note(f"Report: {path.stat().st_size / 1000:.0f} kB, complete in itself. Research only.")
     typer.echo(path)

@@ -1,4 +1,4 @@
-"""What commands that train share: `--set KEY=VALUE`, and ending politely on SIGTERM."""
+"""Shared by the commands that train: `--set KEY=VALUE`, and a clean end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mammozoo.errors import UsageError
 
-def read_settings(pairs: list[str]) -> dict[str, Any]:
+
+def read_settings(pairs: list[str] | None) -> dict[str, Any]:
     """`KEY=VALUE` pairs as values by dotted key; values are YAML.
 
     Raises:
-        UsageError: a pair has no `=`, or its value is no YAML.
+        UsageError: a pair has no `=`, or its value is not YAML.
     """
     import yaml
 
-    from mammozoo.errors import UsageError
-
-    found = {}
-    for pair in pairs:
+    values = {}
+    for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"--set takes KEY=VALUE, not '{pair}'.")
         try:
-            found[key] = yaml.safe_load(value)
+            values[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {pair}: {' '.join(str(error).split())}.") from None
-    return found
+    return values
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM came, as Slurm sends it before a job's time is over: training then ends after the batch under way.
+    """A function that tells whether SIGTERM came, which Slurm sends before a job's time is over.
 
-    A second one ends the process at once. Of several processes the leading one keeps the state; the others are ended by the
-    launcher.
+    Training then ends after the current batch. A second SIGTERM ends the process at once. Of several processes the main one
+    keeps the state; the launcher ends the others.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
-    def note_it(number: int, frame: object) -> None:
-        asked.append(number)
+    def record(number: int, frame: object) -> None:
+        received.append(number)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    before = signal.signal(signal.SIGTERM, note_it)
+    before = signal.signal(signal.SIGTERM, record)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 
+EXAMPLES = """
+mammozoo show default > mine.yaml
+mammozoo show byra-2021
+"""
+
 
 def show(name: str = typer.Argument(..., help="Recipe name or YAML file, or the key of a paper.")) -> None:
-    """Print a recipe with every key resolved, ready to save and edit; of a paper, what it reported and how it is run."""
+    """Print a recipe with every key resolved, or a paper. A recipe is ready to save and edit."""
     from mammozoo.config.recipe import load
     from mammozoo.plugins import registry
     from mammozoo.reproduction.paper import load_paper

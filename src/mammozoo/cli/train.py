@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -10,49 +11,59 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mammozoo.cli.output import note, print_json, print_scores, print_table, progress
+from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_option, recipe_option
+from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
+from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
-    from mammozoo.training.prepare import PreparedRun
+
+EXAMPLES = """
+mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
+mammozoo train byra-busi --root ~/BUSI --set optimizer.lr=1e-2 --folds 5
+mammozoo train --resume runs/first
+"""
+_recipe = functools.partial(recipe_option, None)
+_run = functools.partial(typer.Option, None, rich_help_panel="Run")
 
 
 def train(
     recipe: str = typer.Argument(None, help="Recipe name or YAML file; without one, the built-in default."),
-    dataset: str = typer.Option(None, help="Data set with options, such as busi or phantom:n=400."),
-    root: Path = typer.Option(None, help="Folder (or CSV file) that holds the data."),
-    backbone: str = typer.Option(None, help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
-    weights: str = typer.Option(None, help="imagenet, random, file:PATH, zoo:NAME, or the folder of a run."),
-    strategy: str = typer.Option(None, help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
-    head: str = typer.Option(None, help="Classifier: gap, gap-fc, flatten-2fc."),
-    epochs: int = typer.Option(None, help="Epochs of training."),
-    batch: int = typer.Option(None, help="Images in a batch."),
-    lr: float = typer.Option(None, help="Learning rate."),
-    split: Path = typer.Option(None, help="A split made before: splits.json of a run, nnU-Net's, or a table."),
-    folds: int = typer.Option(None, help="Folds of cross-validation; 1 holds one test part out."),
-    seed: int = typer.Option(None, help="Seed of everything random."),
-    device: str = typer.Option(None, help="auto, cpu, cuda or mps."),
-    out: Path = typer.Option(None, help="Folder of the run; must be new or empty."),
-    resume: Path = typer.Option(None, metavar="RUN", help="Go on with a run that was killed or stopped."),
-    extend: Path = typer.Option(None, metavar="RUN", help="Train a complete run for more --epochs, into a new folder."),
-    keep_state: bool = typer.Option(False, "--keep-state", help="Keep what --extend needs when the run is complete."),
-    compile_it: bool = typer.Option(
-        False, "--compile", help="Train through torch.compile; pays in long trainings only."
+    dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400."),
+    root: Path = _recipe(help="Folder (or CSV file) that holds the data."),
+    backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
+    weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, or the folder of a run."),
+    strategy: str = _recipe(help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
+    head: str = _recipe(help="Classifier: gap, gap-fc, flatten-2fc."),
+    epochs: int = _recipe(help="Epochs of training."),
+    batch: int = _recipe(help="Images in a batch."),
+    lr: float = _recipe(help="Learning rate."),
+    split: Path = _recipe(help="A split made before: splits.json of a run, nnU-Net's, or a table."),
+    folds: int = _recipe(help="Folds of cross-validation; 1 holds one test part out."),
+    seed: int = _recipe(help="Seed of everything random."),
+    settings: Settings = None,
+    out: Path = _run(help="Folder of the run; must be new or empty."),
+    resume: Path = _run(metavar="RUN", help="Go on with a run that was killed or stopped."),
+    extend: Path = _run(metavar="RUN", help="Train a complete run for more --epochs, into a new folder."),
+    keep_state: bool = typer.Option(
+        False, "--keep-state", help="Keep what --extend needs when the run is complete.", rich_help_panel="Run"
     ),
-    gpus: int = typer.Option(
+    device: str = computing_option(None, help="auto, cpu, cuda or mps."),
+    gpus: int = computing_option(
         1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
-    settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1."),
-    jobs: int = typer.Option(1, min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process."),
-    jobs_by: str = typer.Option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
-    report: bool = typer.Option(True, "--report/--no-report", help="Write report.html into the run."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
-    as_json: bool = typer.Option(False, "--json", help="Machine-readable result on stdout."),
+    jobs: Jobs = 1,
+    jobs_by: str = computing_option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
+    compile_it: bool = computing_option(
+        False, "--compile", help="Train through torch.compile; pays in long trainings only."
+    ),
+    report: bool = output_option(True, "--report/--no-report", help="Write report.html into the run."),
+    dry_run: bool = output_option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
+    as_json: Json = False,
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo.config.recipe import load
-    from mammozoo.errors import UsageError
     from mammozoo.training.distributed import check_processes
     from mammozoo.training.parallel import BACKENDS
 
@@ -75,25 +86,29 @@ def train(
         begun = resume or extend
         check_processes(resolved if begun is None else _recipe_of(begun), gpus)
         raise typer.Exit(_launch(gpus))
+    if dry_run:
+        from mammozoo.training.dry_run import describe
+        from mammozoo.training.prepare import prepare
+
+        with progress() as shown:
+            content = describe(prepare(resolved, shown))
+        _show_plan(content, as_json)
+        return
     from mammozoo.report.page import write_report
     from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped
-    from mammozoo.training.prepare import prepare
 
     started = time.perf_counter()
-    shown = progress()
+    parallel = experiment.Jobs(jobs, jobs_by)
     try:
-        if dry_run:
-            content = _dry(prepare(resolved, shown))
-        else:
-            side = experiment.Jobs(jobs, jobs_by)
+        with progress() as shown:
             with stopping() as stop:
                 if resume is not None:
-                    run = experiment.resume(resume, shown, stop=stop, jobs=side)
+                    run = experiment.resume(resume, shown, stop=stop, jobs=parallel)
                 elif extend is not None:
-                    run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=side)
+                    run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=parallel)
                 else:
-                    run = experiment.train(resolved, out, shown, stop=stop, jobs=side)
+                    run = experiment.train(resolved, out, shown, stop=stop, jobs=parallel)
             if not run.facts:  # of a process that trained along
                 _end_in_team()
             if report:
@@ -101,18 +116,12 @@ def train(
     except Stopped as stopped:
         note(f"mammozoo: stopped by a signal. Go on with: mammozoo train --resume {stopped}")
         raise typer.Exit(143) from None
-    finally:
-        shown.stop()
-    if dry_run:
-        _show_plan(content, as_json)
-        return
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
         _end_in_team()
         return
-    for stamp in run.facts["stamps"]:
-        note(f"! {stamp}")
+    note_stamps(run.facts["stamps"])
     print_scores(run.facts["scores"])
     written = f", {run.path / 'report.html'}" if report else ""
     typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
@@ -163,35 +172,6 @@ def _launch(processes: int) -> int:
     return 0
 
 
-def _dry(plan: PreparedRun) -> dict[str, Any]:
-    """What a plan would do; one batch goes through the network to prove it."""
-    import torch
-
-    model, strategy = plan.build()
-    plan.engine.place(model)
-    pixels = torch.from_numpy(plan.data.images.pixels[plan.splits[0].train[: plan.recipe.batch]])
-    with torch.no_grad(), plan.engine.autocast():
-        model.eval()(plan.input.normalize(pixels.to(plan.engine.device)))
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    groups = [
-        {
-            "lr": group["lr"],
-            "parameters": sum(p.numel() for p in group["params"]),
-            "layers": [names[p] for p in group["params"]],
-        }
-        for phase in plan.recipe.all_phases()
-        for group in strategy.parameter_groups(model, phase.lr)
-    ]
-    return {
-        "recipe": plan.recipe.model_dump(mode="json"),
-        "parameters": model.parameter_counts(),
-        "groups": groups,
-        "stages": plan.stage_counts(),
-        "splits": plan.split_counts(),
-        "stamps": list(plan.stamps),
-    }
-
-
 def _show_plan(content: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(content)
@@ -203,33 +183,29 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
     typer.echo(
         f"{counts['trainable']:,} of {counts['total']:,} parameters train, {counts['head']:,} of them in the head."
     )
-    print_table(
-        "Parameter groups",
-        ["learning rate", "parameters", "tensors"],
-        [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]],
-    )
+    groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
+    print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
     if content["stages"]:
-        print_table(
-            "Stages before, each from the weights of the one above it",
-            ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"],
-            [
-                (
-                    s["name"], s["dataset"], ", ".join(s["classes"]), f"{s['strategy']}, {s['head']}", s["epochs"], s["images"],
-                    "–".join(f"{n}" for n in sorted({min(s["left_out"].values()), max(s["left_out"].values())})),
-                )
-                for s in content["stages"]
-            ],
-        )  # fmt: skip
-    print_table(
-        "Splits",
-        ["split", "train", "val", "test"],
-        [
-            (
-                s["name"],
-                *(", ".join(f"{n} {label}" for label, n in s[part].items()) for part in ("train", "val", "test")),
+        rows = []
+        for stage in content["stages"]:
+            counts = stage["left_out"].values()
+            fewest_most = "–".join(str(n) for n in sorted({min(counts), max(counts)}))
+            trains = f"{stage['strategy']}, {stage['head']}"
+            facts = (
+                stage["name"],
+                stage["dataset"],
+                ", ".join(stage["classes"]),
+                trains,
+                stage["epochs"],
+                stage["images"],
             )
-            for s in content["splits"]
-        ],
-    )
-    for stamp in content["stamps"]:
-        note(f"! {stamp}")
+            rows.append((*facts, fewest_most))
+        columns = ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"]
+        print_table("Stages before, each from the weights of the one above it", columns, rows)
+    parts = ("train", "val", "test")
+    splits = [
+        (split["name"], *(", ".join(f"{n} {label}" for label, n in split[part].items()) for part in parts))
+        for split in content["splits"]
+    ]
+    print_table("Splits", ["split", *parts], splits)
+    note_stamps(content["stamps"])

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mammozoo.cli.output import note, print_json, print_table
+from mammozoo.cli.options import Command, Group, Json, ModelNames
+from mammozoo.cli.output import figure, note, print_json, print_table
+from mammozoo.cli.zoo_push import EXAMPLES as PUSH_EXAMPLES
 from mammozoo.cli.zoo_push import push
+from mammozoo.errors import MammozooError
 
 if TYPE_CHECKING:
     from mammozoo.zoo.entry import Entry, TrainingData, ZooModel
 
-app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True)
-app.command("push")(push)
-
-_NAMES = typer.Argument(..., help="Names of models, as `zoo list` shows them.")
-_JSON = typer.Option(False, "--json", help="Machine-readable result on stdout.")
+app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True, cls=Group)
+app.command("push", cls=Command, epilog=PUSH_EXAMPLES)(push)
 
 
-@app.command("list")
-def list_models(as_json: bool = _JSON) -> None:
+@app.command("list", cls=Command, epilog="mammozoo zoo list")
+def list_models(as_json: Json = False) -> None:
     """Show every model of every zoo. Asks no server."""
     from mammozoo.zoo.registry import catalogue
 
@@ -29,46 +29,36 @@ def list_models(as_json: bool = _JSON) -> None:
     if as_json:
         print_json({"models": models})
         return
-    print_table(
-        "",
-        ["model", "version", "MB", "source", "state", "score (95 % interval)", "licence"],
-        [
-            (m["name"], m["version"], f"{m['bytes'] / 1e6:.2f}", m["source"], m["state"], m["score"], m["license"])
-            for m in models
-        ],
-    )
+    columns = ["model", "version", "MB", "source", "state", "score (95 % interval)", "licence"]
+    keys = ("name", "version", "bytes", "source", "state", "score", "license")
+    rows = [[f"{m[key] / 1e6:.2f}" if key == "bytes" else m[key] for key in keys] for m in models]
+    print_table("", columns, rows)
 
 
-@app.command("info")
-def info(name: str = typer.Argument(..., help="Name of a model."), as_json: bool = _JSON) -> None:
-    """Show all that a zoo says about a model: files with their SHA-256, data, scores, terms. Asks no server."""
+@app.command("info", cls=Command, epilog="mammozoo zoo info busi-resnet9")
+def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json = False) -> None:
+    """Show the entry of a model: files with their SHA-256, data, scores, terms. Asks no server."""
     from mammozoo.zoo.registry import listed
 
     model = listed(name)
     if as_json:
-        print_json(
-            {
-                **model.entry.model_dump(mode="json"),
-                "zoo": str(model.zoo),
-                "state": model.state,
-                "folder": _folder(model),
-            }
-        )
+        place = {"zoo": str(model.zoo), "state": model.state, "folder": _folder(model)}
+        print_json({**model.entry.model_dump(mode="json"), **place})
         return
     print_table(f"{model.entry.name} {model.entry.version}", ["", ""], _facts(model))
     print_table("files", ["file", "bytes", "SHA-256"], [(n, f.size, f.sha256) for n, f in model.entry.files.items()])
     rows = [
-        (e.dataset, e.part, e.n, metric, _score(s.value), "" if s.low is None else f"{_score(s.low)}–{_score(s.high)}")
+        (e.dataset, e.part, e.n, metric, figure(s.value, s.low, s.high))
         for e in model.entry.evaluation
         for metric, s in e.scores.items()
     ]
     if rows:
-        print_table("scores", ["data set", "part", "n", "score", "value", "95 % interval"], rows)
+        print_table("scores", ["data set", "part", "n", "score", "value (95 % interval)"], rows)
 
 
-@app.command("pull")
+@app.command("pull", cls=Command, epilog="mammozoo zoo pull NAME\nmammozoo zoo pull hub:ORG/NAME@COMMIT")
 def pull(
-    names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."), as_json: bool = _JSON
+    names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."), as_json: Json = False
 ) -> None:
     """Get models from the Hub, an adapter's base included, and check every file. No request for what is there."""
     from mammozoo.zoo.registry import pull_model
@@ -81,16 +71,15 @@ def pull(
         typer.echo(folder)
 
 
-@app.command("verify")
+@app.command("verify", cls=Command, epilog="mammozoo zoo verify --deep")
 def verify(
     names: list[str] = typer.Argument(None, help="Names of models; without any, all that are on this machine."),
     deep: bool = typer.Option(False, "--deep", help="Also build each model and look at every weight."),
     remote: bool = typer.Option(False, "--remote", help="Also ask the Hub whether it still has the same files."),
-    as_json: bool = _JSON,
+    as_json: Json = False,
 ) -> None:
     """Check models against their zoo: every file, signatures where the zoo names a signer. Goes on after a bad one."""
-    from mammozoo.errors import MammozooError
-    from mammozoo.zoo.registry import catalogue, listed
+    from mammozoo.zoo.registry import catalogue, check, listed
 
     models = [listed(name) for name in names] if names else list(catalogue().values())
     rows: list[dict[str, Any]] = []
@@ -100,7 +89,7 @@ def verify(
         rows.append(row)
         if names or model.state != "not pulled":
             try:
-                row["checked"] = _check(model, deep, remote)
+                row["checked"] = check(model, deep=deep, remote=remote)
                 row["state"] = "right"
             except MammozooError as error:
                 row["state"], row["problem"] = "wrong", str(error)
@@ -116,9 +105,9 @@ def verify(
         raise worst
 
 
-@app.command("export")
+@app.command("export", cls=Command, epilog="mammozoo zoo export busi-resnet9 --to /mnt/zoo")
 def export(
-    names: list[str] = _NAMES,
+    names: ModelNames,
     to: Path = typer.Option(..., "--to", help="Folder of the directory zoo; one that is there is extended."),
     with_base: bool = typer.Option(False, "--with-base", help="Also export what adapters are the difference to."),
 ) -> None:
@@ -140,7 +129,7 @@ def export(
     typer.echo(to)
 
 
-@app.command("rm")
+@app.command("rm", cls=Command, epilog="mammozoo zoo rm NAME")
 def rm(names: list[str] = typer.Argument(..., help="Names of pulled models, or hub:ORG/NAME@COMMIT.")) -> None:
     """Remove pulled models from this machine."""
     from mammozoo.zoo.cache import remove
@@ -152,35 +141,13 @@ def rm(names: list[str] = typer.Argument(..., help="Names of pulled models, or h
         note(f"{name}: {freed / 1e6:.2f} MB freed" if freed else f"{name}: was not there")
 
 
-@app.command("clean")
+@app.command("clean", cls=Command, epilog="mammozoo zoo clean")
 def clean() -> None:
     """Remove what killed downloads left behind."""
     from mammozoo.zoo.cache import clean as sweep
 
     files, freed = sweep()
     note(f"{files} left-over files removed, {freed / 1e6:.2f} MB freed")
-
-
-def _check(model: ZooModel, deep: bool, remote: bool) -> list[str]:
-    """Check a model; what was checked, in words."""
-    from mammozoo.zoo.pull import check_remote
-    from mammozoo.zoo.registry import whole
-    from mammozoo.zoo.verify import check_tensors
-    from mammozoo.zoo.verify import verify as check_files
-
-    folder = check_files(model)
-    done = [f"{len(model.entry.files)} files"]
-    if model.entry.signer:
-        from mammozoo.zoo.signing import check_signature
-
-        check_signature(folder, model.entry.signer)
-        done.append("signature")
-    if deep:
-        done.append(f"{check_tensors(whole(model)):,} weights")
-    if remote and model.from_hub:
-        check_remote(model)
-        done.append("the Hub")
-    return done
 
 
 def _summary(model: ZooModel) -> dict[str, Any]:
@@ -193,13 +160,13 @@ def _summary(model: ZooModel) -> dict[str, Any]:
 
 
 def _headline(entry: Entry) -> str:
-    """Its first score: AUC where there is one."""
-    for evaluation in entry.evaluation:
-        name = "auc" if "auc" in evaluation.scores else next(iter(evaluation.scores))
-        score = evaluation.scores[name]
-        bounds = "" if score.low is None else f" ({_score(score.low)}–{_score(score.high)})"
-        return f"{name} {_score(score.value)}{bounds}, n = {evaluation.n}"
-    return ""
+    """Its first score: AUC, if it has one."""
+    if not entry.evaluation:
+        return ""
+    first = entry.evaluation[0]
+    name = "auc" if "auc" in first.scores else next(iter(first.scores))
+    score = first.scores[name]
+    return f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
 
 
 def _facts(model: ZooModel) -> list[tuple[str, object]]:
@@ -214,10 +181,7 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         ("state", f"{model.state}: {_folder(model)}"),
         ("classes", ", ".join(entry.classes)),
         ("input", "×".join(map(str, entry.input_size or ()))),
-        (
-            "threshold",
-            entry.threshold and f"{entry.threshold.value:.3f} ({entry.threshold.name}, {entry.threshold.chosen_on})",
-        ),
+        ("threshold", (t := entry.threshold) and f"{t.value:.3f} ({t.name}, {t.chosen_on})"),
         ("trained on", entry.training and _trained_on(entry.training)),
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
@@ -236,13 +200,8 @@ def _trained_on(training: TrainingData) -> str:
 
 
 def _folder(model: ZooModel) -> str:
-    from mammozoo.errors import MammozooError
 
     try:
         return str(model.folder)
     except MammozooError as error:
         return str(error)
-
-
-def _score(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mammozoo.config.names import parse
 from mammozoo.data.dataset import Dataset
 from mammozoo.data.io.images import read_image, read_mask
 from mammozoo.data.io.regions import Box
-from mammozoo.data.loaded import Data
-from mammozoo.errors import IncompatibleError, NotFoundError
+from mammozoo.data.loaded import Data, open_data, open_dataset
+from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
+from mammozoo.evaluation.evaluate import leak_stamps
 from mammozoo.evaluation.localisation import find_masks
 from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.models.config import ModelConfig
+from mammozoo.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,43 @@ def of_run(folder: Path, part: str, dataset: Dataset) -> list[Case]:
     labels = [rows.outcome.classes[number] for number in rows.outcome.labels]
     groups, folds = rows.outcome.groups.tolist(), rows.folds.tolist()
     return _of_samples(dataset, list(zip(rows.samples.tolist(), labels, groups, folds, strict=True)))
+
+
+def of_dataset(
+    folder: Path,
+    config: ModelConfig,
+    name: str,
+    root: Path | None,
+    *,
+    part: str | None = None,
+    limit: int | None = None,
+    progress: Progress,
+) -> tuple[list[Case], list[str]]:
+    """The cases of the data set `name` for the model in `folder`, and the stamps that they put on the result.
+
+    Of the data set that a run was trained on these are the images of its `part` (`test` or `val`), each with its fold; of
+    another data set all images. `limit` draws that many with seed 0.
+
+    Raises:
+        UsageError: another part, or a part of a data set that the model in `folder` was not trained on.
+    """
+    stamps: list[str] = []
+    if (folder / "predictions.csv").is_file() and str(parse(name)) == str(parse(config.training.dataset)):
+        if part not in (None, "test", "val"):
+            raise UsageError(f"--part is test or val, not '{part}'.")
+        cases = of_run(folder, part or "test", open_dataset(name, root))
+        if part == "val":
+            progress.note("Validation images: the epoch and the threshold were chosen on them.")
+    else:
+        if part is not None:
+            raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
+        data = open_data(name, root, config.asked, config.input, "group", progress)
+        stamps = leak_stamps(data, config, progress)
+        cases = of_data(data)
+    if limit is not None and limit < len(cases):
+        chosen = np.random.default_rng(0).permutation(len(cases))[:limit]
+        cases = [cases[i] for i in sorted(chosen)]
+    return cases, stamps
 
 
 def free_stems(names: Sequence[str]) -> list[str]:

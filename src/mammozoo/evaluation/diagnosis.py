@@ -15,15 +15,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from mammozoo.errors import IncompatibleError
+from mammozoo.data.decoding import decode_cached
+from mammozoo.data.loaded import open_dataset
+from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.randomness import seeded
+from mammozoo.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,37 @@ def block_ends(backbone: str) -> list[str]:
     marks = network.insert_before_final_activations(lambda channels, height, width: nn.Identity())
     names = {module: name for name, module in network.named_modules()}
     return [names[mark].rpartition(".")[0] for mark in marks]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The blocks of a model on `images` images, and how far added tensors moved; `against` names the other model, if any."""
+
+    name: str
+    against: str | None
+    images: int
+    blocks: list[BlockActivity]
+    shifts: list[Shift]
+
+
+def draw_images(
+    config: ModelConfig, dataset: str, root: Path | None, count: int, seed: int, progress: Progress
+) -> torch.Tensor:
+    """(N, h, w, 1 or 3) uint8: `count` images of the model's classes, drawn without replacement and prepared.
+
+    Raises:
+        UsageError: the data set has no image of these classes.
+    """
+    opened = open_dataset(dataset, root)
+    wanted = {label for text in config.asked for label in text.rpartition("=")[2].split("|")}
+    samples = [sample for sample in opened.samples() if sample.label in wanted]
+    if not samples:
+        raise UsageError(f"Data set '{dataset}' has no image of the model's classes {', '.join(config.asked)}.")
+    for remark in opened.notes:
+        progress.note(remark)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(samples))[:count])
+    progress.start("reading images", len(drawn))
+    return torch.from_numpy(decode_cached(opened, [samples[i] for i in drawn], config.input, progress.advance).pixels)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""From a model to its predictions on a data set: what `evaluate` does."""
+"""From a model to its predictions on a data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mammozoo.data.loaded import open_data
+from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.loader import batches
 from mammozoo.data.splits.leakage import seen_before
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
@@ -42,8 +42,8 @@ def evaluate(
 ) -> EvaluationResult:
     """The predictions of the model in `folder` on all samples of a data set that have one of its classes.
 
-    Images that the model has seen in training put the stamp on the result; they are counted in a note. `threshold` is the
-    name of one of the model's; without it, the one in force.
+    `threshold` names one of the model's; without it, the one in force. Images used in training or model selection put the
+    stamp on the result.
     """
     progress = progress or Progress()
     model, config = load_model(folder)
@@ -53,10 +53,7 @@ def evaluate(
     everything = np.arange(len(data.samples))
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or config.training.synthetic else []
     stamps += dict.fromkeys(s for stage in config.training.stages for s in stage.stamps if s not in stamps)
-    known = seen_before(data, everything, config.training.seen)
-    if len(known):
-        stamps.append(LEAKY)
-        progress.note(f"{len(known)} of {len(everything)} images were seen in training, or nearly so: {LEAKY}.")
+    stamps += leak_stamps(data, config, progress)
     progress.start("predicting", len(everything))
     engine.place(model)
     loader = batches(data.images.pixels, data.labels, everything, batch, device=engine.device)
@@ -67,10 +64,10 @@ def evaluate(
     return EvaluationResult(config, dataset, threshold or config.threshold, predictions, tuple(stamps))
 
 
-def own_predictions(run: Path, threshold: str | None = None) -> EvaluationResult:
-    """A run's predictions on its own test parts, each made by a model that had not seen the image.
+def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationResult:
+    """A run's predictions on its own test parts, each by a model that was not trained on the image.
 
-    `threshold` is the name of one that each fold has chosen on its validation part; without it, the one in force.
+    `threshold` names one that each fold has chosen on its validation part; without it, the one in force.
     """
     config = read_config(run)
     predictions = read_predictions(run).of("test")
@@ -78,3 +75,12 @@ def own_predictions(run: Path, threshold: str | None = None) -> EvaluationResult
         cuts = {fold: read_config(run / fold).cut(threshold) for fold in np.unique(predictions.folds).tolist()}
         predictions = predictions.cut_at(np.array([cuts[fold] for fold in predictions.folds.tolist()]))
     return EvaluationResult(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
+
+
+def leak_stamps(data: Data, config: ModelConfig, progress: Progress) -> list[str]:
+    """The stamp if the data hold images used in training or model selection, or near-duplicates of them; a note counts them."""
+    known = seen_before(data, np.arange(len(data.samples)), config.training.seen)
+    if not len(known):
+        return []
+    progress.note(f"{len(known)} of {len(data.samples)} images were seen in training, or nearly so: {LEAKY}.")
+    return [LEAKY]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +20,18 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, MammozooError, UsageError
-from mammozoo.evaluation.cases import Case
-from mammozoo.evaluation.explain import classify, heat, side_by_side
+from mammozoo.errors import ConflictError, MammozooError, UsageError, nearest
+from mammozoo.evaluation.cases import Case, of_dataset, of_files
+from mammozoo.evaluation.explain import METHODS, classify, heat, side_by_side
 from mammozoo.evaluation.localisation import Localisation, localise, mean
-from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation
+from mammozoo.evaluation.predict import find_images
+from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation, untrained
 from mammozoo.files import write_bytes
-from mammozoo.models.config import ModelConfig
-from mammozoo.models.device import Engine
+from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.models.device import Engine, choose_engine
+from mammozoo.models.factory import load_model
 from mammozoo.models.model import Model
+from mammozoo.progress import Progress
 
 EMPTY = "no heat: nothing in the feature map speaks for this class"
 _SHORTEST, _LONGEST = 256, 1024  # of a drawn picture's longer side, in pixels
@@ -63,6 +67,72 @@ class Explanation:
             "warnings": self.warnings,
             "error": self.error,
         }
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """Explanations in the order of the images, the model that they are of, and the warning labels of model and data."""
+
+    folder: Path
+    config: ModelConfig = dataclasses.field(repr=False)
+    explanations: list[Explanation]
+    stamps: tuple[str, ...]
+
+
+def explain(
+    folder: Path,
+    images: Sequence[str],
+    out: Path,
+    *,
+    method: str = "grad-cam",
+    class_name: str | None = None,
+    mask: Path | None = None,
+    dataset: str | None = None,
+    root: Path | None = None,
+    part: str | None = None,
+    limit: int | None = None,
+    sanity: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> ExplainResult:
+    """Explain files, or a data set, by the model in `folder`; images of a run's own data set by the model of their fold.
+
+    Raises:
+        UsageError: unknown method or class, or arguments that do not go together.
+        ConflictError: a file in `out` would be overwritten.
+    """
+    if bool(images) == (dataset is not None):
+        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
+    if dataset is None and (root or part or limit):
+        raise UsageError("--root, --part and --limit go with --dataset.")
+    if method not in METHODS:
+        raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
+    progress, config = progress or Progress(), read_config(folder)
+    if class_name is not None and class_name not in config.classes:
+        close = nearest(class_name, config.classes)
+        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
+    target = None if class_name is None else config.classes.index(class_name)
+    files = find_images(images)
+    stamps: list[str] = []
+    if mask is not None and len(files) != 1:
+        raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
+    if dataset is None:
+        cases = of_files(files, mask)
+    else:
+        cases, stamps = of_dataset(folder, config, dataset, root, part=part, limit=limit, progress=progress)
+    refuse_occupied_files(out, cases, files, overwrite)
+    engine, explanations = choose_engine(device, "fp32"), []
+    progress.start("explaining", len(cases))
+    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
+        model, its = load_model(folder / fold if fold else folder)
+        controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
+        for one in explain_cases(
+            model, its, list(members), engine, out, method=method, target=target, controls=controls
+        ):
+            explanations.append(one)
+            progress.advance()
+    return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
 def explain_cases(

@@ -1,27 +1,31 @@
-"""A model's opinion on image files: in order, in flat memory, and one bad file does not stop the others.
+"""Predictions for images: in order, in flat memory, and an unreadable file does not stop the others.
 
-Each file is also looked at by the input guard: whether it is of the kind that the model was trained on.
+Each image also passes the out-of-distribution check: whether it is of the kind that the model was trained on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import hashlib
 import logging
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 
 from mammozoo.data.io.dicom import is_for_processing, read_modality
-from mammozoo.data.io.images import IMAGE_SUFFIXES, read_image
+from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, read_image
+from mammozoo.data.io.memory import image_from_memory
 from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
@@ -34,35 +38,62 @@ from mammozoo.models.model import Model, probabilities
 log = logging.getLogger(__name__)
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
-#: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and says nothing.
+#: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and fits all.
 _FITTING = {
     "ultrasound": frozenset({"US", "OT"}),
     "mammography": frozenset({"MG", "OT"}),
     "microscopy": frozenset({"SM", "GM", "XC", "OT"}),
 }
 _AHEAD = 2  # batches; it evens out files that take long, and prepared pixels are small
-_MOST_THREADS = 8  # beyond, Python's lock is what they wait for
-_SAME = 1e-4  # probabilities that differ by no more are the same
+_MOST_THREADS = 8  # more threads would wait for Python's lock
+_SAME = 1e-4  # probabilities that differ by no more count as the same
+
+
+@dataclass(frozen=True)
+class MemoryImage:
+    """An image in memory: its name in messages, and its pixels as `image_from_memory` gives them."""
+
+    name: str
+    pixels: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one file; `error` says why it says nothing, `abstained` that it is too uncertain for a label."""
+    """A model's answer for one image.
+
+    Attributes:
+        file: the path, or the name of an image in memory.
+        label: None if the file cannot be read (`error` has the reason) or the model abstains (`abstained`).
+        warnings: the model's stamps, and why this image may not be one for this model.
+    """
 
     file: str
     sha256: str | None
     label: str | None
     probabilities: dict[str, float] | None
     threshold: float | None
-    warnings: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     error: str | None = None
     abstained: bool = False
 
 
-def find_images(paths: Sequence[str]) -> list[Path]:
+#: An image as users give it: a path or pattern, an array, or a Pillow image.
+Picture = str | Path | npt.NDArray[Any] | Image.Image
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable."""
+
+    prediction: Prediction
+    digest: str
+    pixels: Pixels | None
+
+
+def find_images(paths: Iterable[str]) -> list[Path]:
     """Files as given, images anywhere below folders, and matches of patterns; sorted within each.
 
-    In a folder a lesion mask beside its image (`NAME_mask.png`, `NAME_mask_1.png`) is no image.
+    Lesion masks in a folder (`NAME_mask.png`, `NAME_mask_1.png` beside their image) are left out.
 
     Raises:
         NotFoundError: one of `paths` leads to nothing.
@@ -73,7 +104,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
             stems = {p.with_suffix("") for p in inside}
-            inside = [p for p in inside if not _is_mask_of(p, stems)]
+            inside = [p for p in inside if not ((m := _MASK.fullmatch(p.stem)) and p.with_name(m[1]) in stems)]
             if not inside:
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
@@ -89,16 +120,23 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def predict_files(
-    model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int = 32, *, abstain: bool = False
-) -> Iterator[Prediction]:
-    """A prediction for each file, in order. Threads read files ahead of the network, a few batches at most.
+def predict_images(
+    model: Model,
+    config: ModelConfig,
+    images: Picture | Iterable[Picture],
+    engine: Engine,
+    batch: int = 32,
+    *,
+    abstain: bool = False,
+) -> tuple[list[Prediction], str | None]:
+    """A prediction for each image, in order, and a remark if all of them got the same answer.
 
-    With `abstain` an image in the uncertain band gets no label. A model of lesions that were cut out takes each file for
-    such a cut-out, and the log says so once.
+    A file that is named twice is predicted once. With `abstain` an image in the uncertain band gets no label. A model of
+    cropped lesions takes each image for such a crop, and logs that.
 
     Raises:
-        UsageError: `abstain`, and the model has no such band.
+        NotFoundError: a path leads to nothing.
+        UsageError: an object that is not an image, or `abstain` of a model without an uncertain band.
     """
     if abstain and config.abstention is None:
         raise UsageError(
@@ -112,108 +150,111 @@ def predict_files(
             config.name,
             ", ".join(config.input.preprocess),
         )
-    return _predictions(model, config, files, engine, batch, abstain)
+    engine.place(model)
+    prepare = config.input.preparer()
+    threshold = config.cut() if len(config.classes) == 2 else None
+
+    def read(image: Path | MemoryImage) -> _Read:
+        file = image.as_posix() if isinstance(image, Path) else image.name
+        try:
+            if isinstance(image, Path):
+                pixels, warnings = read_image(image), _header_warnings(image, config.training.modality)
+                stated = digest = sha256(image)
+            else:
+                pixels, warnings = checked(image.pixels, file), []
+                stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()
+            warnings = [*config.stamps, *warnings, *ood_warnings(features(pixels), config.guard)]
+            return _Read(Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels))
+        except MammozooError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"'{file}' cannot be read: {error.strerror or error}."
+        return _Read(Prediction(file, None, None, None, None, error=reason), "", None)
+
+    predictions, by_image = [], {}
+    with contextlib.closing(_read_ahead(read, _opened(images), batch)) as batches:
+        for rows in batches:
+            prepared = [row.pixels for row in rows if row.pixels is not None]
+            answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
+            for row in rows:
+                prediction = row.prediction
+                if row.pixels is not None:
+                    p, label = next(answers)
+                    prediction = replace(prediction, label=label, probabilities=p, abstained=label is None)
+                    by_image[row.digest] = p
+                predictions.append(prediction)
+    return predictions, same_answer(by_image)
 
 
-def same_answer(results: Iterable[Prediction]) -> str | None:
-    """A remark when three or more different files got the same probabilities: the model may not look at the images."""
-    answers = {r.sha256: list(r.probabilities.values()) for r in results if r.probabilities is not None}
-    if len(answers) < 3 or np.ptp(list(answers.values()), axis=0).max() > _SAME:
+def same_answer(answers: Mapping[str, Mapping[str, float]]) -> str | None:
+    """A remark if three or more images got the same probabilities: the model may not depend on the image.
+
+    `answers` are the probabilities by the hash of the image.
+    """
+    rows = [list(p.values()) for p in answers.values()]
+    if len(rows) < 3 or np.ptp(rows, axis=0).max() > _SAME:
         return None
     return (
-        f"All {len(answers)} different images got the same probabilities: the model does not tell them apart. "
+        f"All {len(rows)} different images got the same probabilities: the model does not tell them apart. "
         "Its training may have collapsed, or these images are nothing to it."
     )
 
 
-@dataclass(frozen=True)
-class _Read:
-    """One file, prepared for the model; without pixels there is an error."""
-
-    path: Path
-    sha256: str | None = None
-    pixels: Pixels | None = None
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-
-
-def _predictions(
-    model: Model, config: ModelConfig, files: Sequence[Path], engine: Engine, batch: int, abstain: bool
-) -> Iterator[Prediction]:
-    engine.place(model)
-    prepare = config.input.preparer()
-
-    def read(path: Path) -> _Read:
-        try:
-            image = read_image(path)
-            warnings = *_header_warnings(path, config.training.modality), *ood_warnings(features(image), config.guard)
-            return _Read(path, sha256(path), prepare(image), warnings)
-        except MammozooError as error:
-            return _Read(path, error=str(error))
-        except OSError as error:
-            return _Read(path, error=f"'{path}' cannot be read: {error.strerror or error}.")
-
-    cut = config.cut() if len(config.classes) == 2 else None
-    with contextlib.closing(_read_ahead(read, files, batch)) as batches:
-        for done in batches:
-            good = [one.pixels for one in done if one.pixels is not None]
-            rows = iter(_opinions(model, config, good, engine, abstain) if good else [])
-            for one in done:
-                file = one.path.as_posix()
-                if one.pixels is None:
-                    yield Prediction(file, one.sha256, None, None, None, [], one.error)
-                    continue
-                p, label = next(rows)
-                warnings = [*config.stamps, *one.warnings]
-                yield Prediction(file, one.sha256, label, p, cut, warnings, abstained=label is None)
+def _opened(images: Picture | Iterable[Picture]) -> Iterator[Path | MemoryImage]:
+    """Every file that `images` names, once, and every image in memory."""
+    several: Iterable[Any] = [images] if isinstance(images, str | Path | np.ndarray | Image.Image) else images
+    listed = several if isinstance(several, Sequence) else ()
+    files = {image: find_images([str(image)]) for image in listed if isinstance(image, str | Path)}  # before any work
+    known: set[Path] = set()
+    for number, image in enumerate(several):
+        if isinstance(image, str | Path):
+            new = [path for path in files.get(image) or find_images([str(image)]) if path not in known]
+            known.update(new)
+            yield from new
+        else:
+            name = f"images[{number}]"
+            yield MemoryImage(name, image_from_memory(image, name))
 
 
-def _read_ahead(read: Callable[[Path], _Read], files: Sequence[Path], batch: int) -> Generator[list[_Read], None, None]:
-    """Batches of `read` files, in order. While the caller is at work on one, threads read the next `_AHEAD`, no more."""
-    remaining = iter(files)
+def _read_ahead(
+    read: Callable[[Path | MemoryImage], _Read], images: Iterable[Path | MemoryImage], batch: int
+) -> Generator[list[_Read], None, None]:
+    """Batches of `read` images, in order. While the caller works on one, threads read the next `_AHEAD`, no more."""
+    remaining = iter(images)
     pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
     try:
-        waiting = deque(pool.submit(read, path) for path in islice(remaining, _AHEAD * batch))
+        waiting = deque(pool.submit(read, image) for image in islice(remaining, _AHEAD * batch))
         while waiting:
-            waiting.extend(pool.submit(read, path) for path in islice(remaining, batch))
+            waiting.extend(pool.submit(read, image) for image in islice(remaining, batch))
             yield [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _header_warnings(path: Path, modality: str) -> list[str]:
-    """What a DICOM header says against a model of this modality."""
-    found = []
-    says = read_modality(path)
-    if says is not None and modality in _FITTING and says not in _FITTING[modality]:
-        found.append(f"the file's header says modality {says}; the model was trained on {modality}")
-    if says == "MG" and is_for_processing(path):
-        found.append("a mammogram for processing, the detector's raw values: use the one for presentation")
-    return found
-
-
-def _is_mask_of(path: Path, stems: set[Path]) -> bool:
-    """Whether `path` is named as the mask of one of the images `stems`."""
-    named = _MASK.fullmatch(path.stem)
-    return named is not None and path.with_name(named[1]) in stems
+    """Contradictions between a DICOM file's header and a model of this modality."""
+    warnings = []
+    stated = read_modality(path)
+    if stated is not None and modality in _FITTING and stated not in _FITTING[modality]:
+        warnings.append(f"the file's header says modality {stated}; the model was trained on {modality}")
+    if stated == "MG" and is_for_processing(path):
+        warnings.append("a mammogram for processing, the detector's raw values: use the one for presentation")
+    return warnings
 
 
 @torch.inference_mode()
-def _opinions(
-    model: Model, config: ModelConfig, images: list[Pixels], engine: Engine, abstain: bool
-) -> list[tuple[dict[str, float], str | None]]:
+def _answers(
+    model: Model, config: ModelConfig, images: Sequence[Pixels], engine: Engine, abstain: bool
+) -> Iterator[tuple[dict[str, float], str | None]]:
     """Probabilities and label of each image; no label in the uncertain band."""
-    pixels = torch.from_numpy(np.stack(images)).to(engine.device)
-    temperature = config.calibration.temperature if config.calibration else 1.0
     with engine.autocast():
-        logits = model(config.input.normalize(pixels))
-    p = probabilities(logits, temperature).numpy()
+        logits = model(config.input.normalize(torch.from_numpy(np.stack(images)).to(engine.device)))
+    p = probabilities(logits, config.temperature).numpy()
     labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
     if abstain and config.abstention is not None:
         from mammozoo.evaluation.abstention import abstains  # here, because it brings scipy
 
         for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
             labels[number] = None
-    return [
-        (dict(zip(config.classes, map(float, row), strict=True)), label) for row, label in zip(p, labels, strict=True)
-    ]
+    rows = [dict(zip(config.classes, map(float, row), strict=True)) for row in p]
+    return zip(rows, labels, strict=True)

@@ -14,8 +14,8 @@ from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
 from mammozoo.zoo.entry import Entry, ZooModel, read_zoo
-from mammozoo.zoo.pull import pull, pull_reference
-from mammozoo.zoo.verify import check_usable, verify
+from mammozoo.zoo.pull import check_remote, pull, pull_reference
+from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +202,32 @@ def pull_model(reference: str) -> Path:
         if is_adapter(folder):
             pull_model(read_adapter(folder).base.name)
         return folder
-    for model in reversed(with_bases(listed(reference))):  # bases first
-        folder = pull(model)
-    return folder
+    first, *bases = with_bases(listed(reference))
+    for base in reversed(bases):
+        pull(base)
+    return pull(first)
+
+
+def check(model: ZooModel, *, deep: bool = False, remote: bool = False) -> list[str]:
+    """Check a model against its zoo; the result names what was checked.
+
+    Args:
+        deep: also build the model and check every weight.
+        remote: also ask the Hub whether it still has the same files.
+
+    Raises:
+        MammozooError: something differs; as `verify`, `check_signature`, `check_tensors` and `check_remote`.
+    """
+    folder = verify(model)
+    done = [f"{len(model.entry.files)} files"]
+    if model.entry.signer:
+        from mammozoo.zoo.signing import check_signature
+
+        check_signature(folder, model.entry.signer)
+        done.append("signature")
+    if deep:
+        done.append(f"{check_tensors(whole(model)):,} weights")
+    if remote and model.from_hub:
+        check_remote(model)
+        done.append("the Hub")
+    return done

@@ -248,7 +248,7 @@ def _table_of(folder: Path, name: str) -> Path:
 def test_predict_warns_once_that_files_count_as_cropped(
     tiny_run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from mammozoo.evaluation.predict import predict_files
+    from mammozoo.evaluation.predict import predict_images
     from mammozoo.models.device import choose_engine
     from mammozoo.models.factory import load_model
 
@@ -256,11 +256,11 @@ def test_predict_warns_once_that_files_count_as_cropped(
     for name in "ab":
         Image.fromarray(picture()).save(tmp_path / f"{name}.png")
     files, engine = sorted(tmp_path.glob("*.png")), choose_engine("cpu", "fp32")
-    plain = list(predict_files(model, config, files, engine))
+    plain, _ = predict_images(model, config, files, engine)
     assert not caplog.records
     cutting = config.model_copy(update={"input": config.input.model_copy(update={"preprocess": ("lesion:size=50",)})})
     with caplog.at_level(logging.WARNING):
-        answers = list(predict_files(model, cutting, files, engine))
+        answers, _ = predict_images(model, cutting, files, engine)
     (said,) = [record.getMessage() for record in caplog.records]
     assert "lesion:size=50" in said and "cut-out" in said
     assert [a.probabilities for a in answers] == [a.probabilities for a in plain]

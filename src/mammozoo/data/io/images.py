@@ -81,8 +81,18 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             raise UnreadableImageError(
                 f"'{path}' is truncated or damaged ({error or type(error).__name__}). Copy it again from its source."
             ) from error
+    return checked(pixels, f"'{path}'")
+
+
+def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The pixels as a contiguous array, grey if all channels are equal; messages call the image `name`.
+
+    Raises:
+        UnreadableImageError: a size that mammozoo does not read, or a value that is not finite.
+    """
+    _check_size(name, pixels.shape[1], pixels.shape[0])
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-        raise UnreadableImageError(f"'{path}' holds pixels that are not finite numbers (NaN or infinity).")
+        raise UnreadableImageError(f"{name} holds pixels that are not finite numbers (NaN or infinity).")
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     return np.ascontiguousarray(pixels)
@@ -144,16 +154,19 @@ def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
     return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)[..., None]
 
 
-def _check(path: Path, width: int, height: int, frames: int) -> None:
+def _check_size(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(
-            f"'{path}' has {width} x {height} pixels; mammozoo reads up to {MAX_PIXELS // 10**6} million. "
+            f"{name} has {width} x {height} pixels; mammozoo reads up to {MAX_PIXELS // 10**6} million. "
             "Crop or shrink it first."
         )
     if min(width, height) < MIN_SIDE:
         raise UnreadableImageError(
-            f"'{path}' has {width} x {height} pixels; an image needs at least {MIN_SIDE} on each side."
+            f"{name} has {width} x {height} pixels; an image needs at least {MIN_SIDE} on each side."
         )
+
+
+def _check_frames(path: Path, frames: int) -> None:
     if frames > 1:
         raise UnreadableImageError(
             f"'{path}' holds {frames} frames; mammozoo reads single images. Export the frame you mean as PNG."
@@ -162,9 +175,10 @@ def _check(path: Path, width: int, height: int, frames: int) -> None:
 
 def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
     with Image.open(handle, formats=_PIL_FORMATS) as image:
-        _check(path, *image.size, getattr(image, "n_frames", 1))
+        _check_size(f"'{path}'", *image.size)
+        _check_frames(path, getattr(image, "n_frames", 1))
         image.load()
-        return _pil_to_array(ImageOps.exif_transpose(image))
+        return pil_to_array(ImageOps.exif_transpose(image))
 
 
 def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
@@ -176,7 +190,8 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
             f"'{path}' is named or marked as DICOM and holds no pixel data: a report, a truncated "
             "file, or something else under that name."
         )
-    _check(path, int(dataset.Columns), int(dataset.Rows), int(dataset.get("NumberOfFrames") or 1))
+    _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows))
+    _check_frames(path, int(dataset.get("NumberOfFrames") or 1))
     if compression := lacks_decoder(dataset):
         raise UnreadableImageError(
             f"'{path}' is compressed ({compression}) and no decoder for that is installed. "
@@ -186,7 +201,8 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
     return to_uint8(pixels) if pixels.ndim == 3 else pixels
 
 
-def _pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
+def pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
+    """A decoded Pillow image as (H, W) or (H, W, 3); uint8, uint16 or float32. Transparent pixels are laid over black."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode == "I":  # 32 bits; Pillow uses it for 16-bit PGM too

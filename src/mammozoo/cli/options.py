@@ -1,0 +1,74 @@
+"""What several commands take, declared once, and how their help is laid out: options in panels, examples at the end."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+recipe_option = functools.partial(typer.Option, rich_help_panel="Recipe")
+data_option = functools.partial(typer.Option, rich_help_panel="Data")
+computing_option = functools.partial(typer.Option, rich_help_panel="Computing")
+output_option = functools.partial(typer.Option, rich_help_panel="Output")
+
+ModelName = Annotated[str, typer.Argument(help="A run or model folder, or a zoo name.")]
+ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
+Images = Annotated[
+    list[str] | None, typer.Argument(help="Image files, folders (lesion masks in them are left out) or patterns.")
+]
+Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
+Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[Any, computing_option(help="auto, bf16 or fp32.")]
+Batch = Annotated[int, computing_option(min=1, help="Images in a batch.")]
+Jobs = Annotated[
+    int, computing_option(min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
+]
+Settings = Annotated[
+    list[str] | None,
+    recipe_option("--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1; repeatable."),
+]
+Csv = Annotated[Path | None, output_option(help="Also write a row for each image to this CSV file.")]
+Json = Annotated[bool, output_option("--json", help="Machine-readable result on stdout.")]
+
+
+class Command(TyperCommand):
+    """A command whose help has a section for each panel, and its `epilog` as examples, a line each."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options by panel."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        _write_panels(formatter, panels)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The examples, as they are written."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in self.epilog.strip().splitlines()))
+
+
+class Group(TyperGroup):
+    """Commands by panel."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Name and first sentence of every command."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None) or "Commands"
+                panels.setdefault(panel, []).append((name, command.get_short_help_str(limit=90)))
+        _write_panels(formatter, panels)
+
+
+def _write_panels(formatter: Any, panels: dict[str, list[tuple[str, str]]]) -> None:
+    for title, rows in panels.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
