@@ -216,7 +216,7 @@ def _carry_out_marked(prepared: PreparedRun, run: RunDirectory, callbacks: Callb
     except BaseException as error:
         # The traceback goes to log.txt alone: the terminal shows one paragraph.
         log.info("The training ended with an error.", exc_info=error)
-        known = memory_error(error, prepared.recipe.batch) or blame(error)
+        known: MammozooError | None = memory_error(error, prepared.recipe.batch) or blame(error)
         if known is None and isinstance(error, OSError):
             known = disk_error(error, run.path)
         if known is None and callbacks.dist.size > 1 and is_connection_error(error):

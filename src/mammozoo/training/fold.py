@@ -126,7 +126,7 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
     used = np.concatenate([split.train, split.val])
     info = data.dataset.info
     seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.fingerprints.whole[used]]
-    images = {part: len(split.part(part)) for part in PARTS}
+    images: dict[str, int] = {part: len(split.part(part)) for part in PARTS}
     return ModelConfig(
         name=recipe.name,
         backbone=recipe.backbone,

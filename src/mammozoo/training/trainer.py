@@ -86,11 +86,12 @@ class Trainer:
         recipe: Recipe,
         data: TrainingData,
         engine: Engine,
-        callbacks: Callbacks = Callbacks(),
+        callbacks: Callbacks | None = None,
         checkpointer: Checkpointer | None = None,
     ):
         self.model, self.strategy, self.recipe, self.data, self.engine = model, strategy, recipe, data, engine
-        self.callbacks, self.dist, self.checkpointer = callbacks, callbacks.dist, checkpointer
+        self.callbacks, self.checkpointer = callbacks or Callbacks(), checkpointer
+        self.dist = self.callbacks.dist
         engine.place(model)
         model.freeze_batch_norm = recipe.batch_norm == "frozen" or (
             recipe.batch_norm == "auto" and has_folded_batch_norm(model.backbone)
