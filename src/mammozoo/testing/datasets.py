@@ -89,6 +89,7 @@ def opens(subject: DatasetSubject) -> str | None:
 def paths_are_there(subject: DatasetSubject) -> str | None:
     """Images and masks are relative paths of files that exist, and no image is there twice."""
     data = opened(subject)
+    in_files = data.root is not None and type(data).read is Dataset.read  # else images may be arrays in one file
     seen: set[str] = set()
     for sample in _samples(data):
         if sample.image in seen:
@@ -98,7 +99,7 @@ def paths_are_there(subject: DatasetSubject) -> str | None:
             path = PurePosixPath(name)
             if path.is_absolute() or "\\" in name or ".." in path.parts or ":" in name[:2]:
                 return f"'{name}' is no relative path with forward slashes."
-            if data.root is not None and not data.path(name).is_file():
+            if in_files and not data.path(name).is_file():
                 return f"'{name}' does not exist under the root."
     return None
 
