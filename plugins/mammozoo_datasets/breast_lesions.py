@@ -100,15 +100,15 @@ class Breast(Dataset):
         paths = [
             path for path in files_under(root, {".xlsx"}, depth=3) if not path.name.startswith("~$")
         ]  # Excel's locks
-        found = [(path, rows) for path in paths if (rows := _rows(path)) is not None]
-        if not found:
+        workbooks = [(path, rows) for path in paths if (rows := _rows(path)) is not None]
+        if not workbooks:
             raise nothing_found(self)
-        if len(found) > 1:
-            names = ", ".join(f"'{path.relative_to(root).as_posix()}'" for path, _ in found)
+        if len(workbooks) > 1:
+            names = ", ".join(f"'{path.relative_to(root).as_posix()}'" for path, _ in workbooks)
             raise UsageError(
-                f"Data set 'breast': --root '{root}' holds {len(found)} workbooks: {names}. Point --root at one."
+                f"Data set 'breast': --root '{root}' holds {len(workbooks)} workbooks: {names}. Point --root at one."
             )
-        return found[0]
+        return workbooks[0]
 
 
 def _rows(path: Path) -> list[tuple[int, Row]] | None:

@@ -140,12 +140,12 @@ class BreastMnist(Dataset):
     def _notes(self) -> list[str]:
         counts = {part: len(self._arrays[f"{part}_images"]) for part in _PUBLISHED}
         side = self._arrays["train_images"].shape[1]
-        found = hashlib.md5(self._file.read_bytes(), usedforsecurity=False).hexdigest()
+        md5 = hashlib.md5(self._file.read_bytes(), usedforsecurity=False).hexdigest()
         notes = [
             f"The images are those of BUSI at {side} x {side} pixels, from '{self._file.name}'. Their official split is by "
             "image and BUSI holds many near-duplicates: test images have copies in training. Split by group, and never "
             "test on one of the two what was trained on the other."
         ]
-        if found != MD5.get(side):
-            notes.append(f"'{self._file.name}' is not the published file: its MD5 is {found}, not {MD5.get(side)}.")
+        if md5 != MD5.get(side):
+            notes.append(f"'{self._file.name}' is not the published file: its MD5 is {md5}, not {MD5.get(side)}.")
         return [*notes, *count_notes(counts, _PUBLISHED)]

@@ -43,9 +43,9 @@ class Folder(Dataset):
     def __init__(self, root: Path | None = None) -> None:
         super().__init__(root)
         if len(self.classes) < 2:
-            found = ", ".join(f"'{name}'" for name in self.classes) or "none"
+            names = ", ".join(f"'{name}'" for name in self.classes) or "none"
             raise UsageError(
-                f"Data set 'folder' needs at least two class folders in --root '{root}'; found {found}. "
+                f"Data set 'folder' needs at least two class folders in --root '{root}'; found {names}. "
                 f"Expected {_EXPECTED}."
             )
 

@@ -42,12 +42,12 @@ def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str], dep
     level = [root]
     for _ in range(depth + 1):
         inside = {folder: _entries(folder) for folder in level}
-        found = [folder for folder, paths in inside.items() if {path.name.lower() for path in paths} >= {*wanted}]
-        if len(found) > 1:
-            copies = ", ".join(f"'{folder}'" for folder in found[:3])
-            raise UsageError(f"Data set '{info.name}': --root '{root}' holds {len(found)} copies: {copies}. Name one.")
-        if found:
-            return found[0]
+        homes = [folder for folder, paths in inside.items() if {path.name.lower() for path in paths} >= {*wanted}]
+        if len(homes) > 1:
+            copies = ", ".join(f"'{folder}'" for folder in homes[:3])
+            raise UsageError(f"Data set '{info.name}': --root '{root}' holds {len(homes)} copies: {copies}. Name one.")
+        if homes:
+            return homes[0]
         level = [path for paths in inside.values() for path in paths if is_visible(path.name) and path.is_dir()]
     return root
 
@@ -70,17 +70,17 @@ def nothing_found(dataset: Dataset, advice: str = "") -> NotFoundError:
     """The error for a root without the data set's layout: the expected tree, the entries found, and advice."""
     info, root = dataset.info, dataset.root
     entries = _entries(root) if root is not None and root.is_dir() else [Path(str(root))]
-    found = "\n".join(f"      {entry.name}{'/' if entry.is_dir() else ''}" for entry in entries[:10])
+    listing = "\n".join(f"      {entry.name}{'/' if entry.is_dir() else ''}" for entry in entries[:10])
     more = f"\n      … {len(entries) - 10} more" if len(entries) > 10 else ""
     return NotFoundError(
         f"Data set '{info.name}': nothing under --root '{root}' is laid out like it. Expected\n{info.layout}\n"
-        f"  and found in '{root}'\n{found or '      nothing'}{more}\n  {advice or info.access}"
+        f"  and found in '{root}'\n{listing or '      nothing'}{more}\n  {advice or info.access}"
     )
 
 
-def count_notes(found: Mapping[str, int], published: Mapping[str, int], unit: str = "images") -> list[str]:
+def count_notes(present: Mapping[str, int], published: Mapping[str, int], unit: str = "images") -> list[str]:
     """A note if the numbers of `unit` by class (or part) differ from the published ones."""
-    counts = {name: found.get(name, 0) for name in published}
+    counts = {name: present.get(name, 0) for name in published}
     if counts == published:
         return []
     listed = ", ".join(f"{counts[name]} of the published {n} {name}" for name, n in published.items())

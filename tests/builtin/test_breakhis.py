@@ -75,9 +75,7 @@ def test_other_files_are_left_out(tmp_path: Path) -> None:
     assert "2 PNG files left out" in dataset.notes[1]
 
 
-def test_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"(?s)histology_slides.*BreaKHis_v1.tar.gz"):
-        BreakHis(tmp_path).samples()
+def test_a_magnification_that_is_absent_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "benign" / "SOB_B_A-14-1AB-40-001.png", picture(1))
     with pytest.raises(NotFoundError, match="other magnifications than 400"):
         BreakHis(tmp_path, "400").samples()

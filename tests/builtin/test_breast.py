@@ -95,9 +95,7 @@ def test_a_damaged_workbook(tmp_path: Path) -> None:
         Breast(tmp_path).samples()
 
 
-def test_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"(?s)BrEaST-Lesions-USG-clinical-data.*cancerimagingarchive"):
-        Breast(tmp_path).samples()
+def test_a_workbook_without_images_is_refused(tmp_path: Path) -> None:
     breast(tmp_path, benign=1, malignant=1, normal=0)
     for image in (tmp_path / HOME).iterdir():
         image.unlink()

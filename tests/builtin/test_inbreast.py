@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mammozoo.data.io.dicom import is_for_processing
 from mammozoo.data.io.images import read_image
-from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.errors import UsageError
 from mammozoo_datasets.inbreast import InBreast, read_outlines
 
 from .trees.dicom import write_dicom
@@ -58,10 +57,6 @@ def test_masses_have_boxes_and_masks_of_their_own(small: Path) -> None:
     assert np.array_equal(dataset.read(first), whole.read(image))
 
 
-def test_samples_are_named_alike_from_every_folder(small: Path) -> None:
-    assert InBreast(small / "INbreast Release 1.0").samples() == InBreast(small).samples()
-
-
 def test_images_without_a_row_or_a_category_are_left_out_and_named(tmp_path: Path) -> None:
     root = inbreast(tmp_path, patients=2)
     table = root / "INbreast Release 1.0" / "INbreast.csv"
@@ -84,12 +79,6 @@ def test_outlines_of_an_xml_file(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UsageError, match=r"1\.xml"):
             read_outlines(path)
-
-
-def test_a_folder_of_something_else_shows_both_trees(tmp_path: Path) -> None:
-    (tmp_path / "AllDICOMs").mkdir()
-    with pytest.raises(NotFoundError, match=r"(?s)INbreast\.csv.*AllDICOMs/.*a copy without it"):
-        InBreast(tmp_path).samples()
 
 
 # ---------------------------------------------------------------- mammograms as DICOM
@@ -129,8 +118,3 @@ def test_what_asks_for_nothing_is_shown_as_stored(tmp_path: Path) -> None:
     assert not np.array_equal(halved, RAMP) and halved.min() == 0 and halved.max() == 4095
     scaled = read_image(write_dicom(tmp_path / "c.dcm", RAMP, BitsStored=12, RescaleSlope=-1, RescaleIntercept=0))
     np.testing.assert_array_equal(scaled, 4095 - RAMP)
-
-
-def test_raw_detector_values_are_told(tmp_path: Path) -> None:
-    assert is_for_processing(write_dicom(tmp_path / "a.dcm", RAMP, PresentationIntentType="FOR PROCESSING"))
-    assert not is_for_processing(write_dicom(tmp_path / "b.dcm", RAMP))

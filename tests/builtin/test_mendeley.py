@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mammozoo.data.loaded import open_dataset
-from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.errors import UsageError
 from mammozoo_datasets.mendeley import Mendeley
 
 from .trees.drawing import picture, save, spot
@@ -105,12 +104,3 @@ def test_what_belongs_to_no_class_is_left_out(tmp_path: Path) -> None:
     dataset = Mendeley(tmp_path)
     assert len(dataset.samples()) == 4
     assert dataset.notes[-1].startswith("1 ") and "'extra.bmp'" in dataset.notes[-1]
-
-
-def test_elsewhere(tmp_path: Path) -> None:
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(NotFoundError) as missing:
-        Mendeley(tmp_path).samples()
-    assert "originals/" in str(missing.value)
-    assert "array.npy" in str(missing.value)
-    assert "https://data.mendeley.com/datasets/wmy84gzngw/1" in str(missing.value)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mammozoo.data.dataset import Sample
-from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.errors import UsageError
 from mammozoo_datasets.mini_mias import MiniMias, read_info
 
 from .trees.mini_mias import KAGGLE_HEADER, SIDE, mini_mias
@@ -81,12 +79,6 @@ def test_mirrors_with_a_header_are_read_alike(small: Path, tmp_path: Path) -> No
     assert MiniMias(other).samples() == MiniMias(small).samples() == MiniMias(small / "all-mias").samples()
 
 
-def test_the_whole_fixture_is_split_by_women(tmp_path: Path) -> None:
-    samples = MiniMias(mini_mias(tmp_path)).samples()
-    assert Counter(s.label for s in samples) == {"normal": 47, "benign": 13, "malignant": 12}
-    assert set(Counter(s.patient for s in samples).values()) == {2}
-
-
 def test_a_line_that_breaks_the_form_is_named(tmp_path: Path) -> None:
     for line in ("mdb001 G CIRC B 535 425", "mdb001 G CIRC X 535 425 197", "mdb001 G NORM B", "mdb001 G CIRC"):
         (tmp_path / "Info.txt").write_text(f"Some text\n{line}\n")
@@ -100,14 +92,3 @@ def test_images_and_lines_that_lack_each_other_are_told(small: Path) -> None:
     assert [s.image for s in dataset.samples()] == ["mdb002.pgm", "mdb003.pgm", "mdb004.pgm"]
     absent, unlisted = dataset.notes[-2:]
     assert "'mdb001'" in absent and "'mdb009.pgm'" in unlisted
-
-
-def test_a_folder_of_something_else_shows_both_trees(tmp_path: Path) -> None:
-    (tmp_path / "holiday").mkdir()
-    with pytest.raises(NotFoundError, match=r"(?s)mdb001\.pgm … mdb322\.pgm.*holiday/"):
-        MiniMias(tmp_path).samples()
-
-
-def test_a_sample_that_is_not_its_own_has_no_finding(small: Path) -> None:
-    with pytest.raises(KeyError):
-        MiniMias(small).mask(Sample("mdb300.pgm", "normal"))

@@ -66,22 +66,6 @@ def test_a_class_that_is_no_folder(refused, root: Path) -> None:
     refused("folder", root, 2, "'malignnt'", "Did you mean 'malignant'?", settings=("classes=[benign,malignnt]",))
 
 
-def test_a_folder_of_a_class_without_an_image(refused, root: Path) -> None:
-    (root / "normal").mkdir()
-    refused("folder", root, 2, "normal", "no image")
-    (root / "normal/notes.txt").write_text("nothing here")
-    refused("folder", root, 2, "normal", "no image")
-
-
-def test_one_class_only(refused, root: Path) -> None:
-    refused("folder", root / "benign", 2, "class")
-    refused("folder", root, 2, "classes", settings=("classes=[benign]",))
-
-
-def test_a_class_named_twice(refused, root: Path) -> None:
-    refused("folder", root, 2, "classes", "twice", settings=("classes=[benign,benign]",))
-
-
 def test_a_class_with_too_few_images_for_every_part(refused, root: Path) -> None:
     for path in sorted((root / "malignant").iterdir())[1:]:
         path.unlink()

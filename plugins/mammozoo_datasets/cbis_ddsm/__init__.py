@@ -175,12 +175,12 @@ class CbisDdsm(Dataset):
         with ThreadPoolExecutor() as pool:
             boxes = list(pool.map(self.box, samples))
         boxed = [replace(sample, box=box) for sample, box in zip(samples, boxes, strict=True)]
-        kept = [s for s in boxed if s.box and low <= (s.box[2] - s.box[0]) / (s.box[3] - s.box[1]) <= high]
+        within = [s for s in boxed if s.box and low <= (s.box[2] - s.box[0]) / (s.box[3] - s.box[1]) <= high]
         notes.append(
-            f"{len(samples) - len(kept)} of {len(samples)} lesions are left out: no box, or width over height not in "
+            f"{len(samples) - len(within)} of {len(samples)} lesions are left out: no box, or width over height not in "
             f"{low:g}-{high:g}."
         )
-        return kept
+        return within
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -197,12 +197,12 @@ def _without_shared(lesions: list[Lesion]) -> tuple[list[Lesion], list[str]]:
     """Lesions without those in train whose patient is in test: the official split of masses cuts no patient, nor does the one of
     calcifications, but together some patients are on both sides."""
     tested = {lesion.patient for lesion in lesions if lesion.part == "test"}
-    kept = [lesion for lesion in lesions if lesion.part == "test" or lesion.patient not in tested]
+    unshared = [lesion for lesion in lesions if lesion.part == "test" or lesion.patient not in tested]
     shared = {lesion.patient for lesion in lesions if lesion.part == "train"} & tested
     if not shared:
         return lesions, []
     note = (
         f"{len(shared)} patients are in the training part of one table and the test part of another. They stay in test: "
-        f"{len(lesions) - len(kept)} of their lesions are left out of train."
+        f"{len(lesions) - len(unshared)} of their lesions are left out of train."
     )
-    return kept, [note]
+    return unshared, [note]

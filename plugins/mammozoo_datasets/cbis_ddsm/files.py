@@ -26,20 +26,20 @@ class Files:
 
     def of(self, case: str, *series: str) -> list[Path]:
         """The files of a case folder; if there are none, the files of the series."""
-        found = list(self.by_folder.get(case, ()))
-        return found or [path for name in series for path in self.by_folder.get(name, ())]
+        files = list(self.by_folder.get(case, ()))
+        return files or [path for name in series for path in self.by_folder.get(name, ())]
 
 
 def find_files(root: Path) -> Files:
     """All DICOM files under a case folder, and all JPEGs by their own folder, at any depth below `root`."""
-    found: defaultdict[str, list[Path]] = defaultdict(list)
+    by_folder: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files_under(root, {".dcm", ".jpg", ".jpeg"}, depth=sys.maxsize):
         cases = [part for part in path.parts[:-1] if _CASE.fullmatch(part)]
         if path.suffix.lower() != ".dcm":
-            found[path.parent.name].append(path)
+            by_folder[path.parent.name].append(path)
         elif cases:
-            found[cases[-1]].append(path)
-    return Files(found)
+            by_folder[cases[-1]].append(path)
+    return Files(by_folder)
 
 
 def mask_among(candidates: Sequence[Path], image: Path) -> Path | None:

@@ -77,10 +77,10 @@ def read_table(path: Path, kind: str, part: str) -> Iterator[Lesion]:
 
 def disagreeing(lesions: Sequence[Lesion]) -> set[str]:
     """Names that stand for lesions of different pathology on the two views of a breast: their numbers do not match."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    by_name: defaultdict[str, set[str]] = defaultdict(set)
     for lesion in lesions:
-        found[lesion.name].add(lesion.pathology)
-    return {name for name, pathologies in found.items() if len(pathologies) > 1}
+        by_name[lesion.name].add(lesion.pathology)
+    return {name for name, pathologies in by_name.items() if len(pathologies) > 1}
 
 
 def _lesion(row: Row, kind: str, part: str, where: str) -> Lesion:

@@ -101,18 +101,18 @@ class Profile(pydantic.BaseModel):
 
     def warnings(self, features: Features) -> list[str]:
         """In words, why an image with these (16,) features is out of distribution; empty if it is not."""
-        found = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
+        warnings = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
         distance, negative = float(self.distance(features)), float(self.distance(_negative(features)))
         if self.polarity and negative < _CLEARER * distance and negative <= self.limit:
-            found.append(
+            warnings.append(
                 "looks inverted: its negative fits the training images better "
                 f"(distance {negative:.1f}, its own {distance:.1f})"
             )
         elif distance > self.limit:
-            found.append(
+            warnings.append(
                 f"unlike the training images: {self._traits(features)} (distance {distance:.1f}, limit {self.limit:.1f})"
             )
-        return found
+        return warnings
 
     def _size(self, features: Features) -> str:
         """Limits: half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
@@ -187,10 +187,10 @@ def ood_warnings(features: Features, profile: Profile | None) -> list[str]:
     """
     if features[_LOOK][_SPREAD] < 0.01:
         return [f"constant or nearly so: there is nothing to see in its {_pixels(features)}"]
-    found = profile.warnings(features) if profile is not None else []
-    if features[_SHORT] < np.log2(TINY) and not any("smaller" in text for text in found):
-        found.append(f"tiny ({_pixels(features)})")
-    return found
+    warnings = profile.warnings(features) if profile is not None else []
+    if features[_SHORT] < np.log2(TINY) and not any("smaller" in text for text in warnings):
+        warnings.append(f"tiny ({_pixels(features)})")
+    return warnings
 
 
 def _thumbnail(image: npt.NDArray[Any]) -> tuple[int, Features]:

@@ -234,18 +234,15 @@ def write_dicom(path: Path, pixels: Pixels, photometric: str) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-def test_an_inverted_image_is_told_by_the_others(clinic: Clinic) -> None:
+def test_an_inverted_image_differs_from_a_common_layout(clinic: Clinic) -> None:
+    clinic.save("benign-7.png", 255 - picture(7))
+    assert all(finding.kind != "inverted" for finding in clinic.check().findings)  # the set has no common layout
     skin = np.linspace(200, 0, HEIGHT)[:, None]  # bright above, dark below, as ultrasound is
     for number, row in enumerate(clinic.rows):
         image = (0.75 * skin + 0.25 * picture(number)).astype(np.uint8)
         clinic.save(row["path"], 255 - image if number == 7 else image)
     result = clinic.check()
     assert [f.files for f in result.findings if f.kind == "inverted"] == [("benign-7.png",)]
-
-
-def test_images_without_a_common_layout_are_never_inverted(clinic: Clinic) -> None:
-    clinic.save("benign-7.png", 255 - picture(7))
-    assert all(finding.kind != "inverted" for finding in clinic.check().findings)
 
 
 # ---------------------------------------------------------------- near-duplicates, labels, parts, patients
@@ -286,13 +283,10 @@ def test_a_patient_in_two_official_parts(clinic: Clinic) -> None:
     assert not clinic.check().failed
 
 
-def test_a_patient_with_two_labels_is_information(clinic: Clinic) -> None:
+def test_patients_with_two_labels_and_images_without_a_patient(clinic: Clinic) -> None:
     clinic.rows[12]["patient"] = "P0"
     found = only(clinic.check(), "patient-two-labels")
     assert (found.severity, found.files) == ("info", ("benign-0.png", "malignant-12.png"))
-
-
-def test_images_without_a_patient_are_named(clinic: Clinic) -> None:
     clinic.rows[2]["patient"] = ""
     assert only(clinic.check(), "patients").files == ("benign-2.png",)
 

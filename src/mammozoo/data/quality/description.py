@@ -76,8 +76,8 @@ def contents(dataset: Dataset) -> Contents:
     """
 
     def count(chosen: Sequence[Sample]) -> dict[str, int]:
-        found = Counter(sample.label for sample in chosen)
-        return {name: found[name] for name in dataset.classes}
+        counts = Counter(sample.label for sample in chosen)
+        return {name: counts[name] for name in dataset.classes}
 
     samples = list(dataset.samples())
     patients = {sample.patient for sample in samples if sample.patient is not None}
@@ -112,5 +112,5 @@ def _meanings(docstring: str) -> dict[str, str]:
     """Name → text of the section `Args:`."""
     _, _, section = f"\n{docstring}".partition("\nArgs:\n")
     section = re.split(r"\n(?=\S)", section)[0]
-    found = re.findall(r"^ {4}(\w+):\s*(.*(?:\n {5,}.*)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
+    entries = re.findall(r"^ {4}(\w+):\s*(.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

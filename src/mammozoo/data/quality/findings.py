@@ -78,8 +78,8 @@ def file_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 def class_findings(facts: Sequence[ImageFacts], classes: Sequence[str]) -> Iterator[Finding]:
     """Numbers of images of each class, and of patients."""
-    found = Counter(image.sample.label for image in facts)
-    counts = {name: found[name] for name in classes}
+    images = Counter(image.sample.label for image in facts)
+    counts = {name: images[name] for name in classes}
     ratio = max(counts.values()) / max(1, min(counts.values())) if counts else 1.0
     listed = ", ".join(f"{n} {name}" for name, n in counts.items())
     severe = not all(counts.values()) or ratio >= IMBALANCED
@@ -136,8 +136,8 @@ def part_findings(facts: Sequence[ImageFacts], pairs: Sequence[Pair]) -> Iterato
     for place, sample in enumerate(samples):
         if sample.patient is not None and part[place] is not None:
             places[sample.patient].append(place)
-    if shared := {name: found for name, found in places.items() if len({part[place] for place in found}) > 1}:
-        files = tuple(samples[place].image for found in shared.values() for place in found)
+    if shared := {name: owned for name, owned in places.items() if len({part[place] for place in owned}) > 1}:
+        files = tuple(samples[place].image for owned in shared.values() for place in owned)
         detail = f"{len(shared)} patients have images in several official parts: {some(list(shared))}"
         yield Finding("parts-share-patient", "error", files, detail)
     if crossing := [pair for pair in pairs if part[pair.i] and part[pair.j] and part[pair.i] != part[pair.j]]:
@@ -202,11 +202,11 @@ def _mixed(
     facts: Sequence[ImageFacts], kind: str, severity: Severity, value: Callable[[ImageFacts], str | None], note: str
 ) -> Iterator[Finding]:
     """One finding if images have several values; the files are those without the most frequent one."""
-    counts = Counter(found for image in facts if (found := value(image)) is not None)
+    counts = Counter(name for image in facts if (name := value(image)) is not None)
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         rare = _names(facts, lambda image: value(image) not in (usual, None))
-        listed = ", ".join(f"{n} {found}" for found, n in counts.most_common())
+        listed = ", ".join(f"{n} {name}" for name, n in counts.most_common())
         yield Finding(kind, severity, rare, f"{listed}; {note}")
 
 
@@ -229,10 +229,10 @@ def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 
 def _by_class(facts: Sequence[ImageFacts]) -> dict[str, list[ImageFacts]]:
-    found: defaultdict[str, list[ImageFacts]] = defaultdict(list)
+    members: defaultdict[str, list[ImageFacts]] = defaultdict(list)
     for image in facts:
-        found[image.sample.label].append(image)
-    return found
+        members[image.sample.label].append(image)
+    return members
 
 
 def _names(facts: Sequence[ImageFacts], which: Callable[[ImageFacts], bool]) -> tuple[str, ...]:

@@ -35,16 +35,16 @@ def render_page(check: Check, progress: Progress) -> str:
         return _data_uri(check, place)
 
     def drawn(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-        found = []
+        cards = []
         for pair in pairs:
             sides = [
                 {"file": check.files[place], "label": check.facts[place].sample.label, "source": picture(place)}
                 for place in (pair.i, pair.j)
             ]
             how = closeness(pair.bits, pair.correlation, pair.view)
-            found.append({"how": how, "conflict": check.conflicts(pair), "sides": sides})
+            cards.append({"how": how, "conflict": check.conflicts(pair), "sides": sides})
             progress.advance(2)
-        return found
+        return cards
 
     template = (files(__package__) / "pairs.html.j2").read_text("utf-8")
     return (

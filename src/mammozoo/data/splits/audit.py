@@ -125,8 +125,8 @@ def content(audit: Audit) -> dict[str, object]:
 def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, split: Split) -> SplitAudit:
     parts: dict[int, Part] = {place: part for part in PARTS for place in split.part(part).tolist()}
     labels = sorted({sample.label for sample in samples})
-    found = {part: Counter(samples[place].label for place in split.part(part)) for part in PARTS}
-    counts = {part: {label: found[part][label] for label in labels} for part in PARTS}
+    images = {part: Counter(samples[place].label for place in split.part(part)) for part in PARTS}
+    counts = {part: {label: images[part][label] for label in labels} for part in PARTS}
     crossing = [pair for pair in pairs if len({parts.get(pair.i), parts.get(pair.j), None}) == 3]
     patients = _crossing((samples[place].patient, part) for place, part in parts.items())
     related = {place for pair in crossing for place in (pair.i, pair.j)}
@@ -155,11 +155,11 @@ def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, sp
 
 def _crossing(placed: Iterable[tuple[str | None, Part]]) -> dict[str, tuple[Part, ...]]:
     """Owner (patient, group) → its parts in the order of PARTS, for owners in several parts."""
-    found: dict[str, set[Part]] = {}
+    places: dict[str, set[Part]] = {}
     for owner, part in placed:
         if owner is not None:
-            found.setdefault(owner, set()).add(part)
-    return {owner: tuple(part for part in PARTS if part in where) for owner, where in found.items() if len(where) > 1}
+            places.setdefault(owner, set()).add(part)
+    return {owner: tuple(part for part in PARTS if part in where) for owner, where in places.items() if len(where) > 1}
 
 
 def _uneven(counts: Mapping[Part, Mapping[str, int]], labels: Sequence[str]) -> Iterator[str]:

@@ -73,12 +73,12 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
             raise UsageError(f"Split file '{path}' has two splits of one name, '{name}'.")
         parts: dict[str, Indices] = {}
         for part in PARTS:
-            found = {str(image): known.get(_plain(str(image))) for image in entry.get(part, [])}
-            ambiguous = [image for image, index in found.items() if index == _MANY]
+            indices = {str(image): known.get(_plain(str(image))) for image in entry.get(part, [])}
+            ambiguous = [image for image, index in indices.items() if index == _MANY]
             if ambiguous:
                 raise UsageError(f"Split file '{path}': '{ambiguous[0]}' names several images; write more of its path.")
-            unknown |= {image: None for image, index in found.items() if index is None}
-            parts[part] = np.array([index for index in found.values() if index is not None], np.intp)
+            unknown |= {image: None for image, index in indices.items() if index is None}
+            parts[part] = np.array([index for index in indices.values() if index is not None], np.intp)
         split = Split(name, **parts)
         listed, times = np.unique(np.concatenate([split.train, split.val, split.test]), return_counts=True)
         if (times > 1).any():
