@@ -12,7 +12,9 @@ from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.plugins import registry
 
 
-@pytest.mark.parametrize("backbone", ["resnet9:width=4", "test_resnet", "test_efficientnet", "torchvision/mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "backbone", ["resnet9:width=4", "test_resnet", "test_efficientnet", "torchvision/mobilenet_v3_small"]
+)
 @pytest.mark.parametrize("head", registry().items("heads"))
 def test_a_copy_is_a_model_of_its_own(backbone: str, head: str) -> None:
     network = build_backbone(parse(backbone))
