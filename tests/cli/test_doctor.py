@@ -17,6 +17,7 @@ def test_a_hub_that_refuses_is_reported_and_not_fatal(command, monkeypatch: pyte
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         answer = command("doctor", "--json")
     assert answer.code == 0
     facts = answer.json["facts"]
@@ -31,6 +32,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for(command, monkeypatch: pytest.
         silent.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         assert hub.PATIENCE <= 5
         monkeypatch.setattr(hub, "PATIENCE", 0.5)
         started = time.perf_counter()

@@ -1,12 +1,11 @@
-"""A Hub on this machine for the tests of the zoo, and mammozoo in a process that uses it."""
+"""A Hub on this machine for the tests of the zoo, and the command line that uses it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves
 
 from hub_server import Hub
 
-Zoo = Callable[..., subprocess.CompletedProcess[str]]
+Zoo = Callable[..., Any]
 
 
 @pytest.fixture
@@ -58,18 +57,23 @@ def hub_here(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def with_hub(hub: Hub, tmp_path: Path) -> Zoo:
-    """`mammozoo WORDS` against the Hub, in a process of its own: the client freezes its settings at import.
+def with_hub(
+    hub: Hub, hub_here: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Zoo:
+    """`mammozoo WORDS` against the Hub. `user` is whose token it has, `home` its HF_HOME; more variables as keywords."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
 
-    `user` is whose token it has (None: none), `home` its HF_HOME; more variables as keywords.
-    """
-
-    def run(*words: object, user: str | None = None, home: str = "hf", **more: str) -> subprocess.CompletedProcess[str]:
-        answer = subprocess.run(
-            [sys.executable, "-m", "mammozoo", *map(str, words)], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-            check=False, env=os.environ | hub.environment(tmp_path / home, user) | more,
-        )  # fmt: skip
-        assert "hf_token" not in answer.stdout + answer.stderr, "a token is never shown"
+    def run(*words: object, user: str | None = None, home: str = "hf", **more: str) -> Any:
+        hub_here(user, home)
+        with monkeypatch.context() as patch:
+            for name, value in more.items():
+                patch.setenv(name, value)
+            patch.setattr(constants, "HF_HUB_OFFLINE", more.get("HF_HUB_OFFLINE") == "1")
+            patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", int(more.get("HF_HUB_DOWNLOAD_TIMEOUT", 10)))
+            answer = command(*words)
+        _http.close_session()
+        assert "hf_token" not in answer.out + answer.err, "a token is never shown"
         return answer
 
     return run

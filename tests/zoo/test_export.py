@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from mammozoo.zoo.directory import export, write_entries
 from mammozoo.zoo.entry import Base, FolderSource, read_zoo
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 FULL, ADAPTER = "busi-resnet9", "busi-resnet9-drs"
 
 
@@ -64,24 +62,29 @@ def test_what_is_in_it(carried: Path) -> None:
     assert sha256(find_model(ADAPTER) / "model.safetensors") == entry.full_sha256
 
 
-def test_without_a_network(mammozoo: Command, carried: Path, silent: str) -> None:
-    environment = {"HF_ENDPOINT": silent, "HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1"}
-    told = json.loads(mammozoo("zoo", "info", ADAPTER, "--json", **environment).stdout)
-    assert told["folder"].startswith(str(carried)) and told["state"] == "folder"
-    answer = mammozoo("predict", "--example", "--model", ADAPTER, "--json", **environment)
-    assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["model"]["sha256"] == told["full_sha256"]
-    verified = mammozoo("zoo", "verify", "--json", **environment)
-    assert {m["state"] for m in json.loads(verified.stdout)["models"]} == {"right"}
+def test_without_a_network(command: Any, carried: Path, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", silent)
+    info = command("zoo", "info", ADAPTER, "--json").json
+    assert info["folder"].startswith(str(carried)) and info["state"] == "folder"
+    predicted = command("predict", "--example", "--model", ADAPTER, "--json").json
+    assert predicted["model"]["sha256"] == info["full_sha256"]
+    assert {m["state"] for m in command("zoo", "verify", "--json").json["models"]} == {"right"}
 
 
-def test_by_the_command_line(mammozoo: Command, tmp_path: Path) -> None:
-    answer = mammozoo("zoo", "export", ADAPTER, "--to", "stick")
-    assert answer.returncode == 0 and f"'{FULL}' must be there too (--with-base)" in answer.stderr
+def test_by_the_command_line(command: Any, tmp_path: Path) -> None:
+    answer = command("zoo", "export", ADAPTER, "--to", "stick")
+    assert answer.code == 0 and f"'{FULL}'" in answer.err and "--with-base" in answer.err
     assert [e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models] == [ADAPTER]
-    answer = mammozoo("zoo", "export", ADAPTER, "--to", "stick", "--with-base")
-    assert answer.returncode == 0 and answer.stdout.strip() == "stick" and "must be there" not in answer.stderr
+    answer = command("zoo", "export", ADAPTER, "--to", "stick", "--with-base")
+    assert answer.code == 0 and answer.out.strip() == "stick" and "--with-base" not in answer.err
     assert {e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models} == {ADAPTER, FULL}
+
+
+def test_other_lines_of_a_zoo_stay(carried: Path) -> None:
+    path = carried / "zoo.yaml"
+    path.write_text(path.read_text().replace("schema: 1\n", f"schema: 1\ndefault: {FULL}  # ours\n"))
+    export([listed(FULL)], carried)
+    assert read_zoo(path).default == FULL and "# ours" in path.read_text()
 
 
 def test_exporting_again_changes_nothing(carried: Path) -> None:
@@ -91,15 +94,15 @@ def test_exporting_again_changes_nothing(carried: Path) -> None:
     assert set(catalogue()) >= {FULL, ADAPTER}
 
 
-def test_a_file_that_was_changed(carried: Path, mammozoo: Command) -> None:
+def test_a_file_that_was_changed(carried: Path, command: Any) -> None:
     weights = carried / "models" / FULL / "1.0.1" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     for name in (FULL, ADAPTER):
         with pytest.raises(NotVerifiedError, match="Copy the zoo again"):
             find_model(name)
-    answer = mammozoo("zoo", "verify", "--json")
-    assert answer.returncode == 6
-    assert {m["name"]: m["state"] for m in json.loads(answer.stdout)["models"]} == {FULL: "wrong", ADAPTER: "right"}
+    answer = command("zoo", "verify", "--json")
+    assert answer.code == 6
+    assert {m["name"]: m["state"] for m in answer.json["models"]} == {FULL: "wrong", ADAPTER: "right"}
     with pytest.raises(NotVerifiedError):
         export([listed(FULL)], carried.parent / "other")
     assert not (carried.parent / "other" / "zoo.yaml").exists()

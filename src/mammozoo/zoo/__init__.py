@@ -1,1 +1,1 @@
-"""The model zoo: what there is, where it is, whether it is what it says."""
+"""The model zoo: list, get, check, join, publish."""

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mammozoo.errors import AccessError, FailedError, MammozooError, NotFoundError, UnreachableError
+from mammozoo.errors import AccessError, FailedError, MammozooError, NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -137,13 +137,15 @@ def _within_patience(question: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def translated(repository: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
-    """Turn every error of the client into the one of ours that says what it means for its user."""
+    """Turn every error of the client into the one of ours that tells the user what to do."""
     from huggingface_hub import errors as hub
     from huggingface_hub import get_token
 
     what = f"'{file}' of '{repository}'" if file else f"'{repository}'"
     try:
         yield
+    except MammozooError:
+        raise
     except hub.GatedRepoError:  # a subclass of the next one
         raise AccessError(
             f"'{repository}' asks for access first: see {endpoint()}/{repository}, then log in (`hf auth login`, or HF_TOKEN)."
@@ -165,6 +167,12 @@ def translated(repository: str, revision: str | None = None, file: str | None = 
         raise _refused(getattr(error.response, "status_code", None), what) from None
     except _network_errors() as error:
         raise _failed(error, what) from None
+    except RuntimeError as error:  # the client wraps every failure of a large upload in one
+        raise UnreachableError(f"The transfer of {what} failed: {_first_cause(error)}. Try again.") from None
+    except ValueError as error:
+        raise UsageError(
+            f"The Hub's client refuses {what}, or an answer about it is not understood: {_first_cause(error)}."
+        ) from None
 
 
 def _refused(status: int | None, what: str) -> MammozooError:

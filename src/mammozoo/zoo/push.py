@@ -16,7 +16,6 @@ from mammozoo.errors import (
     NotVerifiedError,
     RefusedToPublishError,
     UnreachableError,
-    UsageError,
 )
 from mammozoo.zoo import hub
 from mammozoo.zoo.staging import Staged
@@ -57,7 +56,7 @@ def push(staged: Staged, *, private: bool = True) -> Pushed:
     if hub.offline():
         raise UnreachableError("HF_HUB_OFFLINE is set, so nothing can be published.")
     api = _client()
-    with _translated(repository):
+    with hub.translated(repository):
         info = _head(api, repository, private)
         if private and not info.private:
             raise RefusedToPublishError(
@@ -149,22 +148,3 @@ def _lost_race(status: int, what: str) -> Iterator[None]:
         if getattr(error.response, "status_code", None) != status:
             raise
         raise ConflictError(f"{what}; nothing of theirs was changed. Look at it, then push again.") from None
-
-
-@contextlib.contextmanager
-def _translated(repository: str) -> Iterator[None]:
-    """`hub.translated`, and the errors that only an upload can raise."""
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        with hub.translated(repository):
-            yield
-    except HFValidationError as error:
-        raise UsageError(f"'{repository}' is not a name of a repository: {error}.") from None
-    except RuntimeError as error:  # the client wraps every failure of a large file in one
-        cause = " ".join(str(error.__cause__ or error).split())
-        raise UnreachableError(
-            f"The upload to '{repository}' failed, and nothing was changed there: {cause}. Push again."
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"The Hub refuses the card, or its answer was not understood: {error}.") from None
