@@ -195,12 +195,6 @@ def test_a_module_that_has_every_attribute(shelf: Any) -> None:
     assert (oracle.state, oracle.reason, oracle.adds) == ("loaded", "", {})
 
 
-def test_a_hook_without_its_mark_is_noted(shelf: Any) -> None:
-    shelf.install("unmarked", "def register_strategies(): return []")
-    (note,) = by_name(Registry(shelf.entries()))["unmarked"].notes
-    assert "'register_strategies' is not marked @mammozoo.hookimpl" in note
-
-
 def test_one_module_behind_two_names(shelf: Any) -> None:
     shelf.install("twice", STRATEGY.format(name="once"), entry="a = twice\nb = twice")
     registry = Registry(shelf.entries())
