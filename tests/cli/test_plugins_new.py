@@ -50,7 +50,7 @@ def test_json_and_a_folder_with_a_space(command: Command, tmp_path: Path) -> Non
         ("net", "backbon", 2, ["no kind 'backbon'", "Did you mean 'backbone'?"]),
         ("net", "datasets", 2, ["Did you mean 'dataset'?"]),
         ("my net", "backbone", 2, ["'my net' cannot name a package", "our-hospital"]),
-        ("lambda", "strategy", 2, ["word of Python's own"]),
+        ("lambda", "strategy", 2, ["keyword"]),
         ("drs", "strategy", 9, ["'drs' is taken", "mammozoo list strategies"]),
         ("gamma", "metric", 9, ["'gamma' is taken: a plugin of mammozoo"]),
     ],
