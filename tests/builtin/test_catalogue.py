@@ -38,3 +38,13 @@ def test_listing_imports_neither() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.split("\n")[0] == "True []"
+
+
+def test_loading_the_built_in_plugins_imports_no_heavy_library() -> None:
+    """A command pays only for the kind of thing that it needs."""
+    code = (
+        "import sys; from mammozoo.plugins import registry; r = registry(); names = {*r.items('recipes'), *r.items('papers')};"
+        "print('byra-busi' in names, [m for m in ('torch', 'numpy', 'scipy', 'PIL') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.split("\n")[0] == "True []"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 import textwrap
 from collections.abc import Callable
@@ -12,9 +11,9 @@ import pytest
 
 import mammozoo as package
 from mammozoo.errors import NotFoundError
-from mammozoo.plugins import Plugin, Registry
+from mammozoo.plugins import Registry
 
-from .last_strategy import STRATEGY
+from .last_strategy import STRATEGY, by_name, ours
 
 BROKEN = {
     "bad import": ("import a_module_that_nobody_has", ["ModuleNotFoundError", "a_module_that_nobody_has"]),
@@ -97,14 +96,6 @@ BROKEN = {
 
 
 Fresh = Callable[[], Registry]
-
-
-def ours() -> list[importlib.metadata.EntryPoint]:
-    return [e for e in importlib.metadata.entry_points(group="mammozoo") if e.dist and e.dist.name == "mammozoo"]
-
-
-def by_name(registry: Registry) -> dict[str, Plugin]:
-    return {plugin.name: plugin for plugin in registry.plugins}
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -202,12 +193,6 @@ def test_a_module_that_has_every_attribute(shelf: Any) -> None:
     registry.survey()
     oracle = by_name(registry)["oracle"]
     assert (oracle.state, oracle.reason, oracle.adds) == ("loaded", "", {})
-
-
-def test_a_hook_without_its_mark_is_noted(shelf: Any) -> None:
-    shelf.install("unmarked", "def register_strategies(): return []")
-    (note,) = by_name(Registry(shelf.entries()))["unmarked"].notes
-    assert "'register_strategies' is not marked @mammozoo.hookimpl" in note
 
 
 def test_one_module_behind_two_names(shelf: Any) -> None:

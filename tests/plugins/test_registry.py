@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -17,21 +16,13 @@ import pytest
 
 import mammozoo as package
 from mammozoo.errors import ConflictError, NotFoundError
-from mammozoo.plugins import Plugin, Registry
+from mammozoo.plugins import Registry
 
-from .last_strategy import STRATEGY
+from .last_strategy import STRATEGY, by_name, ours
 
 ROOT = Path(__file__).parents[2]
 
 Fresh = Callable[[], Registry]
-
-
-def ours() -> list[importlib.metadata.EntryPoint]:
-    return [e for e in importlib.metadata.entry_points(group="mammozoo") if e.dist and e.dist.name == "mammozoo"]
-
-
-def by_name(registry: Registry) -> dict[str, Plugin]:
-    return {plugin.name: plugin for plugin in registry.plugins}
 
 
 def test_every_plugin_folder_has_its_entry_point() -> None:

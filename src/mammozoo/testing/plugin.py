@@ -20,7 +20,7 @@ from mammozoo.evaluation.metric import Metric
 from mammozoo.models.backbone import BackboneSpec
 from mammozoo.models.head import HeadSpec
 from mammozoo.models.strategy import Strategy
-from mammozoo.plugins import KINDS, Plugin, Registry, registry
+from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
 from mammozoo.testing import backbones, datasets, events, heads, metrics, recipes, strategies, transforms, zoos
 from mammozoo.testing.check import Check, Rule, Settings, Subject, bind, rule
 
@@ -35,15 +35,6 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One thing of a plugin."""
-
-    kind: str
-    name: str
-    value: Any
-
-
-@dataclass(frozen=True)
 class Contents:
     """What a plugin brings.
 
@@ -54,7 +45,7 @@ class Contents:
     """
 
     reason: str
-    things: Sequence[Thing] = ()
+    things: Sequence[Item] = ()
     unmarked: Sequence[str] = ()
 
 
@@ -126,7 +117,7 @@ def checks(
         whole = Subject("plugins", contents, Spec(name), settings)
         found += [bind(rule, whole) for rule in RULES["plugins"]]
     else:
-        contents = Contents("", [_thing(plugin)])
+        contents = Contents("", [_single(plugin)])
     _refuse_unknown(contents.things, (*chosen, *patterns))
     things = [thing for thing in contents.things if not patterns or any(_fits(thing, pattern) for pattern in patterns)]
     if any(thing.kind == "strategies" for thing in things):
@@ -171,37 +162,35 @@ def _of_module(module: ModuleType) -> Contents:
 
 
 def _contents(known: Registry, plugin: Plugin) -> Contents:
-    items = [item for kind in KINDS for item in known.items(kind).values() if item.plugin is plugin]
+    things = [item for kind in KINDS for item in known.items(kind).values() if item.plugin is plugin]
     if plugin.state == "failed":  # perhaps in one of the hooks just called
         return Contents(plugin.reason)
     module = known.module(plugin)
     unmarked = known.unmarked(module)
-    heard = [hook for hook in events.EVENTS if hasattr(module, hook) and hook not in unmarked]
-    things = [Thing(item.kind, item.name, item.value) for item in items]
-    return Contents(
-        plugin.reason, [*things, *(Thing("events", hook, getattr(module, hook)) for hook in heard)], unmarked
-    )
+    for hook in events.EVENTS:
+        if hasattr(module, hook) and hook not in unmarked:
+            things.append(Item("events", hook, getattr(module, hook), plugin))
+    return Contents(plugin.reason, things, unmarked)
 
 
-def _thing(value: Any) -> Thing:
+def _single(value: Any) -> Item:
     """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name.
 
     Raises:
         UsageError: a plugin cannot bring it, or it has no name.
     """
+    nobody = Plugin("?", "?", "?")
     if isinstance(value, Path):
         kind = _kind_of_file(value)
-        return Thing(kind, value.parent.name if kind == "zoos" else value.stem, value)
+        return Item(kind, value.parent.name if kind == "zoos" else value.stem, value, nobody)
     fits = issubclass if isinstance(value, type) else isinstance
     for kind, base in _TYPES.items():
         if fits(value, base) and isinstance(value, type) == (base in (Dataset, Strategy)):
             name = getattr(getattr(value, "info", value), "name", None)
             if not isinstance(name, str) or not name:
                 raise UsageError(f"{value!r} has no name.")
-            return Thing(kind, name, value)
-    raise UsageError(
-        f"{value!r} is nothing that a plugin brings: give a plugin's name, its module, or one thing of it."
-    )
+            return Item(kind, name, value, nobody)
+    raise UsageError(f"A plugin cannot bring {value!r}: give a plugin's name, its module, or one thing of it.")
 
 
 def _kind_of_file(path: Path) -> str:
@@ -215,11 +204,11 @@ def _kind_of_file(path: Path) -> str:
     return "papers" if isinstance(content, dict) and {"rows", "protocols"} <= content.keys() else "recipes"
 
 
-def _fits(thing: Thing, pattern: str) -> bool:
+def _fits(thing: Item, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for name in (thing.name, f"{thing.kind}:{thing.name}"))
 
 
-def _refuse_unknown(things: Sequence[Thing], patterns: Iterable[str]) -> None:
+def _refuse_unknown(things: Sequence[Item], patterns: Iterable[str]) -> None:
     """Raise NotFoundError for the first pattern that fits no thing; a plugin that failed has no things to compare with."""
     names = {thing.name for thing in things}
     for pattern in patterns if names else ():
