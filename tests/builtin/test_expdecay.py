@@ -1,10 +1,9 @@
-"""`expdecay`: learning rates by hand, and the recipes of the paper."""
+"""`expdecay`: learning rates by hand, and the recipes of Chougrad 2017."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ import torch
 import mammozoo_expdecay
 from mammozoo import Model
 from mammozoo.config.recipe import Recipe, load
-from mammozoo.data.transforms import build as build_transform
 from mammozoo.errors import UsageError
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.head import HeadSpec
@@ -76,9 +74,8 @@ def test_blocks_share_a_rate() -> None:
 def test_everything_learns_and_the_head_has_the_whole_rate() -> None:
     model, chosen = build("expdecay")
     assert all(p.requires_grad for p in model.parameters())
-    first, *_ = chosen.parameter_groups(model, 0.5)
-    assert first["lr"] == 0.5
-    assert {id(p) for p in model.head.parameters()} <= {id(p) for p in first["params"]}
+    whole = {p for group in chosen.parameter_groups(model, 0.5) if group["lr"] == 0.5 for p in group["params"]}
+    assert set(model.head.parameters()) <= whole
 
 
 def test_no_decay_is_fine_tuning_of_everything() -> None:
@@ -97,22 +94,9 @@ def test_inception_has_94_layers_in_13_blocks() -> None:
     assert sum(factor > 1e-3 for factor in decay(94, 3, relative=False)) == 3
 
 
-def test_rates_reach_the_steps() -> None:
-    """One step of plain SGD with a gradient of 1 everywhere moves each parameter by its rate."""
-    model, chosen = build("expdecay:per=block")
-    optimizer = torch.optim.SGD(chosen.parameter_groups(model, 0.1), 0.1)
-    before = [p.detach().clone() for p in model.backbone.parameters()]
-    for p in model.parameters():
-        p.grad = torch.ones_like(p)
-    optimizer.step()
-    scale = chosen.lr_scale(model)
-    for p, old in zip(model.backbone.parameters(), before, strict=True):
-        assert torch.allclose(old - p, torch.full_like(p, 0.1 * scale[p]), atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("expdecay:lam=-3", "fall from the output"), ("expdecay:lam=inf", "0 or more"), ("expdecay:per=stage", "'per'")],
+    [("expdecay:lam=-3", "-3"), ("expdecay:lam=inf", "inf"), ("expdecay:per=stage", "'per'")],
 )
 def test_options_out_of_range(text: str, word: str) -> None:
     with pytest.raises(UsageError, match=word):
@@ -136,14 +120,9 @@ def test_recipes_say_what_the_paper_says(name: str) -> None:
     assert (recipe.schedule.kind, recipe.schedule.factor) == ("plateau", 0.1)
     assert recipe.optimizer.name == ("adam" if name.endswith("-ri") else "sgd")
     assert recipe.optimizer.lr == (1e-3 if recipe.strategy == "expdecay" else 1e-4)
-    assert (recipe.split.by == "image") == recipe.allow_leakage == name.endswith("as-published")
-    strategy(recipe.strategy)
-    for text in [*recipe.augment, *recipe.preprocess]:
-        if not text.startswith("lesion"):
-            build_transform(text)
 
 
-def test_every_variant_is_a_recipe_and_a_row() -> None:
+def test_every_variant_of_the_paper_is_a_recipe_and_a_row() -> None:
     paper = load_paper("chougrad-2017")
     assert {row.name: paper.recipe("sound", row.name).strategy for row in paper.rows} == VARIANTS
     for name, way in VARIANTS.items():
@@ -156,7 +135,7 @@ def test_every_variant_is_a_recipe_and_a_row() -> None:
 
 
 def described(recipe: Recipe) -> dict[str, object]:
-    """All that acts."""
+    """All that has an effect."""
     return recipe.model_dump(exclude={"name", "summary"})
 
 
@@ -166,8 +145,3 @@ def test_reported_numbers_of_table_1() -> None:
         "ri": 0.7583, "fe": 0.9267, "1ft": 0.9417, "2ft": 0.9667, "3ft": 0.9517, "allft": 0.9267, "fted": 0.975,
     }  # fmt: skip
     assert reported["fted"]["auc"] == 0.96
-
-
-def test_files_begin_with_their_own_name() -> None:
-    for path in [*map(Path, mammozoo_expdecay.register_recipes()), *mammozoo_expdecay.register_papers()]:
-        assert path.read_text(encoding="utf-8").startswith(f"# {path.stem}: ")

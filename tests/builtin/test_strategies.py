@@ -1,4 +1,4 @@
-"""The standard strategies: what may learn, how they add up, what stays as it is."""
+"""The standard strategies: which parameters train, how strategies combine, what stays as it is."""
 
 from __future__ import annotations
 
@@ -64,31 +64,21 @@ def test_last_blocks_counts_what_follows_the_last_block_to_it() -> None:
     assert trainable(model) == names(model, "net.blocks.6.0.", "net.conv_head", "net.bn2.")
 
 
-def test_gamma_counts_layers_from_one() -> None:
-    model, _ = build("gamma:1")
-    assert trainable(model) == names(model, "")
-    layers = model.backbone.groups("layer")
-    model, _ = build(f"gamma:{len(layers)}")
-    assert sum(p.numel() for p in model.backbone.parameters() if p.requires_grad) == layers[-1].size
-
-
-def test_gamma_freezes_exactly_the_layers_before() -> None:
+def test_gamma_freezes_exactly_the_layers_before_it() -> None:
     groups = build_backbone("test_resnet").groups("layer")
-    for gamma in (2, 7, len(groups)):
+    for gamma in (1, 2, 7, len(groups)):
         model, _ = build(f"gamma:{gamma}")
-        frozen = sum(p.numel() for p in model.backbone.parameters() if not p.requires_grad)
-        assert frozen == sum(group.size for group in groups[: gamma - 1])
+        learning = sum(p.numel() for p in model.backbone.parameters() if p.requires_grad)
+        assert learning == sum(group.size for group in groups[gamma - 1 :])
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("last-blocks:0", ["at least 1", "'frozen'"]),
-        ("last-blocks:-1", ["at least 1"]),
         ("last-blocks:6", ["5 blocks", "'full'"]),
         ("last-blocks:6,by=stage", ["5 stages"]),
         ("last-blocks:1,by=banana", ["'by'", "banana"]),
-        ("gamma:0", ["layers 1 to"]),
         ("gamma:999", ["layers 1 to", "999"]),
         ("gamma:x", ["'layer'"]),
         ("gamma", ["'gamma' needs a value for 'layer'"]),
@@ -103,7 +93,7 @@ def test_out_of_range(text: str, words: list[str]) -> None:
 
 
 def test_unknown_strategy_offers_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match=r"Unknown strategy 'frosen'.*Did you mean 'frozen'"):
+    with pytest.raises(NotFoundError, match=r"'frosen'.*'frozen'"):
         strategy("frosen")
 
 
@@ -117,7 +107,7 @@ def test_composition_is_a_union() -> None:
 
 
 class Slow(Strategy):
-    """The first parameter at a tenth of the rate; no opinion on what learns."""
+    """The first parameter at a tenth of the rate; it does not say which parameters train."""
 
     name = "slow"
 
@@ -160,7 +150,7 @@ def test_parameter_groups_leave_the_frozen_out() -> None:
     assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
 
 
-def test_no_opinion_at_all_trains_everything() -> None:
+def test_without_a_trainable_set_everything_trains() -> None:
     model, _ = build("frozen")
     Composite([Slow()]).freeze(model)
     assert trainable(model) == names(model, "")
@@ -173,7 +163,7 @@ def test_one_optimizer_at_most() -> None:
     groups = composite.parameter_groups(model, 0.1)
     assert composite.optimizer(groups, 0.1, 0.0) is None
     assert isinstance(Composite([Frozen(), Sgd()]).optimizer(groups, 0.1, 0.0), torch.optim.SGD)
-    with pytest.raises(UsageError, match="Two of the strategies choose the optimizer"):
+    with pytest.raises(UsageError, match="optimizer"):
         Composite([Sgd(), Sgd()]).optimizer(groups, 0.1, 0.0)
 
 
@@ -186,34 +176,11 @@ def test_starting_weights() -> None:
         Composite([Randoms(), Zeros()])
 
 
-def test_scratch_never_asks_for_weights() -> None:
-    """The recipe names weights that are not there; `scratch` insists on random ones."""
+def test_scratch_starts_from_random_weights_whatever_the_recipe_names() -> None:
+    """Here weights that are not there."""
     recipe = load(None, {"dataset": "phantom:n=30", "backbone": "test_resnet", "weights": "file:absent.safetensors", "size": 32,
                          "strategy": "scratch", "device": "cpu"})  # fmt: skip
     prepared = prepare(recipe)
     assert prepared.lineage.weights == "random"
     with pytest.raises(NotFoundError, match="absent"):
         prepare(recipe.model_copy(update={"strategy": "full"}))
-
-
-def norms(model: Model) -> dict[str, nn.BatchNorm2d]:
-    return {name: m for name, m in model.backbone.named_modules() if isinstance(m, nn.BatchNorm2d)}
-
-
-def test_frozen_batch_norms_keep_their_statistics() -> None:
-    model, _ = build("last-blocks:1")
-    before = {name: tensor.clone() for name, tensor in model.backbone.named_buffers()}
-    model.train()
-    learning = {name for name, norm in norms(model).items() if norm.training}
-    assert learning == {name for name in norms(model) if name.startswith("net.layer4.")} != set()
-    model(torch.randn(4, 3, 64, 64))
-    moved = {name.rpartition(".")[0] for name, t in model.backbone.named_buffers() if not torch.equal(t, before[name])}
-    assert moved == learning
-
-
-def test_all_batch_norms_can_be_frozen() -> None:
-    model, _ = build("full")
-    assert all(norm.training for norm in norms(model.train()).values())
-    model.freeze_batch_norm = True
-    assert not any(norm.training for norm in norms(model.train()).values())
-    assert model.head.training and not model.eval().head.training
