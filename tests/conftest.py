@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -120,6 +121,17 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
         return Answer(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> torch.Generator:
+    """The generator of a graphics card that is not there."""
+    generator = torch.Generator()
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "manual_seed", generator.manual_seed)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: generator.get_state())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: generator.set_state(state))
+    return generator
 
 
 @pytest.fixture(scope="session")

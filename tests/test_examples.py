@@ -65,13 +65,3 @@ def test_everything_in_one_training(python: Python, tmp_path: Path) -> None:
     brought = {"mammozoo-example", "mammozoo-peft"} if HAS_PEFT else {"mammozoo-example"}
     assert brought <= facts["plugins"].keys()
     assert "example-youden" in facts["scores"]
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_each_file_can_be_read_at_a_glance(package: str) -> None:
-    """It is teaching material: a file is short, says what it is, and its README names it."""
-    readme = (EXAMPLES / package / "README.md").read_text()
-    for path in sorted((EXAMPLES / package).rglob("*.py")):
-        text = path.read_text()
-        assert text.startswith('"""') and len(text.splitlines()) <= 200, path
-        assert path.name in readme, f"{path} is not in the README"

@@ -16,7 +16,7 @@ from mammozoo.models.model import has_folded_batch_norm
 from mammozoo.models.weights import read_tensors, write_tensors
 
 CLASSES = ("benign", "malignant")
-#: Backbone → blocks that take a layer at 64 × 64, or None where there are none.
+#: Backbone → blocks that take a layer at 64 × 64; None if it has no such blocks.
 NETWORKS = {
     "test_resnet": 4,
     "mobilenetv2_100": 17,
@@ -38,7 +38,7 @@ def build(name: str) -> Backbone:
 
 
 def nowhere(name: str) -> Path:
-    raise AssertionError(f"nobody asked the zoo for '{name}'")
+    raise AssertionError(f"the zoo was searched for '{name}'")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -66,7 +66,7 @@ def test_maps_groups_and_gradients(name: str) -> None:
 
 
 class Mark(nn.Module):
-    """Remembers the shape that it was promised, and checks it."""
+    """Checks the shape for which it was made, and counts its calls."""
 
     def __init__(self, *shape: int):
         super().__init__()
@@ -120,7 +120,7 @@ def test_default_weights() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "torchvision/squeezenet1_1", "mobilenetv3_small_100"])
 def test_published_weights_fit_with_their_classifier(name: str, tmp_path: Path) -> None:
-    """What the library itself saves, classifier included, goes in; and every tensor of the backbone comes from it."""
+    """A file that the library saves, with its classifier: every tensor of the backbone comes from it."""
     if name.startswith("torchvision/"):
         import torchvision
 
@@ -144,7 +144,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = write_tensors(tmp_path / "other.safetensors", timm.create_model("test_efficientnet").state_dict())
     backbone = build("test_resnet")
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    with pytest.raises(IncompatibleError, match=r"do not fit.*missing") as caught:
+    with pytest.raises(IncompatibleError, match="missing") as caught:
         load_starting_weights(backbone, "test_resnet", f"file:{path}", nowhere)
     assert caught.value.exit_code == 7
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
@@ -175,32 +175,26 @@ def test_unknown_weights(text: str) -> None:
         load_starting_weights(build("test_resnet"), "test_resnet", text, nowhere)
 
 
-def test_no_imagenet_weights_as_safetensors() -> None:
+def test_a_backbone_without_imagenet_weights_says_what_to_give() -> None:
     with pytest.raises(NotFoundError, match=r"file:PATH.*random"):
         load_starting_weights(build("resnet9:width=8"), "resnet9:width=8", "imagenet", nowhere)
 
 
-def test_local_mobilenet(local_data: Path) -> None:
-    path = local_data / "weights" / "mobilenetv2_100-imagenet-features.safetensors"
-    backbone = build("mobilenetv2_100")
+@pytest.mark.parametrize(
+    ("name", "file", "folded"),
+    [
+        ("mobilenetv2_100", "mobilenetv2_100-imagenet-features", True),
+        ("torchvision/squeezenet1_1", "squeezenet1_1-imagenet", False),
+    ],
+)
+def test_local_weights(local_data: Path, name: str, file: str, folded: bool) -> None:
+    path = local_data / "weights" / f"{file}.safetensors"
+    backbone, state = build(name), read_tensors(path)
     assert not has_folded_batch_norm(backbone)
-    load_starting_weights(backbone, "mobilenetv2_100", f"file:{path}", nowhere)
-    state = read_tensors(path)
-    assert all(
-        torch.equal(tensor, state[name.removeprefix("net.")])
-        for name, tensor in backbone.state_dict().items()
-        if name.removeprefix("net.") in state
-    )
-    assert has_folded_batch_norm(backbone)
+    load_starting_weights(backbone, name, f"file:{path}", nowhere)
+    own = {key.removeprefix("net."): tensor for key, tensor in backbone.state_dict().items()}
+    loaded = own.keys() & state.keys()
+    assert len(loaded) > 40 and all(torch.equal(own[key], state[key]) for key in loaded)
+    assert has_folded_batch_norm(backbone) is folded
     with pytest.raises(IncompatibleError):
         load_starting_weights(build("efficientnet_b0"), "efficientnet_b0", f"file:{path}", nowhere)
-
-
-def test_local_squeezenet(local_data: Path) -> None:
-    path = local_data / "weights" / "squeezenet1_1-imagenet.safetensors"
-    backbone = build("torchvision/squeezenet1_1")
-    state = read_tensors(path)
-    assert "classifier.1.weight" in state
-    load_starting_weights(backbone, "torchvision/squeezenet1_1", f"file:{path}", nowhere)
-    assert all(torch.equal(tensor, state[name]) for name, tensor in backbone.state_dict().items())
-    assert not has_folded_batch_norm(backbone), "there is none at all"

@@ -39,7 +39,7 @@ def learning(text: str, backbone: Backbone) -> list[str]:
     return [name for name, p in backbone.named_parameters() if id(p) in chosen and name.endswith("weight")]
 
 
-def test_keras_s_own_numbers() -> None:
+def test_the_numbers_of_keras() -> None:
     """`[layer.name for layer in keras.applications.VGG16(include_top=False).layers]`: input_1, block1_conv1, …, block5_pool."""
     assert keras_places(VGG["VGG16"]) == [1, 2, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17]
     assert keras_places(VGG["VGG19"]) == [1, 2, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 20]
@@ -54,14 +54,11 @@ VGG19 = {1: [0, 2], 2: [5, 7], 3: [10, 12, 14, 16], 4: [19, 21, 23, 25], 5: [28,
     ("name", "text", "expected"),
     [
         ("vgg16", "gamma:keras=10", [*VGG16[4], *VGG16[5]]),  # a pooling layer: what follows it
-        ("vgg16", "gamma:keras=11", [*VGG16[4], *VGG16[5]]),
         ("vgg16", "gamma:keras=8", [*VGG16[3][1:], *VGG16[4], *VGG16[5]]),  # block3_conv2
-        ("vgg16", "gamma:keras=17", VGG16[5][2:]),
         ("vgg16", "gamma:keras=0", [i for block in VGG16.values() for i in block]),
         ("vgg16", "gamma:8", [*VGG16[4], *VGG16[5]]),
         ("vgg16", "gamma:layer=6", [*VGG16[3][1:], *VGG16[4], *VGG16[5]]),
         ("vgg19", "gamma:keras=17", VGG19[5]),
-        ("vgg19", "gamma:keras=16", VGG19[5]),
         ("vgg19", "gamma:keras=15", [*VGG19[4][3:], *VGG19[5]]),
     ],
 )
@@ -69,7 +66,7 @@ def test_what_learns(name: str, text: str, expected: list[int]) -> None:
     assert learning(text, empty(name)) == [f"net.features.{i}.weight" for i in expected]
 
 
-def test_torchvision_s_vgg_counts_alike() -> None:
+def test_vgg_of_torchvision_has_the_same_numbers() -> None:
     assert learning("gamma:keras=10", empty("torchvision/vgg16")) == [
         f"features.{i}.weight" for i in (*VGG16[4], *VGG16[5])
     ]
@@ -78,20 +75,20 @@ def test_torchvision_s_vgg_counts_alike() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("test_resnet", "gamma:keras=3", ["VGG16 and VGG19 alone", "gamma:layer"]),
+        ("test_resnet", "gamma:keras=3", ["VGG16", "VGG19", "gamma:layer"]),
         ("vgg16", "gamma:keras=18", ["from 0 to 17", "18"]),
         ("vgg16", "gamma:keras=-1", ["from 0 to 17"]),
         ("vgg16", "gamma:14", ["layers 1 to 13"]),
     ],
 )
-def test_places_that_are_not_there(name: str, text: str, words: list[str]) -> None:
+def test_places_out_of_range(name: str, text: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         learning(text, empty(name))
     assert all(word in str(caught.value) for word in words)
 
 
-def test_one_way_of_counting() -> None:
-    with pytest.raises(UsageError, match=r"'layer'.*gamma:layer=8.*gamma:keras=10"):
+def test_exactly_one_numbering_is_given() -> None:
+    with pytest.raises(UsageError, match=r"gamma:layer=8.*gamma:keras=10"):
         Gamma()
     with pytest.raises(UsageError, match=r"'layer' and 'keras'"):
         Gamma(layer=3, keras=4)
@@ -112,7 +109,7 @@ def test_auc_of_one_point_by_hand() -> None:
     assert np.isnan(ONE_POINT.value(outcome([1, 1], [0.1, 0.9])))
 
 
-def test_the_paper_s_own_confusion_matrix() -> None:
+def test_the_papers_confusion_matrix() -> None:
     """Figure 8: 2547 and 453 of 3000 malignant, 652 and 2348 of 3000 benign, and the AUC 0.816 of Table 9."""
     labels = np.repeat([1, 1, 0, 0], [2547, 453, 652, 2348])
     called = np.repeat([0.9, 0.1, 0.9, 0.1], [2547, 453, 652, 2348])
@@ -164,7 +161,7 @@ def test_a_run_of_the_paper_is_stamped_and_no_other(tmp_path: Path, tiny_run: Ru
     (tmp_path / "config.json").write_bytes((tiny_run.path / "config.json").read_bytes())
     for paper, stamps in (("byra-2021", ["x"]), ("falconi-2020", ["x", "overfitted"])):
         run = RunDirectory(tmp_path, tiny_run.recipe.model_copy(update={"paper": paper}), {"stamps": ["x"]})
-        for _ in range(2):  # told twice, stamped once
+        for _ in range(2):  # the second time adds no stamp
             mammozoo_gamma.run_end(run)
         assert [stamp.partition(":")[0] for stamp in run.facts["stamps"]] == stamps
 
@@ -201,8 +198,6 @@ def test_every_row_is_a_recipe_on_a_network_that_exists() -> None:
         # Weights of a 3 × 3 convolution: 9 · in · out + out. The head: 512 + 1, or 512 · 4096 + 4096 + 4096 + 1.
         ("vgg16-10-ft", 1180160 + 5 * 2359808 + 513),
         ("vgg16-8-ft", 2 * 590080 + 1180160 + 5 * 2359808 + 2105345),
-        ("vgg19-17-ft", 4 * 2359808 + 513),
-        ("vgg16-tl", 2105345),
         ("mobilenet-tl", 1024 * 4096 + 4096 + 4096 + 1),
     ],
 )

@@ -1,8 +1,7 @@
-"""The multistage recipes: what the paper states is in them, nested folds stay apart, and the inner ones alone choose."""
+"""The multistage recipes: what the papers state is in them, nested folds stay apart, and stages use no held-back image."""
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ import pytest
 from mammozoo.config.recipe import load
 from mammozoo.models.config import LEAKY
 from mammozoo.reproduction.paper import load_paper
-from mammozoo.training.experiment import train
 from mammozoo.training.prepare import prepare
-from mammozoo.training.run_directory import read_history
 
 from .trees.breakhis import breakhis
 from .trees.busi import busi
@@ -46,9 +43,8 @@ def test_as_published_differs_in_nothing_but_the_split(name: str) -> None:
     assert published["split"] == sound["split"] | {"by": "image"}
 
 
-@pytest.mark.parametrize("name", ["efficientnetb2-mendeley", "efficientnetb2-mendeley-as-published"])
-def test_no_outer_test_image_is_anywhere_in_the_inner_folds(crops: Path, name: str) -> None:
-    prepared = prepare(load(name, {**SMALL, "root": str(crops)}))
+def test_no_outer_test_image_is_anywhere_in_the_inner_folds(crops: Path) -> None:
+    prepared = prepare(load("efficientnetb2-mendeley", {**SMALL, "root": str(crops)}))
     assert len(prepared.splits) == 25
     tested: list[int] = []
     by_outer = defaultdict(list)
@@ -69,41 +65,16 @@ def test_no_outer_test_image_is_anywhere_in_the_inner_folds(crops: Path, name: s
     assert sorted(tested) == list(range(200))
 
 
-def test_the_fit_that_reports_is_chosen_by_its_inner_validation_alone(crops: Path, tmp_path: Path) -> None:
-    settings = {
-        **SMALL,
-        "root": str(crops),
-        "dataset": "mendeley:balanced=30",
-        "epochs": 2,
-        "split.folds": 2,
-        "split.inner": 2,
-    }
-    run = train(load("efficientnetb2-mendeley", settings), tmp_path / "run")
-    with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as handle:
-        reporting = {row["fold"] for row in csv.DictReader(handle)}
-    best = set()
-    for outer in ("fold-0", "fold-1"):
-        losses = {
-            f"{outer}/inner-{k}": min(row.monitor for row in read_history(run.path / outer / f"inner-{k}"))
-            for k in range(2)
-        }
-        best.add(min(losses, key=lambda name: losses[name]))
-    assert reporting == best
-    rates = [row.lr for row in read_history(run.path / "fold-0" / "inner-0")]
-    assert rates == pytest.approx([1e-3, 0.9e-3])
-
-
-def test_microscopy_comes_first_in_colour_and_says_that_it_is_a_substitute(crops: Path, tmp_path: Path) -> None:
+def test_the_first_stage_is_microscopy_in_colour_stamped_as_a_substitute(crops: Path, tmp_path: Path) -> None:
     cells = breakhis(tmp_path / "cells")
     recipe = load("multistage-mendeley", {**SMALL, "root": str(crops), "stages.0.root": str(cells)})
     prepared = prepare(recipe)
     stage = prepared.stages[0]
     assert (stage.input.color, stage.data.images.pixels.shape[-1]) == ("rgb", 3)
     assert stage.input.size == prepared.input.size == (32, 32)
-    assert {sample.meta["magnification"] for sample in stage.data.samples} in ({100}, {"100"})
-    assert prepared.stamps == (
-        "stage microscopy: breakhis:magnification=100 is a substitute for microscope images of cancer cells that are not public",
-    )
+    assert {str(sample.meta["magnification"]) for sample in stage.data.samples} == {"100"}
+    (stamp,) = prepared.stamps
+    assert "breakhis:magnification=100 is a substitute for" in stamp
     assert all(not len(split.test) for split in stage.splits)
     assert sum(prepared.stage_counts()[0]["left_out"].values()) == 0  # cells and ultrasound share nothing
 
@@ -114,10 +85,10 @@ def test_the_middle_stage_on_busi_leaves_out_what_each_fold_holds_back(tmp_path:
     assert stage.data.classes == ("normal", "lesion")
     assert np.bincount(stage.data.labels).tolist() == [12, 24]
     for own, cut in zip(prepared.splits, stage.splits, strict=True):
-        held = {prepared.data.names[i] for i in np.concatenate([own.val, own.test])}
-        seen = {stage.data.names[i] for i in np.concatenate([cut.train, cut.val])}
-        assert len(held) >= 8 and not held & seen
-        assert {name for name in seen if "normal" in name}  # the images of the other class stay
+        held_back = {prepared.data.names[i] for i in np.concatenate([own.val, own.test])}
+        used = {stage.data.names[i] for i in np.concatenate([cut.train, cut.val])}
+        assert len(held_back) >= 8 and not held_back & used
+        assert any("normal" in name for name in used)  # the images of the other class stay
 
 
 def test_the_leaky_variant_is_stamped_where_images_repeat(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""The recipe: who wins when several say something, and what is refused."""
+"""The recipe: which of several settings applies, and what is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.config.sections import Optimizer, Phase
@@ -39,21 +40,13 @@ def test_yaml_beats_the_default_and_an_override_beats_yaml(recipe) -> None:
     assert (made.optimizer.lr, made.optimizer.momentum) == (0.25, 0.1)  # its neighbours stay
 
 
-def test_a_flag_beats_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Through the command line, which is where the two meet."""
-    import json
-    import sys
-
-    from mammozoo import cli
-
-    monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").write_text("dataset: phantom:n=60\nbackbone: test_resnet\nweights: random\nsize: 64\nepochs: 7\n")
+def test_a_flag_beats_set(command, tmp_path: Path) -> None:
+    """On the command line, which is where the two meet."""
+    (tmp_path / "mine.yaml").write_text(
+        "dataset: phantom:n=24\nbackbone: test_resnet\nweights: random\nsize: 32\nepochs: 7\n"
+    )
     words = ["--set", "optimizer.lr=0.5", "--lr", "0.25", "--set", "seed=4", "--set", "epochs=8", "--dry-run", "--json"]
-    monkeypatch.setattr(sys, "argv", ["mammozoo", "train", "mine.yaml", *words])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code
-    made = json.loads(capsys.readouterr().out)["recipe"]
+    made = command("train", "mine.yaml", *words).json["recipe"]
     assert (made["optimizer"]["lr"], made["seed"], made["epochs"]) == (0.25, 4, 8)
 
 
@@ -91,13 +84,13 @@ def test_refusals_name_the_key(recipe, text: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "just words", "a: [", "\t: x"])
-def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_mapping(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"mine\.yaml"):
         load(str(tmp_path / "mine.yaml"))
 
 
-def test_needed_keys(tmp_path: Path) -> None:
+def test_required_keys(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("epochs: 3\n")
     with pytest.raises(UsageError, match="dataset") as refused:
         load(str(tmp_path / "mine.yaml"))
@@ -124,7 +117,7 @@ def test_phases_replace_epochs_and_optimizer(recipe) -> None:
     assert made.all_phases() == (Phase(name="adam", lr=1e-3, epochs=2), Phase(name="sgd", lr=1e-2, epochs=3))
 
 
-def test_short_ways_to_write_things(recipe) -> None:
+def test_short_forms(recipe) -> None:
     made = recipe("size: 64\nclasses: benign+malignant\naugment: hflip + affine\n")
     assert (made.size, made.classes, made.augment) == ((64, 64), ("benign", "malignant"), ("hflip", "affine"))
     assert recipe("size: [64, 96]\n").size == (64, 96)
@@ -139,7 +132,5 @@ def test_what_it_writes_it_reads(recipe, tmp_path: Path) -> None:
     assert made.classes == ("no", "yes")  # which YAML would read as False and True
 
 
-def test_every_field_is_written_down(recipe) -> None:
-    import yaml
-
+def test_every_field_is_written(recipe) -> None:
     assert set(yaml.safe_load(recipe().to_yaml())) == set(Recipe.model_fields)

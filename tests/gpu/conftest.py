@@ -1,4 +1,4 @@
-"""What the tests on a graphics card share.
+"""Fixtures of the tests on a graphics card.
 
 They run commands, in processes of their own: the tests' own process sees no card (tests/conftest.py). `MAMMOZOO_TEST_CARD` says
 which one the commands see, as CUDA_VISIBLE_DEVICES does; if it is not set, that of CUDA_VISIBLE_DEVICES, or the first. With

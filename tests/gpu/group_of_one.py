@@ -25,7 +25,7 @@ from mammozoo.training.distributed import SINGLE, DistContext
 from mammozoo.training.trainer import Trainer, TrainingData
 
 
-class Exchanging(DistContext):
+class GroupOfOne(DistContext):
     """A context of size 1 that skips no exchange."""
 
     @property
@@ -55,14 +55,14 @@ def losses(dist: DistContext, device: str, strategy_name: str) -> list[float]:
 
 
 def main() -> None:
-    """The process alone first."""
+    """The single process first."""
     device, strategy = sys.argv[1:]
-    told: dict[str, object] = {"alone": losses(SINGLE, device, strategy)}
-    where = f"file://{Path('meeting').absolute()}"
+    result: dict[str, object] = {"single": losses(SINGLE, device, strategy)}
+    where = f"file://{Path('rendezvous').absolute()}"
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", init_method=where, rank=0, world_size=1)
-    told |= {"meeting": losses(Exchanging(), device, strategy), "backend": distributed.get_backend()}
+    result |= {"group": losses(GroupOfOne(), device, strategy), "backend": distributed.get_backend()}
     distributed.destroy_process_group()
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from mammozoo.models.model import Model
 from mammozoo_drs import scaling, scaling_plain
 from mammozoo_drs.drs import DrsLayer
 
-from ..plugins.drs_exactness import FORMATS, SHAPES, activation, errors, layer_for
+from ..builtin.drs_exactness import FORMATS, SHAPES, activation, errors, layer_for
 
 pytestmark = [
     pytest.mark.gpu,

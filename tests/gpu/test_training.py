@@ -25,13 +25,13 @@ Words = tuple[str, ...]
 
 
 def facts(run: Path) -> dict[str, object]:
-    """What `run.json` says of a complete run."""
-    found: dict[str, object] = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    assert found["status"] == "done"
-    return found
+    """`run.json` of a complete run."""
+    content: dict[str, object] = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert content["status"] == "done"
+    return content
 
 
-def chances(run: Path) -> dict[tuple[str, str], float]:
+def probabilities(run: Path) -> dict[tuple[str, str], float]:
     """(fold, sample) → probability of all images of a run."""
     with (run / "predictions.csv").open(encoding="utf-8", newline="") as handle:
         return {(row["fold"], row["sample"]): float(row["p_malignant"]) for row in csv.DictReader(handle)}
@@ -40,21 +40,21 @@ def chances(run: Path) -> dict[tuple[str, str], float]:
 def test_the_default_run_takes_the_card(device: str, answers: Answers, tmp_path: Path) -> None:
     """The first command of the README, with fewer images; its report is drawn too."""
     answers("train", "--strategy", "drs", "--dataset", "phantom:n=60", "--epochs", "1", "--gpus", "1", "--out", "run")
-    told = facts(tmp_path / "run")
-    assert (told["device"], told["processes"]) == (device, 1)
+    run = facts(tmp_path / "run")
+    assert (run["device"], run["processes"]) == (device, 1)
     assert "<svg" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("strategy", ["drs", "full", "last-blocks:1", "drs+last-blocks:1"])
 def test_strategies_learn(device: str, strategy: str, answers: Answers, words: Words, tmp_path: Path) -> None:
-    """On images that they have seen the loss falls."""
+    """The loss on training images falls."""
     answers(*words, "--strategy", strategy, "--epochs", "12", "--lr", "1e-2", "--set", "augment=[]", "--out", "run")
     losses = [float(row["train_loss"]) for row in history(tmp_path / "run")]
     assert losses[-1] < losses[0]
     assert facts(tmp_path / "run")["device"] == device
 
 
-def test_a_cached_trunk_changes_nothing(device: str, answers: Answers, words: Words, tmp_path: Path) -> None:
+def test_cached_features_change_nothing(device: str, answers: Answers, words: Words, tmp_path: Path) -> None:
     """`frozen`: without the cache, with it, and again from what is stored."""
     words = (*words, "--strategy", "frozen", "--set", "augment=[]", "--epochs", "3")
     answers(*words, "--set", "cache=false", "--out", "plain")
@@ -64,11 +64,11 @@ def test_a_cached_trunk_changes_nothing(device: str, answers: Answers, words: Wo
     assert differences(tmp_path / "cached", tmp_path / "again") == []
     for a, b in zip(history(tmp_path / "plain"), history(tmp_path / "cached"), strict=True):
         assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), abs=2e-3)
-    assert chances(tmp_path / "plain") == pytest.approx(chances(tmp_path / "cached"), abs=0.01)
+    assert probabilities(tmp_path / "plain") == pytest.approx(probabilities(tmp_path / "cached"), abs=0.01)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["kill -9", "SIGTERM"])
-def test_a_resumed_run_has_the_bytes_of_one_that_lived(
+def test_a_resumed_run_has_the_bytes_of_an_uninterrupted_one(
     device: str, end: signal.Signals, answers: Answers, tmp_path: Path
 ) -> None:
     """Killed, it goes on after an epoch; stopped by Slurm, after a batch: the card's dropout goes on too."""
@@ -84,33 +84,29 @@ def test_a_resumed_run_has_the_bytes_of_one_that_lived(
     assert facts(tmp_path / "run")["device"] == device
 
 
-def test_folds_side_by_side(device: str, answers: Answers, words: Words, tmp_path: Path) -> None:
-    """Processes share the card; every image is tested once, as by one fold after the other."""
+def test_folds_at_once(device: str, answers: Answers, words: Words, tmp_path: Path) -> None:
+    """Processes share the card; predictions are those of one fold after the other."""
     words = (*words, "--strategy", "drs", "--folds", "3")
     answers(*words, "--jobs", "2", "--out", "two")
     answers(*words, "--out", "one")
     assert facts(tmp_path / "two")["jobs"] == 2
     assert (tmp_path / "two" / "splits.json").read_bytes() == (tmp_path / "one" / "splits.json").read_bytes()
-    assert chances(tmp_path / "two") == pytest.approx(chances(tmp_path / "one"), abs=0.01)
+    assert probabilities(tmp_path / "two") == pytest.approx(probabilities(tmp_path / "one"), abs=0.01)
 
 
 @pytest.mark.parametrize("strategy", ["full", "drs"])
-def test_a_team_meets_by_nccl(device: str, strategy: str, tmp_path: Path) -> None:
-    """Through all that processes exchange, a team of one process gives what a process alone does."""
+def test_a_process_group_of_one_has_the_losses_of_a_single_process(device: str, strategy: str, tmp_path: Path) -> None:
+    """Through NCCL, with everything that processes exchange."""
     script = Path(__file__).with_name("group_of_one.py")
     done = subprocess.run(
         [sys.executable, script, device, strategy],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["backend"] == ("nccl" if device == "cuda" else "gloo")
-    assert told["meeting"] == pytest.approx(told["alone"], abs=1e-3)
-    assert len(set(told["alone"])) > 1
+    result = json.loads(done.stdout)
+    assert result["backend"] == ("nccl" if device == "cuda" else "gloo")
+    assert result["group"] == pytest.approx(result["single"], abs=1e-3)
+    assert len(set(result["single"])) > 1
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("gcc", "cc", "clang"))), reason="needs a C compiler")

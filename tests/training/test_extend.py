@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.sections import Schedule
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.training.experiment import extend, train
 from mammozoo.training.extend import longer, reopened
+from mammozoo.training.run_directory import RunDirectory
 
-FILES = ("model.safetensors", "config.json", "predictions.csv", "scores.json", "splits.json")
 #: Dropout, augmentation, moments and batch statistics: all that one epoch leaves to the next.
 FIELDS = {
-    "dataset": "phantom:n=36", "backbone": "test_resnet", "weights": "random", "size": 32, "device": "cpu", "batch": 8,
+    "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "device": "cpu", "batch": 8,
     "strategy": "full", "head": "gap:dropout=0.3", "augment": ["hflip"], "keep_state": True,
     "schedule": {"kind": "constant"},
 }  # fmt: skip
+PHASES = [{"name": "adam", "lr": 1e-3, "epochs": 1}, {"name": "sgd", "lr": 1e-2, "epochs": 1}]
 
 
 def _recipe(**fields: object) -> Recipe:
@@ -28,34 +32,41 @@ def _recipe(**fields: object) -> Recipe:
 
 def _history(run: Path, fit: str) -> list[dict[str, str]]:
     with (run / fit / "history.csv").open(encoding="utf-8", newline="") as handle:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "rate")} for row in csv.DictReader(handle)]
+        return list(csv.DictReader(handle))
 
 
-PHASES = [{"name": "adam", "lr": 1e-3, "epochs": 1}, {"name": "sgd", "lr": 1e-2, "epochs": 1}]
-GROWN = [PHASES[0], {**PHASES[1], "epochs": 2}]
+def _without_times(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{column: value for column, value in row.items() if column not in ("seconds", "rate")} for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("short", "long"),
+    ("short", "more", "fits"),
     [
-        ({"phases": PHASES, "schedule": {"kind": "exponential", "factor": 0.5}}, {"phases": GROWN}),
-        ({"epochs": 2, "schedule": {"kind": "plateau", "factor": 0.1, "patience": 0}, "split.folds": 2}, {"epochs": 3}),
+        (
+            {"phases": PHASES, "schedule": {"kind": "exponential", "factor": 0.5}},
+            {"phases": [PHASES[0], {**PHASES[1], "epochs": 2}]},
+            ["holdout"],
+        ),
+        (
+            {"epochs": 2, "schedule": {"kind": "plateau", "factor": 0.1, "patience": 0}, "split.folds": 2},
+            {"epochs": 3},
+            ["fold-0", "fold-1"],
+        ),
     ],
     ids=["exponential in the last phase", "plateau in two folds"],
 )
-def test_it_is_the_longer_run(short: dict[str, object], long: dict[str, object], tmp_path: Path) -> None:
+def test_it_is_the_longer_run(short: dict[str, Any], more: dict[str, Any], fits: list[str], tmp_path: Path) -> None:
     train(_recipe(**short), tmp_path / "short")
     before = {path: path.read_bytes() for path in (tmp_path / "short").rglob("*") if path.is_file()}
     extend(tmp_path / "short", 3, tmp_path / "extended")
-    train(_recipe(**short | long), tmp_path / "long")
-    for name in FILES:
+    train(_recipe(**short | more), tmp_path / "long")
+    for name in ("model.safetensors", "config.json", "predictions.csv", "scores.json", "splits.json"):
         assert (tmp_path / "extended" / name).read_bytes() == (tmp_path / "long" / name).read_bytes(), name
-    for fit in ["fold-0", "fold-1"] if "split.folds" in short else ["holdout"]:
-        assert len(_history(tmp_path / "extended", fit)) == 3
-        assert _history(tmp_path / "extended", fit) == _history(tmp_path / "long", fit)
-        assert _history(tmp_path / "extended", fit)[:2] == _history(tmp_path / "short", fit)
-        clocks = [(tmp_path / run / fit / "history.csv").read_text().splitlines()[1:3] for run in ("short", "extended")]
-        assert clocks[0] == clocks[1], "what the short run has done is not done again"
+    for fit in fits:
+        extended, long = _history(tmp_path / "extended", fit), _history(tmp_path / "long", fit)
+        assert len(extended) == 3
+        assert _without_times(extended) == _without_times(long)
+        assert extended[:2] == _history(tmp_path / "short", fit), "with their times: these epochs are not trained again"
     assert before == {path: path.read_bytes() for path in (tmp_path / "short").rglob("*") if path.is_file()}
     facts = json.loads((tmp_path / "extended" / "run.json").read_text())
     assert facts["extends"]["epochs"] == 2 and facts["status"] == "done"
@@ -70,40 +81,34 @@ def test_a_fit_that_patience_ended_stays_ended() -> None:
     assert reopened(over, phases) == {"place": {"phase": 1, "of_phase": 1, "epoch": 2, "stale": 0}, "groups": []}
 
 
-def test_what_cannot_be_extended(tmp_path: Path) -> None:
-    train(_recipe(epochs=1, keep_state=False), tmp_path / "bare")
-    assert not list((tmp_path / "bare").rglob("last.safetensors"))
+def test_a_run_without_its_states_or_without_its_end_is_not_extended(tiny_run: RunDirectory, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    recipe = tiny_run.recipe.model_copy(update={"schedule": Schedule(kind="constant")})
+    (run / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    assert not list(run.rglob("last.safetensors"))
     with pytest.raises(UsageError, match="--keep-state"):
-        extend(tmp_path / "bare", 2)
+        extend(run, 2)
     with pytest.raises(NotFoundError, match="nowhere"):
         extend(tmp_path / "nowhere", 2)
-    facts = json.loads((tmp_path / "bare" / "run.json").read_text())
-    (tmp_path / "bare" / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
     with pytest.raises(ConflictError, match="--resume"):
-        extend(tmp_path / "bare", 2)
+        extend(run, 2)
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"epochs": 5}, "larger --epochs"),
+        ({"epochs": 5}, "5 epochs"),
         ({"epochs": 2, "schedule": {"kind": "cosine"}}, "cosine"),
         ({"epochs": 2, "grid": {"schedule.kind": ["constant", "cosine"]}}, "cosine"),
-        ({"epochs": 2, "grid": {"epochs": [1, 2]}}, "several numbers"),
+        ({"epochs": 2, "grid": {"epochs": [1, 2]}}, "grid"),
     ],
 )
-def test_a_recipe_that_cannot_grow_says_why(fields: dict[str, object], reason: str) -> None:
+def test_a_recipe_that_cannot_be_longer_says_why(fields: dict[str, object], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         longer(_recipe(**fields), 5)
 
 
 def test_the_last_phase_grows() -> None:
     assert [phase.epochs for phase in longer(_recipe(phases=PHASES), 7).phases] == [1, 6]
-
-
-def test_a_new_run_from_the_weights_of_another(tmp_path: Path) -> None:
-    """`weights: FOLDER` starts from the run's network, and says so."""
-    train(_recipe(epochs=1), tmp_path / "first")
-    run = train(_recipe(epochs=1, weights=str(tmp_path / "first")), tmp_path / "second")
-    assert run.facts["weights"] == f"zoo:{tmp_path / 'first'}"
-    assert len(_history(tmp_path / "second", "holdout")) == 1

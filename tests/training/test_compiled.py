@@ -24,7 +24,7 @@ def _recipe(**fields: object) -> Recipe:
     return load(
         None,
         {
-            "dataset": "phantom:n=30", "backbone": "test_resnet", "weights": "random", "size": 32, "device": "cpu", "batch": 8,
+            "dataset": "phantom:n=24", "backbone": "resnet9:width=4", "weights": "random", "size": 32, "device": "cpu", "batch": 8,
             "strategy": "full", "head": "gap:dropout=0.3", "epochs": 2, "precision": "fp32", "compile": True, **fields,
         },
     )  # fmt: skip

@@ -1,0 +1,92 @@
+"""What a processor forgives and a card does not, tested without a card: TF32, tensors made without a device, device names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.splits.make import Split
+from mammozoo.errors import UsageError
+from mammozoo.models.device import Engine, choose_engine, without_tf32
+from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.training.loss import Loss
+from mammozoo.training.trainer import Trainer, TrainingData
+
+CARD = torch.device("cuda", 0)
+HERE = Engine(torch.device("cpu"), torch.float32)
+
+
+def test_float32_on_a_card_is_not_tf32() -> None:
+    def allowed() -> bool:
+        return torch.backends.cudnn.allow_tf32
+
+    assert allowed()
+    for exact in (Engine(CARD, torch.float32).autocast(), Engine(CARD, torch.float32).exactly(), without_tf32()):
+        with exact:
+            assert not allowed()
+        assert allowed()
+    with Engine(CARD, torch.bfloat16).exactly(), HERE.exactly():
+        assert allowed()
+
+
+def test_backward_passes_are_exact_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, backward = [], []
+
+    @contextlib.contextmanager
+    def exactly(engine: Engine) -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(Engine, "exactly", exactly)
+    recipe = Recipe.model_validate({"dataset": "phantom", "backbone": "test_resnet", "strategy": "full", "epochs": 1})
+    backbone = build_backbone(recipe.backbone)
+    input = backbone.input.model_copy(update={"size": (32, 32)})
+    model, strategy = build_model(backbone, recipe.strategy, recipe.head, ("a", "b"), input)
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: backward.append(bool(inside)))
+    n = np.arange(8)
+    data = TrainingData(np.zeros((8, 32, 32, 1), np.uint8), n % 2, [str(i) for i in n], Split("a", n[:4], n[4:], n[:0]))
+    Trainer(model, strategy, recipe, data, HERE).fit()
+    assert backward and all(backward)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "strategy", "head"),
+    [
+        ("resnet9", "full", "gap"), ("test_resnet", "last-blocks:1", "gap-fc"), ("test_resnet", "expdecay", "flatten-2fc"),
+        ("torchvision/squeezenet1_1", "gamma:3", "gap:dropout=0.5"),
+    ],
+)  # fmt: skip
+def test_no_tensor_of_the_processor_meets_one_of_the_card(backbone: str, strategy: str, head: str) -> None:
+    """Tensors without memory, on a card that is not there: torch refuses two devices in one operation."""
+    with FakeTensorMode():
+        with CARD:
+            network = build_backbone(backbone)
+            size = network.input.model_copy(update={"size": (64, 64)})
+            model, _ = build_model(network, strategy, head, ("a", "b", "c"), size)
+        pixels, labels = torch.zeros(4, 64, 64, 1, dtype=torch.uint8), torch.tensor([0, 1, 2, 1])
+        for mode in (True, False):
+            logits = model.train(mode)(size.normalize(pixels.to(CARD)))
+            loss = Loss(np.array([0, 1, 2, 1]), 3, True, CARD)(logits, labels.to(CARD))
+            assert logits.device == loss.device == CARD
+        with pytest.raises(RuntimeError, match="devices"):
+            F.cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [("cuda:7", "0 to 1"), ("meta", "numbers"), ("tpu", "device type"), ("cuda", "'cuda'")],
+)
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str, reason: str) -> None:
+    if device == "cuda:7":
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match=reason):
+        choose_engine(device)
