@@ -14,7 +14,7 @@ import torch
 
 from mammozoo.errors import scene_of, set_scene
 from mammozoo.evaluation import predict
-from mammozoo.training.trainer import _Fit
+from mammozoo.training.trainer import Trainer
 
 NO_KERNEL = "no kernel image is available for execution on the device"
 SITE = """
@@ -34,12 +34,12 @@ SITE = """
 
 def failing(error: BaseException, from_epoch: int = 0) -> Callable[..., float]:
     """A training step that raises."""
-    step = _Fit._step
+    step = Trainer._step
 
-    def fail(fit: _Fit, *given: Any) -> float:
-        if fit.place.epoch >= from_epoch:
+    def fail(trainer: Trainer, *given: Any) -> float:
+        if trainer.state.epoch >= from_epoch:
             raise error
-        return step(fit, *given)
+        return step(trainer, *given)
 
     return fail
 
@@ -54,7 +54,7 @@ def test_a_training_that_met_one_can_be_resumed(
     command, tiny, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(_Fit, "_step", failing(RuntimeError(NO_KERNEL), from_epoch=1))
+        patch.setattr(Trainer, "_step", failing(RuntimeError(NO_KERNEL), from_epoch=1))
         answer = command("train", *tiny, "--epochs", "2", "--out", "run")
     answer.refused(
         70,
@@ -147,7 +147,7 @@ def test_too_little_memory_is_no_bug(
     command, tiny, broken, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, error: BaseException
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(_Fit, "_step", failing(error))
+        patch.setattr(Trainer, "_step", failing(error))
         command("train", *tiny, "--out", "run").refused(1, "Out of memory at batch 16. Try --batch 8.")
     assert "Try --batch 8" in json.loads((tmp_path / "run/run.json").read_text())["reason"]
     broken(error)
