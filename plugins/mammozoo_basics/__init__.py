@@ -15,9 +15,9 @@ if TYPE_CHECKING:  # each hook imports its own things, so that a command imports
 @hookimpl
 def register_backbones() -> Iterable[BackboneSpec]:
     """Every convolutional network of timm, and torchvision's under `torchvision/`."""
-    from mammozoo_basics.catalogue import timm_specs, torchvision_specs
+    from mammozoo_basics.catalogue import Catalogue
 
-    return [*timm_specs(), *torchvision_specs()]
+    return Catalogue()
 
 
 @hookimpl

@@ -21,20 +21,23 @@ _REGISTERED = re.compile(
 )  # bytes, and no ^: a lookup takes 10 ms
 
 
-def timm_specs() -> Iterator[BackboneSpec]:
-    """One spec for each network that timm lists; a network without feature maps is refused when a head is put on it."""
-    for name in timm_names():
-        yield BackboneSpec(
-            name, "timm", functools.partial(_build_timm, name), imagenet=functools.partial(_load_timm, name)
-        )
+class Catalogue:
+    """A spec for each network that timm lists, and for each network of torchvision that has `features`.
 
+    A network of timm without feature maps is refused when a head is put on it.
+    """
 
-def torchvision_specs() -> Iterator[BackboneSpec]:
-    """One spec for each network of torchvision that has `features`."""
-    for name in torchvision_names():
-        if name.startswith(_FAMILIES):
-            # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
-            yield BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(_build_torchvision, name))
+    def __iter__(self) -> Iterator[BackboneSpec]:
+        yield from map(_timm_spec, timm_names())
+        yield from map(_torchvision_spec, torchvision_names())
+
+    def find(self, name: str) -> BackboneSpec | None:
+        """The spec of one network, without making the 1,400 others."""
+        library, slash, network = name.rpartition("/")
+        if slash:
+            known = library == "torchvision" and network in torchvision_names()
+            return _torchvision_spec(network) if known else None
+        return _timm_spec(name) if name in timm_names() else None
 
 
 def timm_names() -> list[str]:
@@ -48,13 +51,13 @@ def timm_names() -> list[str]:
 
 
 def torchvision_names() -> list[str]:
-    """The names that `torchvision.models.list_models` gives for classification, in alphabetical order."""
+    """The names of `torchvision.models.list_models` whose networks have `features`, in alphabetical order."""
     names = registered_names("torchvision")
     if not names:
         import torchvision
 
         names = torchvision.models.list_models(module=torchvision.models)
-    return sorted(names)
+    return sorted(name for name in names if name.startswith(_FAMILIES))
 
 
 def registered_names(package: str) -> list[str]:
@@ -64,6 +67,15 @@ def registered_names(package: str) -> list[str]:
         return []
     files = sorted((Path(spec.origin).parent / "models").glob("*.py"))
     return [name.decode() for file in files for name in _REGISTERED.findall(file.read_bytes())]
+
+
+def _timm_spec(name: str) -> BackboneSpec:
+    return BackboneSpec(name, "timm", functools.partial(_build_timm, name), imagenet=functools.partial(_load_timm, name))
+
+
+def _torchvision_spec(name: str) -> BackboneSpec:
+    # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
+    return BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(_build_torchvision, name))
 
 
 def _build_timm(name: str) -> Backbone:

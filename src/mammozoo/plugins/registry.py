@@ -115,9 +115,18 @@ class Registry:
             NotFoundError: nobody provides it; the message offers the nearest name and the plugins that failed.
             ConflictError: two plugins provide it.
         """
+        return self._item(kind, name).value
+
+    def provider(self, kind: str, name: str) -> Plugin:
+        """The plugin that provides `name`; raises as `get` does."""
+        return self._item(kind, name).plugin
+
+    def _item(self, kind: str, name: str) -> Item:
+        if (found := self._find_builtin(kind, name)) is not None:
+            return found
         items = self.items(kind)
         if name in items:
-            return items[name].value
+            return items[name]
         if claimants := self._contested.get((kind, name)):
             raise ConflictError(
                 f"Two plugins provide the name '{name}' in {kind}: {_listed(claimants)}. Uninstall one, or leave it out with "
@@ -135,10 +144,23 @@ class Registry:
             f"Unknown {singular} '{name}'.{nearest(name, items)} `mammozoo list {kind}` shows all.{''.join(hints)}"
         )
 
-    def provider(self, kind: str, name: str) -> Plugin:
-        """The plugin that provides `name`; raises as `get` does."""
-        self.get(kind, name)
-        return self.items(kind)[name].plugin
+    def _find_builtin(self, kind: str, name: str) -> Item | None:
+        """The item of a built-in plugin without a list of all; None if there may be another claim to the name.
+
+        A hook may return a catalogue: an iterable with a method `find(name)`, which makes one thing instead of a thousand.
+        """
+        implementations = list(self._implementations(KINDS[kind]))
+        if kind in self._items or not all(plugin.builtin for plugin, _ in implementations):
+            return None
+        for plugin, implementation in implementations:
+            things = implementation.function()
+            if hasattr(things, "find"):
+                value = things.find(name)
+            else:
+                value = next((thing for thing in things if name_of(kind, thing) == name), None)
+            if value is not None:
+                return Item(kind, name, value, plugin)
+        return None
 
     def module(self, plugin: Plugin) -> Any:
         """The module with a plugin's hooks, or the object that its entry point names; None if the plugin failed."""
