@@ -1,8 +1,13 @@
-"""The DRS layer on a graphics card: what the interpreter of Triton and fake tensors cannot tell."""
+"""The DRS layer on a graphics card: what the interpreter of Triton and fake tensors cannot tell.
+
+The tests' own process sees no card (tests/conftest.py), so the first test runs the others in a process that sees it.
+"""
 
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,10 +19,8 @@ from mammozoo_drs.drs import DrsLayer
 
 from ..builtin.drs_exactness import FORMATS, SHAPES, activation, errors, layer_for
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card"),
-]
+pytestmark = pytest.mark.gpu
+on_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="test_all_of_this_on_the_card runs it")
 
 ROUNDING = {torch.float32: 5e-7, torch.bfloat16: 2**-8, torch.float16: 2**-11}
 
@@ -27,6 +30,19 @@ def card() -> str:
     return f"cuda:{torch.cuda.device_count() - 1}"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this process sees the card")
+def test_all_of_this_on_the_card(device: str) -> None:
+    if device == "cpu":
+        pytest.skip("needs a graphics card")
+    words = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", "not all_of_this", __file__]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout, done.stdout
+
+
+@on_card
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("format", FORMATS)
 def test_triton_is_the_formula(format: torch.memory_format, dtype: torch.dtype) -> None:
@@ -42,6 +58,7 @@ def test_triton_is_the_formula(format: torch.memory_format, dtype: torch.dtype) 
         assert max(found.values()) < 1e-5, shape
 
 
+@on_card
 @pytest.mark.parametrize(("learns", "of_y"), [(False, True), (True, False)], ids=["of-y-alone", "of-parameters-alone"])
 def test_what_is_asked_for(learns: bool, of_y: bool) -> None:
     torch.manual_seed(0)
@@ -49,6 +66,7 @@ def test_what_is_asked_for(learns: bool, of_y: bool) -> None:
     assert max(errors(layer_for(y.shape, card()), y, g, learns, of_y).values()) < ROUNDING[torch.bfloat16]
 
 
+@on_card
 @pytest.mark.parametrize("format", FORMATS)
 def test_float64_and_empty_batches_take_the_plain_path(format: torch.memory_format) -> None:
     torch.manual_seed(0)
@@ -60,6 +78,7 @@ def test_float64_and_empty_batches_take_the_plain_path(format: torch.memory_form
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
 
 
+@on_card
 def test_sums_are_the_same_in_every_run() -> None:
     torch.manual_seed(0)
     layer, y = layer_for((32, 64, 28, 28), card()), activation((32, 64, 28, 28), torch.bfloat16, FORMATS[1], card())
@@ -68,6 +87,7 @@ def test_sums_are_the_same_in_every_run() -> None:
         assert all(torch.equal(ours, first) for ours, first in zip(later, runs[0], strict=True))
 
 
+@on_card
 def test_more_numbers_than_32_bits_count() -> None:
     """2¹⁵ + 1 images of 2¹⁶ numbers: the last one begins at 2³¹."""
     images, shape = 2**15 + 1, (64, 32, 32)
@@ -85,6 +105,7 @@ def test_more_numbers_than_32_bits_count() -> None:
     assert (layer.spatial_weight.grad == 64 * (images - 1 + 3)).all()
 
 
+@on_card
 def test_a_network_learns_what_it_learns_on_the_cpu() -> None:
     """A step of an adapted network, lean batch norms and all; in bfloat16 too, where nothing may crash."""
     torch.manual_seed(0)
