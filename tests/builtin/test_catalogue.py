@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import timm
 import torchvision
 
+from mammozoo import BackboneSpec
+from mammozoo.errors import NotFoundError
+from mammozoo.plugins import registry
 from mammozoo_basics import catalogue
 
 
@@ -17,7 +21,26 @@ def test_the_names_of_timm() -> None:
 
 
 def test_the_names_of_torchvision() -> None:
-    assert catalogue.torchvision_names() == sorted(torchvision.models.list_models(module=torchvision.models))
+    with_features = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
+    names = torchvision.models.list_models(module=torchvision.models)
+    assert catalogue.torchvision_names() == sorted(name for name in names if name.startswith(with_features))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision/squeezenet1_1", "resnet9"])
+def test_a_lookup_makes_no_other_specs(name: str, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        catalogue, "BackboneSpec", lambda name, *rest, **more: made.append(name) or BackboneSpec(name, *rest, **more)
+    )
+    assert fresh().get("backbones", name).name == name
+    assert made == ([name] if name != "resnet9" else [])
+
+
+@pytest.mark.parametrize("name", ["resnet1000", "torchvision/resnet18", "torchvision/", "hub/resnet18"])
+def test_a_name_that_no_library_has(name: str) -> None:
+    assert catalogue.Catalogue().find(name) is None
+    with pytest.raises(NotFoundError):
+        registry().get("backbones", name)
 
 
 def test_a_library_without_readable_source_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

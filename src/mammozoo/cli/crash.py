@@ -31,7 +31,7 @@ def report_crash(error: BaseException) -> None:
     message = f"{scene.doing or f'mammozoo {command}'.rstrip()} failed: {cause(error).rstrip('.')}. "
     message += "This is a bug of mammozoo or of a library"
     if plugins:
-        message += f", or comes from a plugin: {plugins} are loaded. Try MAMMOZOO_PLUGINS= (empty)"
+        message += f", or comes from a plugin (loaded: {plugins}). Try MAMMOZOO_PLUGINS= (empty)"
     message += ". "
     if command in _WITH_DEVICE and _used_a_card(scene):
         message += "--device cpu may avoid it. "
