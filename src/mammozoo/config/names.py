@@ -67,7 +67,8 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
         UsageError: an unknown or missing option, or a value of another type.
     """
     signature = inspect.signature(make, eval_str=True)
-    free = [p for p in list(signature.parameters.values())[len(given) :] if p.kind is not p.VAR_KEYWORD]
+    named = list(signature.parameters.values())[len(given) :]
+    free = [p for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     known = {parameter.name: parameter for parameter in free}
     if len(spec.arguments) > len(free):
         takes = f"takes {', '.join(known)}" if known else "takes no options"
