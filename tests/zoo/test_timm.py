@@ -78,7 +78,7 @@ def test_its_config_is_timms_and_ours(backbone: Staged, plain_run: RunDirectory)
     assert content["architecture"] == read_config(plain_run.path).backbone and content["num_classes"] == 0
     assert "mammozoo" not in content["pretrained_cfg"], "timm stops at a key that it does not know"
     assert read_config(backbone.folder).training == read_config(plain_run.path).training, (
-        "what the weights have seen goes along"
+        "the images used in training go along"
     )
     assert backbone.entry(HubSource(hub="lab/tiny", revision="a" * 40)) is None, "it is no model that could predict"
 

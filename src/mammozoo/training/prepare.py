@@ -183,9 +183,8 @@ def check_leakage(splits: list[Split], data: Data, seen: tuple[str, ...]) -> Non
     known = seen_before(data, np.unique(np.concatenate([split.test for split in splits])), seen)
     if len(known):
         raise LeakageError(
-            f"The starting weights have already seen {len(known)} of the test images (the first is "
-            f"'{data.names[known[0]]}'). Start from other weights, or set `allow_leakage: true` and have every output "
-            "stamped."
+            f"{len(known)} of the test images were used for the starting weights (the first is '{data.names[known[0]]}'). "
+            "Start from other weights, or set `allow_leakage: true` and have every output stamped."
         )
 
 
