@@ -83,8 +83,8 @@ def _root(
 def main() -> None:
     """Run a command; every known error is one paragraph on stderr and the exit code of its kind.
 
-    What somebody else's plugin raises is known too: the paragraph names the plugin, and the code is 1. A bug is one paragraph and
-    exit code 70, with the traceback in a file.
+    An error in a third-party plugin is one paragraph too; it names the plugin, and the code is 1. A bug is one paragraph and exit
+    code 70, with the traceback in a file.
     """
     try:
         with json_alone("--json" in sys.argv and "--help" not in sys.argv):
@@ -117,7 +117,7 @@ def _end(error: MammozooError) -> NoReturn:
 
 
 def _of_plugin(error: BaseException) -> MammozooError | None:
-    """What to say of an error of a plugin's; where no plugin was loaded, none is to blame, and nothing has to be imported."""
+    """The error to report if a third-party plugin raised; without loaded plugins nothing is imported."""
     if "mammozoo.plugins" not in sys.modules:
         return None
     from mammozoo.plugins.blame import blame

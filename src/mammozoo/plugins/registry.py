@@ -153,7 +153,7 @@ class Registry:
         if kind in self._items or not all(plugin.builtin for plugin, _ in implementations):
             return None
         for plugin, implementation in implementations:
-            things = implementation.function()
+            things: Any = implementation.function()
             if hasattr(things, "find"):
                 value = things.find(name)
             else:

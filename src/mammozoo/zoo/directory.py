@@ -142,6 +142,7 @@ def _replaced(text: str, entry: Entry, path: Path) -> str:
     """The text of a valid zoo with the entry in it."""
     lines = text.splitlines()
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert root is not None, "a valid zoo is not empty"
     models = next(value for key, value in root.value if key.value == "models")
     if models.flow_style and models.value:
         raise RegistryError(
