@@ -70,7 +70,9 @@ def registered_names(package: str) -> list[str]:
 
 
 def _timm_spec(name: str) -> BackboneSpec:
-    return BackboneSpec(name, "timm", functools.partial(_build_timm, name), imagenet=functools.partial(_load_timm, name))
+    return BackboneSpec(
+        name, "timm", functools.partial(_build_timm, name), imagenet=functools.partial(_load_timm, name)
+    )
 
 
 def _torchvision_spec(name: str) -> BackboneSpec:
