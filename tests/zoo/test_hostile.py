@@ -192,23 +192,34 @@ ZOOS = {
         + "".join(f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True))
         + ZOO
     ),
+    "an alias": ZOO.replace("license: apache-2.0", "license: &l apache-2.0").replace("data_terms: t", "data_terms: *l"),
+    "a key twice": ZOO.replace("    version", "    name: y\n    version"),
+    "the models twice": ZOO + "models: []\n",
     "a file twice": ZOO.replace(
         "model.safetensors: {", f'config.json: {{sha256: "{HASH}", size: 2}}, model.safetensors: {{'
     ),
     "a merge": ZOO.replace("    license", "    <<: {version: '2'}\n    license"),
     "an object of Python": ZOO.replace("summary: s", "summary: !!python/object/apply:os.system [id]"),
     "a name of Python": ZOO.replace("summary: s", "summary: !!python/name:os.system"),
+    "a pickle among the files": ZOO.replace("model.safetensors:", "pytorch_model.bin:"),
     "code among the files": ZOO.replace("config.json:", "modeling.py:"),
     "a file above": ZOO.replace("config.json:", "../config.json:"),
+    "a file elsewhere": ZOO.replace("config.json:", "/etc/config.json:"),
+    "a short hash": ZOO.replace(HASH, HASH[1:]),
     "a hash that is a number": ZOO.replace(f'"{HASH}"', "0"),
     "no hash": ZOO.replace(f'sha256: "{HASH}", ', ""),
+    "a negative size": ZOO.replace("size: 1", "size: -1"),
+    "a version that is a number": ZOO.replace('version: "1"', "version: 1.0"),
     "a name that leads out": ZOO.replace("name: x", "name: ../x"),
     "a branch for a commit": ZOO.replace("{path: models/x}", "{hub: a/b, revision: main}"),
+    "a tag for a commit": ZOO.replace("{path: models/x}", "{hub: a/b, revision: v1.0}"),
     "a repository that is an address": ZOO.replace(
         "{path: models/x}", f'{{hub: "https://x/y", revision: "{"0" * 40}"}}'
     ),
     "an address": ZOO.replace("{path: models/x}", "{url: https://example.org/x}"),
+    "a package of dots": ZOO.replace("{path: models/x}", "{package: os.path, path: x}"),
     "another field": ZOO.replace("license:", "trust_remote_code: true\n    license:"),
+    "a newer schema": ZOO.replace("schema: 1", "schema: 2"),
     "a base without a result": ZOO + f'    base: {{name: y, sha256: "{HASH}"}}\n',
     "nested deeply": "[" * 100_000,
     "not text": b"\xff\xfe\x00\x01".decode("latin-1"),
