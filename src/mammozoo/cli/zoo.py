@@ -14,7 +14,7 @@ from mammozoo.cli.zoo_push import push
 from mammozoo.errors import MammozooError
 
 if TYPE_CHECKING:
-    from mammozoo.zoo.entry import Entry, TrainingData, ZooModel
+    from mammozoo.zoo.entry import Entry, EntryTraining, ZooModel
 
 app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True, cls=Group)
 app.command("push", cls=Command, epilog=PUSH_EXAMPLES)(push)
@@ -194,7 +194,7 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _trained_on(training: TrainingData) -> str:
+def _trained_on(training: EntryTraining) -> str:
     parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
     return f"{training.dataset}: {parts}" if parts else training.dataset
 

@@ -103,7 +103,7 @@ class Cut(Part):
     chosen_on: str
 
 
-class TrainingData(Part):
+class EntryTraining(Part):
     """Origin of the weights; `images` counts the images of each part (train, val, test)."""
 
     dataset: str
@@ -119,7 +119,7 @@ class Score(Part):
     high: Number | None = None
 
 
-class EvaluationResult(Part):
+class EntryEvaluation(Part):
     """Scores on `n` images of the `part` of a data set, none of which was used in training or model selection."""
 
     dataset: str
@@ -173,8 +173,8 @@ class Entry(Part):
     classes: tuple[str, ...] = ()
     input_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     threshold: Cut | None = None
-    training: TrainingData | None = None
-    evaluation: tuple[EvaluationResult, ...] = ()
+    training: EntryTraining | None = None
+    evaluation: tuple[EntryEvaluation, ...] = ()
     stamps: tuple[str, ...] = ()
     base: Base | None = None
     full_sha256: Sha256 | None = None

@@ -16,7 +16,7 @@ from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
-from mammozoo.zoo.entry import Base, Cut, Entry, EvaluationResult, File, FolderSource, HubSource, Score, TrainingData
+from mammozoo.zoo.entry import Base, Cut, Entry, EntryEvaluation, EntryTraining, File, FolderSource, HubSource, Score
 from mammozoo.zoo.screening import screen
 
 
@@ -66,8 +66,10 @@ class Staged:
             classes=config.classes,
             input_size=config.input.size,
             threshold=Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
-            training=TrainingData(dataset=training.dataset, images=training.images, split_sha256=training.split_sha256),
-            evaluation=(EvaluationResult(dataset=training.dataset, n=n, scores=scores),),
+            training=EntryTraining(
+                dataset=training.dataset, images=training.images, split_sha256=training.split_sha256
+            ),
+            evaluation=(EntryEvaluation(dataset=training.dataset, n=n, scores=scores),),
             stamps=config.stamps,
             base=Base(name=adapter.base.name, sha256=adapter.base.sha256) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
