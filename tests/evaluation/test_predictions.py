@@ -11,7 +11,8 @@ import pytest
 from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions, read_predictions
-from mammozoo.training.run_directory import RunDirectory, write_table
+from mammozoo.files import write_table
+from mammozoo.training.run_directory import RunDirectory
 
 
 def test_rows_in_memory_are_those_of_the_file(tiny_run: RunDirectory) -> None:

@@ -56,8 +56,8 @@ def diagnose(
 
 
 def _write(out: Path, found: Diagnosis, against: str | None) -> None:
+    from mammozoo.files import write_table
     from mammozoo.report.diagnosis import draw_diagnosis
-    from mammozoo.training.run_directory import write_table
 
     write_table(out / "blocks.csv", [dataclasses.asdict(block) for block in found.blocks])
     write_table(out / "shifts.csv", [dataclasses.asdict(shift) for shift in found.shifts])

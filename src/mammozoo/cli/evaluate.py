@@ -46,7 +46,7 @@ def evaluate(
         )
     content = _content(result, "test" if dataset is None else "all", by, aggregate)
     if csv is not None:
-        from mammozoo.training.run_directory import write_table
+        from mammozoo.files import write_table
 
         write_table(csv, result.evaluation.predictions.rows())
     if as_json:

@@ -12,7 +12,7 @@ from mammozoo import api
 from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Precision
 from mammozoo.cli.output import note, note_stamps, print_json, print_table
 from mammozoo.errors import UsageError
-from mammozoo.files import sha256
+from mammozoo.files import sha256, write_table
 
 if TYPE_CHECKING:
     from mammozoo.models.config import ModelConfig
@@ -46,8 +46,6 @@ def predict(
     result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=precision)
     rows = _rows(result)
     if csv is not None:
-        from mammozoo.training.run_directory import write_table  # here, because it brings scikit-learn
-
         write_table(csv, rows)
     if as_json:
         _print_json(result)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mammozoo.files import write_json, write_text
+from mammozoo.files import write_json, write_table, write_text
 from mammozoo.reproduction.results import Remark, Results
-from mammozoo.training.run_directory import write_table
 
 COLUMNS = (
     "row", "metric", "reported", "obtained (95 % interval)", "seeds", "images, groups", "split", "protocol", "verdict",

@@ -8,9 +8,9 @@ from mammozoo.config.recipe import Recipe
 from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
-from mammozoo.files import sha256, write_bytes, write_json, write_text
+from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
 from mammozoo.training.fold import FitResult
-from mammozoo.training.run_directory import RunDirectory, write_table
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.card import write_card
 

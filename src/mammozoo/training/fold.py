@@ -6,7 +6,7 @@ never repeated.
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mammozoo.evaluation.abstention import choose_abstention
 from mammozoo.evaluation.calibration import fit_temperature
 from mammozoo.evaluation.predictions import predictions_of
 from mammozoo.evaluation.thresholds import RULES, choose_threshold
+from mammozoo.files import read_table, write_table
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
@@ -28,7 +29,7 @@ from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer
 from mammozoo.training.fit_spec import FitSpec, state_key
 from mammozoo.training.prepare import PreparedRun
-from mammozoo.training.run_directory import history_table, plugins_of, read_history, write_table
+from mammozoo.training.run_directory import history_table, plugins_of, read_history
 from mammozoo.training.stages import read_stage
 from mammozoo.training.trainer import EpochRow, Trainer, TrainingData
 
@@ -40,7 +41,7 @@ class FitResult:
     spec: FitSpec
     config: ModelConfig
     history: list[EpochRow]
-    rows: list[dict[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
 
     @property
     def monitor(self) -> float:
@@ -101,9 +102,7 @@ def read_result(run: Path, spec: FitSpec) -> FitResult | None:
     folder = run / spec.name
     if not (folder / "predictions.csv").is_file():
         return None
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as handle:
-        rows: list[dict[str, Any]] = list(csv.DictReader(handle))
-    return FitResult(spec, read_config(folder), read_history(folder), rows)
+    return FitResult(spec, read_config(folder), read_history(folder), read_table(folder / "predictions.csv"))
 
 
 def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> ModelConfig:

@@ -18,15 +18,13 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import datetime
-import io
 import json
 import logging
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +35,7 @@ from mammozoo.config.recipe import Recipe, load
 from mammozoo.config.requirements import requirements_of
 from mammozoo.data.preprocessing import LESION
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
-from mammozoo.files import disk_error, write_json, write_text
+from mammozoo.files import disk_error, read_table, write_json, write_text
 from mammozoo.plugins import Plugin, registry
 from mammozoo.training.trainer import EpochRow
 
@@ -193,17 +191,6 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "metrics", recipe.monitor.partition("[")[0]
 
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Rows with the same keys as CSV, atomically."""
-    rows = list(rows)
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return write_text(path, text.getvalue())
-
-
 def read_history(folder: Path) -> list[EpochRow]:
     """The epochs in a fit's `history.csv`."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(EpochRow)}
@@ -213,10 +200,8 @@ def read_history(folder: Path) -> list[EpochRow]:
         "float": float,
         "bool": lambda text: text == "True",
     }
-    with (folder / "history.csv").open(encoding="utf-8", newline="") as handle:
-        return [
-            EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in csv.DictReader(handle)
-        ]
+    rows = read_table(folder / "history.csv")
+    return [EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in rows]
 
 
 def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:

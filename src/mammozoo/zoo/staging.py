@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections import defaultdict
@@ -12,7 +11,7 @@ from typing import Any
 
 from mammozoo import __version__
 from mammozoo.errors import IncompatibleError, NotVerifiedError, RefusedToPublishError, UsageError
-from mammozoo.files import sha256, write_bytes, write_json, write_text
+from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
@@ -160,9 +159,8 @@ def _crossing(predictions: Path) -> int:
     if not predictions.is_file():
         return 0
     parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    with predictions.open(encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
-            parts[row["fold"], row["group"]].add(row["part"])
+    for row in read_table(predictions):
+        parts[row["fold"], row["group"]].add(row["part"])
     return len({group for (_, group), names in parts.items() if len(names) > 1})
 
 
