@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import resource
 import shlex
 import subprocess
 import sys
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -72,3 +76,20 @@ def test_the_examples_are_commands(words: tuple[str, ...]) -> None:
         given = shlex.split(line.partition(" > ")[0])
         assert given[: len(words) + 1] == ["mammozoo", *words]
         command.make_context("mammozoo", given[len(words) + 1 :])
+
+
+def test_options_have_types_that_every_version_of_typer_takes() -> None:
+    """Typer before 0.28 refuses `Any`, and with it every command."""
+    simple = {bool, int, float, str, Path, NoneType}
+
+    def parts(hint: Any) -> set[Any]:
+        return {hint} if not get_args(hint) else set().union(*map(parts, get_args(hint)))
+
+    functions = [found.callback for found in COMMANDS.values() if found.callback is not None]
+    assert len(functions) > 20
+    for function in functions:
+        hints = get_type_hints(inspect.unwrap(function))
+        hints.pop("return", None)
+        for name, hint in hints.items():
+            enums = {part for part in parts(hint) if isinstance(part, type) and issubclass(part, Enum)}
+            assert parts(hint) - enums <= simple | {typer.Context}, f"{function.__name__}({name}: {hint})"
