@@ -58,16 +58,6 @@ def test_answers_that_are_all_the_same(positive: tuple[float, ...], alike: bool)
     assert (same_answer(answers) is not None) == alike
 
 
-def test_images_are_read_a_few_batches_ahead_and_no_further() -> None:
-    """So memory does not grow with their number, and a caller who stops does not wait for the rest."""
-    begun: list[Path] = []
-    batches = predict._read_ahead(begun.append, (Path(str(number)) for number in range(200)), 4)
-    assert len(next(batches)) == 4
-    assert 4 <= len(begun) <= 4 * (1 + predict._AHEAD)
-    batches.close()
-    assert len(begun) <= 4 * (1 + predict._AHEAD)
-
-
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
 def test_the_order_is_kept_whatever_the_batch(tiny_run: RunDirectory, tmp_path: Path, batch: int) -> None:
     """Of fast and slow files, and of those that cannot be read."""

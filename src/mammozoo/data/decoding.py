@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from mammozoo.data.cache import Arrays, Store
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
 from mammozoo.data.io.regions import Box
+from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import NAMES, Features, features
 from mammozoo.data.preprocessing import LESION, Input, Pixels
 from mammozoo.data.transforms import transform_spec
@@ -63,21 +63,25 @@ def decode(
     """
     prepare, region = input.preparer(), input.region
 
-    def one(sample: Sample, box: Box | None) -> tuple[Pixels, Fingerprint, Features]:
+    def one(item: tuple[Sample, Box | None]) -> tuple[Pixels, Fingerprint, Features]:
+        sample, box = item
         image = dataset.read(sample)
         try:
             pixels = prepare(image, box)
             crop = image if region is None or box is None else region.crop(image, box)
         except UsageError as error:
             raise UsageError(f"'{sample.image}': {error}") from error
-        result = pixels, fingerprint(image), features(crop)
-        advance()
-        return result
+        return pixels, fingerprint(image), features(crop)
 
     if boxes is None:
         boxes = lesion_boxes(dataset, samples, input)
-    with _pool() as pool:
-        results = list(pool.map(one, samples, boxes))
+    results = []
+    # A data set with a way of its own to read may keep files open, which processes must not share; one that draws does not.
+    apart = dataset.info.synthetic or type(dataset).read is Dataset.read
+    with contextlib.closing(read_many(one, zip(samples, boxes, strict=True), apart=apart)) as images:
+        for result in images:
+            results.append(result)
+            advance()
     if not results:
         empty = np.empty((0, *input.size, 1 if input.color == "grey" else 3), np.uint8)
         return Images(empty, collect([]), np.empty((0, len(NAMES)), np.float32))
@@ -94,8 +98,8 @@ def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> l
     """
     if input.region is None:
         return [None] * len(samples)
-    with _pool() as pool:
-        boxes = list(pool.map(dataset.box, samples))
+    with contextlib.closing(read_many(dataset.box, samples, processes=0)) as found:
+        boxes = list(found)
     bare = [sample.image for sample, box in zip(samples, boxes, strict=True) if box is None]
     if bare:
         raise UsageError(
@@ -196,7 +200,3 @@ def _description(
 def _images(arrays: Arrays) -> Images:
     prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
     return Images(arrays["pixels"], prints, arrays["features"])
-
-
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))

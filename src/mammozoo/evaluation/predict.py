@@ -8,11 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +23,7 @@ from PIL import Image
 from mammozoo.data.io.dicom import is_for_processing, read_modality
 from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, read_image
 from mammozoo.data.io.memory import image_from_memory
+from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
@@ -44,8 +42,6 @@ _FITTING = {
     "mammography": frozenset({"MG", "OT"}),
     "microscopy": frozenset({"SM", "GM", "XC", "OT"}),
 }
-_AHEAD = 2  # batches; it evens out files that take long, and prepared pixels are small
-_MOST_THREADS = 8  # more threads would wait for Python's lock
 _SAME = 1e-4  # probabilities that differ by no more count as the same
 
 
@@ -172,8 +168,8 @@ def predict_images(
         return _Read(Prediction(file, None, None, None, None, error=reason), "", None)
 
     predictions, by_image = [], {}
-    with contextlib.closing(_read_ahead(read, _opened(images), batch)) as batches:
-        for rows in batches:
+    with contextlib.closing(read_many(read, _opened(images))) as files:
+        while rows := list(islice(files, batch)):
             prepared = [row.pixels for row in rows if row.pixels is not None]
             answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
             for row in rows:
@@ -214,21 +210,6 @@ def _opened(images: Picture | Iterable[Picture]) -> Iterator[Path | MemoryImage]
         else:
             name = f"images[{number}]"
             yield MemoryImage(name, image_from_memory(image, name))
-
-
-def _read_ahead(
-    read: Callable[[Path | MemoryImage], _Read], images: Iterable[Path | MemoryImage], batch: int
-) -> Generator[list[_Read], None, None]:
-    """Batches of `read` images, in order. While the caller works on one, threads read the next `_AHEAD`, no more."""
-    remaining = iter(images)
-    pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
-    try:
-        waiting = deque(pool.submit(read, image) for image in islice(remaining, _AHEAD * batch))
-        while waiting:
-            waiting.extend(pool.submit(read, image) for image in islice(remaining, batch))
-            yield [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _header_warnings(path: Path, modality: str) -> list[str]:
