@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
@@ -43,7 +43,8 @@ def predict(
         images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
-    result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=precision)
+    chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others
+    result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=chosen)
     rows = _rows(result)
     if csv is not None:
         write_table(csv, rows)
