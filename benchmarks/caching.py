@@ -101,7 +101,7 @@ def train(
         if trunk is not None and kept is not None:
             for start in range(0, len(order), BATCH):
                 chunk = order[start : start + BATCH]
-                step(kept.train_logits(chunk, number), torch.from_numpy(labels[chunk]))
+                step(kept.trunk.logits(kept.batch(chunk, kept.view_of(number))), torch.from_numpy(labels[chunk]))
             kept.logits(everything, BATCH)
             return
         for images, target, _ in batches(pixels, labels, order, BATCH, augment=steps, seed=0, epoch=number):

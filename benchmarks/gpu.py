@@ -14,6 +14,7 @@ are for trying the script: what they measure says nothing.
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import importlib.metadata
 import importlib.util
@@ -82,8 +83,11 @@ def tests(device: str, sizes: Sizes) -> Iterator[Row]:
 
 
 def steps(device: str, sizes: Sizes) -> Iterator[Row]:
-    """One training step: forward, backward, Adam; images lie on the card."""
+    """One training step as `fit` takes it: forward, backward, Adam; images lie on the card."""
     from drs_speed import DTYPES, Trainer
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    from mammozoo.training.step import Step
 
     shape = (sizes.batch, 3, sizes.side, sizes.side)
     images = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
@@ -91,26 +95,40 @@ def steps(device: str, sizes: Sizes) -> Iterator[Row]:
         for precision, dtype in DTYPES.items():
             for strategy in ("full", "drs", "frozen", "last-blocks:1"):
                 trainer = Trainer(network, strategy, Engine(torch.device(device), dtype), images)
-                seconds = time_steps(trainer.step, sizes.steps, device)
+                peak = trainer.peak() / 1e6
+
+                def forward(x: torch.Tensor, trainer: Trainer = trainer) -> torch.Tensor:
+                    with trainer.engine.autocast():
+                        logits: torch.Tensor = trainer.model(x)
+                    return logits
+
+                step = Step(forward, binary_cross_entropy_with_logits, trainer.model, trainer.engine, sizes.batch)
+                batch = (trainer.images, trainer.labels)
+                seconds = time_steps(functools.partial(step, trainer.optimizer, batch), sizes.steps, device)
                 yield {
                     "what": f"{network}, {strategy}, {precision}, batch {sizes.batch}",
                     "seconds": seconds,
                     "images_per_second": sizes.batch / seconds,
-                    "peak_mb": trainer.peak() / 1e6,
+                    "peak_mb": peak,
                 }
-                del trainer
+                del trainer, forward, step
                 gc.collect()
                 if device == "cuda":
                     torch.cuda.empty_cache()
 
 
 def fit(device: str, sizes: Sizes) -> Iterator[Row]:
-    """`fit` under strategy `full`, against the same network, precision and batch without anything around it."""
+    """`fit` under strategy `full`, against the same network, precision and batch without anything around it.
+
+    Both in the memory format of long trainings: the first epoch, in which cuDNN looks for its kernels, does not count.
+    """
     from drs_speed import Trainer
     from train_speed import ours
 
+    import mammozoo.models.device
     from mammozoo.config.recipe import load
 
+    mammozoo.models.device._MANY = 0
     engine, augment = choose_engine(device), load(None, {}).augment
     for network in sizes.trained:
         for batch in sizes.batches:

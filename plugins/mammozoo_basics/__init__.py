@@ -47,9 +47,10 @@ def register_metrics() -> Iterable[Metric]:
 @hookimpl
 def register_transforms() -> Iterable[TransformSpec]:
     """Preprocessing steps and augmentations, through OpenCV and albumentations."""
+    from mammozoo_basics.augmentations import AUGMENTATIONS
     from mammozoo_basics.transforms import TRANSFORMS
 
-    return TRANSFORMS
+    return [*AUGMENTATIONS, *TRANSFORMS]
 
 
 @hookimpl

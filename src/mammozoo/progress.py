@@ -1,15 +1,43 @@
-"""Progress of long work, for whoever draws it."""
+"""Progress of long work, for whoever draws it, and what it took."""
 
 from __future__ import annotations
 
+import functools
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mammozoo.training.trainer import EpochRow
 
 
+class Clock:
+    """Seconds by phase of a run: start, read, check, split, build, first step, steps, validation, save, scores, write.
+
+    A phase may come again, and its seconds are added up. The first begins with the clock.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.since = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """What was done since the last lap was this phase."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self.since
+        self.since = now
+
+    def rounded(self) -> dict[str, float]:
+        """Seconds to the millisecond, for `run.json`."""
+        return {phase: round(seconds, 3) for phase, seconds in self.seconds.items()}
+
+
 class Progress:
     """Receives the progress of a run. This base class is silent; the command line draws bars."""
+
+    @functools.cached_property
+    def clock(self) -> Clock:
+        """What the run's phases take."""
+        return Clock()
 
     def start(self, what: str, total: int, unit: str = "images") -> None:
         """Work on `total` images (or other units) begins."""

@@ -52,6 +52,8 @@ def test_strategies_learn(device: str, strategy: str, answers: Answers, words: W
     losses = [float(row["train_loss"]) for row in history(tmp_path / "run")]
     assert losses[-1] < losses[0]
     assert facts(tmp_path / "run")["device"] == device
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert ("Steps are replayed from a CUDA graph" in log) == (device == "cuda")
 
 
 def test_cached_features_change_nothing(device: str, answers: Answers, words: Words, tmp_path: Path) -> None:

@@ -65,13 +65,12 @@ def test_explanations_are_those_of_the_processor(
     device: str, method: str, trained: Path, images: Path, answers: Answers, tmp_path: Path
 ) -> None:
     for out, place in (("here", device), ("there", "cpu")):
-        answers("explain", trained, images / "0.png", "--method", method, "--device", place, "--out", out)
+        answers("explain", trained, images, "--method", method, "--device", place, "--out", out)
     maps = [path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.npy")]
     assert maps and list((tmp_path / "here").rglob("*.png"))
-    for name in maps:
-        here, there = np.load(tmp_path / "here" / name), np.load(tmp_path / "there" / name)
-        assert np.ptp(there) > 0
-        assert np.abs(here - there).mean() <= 0.05 * np.ptp(there)
+    here, there = (np.stack([np.load(tmp_path / out / name) for name in maps]) for out in ("here", "there"))
+    assert np.ptp(there) > 0  # one alone may be zero everywhere: nothing speaks for the class
+    assert np.abs(here - there).mean() <= 0.05 * np.ptp(there)
 
 
 def test_a_diagnosis_is_that_of_the_processor(device: str, trained: Path, answers: Answers) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
@@ -16,6 +17,7 @@ from mammozoo.data.splits.make import Split
 from mammozoo.errors import UsageError
 from mammozoo.models.device import Engine, choose_engine, without_tf32
 from mammozoo.models.factory import build_backbone, build_model
+from mammozoo.models.model import Model
 from mammozoo.training.loss import Loss
 from mammozoo.training.trainer import Trainer, TrainingData
 
@@ -90,3 +92,30 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match=reason):
         choose_engine(device)
+
+
+@pytest.mark.parametrize("name, depthwise", [("mobilenetv2_100", True), ("test_resnet", False)])
+def test_short_work_of_depthwise_convolutions_on_a_card_is_not_channels_last(name: str, depthwise: bool) -> None:
+    """cuDNN would look for their kernels for longer than the work takes."""
+
+    network = build_backbone(name)
+    short = torch.contiguous_format if depthwise else torch.channels_last
+    card = [Engine(CARD, torch.bfloat16).layout(network, images) for images in (0, 5_000, 10**6)]
+    assert card == [short, short, torch.channels_last]
+    assert HERE.layout(network) == torch.channels_last
+
+
+def test_images_come_in_the_memory_format_of_the_model() -> None:
+    seen = []
+
+    class Looks(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(images.is_contiguous(memory_format=torch.channels_last))
+            return images
+
+    model = Model(Looks(), nn.Identity(), ("a", "b"))  # type: ignore[arg-type]
+    images = torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    model(images)
+    model.layout = torch.contiguous_format
+    model(images)
+    assert seen == [True, False]

@@ -20,7 +20,7 @@ from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators, seeded
 from mammozoo.training import trainer as loop
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.checkpoint import Checkpointer, Stopped
+from mammozoo.training.checkpoint import Checkpointer, Stopped, pack_optimizer, restore_optimizer
 from mammozoo.training.trainer import Trainer, TrainingData
 
 CARD, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -119,3 +119,23 @@ def test_a_state_of_another_fit_and_a_damaged_one_are_refused(tmp_path: Path) ->
     checkpointer.path.write_bytes(checkpointer.path.read_bytes()[:-1])
     with pytest.raises(NotVerifiedError, match="state"):
         checkpointer.load()
+
+
+def test_moments_lie_in_memory_as_their_parameters_do() -> None:
+    """Fused optimizers, which cards have, take no others; the file has them contiguous."""
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(layer.parameters(), fused=True)
+
+    first, second = optimizer(), optimizer()
+    layer(torch.rand(1, 3, 5, 5)).sum().backward()
+    first.step()
+    tensors, groups = pack_optimizer(first)
+    restore_optimizer(second, {name: tensor.contiguous() for name, tensor in tensors.items()}, groups)
+    for parameter, state in second.state.items():
+        assert state["exp_avg"].stride() == parameter.stride()
+        assert torch.equal(state["exp_avg"], first.state[parameter]["exp_avg"])
+    assert second.param_groups[0]["fused"]
+    restore_optimizer(plain := torch.optim.AdamW(layer.parameters()), tensors, groups)
+    assert not plain.param_groups[0]["fused"]  # begun on a card, continued on a processor

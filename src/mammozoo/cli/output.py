@@ -16,6 +16,7 @@ from mammozoo.progress import Progress
 if TYPE_CHECKING:
     from mammozoo.training.trainer import EpochRow
 
+_STARTED = time.perf_counter()  # of the command, before the heavy imports
 _json_stream: TextIO | None = None  # where JSON goes while everything else goes to stderr
 
 
@@ -97,6 +98,7 @@ def progress() -> Iterator[Progress]:
     from rich.console import Console
 
     shown = _Bars() if Console(stderr=True).is_terminal else _Lines()
+    shown.clock.since = _STARTED
     try:
         yield shown
     finally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = """
 mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
@@ -94,11 +96,9 @@ def train(
             content = describe(prepare(resolved, shown))
         _show_plan(content, as_json)
         return
-    from mammozoo.report.page import write_report
     from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped
 
-    started = time.perf_counter()
     parallel = experiment.Jobs(jobs, jobs_by)
     try:
         with progress() as shown:
@@ -112,11 +112,16 @@ def train(
             if not run.facts:  # of a process that trained along
                 _end_in_team()
             if report:
+                from mammozoo.report.page import write_report  # here: plots and explanations take seconds to import
+
                 write_report(run.path, progress=shown)
     except Stopped as stopped:
         note(f"mammozoo: stopped by a signal. Go on with: mammozoo train --resume {stopped}")
         raise typer.Exit(143) from None
-    seconds = round(time.perf_counter() - started, 1)
+    shown.clock.lap("report")
+    spent = shown.clock.seconds
+    log.info("Seconds: %s.", ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in spent.items()))
+    seconds = round(sum(spent.values()), 1)
     if as_json:
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
         _end_in_team()
@@ -144,8 +149,6 @@ def _recipe_of(run: Path) -> Recipe:
 
 def _launch(processes: int) -> int:
     """Run this very command in several processes through torch's launcher; the exit code of the first that failed."""
-    import logging
-
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -81,11 +81,15 @@ def open_data(
     for note in dataset.notes:
         progress.note(note)
     progress.start("reading images", len(samples))
+    progress.clock.lap("start")
     images = decode_cached(dataset, samples, input, progress.advance)
+    progress.clock.lap("read")
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
     # Generated images are independent by construction, even if they look alike.
     pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints)
+    groups = group(patients, pairs)
+    progress.clock.lap("check")
     merged = written if chosen.merged else ()
-    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), group(patients, pairs), images, merged)
+    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), groups, images, merged)

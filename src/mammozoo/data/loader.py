@@ -19,7 +19,7 @@ from mammozoo.data.transforms import Transform
 #: One batch: (N, h, w, 1 or 3) uint8 pixels, (N,) int64 labels, (N,) positions among the images.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-_AHEAD = 2  # batches that are augmented while the network works on one
+_AHEAD = 2  # batches that are prepared while the network works on one
 
 
 class _Images(TorchDataset[Any]):
@@ -71,16 +71,16 @@ def batches(
 ) -> Iterable[Batch]:
     """Batches of `size` images in the order of `indices`; augmentation depends on (seed, epoch, image) alone.
 
-    Without augmentation a batch is one indexing operation. With augmentation, one thread or `workers` processes prepare
-    batches ahead. torch's global generator is not used, so dropout does not depend on the number of workers either.
-    Batches for a CUDA `device` are in pinned memory; for other devices they are not, because pinning starts CUDA.
+    Without augmentation a batch is one indexing operation. With augmentation, or for a CUDA card, one thread or `workers`
+    processes prepare batches ahead. torch's global generator is not used, so dropout does not depend on the number of workers
+    either. Batches for a CUDA `device` are in pinned memory; for other devices they are not, because pinning starts CUDA.
     """
     pin = device is not None and device.type == "cuda"
     images = _Images(pixels, labels, augment, (seed, epoch), pin)
     chunks = [indices[start : start + size] for start in range(0, len(indices), size)]
-    if not augment:
+    if not augment and not pin:
         return map(images.batch, chunks)
-    if not workers:
+    if not augment or not workers:
         return _ahead(images, chunks)
     return DataLoader(
         images,

@@ -114,13 +114,18 @@ class Input(pydantic.BaseModel):
         return (ImageOps.pad if self.fit == "pad" else ImageOps.fit)(image, (width, height), how)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, h, w, 1 or 3) uint8 → (N, channels, h, w) float32, channels last, on the same device."""
-        x = pixels.permute(0, 3, 1, 2).float().div_(255.0)
-        mean = torch.tensor(self.mean, device=x.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=x.device).view(1, -1, 1, 1)
+        """(N, h, w, 1 or 3) uint8, or float32 in [0, 255] → (N, channels, h, w) float32, channels last, on the same device."""
+        x = pixels.permute(0, 3, 1, 2)
+        x = x / 255.0 if x.is_floating_point() else x.float().div_(255.0)
+        mean, std = (_of_channels(values, x) for values in (self.mean, self.std))
         if x.shape[1] != self.channels:
             x = x.mean(1, keepdim=True).expand(-1, self.channels, -1, -1)
         return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _of_channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
+    """(1, C, 1, 1) on x's device, filled there: a copy from the processor would wait for all that a card has to do."""
+    return torch.cat([x.new_full((1, 1, 1, 1), value) for value in values], dim=1)
 
 
 def apply_steps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,28 @@ import numpy.typing as npt
 from mammozoo.config.names import call, parse
 from mammozoo.plugins import registry
 
+if TYPE_CHECKING:
+    import torch
+
 #: (H, W, 1 or 3) uint8 pixels and a generator → the same form. Same generator state, same result.
 Transform = Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """What a random transform may have as its attribute `batched`: its form for whole batches, where they lie on a card.
+
+    Without it a card waits for images that are augmented one by one. Results have the same distribution as the transform's;
+    whole grey levels may differ by rounding.
+
+    Attributes:
+        draw: a generator and n → (n, k), whatever is random about each of n images.
+        apply: (N, C, H, W) float32 images in [0, 255] and their (N, k) float32 rows → the same form, on the same device,
+            without waiting for the device.
+    """
+
+    draw: Callable[[np.random.Generator, int], npt.NDArray[Any]]
+    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ class Model(nn.Module):
         super().__init__()
         self.backbone, self.head, self.classes = backbone, head, classes
         self.freeze_batch_norm = False
+        self.layout = torch.channels_last
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits in float32: the head is small, and bfloat16 logits would tie images that differ."""
-        maps = self.backbone(images)
+        maps = self.backbone(images.contiguous(memory_format=self.layout))
         with torch.autocast(maps.device.type, enabled=False):
             return self.head(maps.float())
 
@@ -47,6 +48,12 @@ class Model(nn.Module):
             "trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
             "head": sum(p.numel() for p in self.head.parameters()),
         }
+
+
+def has_depthwise(network: nn.Module) -> bool:
+    """Whether it has convolutions in which each channel is filtered alone, as MobileNet and EfficientNet have."""
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    return any(1 < one.groups == one.in_channels for one in convolutions)
 
 
 def outputs_for(classes: tuple[str, ...]) -> int:

@@ -184,8 +184,14 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[State, list[dict[s
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: list[dict[str, Any]]) -> None:
     """The reverse of `pack_optimizer`, on a fresh optimizer over the same parameters."""
     state: dict[int, dict[str, Any]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
+        own = parameters[int(number)]
+        if (
+            tensor.shape == own.shape
+        ):  # kept contiguous; fused optimizers want it to lie in memory as the parameter does
+            tensor = torch.empty_like(own, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
         state.setdefault(int(number), {})[key] = tensor
     fresh = optimizer.state_dict()["param_groups"]
     if len(fresh) != len(groups):
@@ -193,7 +199,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: 
     merged = [
         {
             **{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()},
-            "params": own["params"],
+            **{key: own[key] for key in ("params", "fused") if key in own},  # these are of the device
         }
         for kept, own in zip(groups, fresh, strict=True)
     ]

@@ -6,7 +6,6 @@ import logging
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 from mammozoo.errors import FailedError, UsageError
 
@@ -27,6 +26,7 @@ class Compiled:
     def __init__(self, network: nn.Module, size: int):
         self.network, self.size = network, size
         torch.compiler.reset()  # graphs of earlier fits would count against dynamo's limit
+        self.refusal = _refusal()
         self.fast = torch.compile(network, dynamic=False)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ class Compiled:
             return logits
         try:
             logits = self.fast(images)
-        except TorchDynamoException as error:
+        except self.refusal as error:
             raise FailedError(
                 f"torch.compile cannot compile this network: {_first(error)}. Leave --compile out."
             ) from error
@@ -56,12 +56,19 @@ def require_compiler(device: torch.device) -> None:
     torch.compiler.reset()
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
-    except (TorchDynamoException, RuntimeError, OSError) as error:
+    except (_refusal(), RuntimeError, OSError) as error:
         needs = "Triton and a C compiler" if device.type == "cuda" else "a C++ compiler such as g++"
         raise UsageError(
             f"--compile needs {needs}, and torch.compile does not work here: {_first(error)}. Leave --compile out, or "
             "install the compiler."
         ) from error
+
+
+def _refusal() -> type[Exception]:
+    """What torch.compile raises; importing it takes seconds, so only those who compile do."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return TorchDynamoException
 
 
 def _first(error: Exception) -> str:

@@ -239,7 +239,7 @@ def _carry_out(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, j
     for stage, specs in all_fits(prepared):  # the last of them is the run itself
         results = _train_missing(stage, specs, run, callbacks, jobs)
     if callbacks.dist.is_main:
-        finish(prepared.recipe, run, [results[spec.name] for spec in specs])
+        finish(prepared.recipe, run, [results[spec.name] for spec in specs], callbacks.progress.clock)
 
 
 def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
@@ -292,4 +292,5 @@ def _train_parallel(
         callbacks.progress.note(f"  {result.spec.name}: best {prepared.recipe.monitor} {result.monitor:.4f}")
         callbacks.progress.advance()
         results[result.spec.name] = result
+    callbacks.progress.clock.lap("fits")
     return results

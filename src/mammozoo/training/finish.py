@@ -9,18 +9,20 @@ from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
+from mammozoo.progress import Clock
 from mammozoo.training.fold import FitResult
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.card import write_card
 
 
-def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult]) -> None:
+def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult], clock: Clock) -> None:
     """Score a run whose fits are complete, write its predictions, model, scores and card, and mark it as done."""
     reporting, best = select(results, Monitor(recipe.monitor).sign)
     rows = [row for result in reporting for row in result.rows]
     scores = as_json(score(Predictions.from_rows(rows, best.config.classes), recipe.seed))
-    write_run(recipe, run, results, reporting, best, scores)
+    clock.lap("scores")
+    write_run(recipe, run, results, reporting, best, scores, clock)
 
 
 def select(results: Sequence[FitResult], sign: int) -> tuple[list[FitResult], FitResult]:
@@ -54,6 +56,7 @@ def write_run(
     reporting: Sequence[FitResult],
     best: FitResult,
     scores: dict[str, dict[str, float | None]],
+    clock: Clock,
 ) -> None:
     """Write what is in the run's folder besides the folders of its fits."""
     write_table(run.path / "predictions.csv", [row for result in reporting for row in result.rows])
@@ -77,4 +80,6 @@ def write_run(
     write_json(run.path / "scores.json", scores)
     run.save(scores=scores, model={"fold": best.spec.name, "sha256": sha256(model)})
     write_text(run.path / "README.md", write_card(config, run.facts))
+    clock.lap("write")
+    run.save(seconds=clock.rounded())
     run.close("done")

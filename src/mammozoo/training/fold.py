@@ -77,6 +77,7 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         trainer.features = None  # they are those of the weights as they were trained
     # A stage has no test part.
     logits = {part: trainer.predict(split.part(part)) for part in PARTS if len(split.part(part))}
+    callbacks.progress.clock.lap("predictions")
     if not dist.is_main:
         return None
     config = model_config(prepared, spec, logits["val"])
@@ -94,6 +95,7 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         rows += predictions_of(data, spec.name, part, split.part(part), p, config.cut()).rows()
     write_table(folder / "predictions.csv", rows)
     checkpointer.drop()
+    callbacks.progress.clock.lap("write")
     return FitResult(spec, config, history, rows)
 
 

@@ -18,13 +18,16 @@ def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> to
     if own is not None:
         return own
     lr, decay = settings.lr, settings.weight_decay
+    fused = True if next(model.parameters()).is_cuda else None  # on a card, one piece of work for all parameters
     match settings.name:
         case "adam":
-            return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
+            return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay)
+            return torch.optim.AdamW(
+                groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay, fused=fused
+            )
         case "sgd":
-            return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay)
+            return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay, fused=fused)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr, momentum=settings.momentum, weight_decay=decay)
 

@@ -150,6 +150,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
         if not recipe.allow_leakage:
             raise
         stamps.append(LEAKY)
+    progress.clock.lap("split")
     prepared = PreparedRun(recipe, engine, input, data, splits, tuple(stamps), lineage, backbone, head_rng)
     return _with_stages(prepared, earlier, monitors, progress) if earlier else prepared
 

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import torch
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.loader import batches
+from mammozoo.data.on_card import CardImages, augmented, batched_forms, draw
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.data.splits.make import Split
-from mammozoo.data.transforms import build
+from mammozoo.data.transforms import Batched, build
 from mammozoo.errors import FailedError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
@@ -39,11 +39,15 @@ from mammozoo.training.compiled import Compiled
 from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
 from mammozoo.training.loss import Loss
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
+from mammozoo.training.step import Step
 from mammozoo.training.validation import Monitor
 
 log = logging.getLogger(__name__)
 
 Indices = npt.NDArray[np.intp]
+
+#: Batches after which losses are read from a card: reading waits for all that the card still has to do.
+_READ_EVERY = 64
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,23 @@ class Trainer:
     ):
         self.model, self.strategy, self.recipe, self.data, self.engine = model, strategy, recipe, data, engine
         self.callbacks, self.checkpointer = callbacks or Callbacks(), checkpointer
-        self.dist = self.callbacks.dist
-        engine.place(model)
+        self.dist, self.clock, self.first = self.callbacks.dist, self.callbacks.progress.clock, True
+        self.phases = recipe.all_phases()
+        engine.place(model, len(data.split.train) * sum(phase.epochs for phase in self.phases))
         model.freeze_batch_norm = recipe.batch_norm == "frozen" or (
             recipe.batch_norm == "auto" and has_folded_batch_norm(model.backbone)
         )
-        self.phases = recipe.all_phases()
         self.monitor = Monitor(recipe.monitor)
         train = data.split.train
         self.loss = Loss(data.labels[train], len(model.classes), recipe.class_weights == "balanced", engine.device)
         self.augment = [build(name) for name in recipe.augment]
+        self.forms: list[Batched] = []  # of the augmentations that the network's card does itself
+        self.on_card: CardImages | None = None
         self.state = TrainState()
         self.best_weights = trainable_state(model)
         self.features = self._cached_features()
+        if engine.device.type == "cuda" and self.features is None:
+            self._move_to_card()
         self._start_phase()
         if checkpointer is not None:
             self._restore(checkpointer)
@@ -112,6 +120,8 @@ class Trainer:
         self.network: Callable[[torch.Tensor], torch.Tensor] = network
         if recipe.compile and self.features is None:  # behind cached features little is left to compile
             self.network = Compiled(network, recipe.batch // self.dist.size)
+        replayed = recipe.batch if self.dist.is_single and not recipe.compile else 0
+        self.step = Step(self._forward, self.loss, model, engine, replayed)
 
     def fit(self) -> list[EpochRow]:
         """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
@@ -141,9 +151,12 @@ class Trainer:
         """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
         if self.features is not None:
             return self.features.logits(indices, self.recipe.batch)
-        share = indices[self.dist.rank :: self.dist.size]
-        device = self.engine.device
-        loader = batches(self.data.pixels, self.data.labels, share, self.recipe.batch, device=device)
+        share, size = indices[self.dist.rank :: self.dist.size], self.recipe.batch
+        loader = (
+            batches(self.data.pixels, self.data.labels, share, size)
+            if self.on_card is None
+            else self.on_card.batches(share, size)
+        )
         logits, _ = self.engine.logits(self.model, loader, self.model.backbone.input)
         return self.dist.gather(logits, len(indices))
 
@@ -171,6 +184,12 @@ class Trainer:
         views = max(1, recipe.cache_views)
         return trunk.cached(self.data.pixels, views=views, augment=recipe.augment, seed=recipe.seed)
 
+    def _move_to_card(self) -> None:
+        """The images, and those augmentations that all have a form for batches there."""
+        self.on_card = CardImages(self.data.pixels, self.data.labels, self.engine.device)
+        if (forms := batched_forms(self.augment)) is not None:
+            self.forms, self.augment = forms, []
+
     def _start_phase(self) -> None:
         phase = self.phases[self.state.phase]
         self.optimizer = make_optimizer(self.strategy, self.model, phase)
@@ -179,11 +198,14 @@ class Trainer:
     def _epoch(self) -> None:
         """One epoch: train, validate, keep the best weights, save."""
         state, started = self.state, time.perf_counter()
+        self.clock.lap("build")
         self._train_epoch()
+        self.clock.lap("steps")
         trained = time.perf_counter() - started
         total, images = self.dist.sum([state.total, state.seen])
         lr = float(self.optimizer.param_groups[0]["lr"])
         val_loss, monitored = self.validate()
+        self.clock.lap("validation")
         self._check_finite(val_loss, monitored, lr)
         value = self.monitor.sign * monitored
         if best := state.is_best(value):
@@ -205,6 +227,7 @@ class Trainer:
         if state.next_epoch(self.phases[state.phase].epochs) and state.phase < len(self.phases):
             self._start_phase()
         self._save()
+        self.clock.lap("save")
         self._report(row)
 
     def _train_epoch(self) -> None:
@@ -216,61 +239,81 @@ class Trainer:
         if state.batch == 0:
             self._seed()
         self.model.train()
-        for forward, indices in self._batches(remaining, share):
-            labels = torch.from_numpy(self.data.labels[indices])
-            loss = self._step(forward, labels, min(size, len(order) - state.batch * size))
+        chunks = [remaining[start : start + share] for start in range(0, len(remaining), share)]
+        taken: list[tuple[torch.Tensor, Indices]] = []
+        read_every = _READ_EVERY if self.engine.device.type == "cuda" else 1
+        for number, (indices, batch) in enumerate(
+            zip(chunks, self._batches(remaining, share), strict=True), state.batch
+        ):
+            whole = min(size, len(order) - number * size)
+            taken.append((self.step(self.optimizer, batch, self.dist.loss_weight(len(indices), whole)), indices))
+            if self.first:  # this one reserves memory and chooses algorithms
+                taken[0][0].item()
+                self.clock.lap("first step")
+                self.first = False
+            self.callbacks.progress.advance(len(indices))
+            stop = self.checkpointer is not None and self.dist.is_main and self.callbacks.stop()
+            if stop or len(taken) == read_every:
+                self._read(taken)
+            if stop:
+                self._save()
+                raise Stopped
+        self._read(taken)
+
+    def _read(self, taken: list[tuple[torch.Tensor, Indices]]) -> None:
+        """Take the losses of the last steps into the state.
+
+        Raises:
+            FailedError: one of them is not a number; the state is that before its batch.
+        """
+        losses = torch.stack([loss for loss, _ in taken]).tolist() if taken else []
+        for loss, (_, indices) in zip(losses, taken, strict=True):
             if not np.isfinite(loss):
                 files = ", ".join(self.data.names[int(i)] for i in indices)
                 raise FailedError(
-                    f"The loss became {loss} in epoch {state.epoch + 1} at learning rate "
-                    f"{self.phases[state.phase].lr:g}. Try a smaller --lr, or --set precision=fp32. The batch was: {files}."
+                    f"The loss became {loss} in epoch {self.state.epoch + 1} at learning rate "
+                    f"{self.phases[self.state.phase].lr:g}. Try a smaller --lr, or --set precision=fp32. The batch was: {files}."
                 )
-            state.next_batch(loss, len(labels))
-            self.callbacks.progress.advance(len(labels))
-            if self.checkpointer is not None and self.dist.is_main and self.callbacks.stop():
-                self._save()
-                raise Stopped
+            self.state.next_batch(loss, len(indices))
+        taken.clear()
 
     def _seed(self) -> None:
         """Seed dropout by epoch and process, so that a resumed epoch needs no memory of those before it."""
         seed = (self.recipe.seed * 1_000_003 + self.state.epoch) * 1_009 + self.dist.rank
         seed_generators(seed, self.engine.device)
 
-    def _batches(self, order: Indices, size: int) -> Iterator[tuple[Callable[[], torch.Tensor], Indices]]:
-        """(forward pass of a batch, its images), from cached features or from the images."""
+    def _batches(self, order: Indices, size: int) -> Iterator[Sequence[torch.Tensor]]:
+        """(features, labels), or (pixels, labels, rows of the augmentations that the card does)."""
+        device, labels, epoch = self.engine.device, self.data.labels, self.state.epoch
         if self.features is not None:
             for start in range(0, len(order), size):
                 indices = order[start : start + size]
-                yield partial(self.features.train_logits, indices, self.state.epoch), indices
-            return
-        loader = batches(
-            self.data.pixels,
-            self.data.labels,
-            order,
-            size,
-            augment=self.augment,
-            seed=self.recipe.seed,
-            epoch=self.state.epoch,
-            workers=self.recipe.workers,
-            device=self.engine.device,
-        )
-        for pixels, _, positions in loader:
-            yield partial(self._forward, pixels), positions.numpy()
+                view = self.features.view_of(epoch)
+                yield self.features.batch(indices, view), torch.from_numpy(labels[indices]).to(device)
+        elif self.on_card is not None and not self.augment:
+            yield from self.on_card.batches(order, size, draw(self.forms, len(labels), self.recipe.seed, epoch, device))
+        else:
+            loader = batches(
+                self.data.pixels,
+                labels,
+                order,
+                size,
+                augment=self.augment,
+                seed=self.recipe.seed,
+                epoch=epoch,
+                workers=self.recipe.workers,
+                device=device,
+            )
+            for pixels, truth, _ in loader:
+                yield self.engine.take(pixels), self.engine.take(truth)
 
-    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        images = self.model.backbone.input.normalize(pixels.to(self.engine.device))
+    def _forward(self, x: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
+        """Logits of features, or of pixels with the rows of the card's augmentations."""
+        if self.features is not None:
+            return self.features.trunk.logits(x)
+        images = self.model.backbone.input.normalize(augmented(x, self.forms, rows))
         with self.engine.autocast():
             return self.network(images)
-
-    def _step(self, forward: Callable[[], torch.Tensor], labels: torch.Tensor, whole: int) -> float:
-        """One optimizer step on this process's share of a batch of `whole` images; none if the loss is not finite."""
-        loss = self.loss(forward(), labels.to(self.engine.device))
-        if torch.isfinite(loss):
-            self.optimizer.zero_grad(set_to_none=True)
-            with self.engine.exactly():
-                (loss * self.dist.loss_weight(len(labels), whole)).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-        return loss.item()
 
     def _check_finite(self, val_loss: float, monitored: float, lr: float) -> None:
         if not (np.isfinite(val_loss) and np.isfinite(monitored)):

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
@@ -242,6 +241,8 @@ def _restore(model: Model, buffers: Mapping[str, torch.Tensor]) -> None:
 
 @torch.no_grad()
 def _flops(model: Model, run: Callable[[], object]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # it imports Triton
+
     model.eval()
     with FlopCounterMode(display=False) as counter:
         run()

@@ -2,7 +2,8 @@
 
     trunk = find_trunk(model, engine)                     # model placed and frozen as it will be trained; None: train as usual
     features = trunk and trunk.cached(pixels, views=8, augment=recipe.augment, seed=recipe.seed)
-    logits = features.train_logits(chunk, epoch)          # in training mode, with gradients for the trainable part
+    kept = features.batch(chunk, features.view_of(epoch))
+    logits = features.trunk.logits(kept)                  # in training mode, with gradients for the trainable part
     logits = features.logits(val, recipe.batch)           # evaluation mode, without augmentation
 
 With augmentation, `views` fixed variants of each image are kept. View v is the one that epoch v would draw from
@@ -29,6 +30,7 @@ from mammozoo.config.requirements import installed_distributions
 from mammozoo.data.cache import Store, Stream
 from mammozoo.data.decoding import code_of
 from mammozoo.data.loader import batches
+from mammozoo.data.on_card import fits
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.data.transforms import build
 from mammozoo.models.device import Engine
@@ -81,9 +83,9 @@ class FrozenTrunk:
         stored: npt.NDArray[Any] = (output.view(torch.int16) if output.dtype == torch.bfloat16 else output).numpy()
         return stored
 
-    def restored(self, stored: npt.NDArray[Any]) -> torch.Tensor:
+    def restored(self, stored: torch.Tensor) -> torch.Tensor:
         """Stored features as the network passes them on, on the device."""
-        features = torch.from_numpy(stored).to(self.engine.device)
+        features = stored.to(self.engine.device)
         features = features.view(torch.bfloat16) if self.cut.dtype == torch.bfloat16 else features
         return features.permute(0, 3, 1, 2) if self.cut.channels_last else features
 
@@ -161,7 +163,7 @@ class FrozenFeatures:
     seed: int
     store: Store = field(repr=False)
     key: Mapping[str, Any] = field(repr=False)
-    _open: dict[int | None, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
+    _open: dict[int | None, npt.NDArray[Any] | torch.Tensor] = field(default_factory=dict, repr=False)
 
     def view_of(self, epoch: int) -> int | None:
         """The view on which epoch `epoch` (from 0) trains; None is the plain image."""
@@ -170,12 +172,13 @@ class FrozenFeatures:
     def batch(self, indices: Indices, view: int | None = None) -> torch.Tensor:
         """The features of some images, on the device."""
         if view not in self._open:
-            self._open[view] = self._load(view)
-        return self.trunk.restored(self._open[view][indices])
-
-    def train_logits(self, indices: Indices, epoch: int) -> torch.Tensor:
-        """(len(indices), outputs) logits of the images as epoch `epoch` sees them, with gradients."""
-        return self.trunk.logits(self.batch(indices, self.view_of(epoch)))
+            features = self._load(view)
+            there = fits(features.nbytes, self.trunk.engine.device)
+            self._open[view] = torch.tensor(features, device=self.trunk.engine.device) if there else features
+        kept = self._open[view]
+        if isinstance(kept, torch.Tensor):
+            return self.trunk.restored(kept[self.trunk.engine.take(torch.from_numpy(indices))])
+        return self.trunk.restored(torch.from_numpy(kept[indices]))
 
     @torch.inference_mode()
     def logits(self, indices: Indices, batch: int) -> torch.Tensor:
