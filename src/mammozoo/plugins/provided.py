@@ -23,15 +23,12 @@ log = logging.getLogger("mammozoo.plugins")
 
 #: Seconds from which an import or a hook is noted as slow.
 SLOW = 1.0
-#: Kind → class in `mammozoo` of what its hook gives. Data sets and strategies are subclasses; the other kinds are files.
-_TYPES = {
-    "datasets": "Dataset",
-    "backbones": "BackboneSpec",
-    "heads": "HeadSpec",
-    "strategies": "Strategy",
-    "metrics": "Metric",
+#: Kind → class in `mammozoo` of what its hook gives; the other kinds are files.
+TYPES = {
+    "datasets": "Dataset", "backbones": "BackboneSpec", "heads": "HeadSpec", "strategies": "Strategy", "metrics": "Metric",
     "transforms": "TransformSpec",
-}
+}  # fmt: skip
+_CLASSES = ("datasets", "strategies")  # whose things are subclasses of it
 
 
 @dataclass
@@ -131,26 +128,38 @@ def name_of(kind: str, value: Any) -> str:
         UsageError: it has another type than the hook promises, or a name that no recipe can write.
         NotFoundError: it is a file that does not exist.
     """
-    if kind not in _TYPES:
+    if kind not in TYPES:
         if not isinstance(value, Path):
             raise UsageError(f"it gives {value!r}, which is not a pathlib.Path")
         if not value.is_file():
             raise NotFoundError(f"there is no file '{value}'")
         return value.parent.name if kind == "zoos" else value.stem
-    type_name, wants_class = _TYPES[kind], kind in ("datasets", "strategies")
-    given = value if isinstance(value, type) else type(value)
-    if isinstance(value, type) != wants_class or not issubclass(given, _type(type_name)):
-        raise UsageError(f"it gives {value!r}, which is not a {'subclass of ' * wants_class}mammozoo.{type_name}")
+    if not is_one_of(kind, value):
+        raise UsageError(
+            f"it gives {value!r}, which is not a {'subclass of ' * (kind in _CLASSES)}mammozoo.{TYPES[kind]}"
+        )
     if kind == "datasets" and not isinstance(getattr(value, "info", None), _type("DatasetInfo")):
         raise UsageError(f"{value!r} has no `info` that is a mammozoo.DatasetInfo")
     function = "value" if kind == "metrics" else "build"
-    if not wants_class and not callable(getattr(value, function)):
+    if kind not in _CLASSES and not callable(getattr(value, function)):
         raise UsageError(f"`{function}` of {value!r} is not a function")
+    name = given_name(value)
+    if not is_writable(kind, name):
+        raise UsageError(f"the name '{name}' cannot be written in a recipe")
+    return name
+
+
+def is_one_of(kind: str, value: Any) -> bool:
+    """Whether a thing has the type that the hook of `kind` promises."""
+    given = value if isinstance(value, type) else type(value)
+    return isinstance(value, type) == (kind in _CLASSES) and issubclass(given, _type(TYPES[kind]))
+
+
+def given_name(value: Any) -> str:
+    """The name that a thing says of itself; UsageError if it says none."""
     name = getattr(getattr(value, "info", value), "name", None)
     if not isinstance(name, str) or not name:
         raise UsageError(f"{value!r} has no name")
-    if not is_writable(kind, name):
-        raise UsageError(f"the name '{name}' cannot be written in a recipe")
     return name
 
 

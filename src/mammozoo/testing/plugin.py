@@ -13,25 +13,24 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mammozoo.config.names import Spec, parse
-from mammozoo.data.dataset import Dataset
-from mammozoo.data.transforms import TransformSpec
 from mammozoo.errors import MammozooError, NotFoundError, UsageError, nearest
-from mammozoo.evaluation.metric import Metric
-from mammozoo.models.backbone import BackboneSpec
-from mammozoo.models.head import HeadSpec
-from mammozoo.models.strategy import Strategy
 from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
-from mammozoo.testing import backbones, datasets, events, heads, metrics, recipes, strategies, transforms, zoos
-from mammozoo.testing.check import Check, Rule, Settings, Subject, bind, rule
+from mammozoo.plugins.provided import TYPES, given_name, is_one_of
+from mammozoo.testing.backbones import BackboneRules
+from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rules_of
+from mammozoo.testing.datasets import DatasetRules
+from mammozoo.testing.events import EVENTS, EventRules
+from mammozoo.testing.heads import HeadRules
+from mammozoo.testing.metrics import MetricRules
+from mammozoo.testing.recipes import PaperRules, RecipeRules
+from mammozoo.testing.strategies import StrategyRules
+from mammozoo.testing.transforms import TransformRules
+from mammozoo.testing.zoos import ZooRules
 
 if TYPE_CHECKING:
     import pytest
 
 _FEW = 12  # names that a message can show
-_TYPES = {
-    "datasets": Dataset, "backbones": BackboneSpec, "heads": HeadSpec, "strategies": Strategy, "metrics": Metric,
-    "transforms": TransformSpec,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,40 +48,34 @@ class Contents:
     unmarked: Sequence[str] = ()
 
 
-@rule()
-def loads(subject: Subject[Contents]) -> None:
-    """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's.
+class PluginRules(Rules[Contents]):
+    """Tried on the plugin as a whole."""
 
-    What does not load cannot be used, and is in no list. Correct what the reason names.
-    """
-    assert not subject.value.reason, f"{subject.value.reason.rstrip('.')}."
+    def loads(self) -> None:
+        """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's.
+
+        What does not load cannot be used, and is in no list. Correct what the reason names.
+        """
+        assert not self.value.reason, f"{self.value.reason.rstrip('.')}."
+
+    @needs(loads)
+    def hooks_are_heard(self) -> None:
+        """Every function with the name of a hook is marked as one, and together they bring something.
+
+        What is not marked is never called. Write `@hookimpl` above each hook, in the module that the entry point names.
+        """
+        unmarked = self.value.unmarked
+        assert not unmarked, f"`{unmarked[0]}` is not marked as a hook."
+        assert self.value.things, "It brings nothing: it has no hook, or its hooks give none."
 
 
-@rule(loads)
-def hooks_are_heard(subject: Subject[Contents]) -> None:
-    """Every function with the name of a hook is marked as one, and together they bring something.
-
-    What is not marked is never called. Write `@hookimpl` (from mammozoo) above each hook, in the module that the entry point names.
-    """
-    contents = subject.value
-    assert not contents.unmarked, f"`{contents.unmarked[0]}` is not marked as a hook."
-    assert contents.things, "It brings nothing: it has no hook, or its hooks give none."
-
-
+_KINDS: dict[str, type[Rules[Any]]] = {
+    "plugins": PluginRules, "datasets": DatasetRules, "backbones": BackboneRules, "heads": HeadRules,
+    "strategies": StrategyRules, "metrics": MetricRules, "transforms": TransformRules, "recipes": RecipeRules,
+    "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
+}  # fmt: skip
 #: The rules of each kind, in the order in which they are tried.
-RULES: dict[str, Sequence[Rule[Any]]] = {
-    "plugins": [loads, hooks_are_heard],
-    "datasets": datasets.RULES,
-    "backbones": backbones.RULES,
-    "heads": heads.RULES,
-    "strategies": strategies.RULES,
-    "metrics": metrics.RULES,
-    "transforms": transforms.RULES,
-    "recipes": recipes.RULES,
-    "papers": recipes.PAPER_RULES,
-    "zoos": zoos.RULES,
-    "events": events.RULES,
-}
+RULES = {kind: rules_of(rules) for kind, rules in _KINDS.items()}
 
 
 def checks(
@@ -110,22 +103,23 @@ def checks(
     if not __debug__:
         raise UsageError("The checks are assertions, which `python -O` leaves out. Run Python without -O.")
     settings, chosen = Settings(backbone, root), {spec.name: spec for spec in map(parse, specs)}
-    patterns, found = tuple(only), list[Check]()
+    patterns = tuple(only)
+    subjects: list[Rules[Any]] = []
     if isinstance(plugin, str | ModuleType):
         contents = _installed(plugin) if isinstance(plugin, str) else _of_module(plugin)
         name = plugin if isinstance(plugin, str) else plugin.__name__
-        whole = Subject("plugins", contents, Spec(name), settings)
-        found += [bind(rule, whole) for rule in RULES["plugins"]]
+        subjects.append(PluginRules("plugins", contents, Spec(name), settings))
     else:
         contents = Contents("", [_single(plugin)])
     _refuse_unknown(contents.things, (*chosen, *patterns))
-    things = [thing for thing in contents.things if not patterns or any(_fits(thing, pattern) for pattern in patterns)]
-    if any(thing.kind == "strategies" for thing in things):
-        registry().get("backbones", parse(backbone).name)
-    for thing in things:
-        subject = Subject(thing.kind, thing.value, chosen.get(thing.name, Spec(thing.name)), settings)
-        found += [bind(rule, subject) for rule in RULES[thing.kind]]
-    return found
+    for thing in contents.things:
+        if patterns and not any(_fits(thing, pattern) for pattern in patterns):
+            continue
+        if thing.kind == "strategies":
+            registry().get("backbones", parse(backbone).name)
+        spec = chosen.get(thing.name, Spec(thing.name))
+        subjects.append(_KINDS[thing.kind](thing.kind, thing.value, spec, settings))
+    return [bind(rule, subject) for subject in subjects for rule in RULES[subject.kind]]
 
 
 def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) -> pytest.MarkDecorator:
@@ -167,7 +161,7 @@ def _contents(known: Registry, plugin: Plugin) -> Contents:
         return Contents(plugin.reason)
     module = known.module(plugin)
     unmarked = known.unmarked(module)
-    for hook in events.EVENTS:
+    for hook in EVENTS:
         if hasattr(module, hook) and hook not in unmarked:
             things.append(Item("events", hook, getattr(module, hook), plugin))
     return Contents(plugin.reason, things, unmarked)
@@ -181,16 +175,12 @@ def _single(value: Any) -> Item:
     """
     nobody = Plugin("?", "?", "?")
     if isinstance(value, Path):
-        kind = _kind_of_file(value)
-        return Item(kind, value.parent.name if kind == "zoos" else value.stem, value, nobody)
-    fits = issubclass if isinstance(value, type) else isinstance
-    for kind, base in _TYPES.items():
-        if fits(value, base) and isinstance(value, type) == (base in (Dataset, Strategy)):
-            name = getattr(getattr(value, "info", value), "name", None)
-            if not isinstance(name, str) or not name:
-                raise UsageError(f"{value!r} has no name.")
-            return Item(kind, name, value, nobody)
-    raise UsageError(f"A plugin cannot bring {value!r}: give a plugin's name, its module, or one thing of it.")
+        of_file = _kind_of_file(value)
+        return Item(of_file, value.parent.name if of_file == "zoos" else value.stem, value, nobody)
+    kind = next((kind for kind in TYPES if is_one_of(kind, value)), None)
+    if kind is None:
+        raise UsageError(f"A plugin cannot bring {value!r}: give a plugin's name, its module, or one thing of it.")
+    return Item(kind, given_name(value), value, nobody)
 
 
 def _kind_of_file(path: Path) -> str:
