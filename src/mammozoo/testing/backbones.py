@@ -10,44 +10,37 @@ import torch
 from torch import nn
 
 from mammozoo.models.backbone import Backbone, BackboneSpec, By, load_exactly
-from mammozoo.testing.check import needs
-from mammozoo.testing.common import WithOptions, check_gradients, no_connection, noise
+from mammozoo.testing.check import needs, rule
+from mammozoo.testing.common import GRADIENT, RELOAD, WithOptions, check_gradients, no_connection, noise
 
 
 class BackboneRules(WithOptions[BackboneSpec]):
     """Tried on two random images of the size that the network states."""
 
+    @rule("A saved model is rebuilt where there is no network. Build with random weights; `imagenet` loads others.")
     def builds_offline(self) -> None:
-        """`build` gives a Backbone and makes no connection.
-
-        A saved model is rebuilt where there is no network. Build with random weights; ImageNet's are loaded by `imagenet`.
-        """
+        """`build` gives a Backbone and makes no connection."""
         with no_connection("`build`"):
             backbone = self._built()
         assert isinstance(backbone, Backbone), f"`build` gives a {type(backbone).__name__}, not a mammozoo.Backbone."
 
     @needs(builds_offline)
+    @rule("Images are prepared and heads sized by it. State `input` and `channels` as the network has them.")
     def shapes_are_as_promised(self) -> None:
-        """Two images of `input`'s size give finite maps (2, `channels`, h, w).
-
-        Images are prepared by it, and a head is sized by it. State `input` and `channels` as the network has them.
-        """
+        """Two images of `input`'s size give finite maps (2, `channels`, h, w)."""
         backbone = self._built()
         input, channels = backbone.input, backbone.channels
-        assert len(input.mean) == len(input.std) == input.channels, (
-            f"`input` has {input.channels} channels, {len(input.mean)} means and {len(input.std)} deviations."
-        )
+        stated = f"{input.channels} channels, {len(input.mean)} means and {len(input.std)} deviations"
+        assert len(input.mean) == len(input.std) == input.channels, f"`input` has {stated}."
         maps = _maps(backbone)
         form = tuple(maps.shape)
         assert len(form) == 4 and form[:2] == (2, channels), f"Maps are {form}; promised are (2, {channels}, h, w)."
         assert torch.isfinite(maps).all(), "Maps of random images are not finite."
 
     @needs(builds_offline)
+    @rule("Strategies count them. Name a block and a stage for each parameter, in `named_parameters` order.")
     def groups_cover_every_parameter(self) -> None:
-        """By stage, block and layer every parameter is in exactly one group.
-
-        Strategies that count train or forget what is missing. Name a block and a stage for each, in `named_parameters` order.
-        """
+        """By stage, block and layer every parameter is in exactly one group."""
         backbone = self._built()
         names = {parameter: name for name, parameter in backbone.named_parameters()}
         for by in get_args(By):
@@ -60,11 +53,9 @@ class BackboneRules(WithOptions[BackboneSpec]):
             assert count.keys() <= names.keys(), f"By {by}, a group holds a parameter that is not the backbone's."
 
     @needs(shapes_are_as_promised, groups_cover_every_parameter)
+    @rule("The last group must be nearest to the head. Register modules in the order in which `forward` calls them.")
     def groups_are_in_forward_order(self) -> None:
-        """Stages and blocks come in the order in which a forward pass first reaches them.
-
-        The last group must be the one nearest to the head. Register modules in the order in which `forward` calls them.
-        """
+        """Stages and blocks come in the order in which a forward pass first reaches them."""
         backbone = self._built()
         reached = _order_of_parameters(backbone)
         for by in ("stage", "block"):
@@ -76,22 +67,18 @@ class BackboneRules(WithOptions[BackboneSpec]):
                 assert in_order, f"The {by} '{after}' is reached before '{before}', which it follows in the list."
 
     @needs(shapes_are_as_promised)
+    @rule(GRADIENT)
     def every_parameter_gets_a_gradient(self) -> None:
-        """After a backward pass from the maps no parameter is without a gradient.
-
-        A parameter without a gradient is counted, stored, and never used. Drop layers that `forward` does not call.
-        """
+        """After a backward pass from the maps no parameter is without a gradient."""
         backbone = self._built().eval().requires_grad_()  # in eval mode no drop path leaves out a weight
         maps = backbone(_images(backbone))
         (maps * noise(*maps.shape, seed=1)).sum().backward()
         check_gradients(backbone)
 
     @needs(shapes_are_as_promised)
+    @rule(RELOAD)
     def weights_reload(self) -> None:
-        """Its weights in one built anew give the same maps.
-
-        A model is a safetensors file and a config; nothing else travels. Keep all state in registered parameters and buffers.
-        """
+        """Its weights in one built anew give the same maps."""
         first, second = self._built(), self._built(seed=1)
         load_exactly(second, first.state_dict())
         assert torch.equal(_maps(first), _maps(second)), "The same weights give other maps."

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import traceback
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -73,19 +72,29 @@ class Result:
 
 
 class Rule:
-    """One promise: a method of `Rules`, whose docstring says what must hold, then why it matters and what to do."""
+    """One promise: a method of `Rules` whose docstring says what must hold; the advice says why, and what to do.
 
-    def __init__(self, test: Test):
-        self.test, self.name = test, test.__name__.replace("_", "-")
-        self.summary, _, advice = (inspect.getdoc(test) or "").partition("\n\n")
-        self.advice = " ".join(advice.split())
+    It raises AssertionError with a sentence if the promise is broken, NotChecked if it cannot be tried.
+    """
+
+    def __init__(self, advice: str, test: Test, needs: Sequence[Rule] = ()):
+        self.advice, self.test, self.needs = advice, test, needs
+        self.name, self.summary = test.__name__.replace("_", "-"), test.__doc__ or ""
+
+
+def rule(advice: str) -> Callable[[Test], Rule]:
+    """Make a method a rule, with advice for whoever breaks it."""
+    return functools.partial(Rule, advice)
+
+
+def needs(*rules: Rule) -> Callable[[Rule], Rule]:
+    """Try a rule only where these hold: one mistake is one failure."""
+    return lambda rule: Rule(rule.advice, rule.test, rules)
 
 
 @dataclass
 class Rules(Generic[S]):
-    """One named thing of a plugin, and the rules of its kind: every public method is one.
-
-    It raises AssertionError with a sentence if its promise is broken, NotChecked if it cannot be tried.
+    """One named thing of a plugin, and the rules of its kind.
 
     Attributes:
         spec: the thing's name, with the options to use.
@@ -98,21 +107,10 @@ class Rules(Generic[S]):
     settings: Settings = Settings()
     tried: dict[str, BrokenContractError | None] = field(default_factory=dict)
 
-
-def needs(*rules: Test) -> Callable[[Test], Test]:
-    """Mark a rule as one that is tried only where these hold: one mistake is one failure."""
-
-    def mark(test: Test) -> Test:
-        test.needs = rules  # type: ignore[attr-defined]
-        return test
-
-    return mark
-
-
-def rules_of(kind: type[Rules[Any]]) -> list[Rule]:
-    """The rules of a kind in the order of their definition, those of its base class first."""
-    found = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
-    return [Rule(value) for name, value in found.items() if inspect.isfunction(value) and not name.startswith("_")]
+    @classmethod
+    def rules(cls) -> list[Rule]:
+        """In the order of their definition, those of the base class first."""
+        return [value for base in reversed(cls.__mro__) for value in vars(base).values() if isinstance(value, Rule)]
 
 
 def bind(rule: Rule, thing: Rules[Any]) -> Check:
@@ -173,7 +171,7 @@ def _error(rule: Rule, thing: Rules[Any]) -> BrokenContractError | None:
     Raises:
         NotChecked: it cannot be tried, or a rule that it needs is broken.
     """
-    for other in map(Rule, getattr(rule.test, "needs", ())):
+    for other in rule.needs:
         if _error(other, thing):
             raise NotChecked(f"Not tried on '{thing.spec}', because '{other.name}' fails; mend that first.")
     if rule.name in thing.tried:

@@ -21,8 +21,15 @@ from mammozoo.models.head import HeadSpec
 from mammozoo.models.randomness import seeded
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.plugins.provided import is_writable
-from mammozoo.testing.check import NotChecked, Rules, S
+from mammozoo.testing.check import NotChecked, Rules, S, rule
 from mammozoo.testing.sandbox import offline
+
+#: Advice of several kinds.
+GRADIENT = (
+    "A parameter without a gradient is counted, stored, and never used. Drop layers that `forward` does not call."
+)
+PICKLE = "Processes that share the work get it as a pickle. Define what it holds at the top of a module; use no lambda."
+RELOAD = "A model is a safetensors file and a config; nothing else travels. Keep all state in registered parameters and buffers."
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -31,11 +38,9 @@ M = TypeVar("M", bound=nn.Module)
 class Named(Rules[S]):
     """What everything with a name promises."""
 
+    @rule("Recipes name it, lists show it. Use letters, digits, '.', '_' and '-', and write a summary or docstring.")
     def has_name_and_summary(self) -> None:
-        """The name can be written in a recipe, and there is a line that says what it is.
-
-        Recipes name it, lists show the line. Use letters, digits, '.', '_' and '-', and write a summary or a docstring.
-        """
+        """The name can be written in a recipe, and there is a line that says what it is."""
         value, name = self.value, self.spec.name
         assert is_writable(self.kind, name), f"The name '{name}' cannot be written in a recipe."
         if isinstance(value, Path):
@@ -49,11 +54,9 @@ class Named(Rules[S]):
 class WithOptions(Named[S]):
     """What everything with options promises."""
 
+    @rule("Options come as text and are converted by type. Annotate each, as in `def __init__(self, k: int = 1)`.")
     def options_have_types(self) -> None:
-        """Every option of a class or of `build` has a type, and one to which text can be converted.
-
-        Options come as text and are converted by their types. Annotate each one, as in `def __init__(self, k: int = 1)`.
-        """
+        """Every option of a class or of `build` has a type, and one to which text can be converted."""
         value: Any = self.value
         make: Callable[..., Any] = value if isinstance(value, type) else value.build
         arguments = 4 if isinstance(value, HeadSpec) else int(isinstance(value, type) and issubclass(value, Dataset))
@@ -72,10 +75,8 @@ class WithOptions(Named[S]):
             with seeded(seed):
                 made: T = call(make, self.spec, *arguments)
         except UsageError as error:
-            raise NotChecked(
-                f"It does not go with these options: {error} Give others with --with {self.spec.name}:OPTION=… "
-                "(in pytest: specs=[...])."
-            ) from error
+            remedy = f"Give others with --with {self.spec.name}:OPTION=… (in pytest: specs=[...])."
+            raise NotChecked(f"It does not go with these options: {error} {remedy}") from error
         except IncompatibleError as error:
             raise NotChecked(f"It refuses this: {error}") from error
         return made

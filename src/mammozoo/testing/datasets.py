@@ -16,7 +16,7 @@ import numpy as np
 from mammozoo.config.names import call
 from mammozoo.data.dataset import Dataset, Modality, Sample
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
-from mammozoo.testing.check import NotChecked, needs
+from mammozoo.testing.check import NotChecked, needs, rule
 from mammozoo.testing.common import WithOptions
 
 _READ = 3  # images of each class that are opened; all of them would take minutes
@@ -25,11 +25,9 @@ _READ = 3  # images of each class that are opened; all of them would take minute
 class DatasetRules(WithOptions[type[Dataset]]):
     """Tried on the data in the folder that was given."""
 
+    @rule("Lists, reports and model cards show it. Fill in `info`: a title, a modality, and at least two classes.")
     def info_is_complete(self) -> None:
-        """Title, modality and classes are stated; classes may be found on disk instead.
-
-        Lists, reports and model cards show it. Fill in `info`: a title, a modality, and at least two classes.
-        """
+        """Title, modality and classes are stated; classes may be found on disk instead."""
         info = self.value.info
         assert info.title, "`info` has no title."
         known = get_args(Modality)
@@ -37,22 +35,17 @@ class DatasetRules(WithOptions[type[Dataset]]):
         assert len(set(info.classes)) == len(info.classes), "`info.classes` names a class twice."
         assert len(info.classes) >= 2 or self._reads_own_files, f"`info` names {len(info.classes)} classes."
 
+    @rule("Users must know if they may, and whom to cite. Fill in `license` ('unclear' is valid), `citation`, `url`.")
     def licence_and_citation(self) -> None:
-        """Licence, citation and address are stated; generated data and the user's own need no citation.
-
-        Users must know whether they may, and whom to cite. Fill in `info`: `license` ('unclear' is valid), `citation`, `url`.
-        """
+        """Licence, citation and address are stated; generated data and the user's own need no citation."""
         info = self.value.info
         assert info.license, "`info` states no licence."
         for key in ("citation", "url"):
             assert getattr(info, key) or info.synthetic or self._reads_own_files, f"`info` has no {key}."
 
+    @rule("A wrong --root is common. Call `super().__init__(root)`; raise NotFoundError where nothing of yours is.")
     def says_what_is_missing(self) -> None:
-        """Without a root, with one that is not there and with an empty one it raises an error of mammozoo.
-
-        A wrong --root is the commonest mistake. Call `super().__init__(root)`, and raise NotFoundError or UsageError where the
-        folder holds nothing of yours.
-        """
+        """Without a root, with one that is not there and with an empty one it raises an error of mammozoo."""
         if not self.value.needs_root:
             return
         for root in (None, Path("a/folder/that/nobody/has")):
@@ -63,19 +56,15 @@ class DatasetRules(WithOptions[type[Dataset]]):
             samples = call(self.value, self.spec, Path(empty)).samples()
             raise AssertionError(f"An empty folder raises nothing and gives {len(samples)} samples.")
 
+    @rule("Everything begins with the samples. Give --root the folder as its source gives it, or mend `samples`.")
     def opens(self) -> None:
-        """It opens with its root and lists at least one sample.
-
-        Everything begins with the samples. Give --root the folder as its source gives it; if that is it, look at `samples`.
-        """
+        """It opens with its root and lists at least one sample."""
         assert len(self._opened().samples()), "`samples` gives none."
 
     @needs(opens)
+    @rule("Splits name files, also on another machine. Give each image once, by its path below the root, with '/'.")
     def paths_are_there(self) -> None:
-        """Images and masks are relative paths of files that exist, and no image is there twice.
-
-        Splits and predictions name files, also on another machine. Give each image once, by its path below the root, with '/'.
-        """
+        """Images and masks are relative paths of files that exist, and no image is there twice."""
         data = self._opened()
         in_files = data.root is not None and type(data).read is Dataset.read  # else images may be arrays in one file
         for image, times in Counter(sample.image for sample in data.samples()).items():
@@ -87,11 +76,9 @@ class DatasetRules(WithOptions[type[Dataset]]):
             assert not in_files or data.path(name).is_file(), f"'{name}' does not exist under the root."
 
     @needs(opens)
+    @rule("Other labels stop a training; empty classes have no scores. Let `samples` use the names of `classes`.")
     def labels_are_classes(self) -> None:
-        """Every label is a class, and every class has a sample.
-
-        Other labels stop a training, an empty class makes its scores undefined. Let `samples` use the names of `classes`.
-        """
+        """Every label is a class, and every class has a sample."""
         data = self._opened()
         labels = {sample.label for sample in data.samples()}
         for label in sorted(labels):
@@ -100,11 +87,9 @@ class DatasetRules(WithOptions[type[Dataset]]):
             assert name in labels, f"No sample has the class '{name}'."
 
     @needs(opens)
+    @rule("Splits keep a patient's images together by these names. Give None if unknown; name each lesion uniquely.")
     def groups_are_sound(self) -> None:
-        """Patients and lesions are names or None; a lesion belongs to one patient and to one class.
-
-        Splits keep a patient's images together by these names. Give None if unknown; name each lesion uniquely.
-        """
+        """Patients and lesions are names or None; a lesion belongs to one patient and to one class."""
         owners: dict[tuple[str, str], set[str]] = defaultdict(set)
         for sample in self._opened().samples():
             for key, value in (("patient", sample.patient), ("lesion", sample.lesion)):
@@ -117,11 +102,9 @@ class DatasetRules(WithOptions[type[Dataset]]):
             assert len(names) <= 1, f"The lesion '{lesion}' belongs to {len(names)} {kind}."
 
     @needs(opens)
+    @rule("Seeds and splits follow the order, and file systems list in any. Sort the files that you list.")
     def order_is_stable(self) -> None:
-        """Two readings give the same samples in the same order, also where folders are listed backwards.
-
-        Seeds and splits follow the order, and file systems list in any. Sort the files that you list.
-        """
+        """Two readings give the same samples in the same order, also where folders are listed backwards."""
         first = list(self._opened().samples())
         assert first == list(self._opened().samples()), "A second reading gives other samples, or another order."
         backwards = mock.patch.object(os, "listdir", lambda *folder: _listdir(*folder)[::-1])
@@ -130,11 +113,9 @@ class DatasetRules(WithOptions[type[Dataset]]):
         assert first == again, "The order follows that in which the file system lists its files."
 
     @needs(opens)
+    @rule("Networks see what `read` gives. Return (H, W) or (H, W, 3) as uint8, uint16 or finite float32.")
     def values_are_in_range(self) -> None:
-        """Images have a known form and type and are not all one grey; masks and boxes fit them.
-
-        Networks see what `read` gives, stretched to 8 bits. Return (H, W) or (H, W, 3) as uint8, uint16 or finite float32.
-        """
+        """Images have a known form and type and are not all one grey; masks and boxes fit them."""
         data, count, is_flat = self._opened(), Counter[str](), True
         for sample in data.samples():
             count[sample.label] += 1

@@ -17,7 +17,7 @@ from unittest import mock
 from mammozoo.config.recipe import load
 from mammozoo.files import sha256
 from mammozoo.plugins import Registry
-from mammozoo.testing.check import NotChecked, Rules, needs
+from mammozoo.testing.check import NotChecked, Rules, needs, rule
 from mammozoo.testing.sandbox import captured, offline
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
@@ -32,32 +32,25 @@ _TINY = {
 class EventRules(Rules[Callable[..., object]]):
     """Tried with a copy of a real run, as it was when the event first came, and without a network."""
 
+    @rule("Its error is logged and ignored. Catch what may be raised; scores.json is there at `run_end` only.")
     def raises_nothing(self) -> None:
-        """Called with a small real run it raises nothing.
-
-        An error in an event hook is logged and ignored: what it is for does not happen. Catch what your service may raise, and
-        log it. `run.path` is the folder; scores.json is in it at `run_end` only.
-        """
+        """Called with a small real run it raises nothing."""
         with self._replayed() as arguments:
             self._call(arguments)
 
     @needs(raises_nothing)
+    @rule("What a command prints may be somebody's JSON. Use logging, or print to sys.stderr.")
     def prints_nothing(self) -> None:
-        """Nothing goes to stdout.
-
-        What a command prints may be somebody's JSON. Use logging (`logging.getLogger("mammozoo.yourthing")`), or sys.stderr.
-        """
+        """Nothing goes to stdout."""
         with self._replayed() as arguments, captured() as printed:
             self._call(arguments)
             text = printed().strip()
         assert not text, f"It prints '{text.splitlines()[0][:80]}' to stdout."
 
     @needs(raises_nothing)
+    @rule("A run's files are its record; reports and resuming read them. Write files of your own.")
     def leaves_the_run_alone(self) -> None:
-        """Files that the run wrote are as before, and so are its facts; it may add files.
-
-        A run's files are its record: reports, resuming and the zoo read them. Write files of your own, beside them or elsewhere.
-        """
+        """Files that the run wrote are as before, and so are its facts; it may add files."""
         with self._replayed() as arguments:
             run: RunDirectory = arguments["run"]
             files, facts = _hashes(run.path), copy.deepcopy(run.facts)

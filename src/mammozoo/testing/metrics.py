@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import draw
-from mammozoo.testing.check import needs
+from mammozoo.testing.check import needs, rule
 from mammozoo.testing.common import Named
 
 _N = 60
@@ -20,33 +20,26 @@ _DRAWS = 20
 class MetricRules(Named[Metric]):
     """Tried on outcomes of two and of three classes with 60 samples."""
 
+    @rule("It is computed in every run, and anything but a number ends the evaluation. Return `float(...)`.")
     def gives_a_float(self) -> None:
-        """Of a fair model of two classes it gives a finite float.
-
-        It is computed in every run, and anything but a number ends the evaluation. Return `float(...)`.
-        """
+        """Of a fair model of two classes it gives a finite float."""
         value = self.value.value(_fair(2))
         assert isinstance(value, float) and math.isfinite(value), f"It gives {value!r}."
 
     @needs(gives_a_float)
+    @rule("Epochs are chosen and models compared by it. Set `higher_is_better` to its direction.")
     def direction_is_right(self) -> None:
-        """A model that is always right and sure scores better than one that is always wrong and sure.
-
-        The best epoch is chosen by it, and comparisons say which model is ahead. Set `higher_is_better` to its direction.
-        """
+        """A model that is always right and sure scores better than one that is always wrong and sure."""
         right, wrong = (self.value.value(_sure(correct)) for correct in (True, False))
         assert not math.isnan(right), "It is undefined for a perfect model."
         better, as_said = ("Higher", right > wrong) if self.value.higher_is_better else ("Lower", right < wrong)
-        assert math.isnan(wrong) or as_said, (
-            f"{better} is said to be better, but a perfect model has {right:g} and the worst {wrong:g}."
-        )
+        found = f"a perfect model has {right:g} and the worst {wrong:g}"
+        assert math.isnan(wrong) or as_said, f"{better} is said to be better, but {found}."
 
     @needs(gives_a_float)
+    @rule("A small fold or one site may hold one class. Return NaN where the score is undefined.")
     def single_class_input(self) -> None:
-        """With samples of one class alone it gives a number or NaN, and raises nothing.
-
-        A small fold or one site may hold one class; the whole table must not fail with it. Return NaN where it is undefined.
-        """
+        """With samples of one class alone it gives a number or NaN, and raises nothing."""
         outcome = _fair(2)
         for label in (0, 1):
             value = self.value.value(outcome.take(np.flatnonzero(outcome.labels == label)))
@@ -54,11 +47,9 @@ class MetricRules(Named[Metric]):
             assert defined, f"With class {label} alone it gives {value!r}, neither a finite float nor NaN."
 
     @needs(gives_a_float)
+    @rule("Samples come in no order that means anything. Use no neighbour, index or position; break ties evenly.")
     def agrees_over_permutations(self) -> None:
-        """The same samples in another order have the same score, also where probabilities tie.
-
-        Samples come in no order that means anything. Use no neighbour, index or position; break ties evenly.
-        """
+        """The same samples in another order have the same score, also where probabilities tie."""
         for outcome in self._outcomes():
             order = np.random.default_rng(1).permutation(len(outcome))
             one, two = self.value.value(outcome), self.value.value(outcome.take(order))
@@ -66,11 +57,9 @@ class MetricRules(Named[Metric]):
             assert same, f"The same samples score {one:g} in one order and {two:g} in another."
 
     @needs(gives_a_float)
+    @rule("All metrics share one outcome, and would see the change. Copy before you sort or change.")
     def leaves_its_input_alone(self) -> None:
-        """Labels, probabilities and decisions are as before.
-
-        All metrics share one outcome: what one changes, the others take for the model's. Copy before you sort or change.
-        """
+        """Labels, probabilities and decisions are as before."""
         for outcome in self._outcomes():
             before = outcome.take(np.arange(len(outcome)))
             self.value.value(outcome)
@@ -78,22 +67,18 @@ class MetricRules(Named[Metric]):
                 assert np.array_equal(getattr(before, key), getattr(outcome, key)), f"It changed `outcome.{key}`."
 
     @needs(gives_a_float)
+    @rule("It is computed as a whole or of each class against the rest. Handle K classes, or set overall=False.")
     def classes_beyond_two(self) -> None:
-        """With three classes it gives a finite float under each of its keys.
-
-        It is computed as a whole (`overall`) or of each class against the rest. Handle K classes, or set overall=False.
-        """
+        """With three classes it gives a finite float under each of its keys."""
         outcome = _fair(3)
         for key, number in self.value.keys(outcome.classes).items():
             value = self.value.value(outcome if number is None else outcome.one_against_rest(number))
             assert isinstance(value, float) and math.isfinite(value), f"'{key}' of three classes is {value!r}."
 
     @needs(gives_a_float)
+    @rule("The interval comes from `resampled`, the score from `value`. Make them agree, or leave `resampled` out.")
     def resampled_agrees(self) -> None:
-        """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples.
-
-        The interval comes from `resampled`, the score from `value`. Make them agree, or leave `resampled` out.
-        """
+        """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples."""
         if self.value.resampled is None:
             return
         for outcome in self._outcomes():

@@ -5,10 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -17,7 +16,7 @@ from mammozoo.errors import MammozooError, NotFoundError, UsageError, nearest
 from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
 from mammozoo.plugins.provided import TYPES, given_name, is_one_of
 from mammozoo.testing.backbones import BackboneRules
-from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rules_of
+from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rule
 from mammozoo.testing.datasets import DatasetRules
 from mammozoo.testing.events import EVENTS, EventRules
 from mammozoo.testing.heads import HeadRules
@@ -33,15 +32,8 @@ if TYPE_CHECKING:
 _FEW = 12  # names that a message can show
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a plugin brings.
-
-    Attributes:
-        reason: why it, or a part of it, cannot be used; empty if all of it can.
-        things: what its hooks give, and its event hooks.
-        unmarked: functions that have a hook's name and no `@hookimpl`.
-    """
+class Contents(NamedTuple):
+    """Why a plugin cannot be used, if it cannot; what it brings; its functions with a hook's name and no `@hookimpl`."""
 
     reason: str
     things: Sequence[Item] = ()
@@ -51,19 +43,15 @@ class Contents:
 class PluginRules(Rules[Contents]):
     """Tried on the plugin as a whole."""
 
+    @rule("What does not load cannot be used, and is in no list. Correct what the reason names.")
     def loads(self) -> None:
-        """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's.
-
-        What does not load cannot be used, and is in no list. Correct what the reason names.
-        """
+        """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's."""
         assert not self.value.reason, f"{self.value.reason.rstrip('.')}."
 
     @needs(loads)
+    @rule("What is not marked is never called. Write `@hookimpl` above each hook, in the entry point's module.")
     def hooks_are_heard(self) -> None:
-        """Every function with the name of a hook is marked as one, and together they bring something.
-
-        What is not marked is never called. Write `@hookimpl` above each hook, in the module that the entry point names.
-        """
+        """Every function with the name of a hook is marked as one, and together they bring something."""
         unmarked = self.value.unmarked
         assert not unmarked, f"`{unmarked[0]}` is not marked as a hook."
         assert self.value.things, "It brings nothing: it has no hook, or its hooks give none."
@@ -75,7 +63,7 @@ _KINDS: dict[str, type[Rules[Any]]] = {
     "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
 }  # fmt: skip
 #: The rules of each kind, in the order in which they are tried.
-RULES = {kind: rules_of(rules) for kind, rules in _KINDS.items()}
+RULES = {kind: rules.rules() for kind, rules in _KINDS.items()}
 
 
 def checks(
@@ -106,7 +94,7 @@ def checks(
     patterns = tuple(only)
     subjects: list[Rules[Any]] = []
     if isinstance(plugin, str | ModuleType):
-        contents = _installed(plugin) if isinstance(plugin, str) else _of_module(plugin)
+        contents = _contents(plugin)
         name = plugin if isinstance(plugin, str) else plugin.__name__
         subjects.append(PluginRules("plugins", contents, Spec(name), settings))
     else:
@@ -125,8 +113,7 @@ def checks(
 def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) -> pytest.MarkDecorator:
     """A pytest mark that runs a test with each of `checks(plugin, **settings)` as its argument `check`.
 
-    A check that cannot be tried is a skip. What `checks` refuses (a plugin that is not installed, a name that it does not
-    have) is one error of collection, without a traceback.
+    A check that cannot be tried is a skip; what `checks` refuses is one error of collection, without a traceback.
     """
     import pytest
 
@@ -137,25 +124,19 @@ def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) 
     return pytest.mark.parametrize("check", found, ids=str)
 
 
-def _installed(name: str) -> Contents:
-    known = registry()
-    plugin = next((plugin for plugin in known.plugins if plugin.name == name), None)
-    if plugin is None:
-        names = [plugin.name for plugin in known.plugins]
-        raise NotFoundError(
-            f"There is no plugin '{name}'.{nearest(name, names)} These are loaded: {', '.join(names)}. Install its package "
-            "(`pip install -e FOLDER`) and give the name of its entry point; MAMMOZOO_PLUGINS, where it is set, must have it too."
-        )
-    return _contents(known, plugin)
-
-
-def _of_module(module: ModuleType) -> Contents:
-    known, plugin = Registry(), Plugin(module.__name__, "module", "?")
-    known.load(plugin, lambda: module)
-    return _contents(known, plugin)
-
-
-def _contents(known: Registry, plugin: Plugin) -> Contents:
+def _contents(named: str | ModuleType) -> Contents:
+    if isinstance(named, str):
+        known = registry()
+        found = {plugin.name: plugin for plugin in reversed(known.plugins)}
+        if named not in found:
+            raise NotFoundError(
+                f"There is no plugin '{named}'.{nearest(named, found)} These are loaded: {', '.join(reversed(found))}. Install its "
+                "package (`pip install -e FOLDER`) and give its entry point's name; MAMMOZOO_PLUGINS, if set, must have it too."
+            )
+        plugin = found[named]
+    else:
+        known, plugin = Registry(), Plugin(named.__name__, "module", "?")
+        known.load(plugin, lambda: named)
     things = [item for kind in KINDS for item in known.items(kind).values() if item.plugin is plugin]
     if plugin.state == "failed":  # perhaps in one of the hooks just called
         return Contents(plugin.reason)
@@ -168,11 +149,7 @@ def _contents(known: Registry, plugin: Plugin) -> Contents:
 
 
 def _single(value: Any) -> Item:
-    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name.
-
-    Raises:
-        UsageError: a plugin cannot bring it, or it has no name.
-    """
+    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name."""
     nobody = Plugin("?", "?", "?")
     if isinstance(value, Path):
         of_file = _kind_of_file(value)
@@ -205,7 +182,5 @@ def _refuse_unknown(things: Sequence[Item], patterns: Iterable[str]) -> None:
         if not any(_fits(thing, pattern) for thing in things):
             count = Counter(thing.kind for thing in things)
             some = ", ".join(sorted(names) if len(names) <= _FEW else (f"{n} {kind}" for kind, n in count.items()))
-            raise NotFoundError(
-                f"Nothing of this plugin is called '{pattern}'.{nearest(pattern, names)} It brings {some}; a kind is chosen as in "
-                "'heads:*'."
-            )
+            nothing = f"Nothing of this plugin is called '{pattern}'.{nearest(pattern, names)}"
+            raise NotFoundError(f"{nothing} It brings {some}; a kind is chosen as in 'heads:*'.")

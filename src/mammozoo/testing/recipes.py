@@ -12,34 +12,28 @@ from mammozoo.errors import MammozooError
 from mammozoo.models.factory import build_strategy
 from mammozoo.plugins import registry
 from mammozoo.reproduction.paper import load_paper
-from mammozoo.testing.check import needs
+from mammozoo.testing.check import needs, rule
 from mammozoo.testing.common import Named
 
 
 class RecipeRules(Named[Path]):
     """Tried on the file; no data are read."""
 
+    @rule("`mammozoo train NAME` and `mammozoo show NAME` refuse it otherwise. Change the key that they name.")
     def loads(self) -> None:
-        """The file is a recipe: known keys, values of the right type.
-
-        `mammozoo train NAME` refuses it otherwise. `mammozoo show NAME` says the same; change the key that it names.
-        """
+        """The file is a recipe: known keys, values of the right type."""
         load(str(self.value))
 
+    @rule("`mammozoo list recipes` shows it. Begin the file with `# name: what it does`.")
     def has_summary(self) -> None:
-        """The first line is a comment that says what it does.
-
-        `mammozoo list recipes` shows it. Begin the file with `# name: what it does`.
-        """
+        """The first line is a comment that says what it does."""
         first = self.value.read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("#") and first.partition(": ")[2].strip(), "Its first line is not a summary."
 
     @needs(loads)
+    @rule("A training stops once the data are read. Correct the name, or depend on the package that brings it.")
     def names_known_things(self) -> None:
-        """Data set, backbone, head, strategy, transforms and metric are known, with the options that it gives.
-
-        It stops otherwise, once the data are read. Correct the name, or make the package that brings it a dependency.
-        """
+        """Data set, backbone, head, strategy, transforms and metric are known, with the options that it gives."""
         whole, known = load(str(self.value)), registry()
         try:
             for recipe in [*map(whole.of_stage, range(len(whole.stages))), whole]:
@@ -63,11 +57,9 @@ class RecipeRules(Named[Path]):
 class PaperRules(Named[Path]):
     """Tried on the file; nothing is trained."""
 
+    @rule("`mammozoo reproduce` refuses it otherwise. Change the key that the message names.")
     def paper_loads(self) -> None:
-        """The file is a paper, and each row makes a recipe under each protocol.
-
-        `mammozoo reproduce` refuses it otherwise. Change the key that the message names.
-        """
+        """The file is a paper, and each row makes a recipe under each protocol."""
         paper = load_paper(str(self.value))
         for protocol in paper.protocols:
             for row in paper.rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -19,8 +18,8 @@ from mammozoo.models.model import Model, assemble
 from mammozoo.models.randomness import seed_generators, seeded
 from mammozoo.models.strategy import Composite, Strategy
 from mammozoo.plugins import registry
-from mammozoo.testing.check import NotChecked, describe, needs
-from mammozoo.testing.common import WithOptions, no_connection, noise, through_file
+from mammozoo.testing.check import NotChecked, Rule, describe, needs, rule
+from mammozoo.testing.common import PICKLE, RELOAD, WithOptions, no_connection, noise, through_file
 from mammozoo.training.optimizer import make_optimizer
 
 _SIDE = 64  # pixels; the strategy is tested, not the network
@@ -28,7 +27,7 @@ _SIDE = 64  # pixels; the strategy is tested, not the network
 T = TypeVar("T")
 
 
-def _composes_with(name: str) -> Callable[[StrategyRules], None]:
+def _composes_with(name: str) -> Rule:
     """The rule that a strategy can stand before and after the strategy `name`."""
 
     def composes(self: StrategyRules) -> None:
@@ -52,30 +51,24 @@ def _composes_with(name: str) -> Callable[[StrategyRules], None]:
             assert finite, f"{where}, two steps of training give outputs that are not finite."
 
     composes.__name__ = f"composes_with_{name}"
-    composes.__doc__ = (
-        f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite.\n\n"
-        "Strategies add up with '+'. Answer for your own parameters alone; others may be frozen or trained beside them."
+    composes.__doc__ = f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite."
+    return rule("Strategies add up with '+'. Answer for your own parameters alone; others may be frozen or trained.")(
+        composes
     )
-    return composes
 
 
 class StrategyRules(WithOptions[type[Strategy]]):
     """Tried on a small network of two classes with random weights, in two steps of training."""
 
+    @rule("Nothing else can be tried before. Correct what is named; refuse a network by mammozoo's IncompatibleError.")
     def adapts_a_network(self) -> None:
-        """It is made from its name, and adapts a small network and marks what trains.
-
-        Nothing else can be tried before that. Correct what the error names; what it cannot work with it refuses with
-        mammozoo.errors.IncompatibleError.
-        """
+        """It is made from its name, and adapts a small network and marks what trains."""
         self._adapted()
 
     @needs(adapts_a_network)
+    @rule("A model is rebuilt by adapting anew. Use no clock, no hash order and only torch's generator.")
     def adapt_is_deterministic(self) -> None:
-        """Two like models, adapted from the same seed, are alike: weights, buffers and what trains.
-
-        A model is rebuilt from its config by adapting anew. Use no clock, no hash order and only torch's generator.
-        """
+        """Two like models, adapted from the same seed, are alike: weights, buffers and what trains."""
         (first, one), (second, two) = self._adapted(), self._adapted()
         difference = _difference(first, second)
         assert not difference, f"`adapt` made two different networks: {difference}."
@@ -85,23 +78,18 @@ class StrategyRules(WithOptions[type[Strategy]]):
         assert same, "`trainable` chose other parameters the second time."
 
     @needs(adapt_is_deterministic)
+    @rule("A saved model is rebuilt offline, with random weights. Look at shapes alone; keep state in buffers.")
     def adapt_needs_no_data(self) -> None:
-        """`adapt` makes no connection, and makes the same network whatever the weights are.
-
-        A saved model is rebuilt with random weights, offline. Let `adapt` depend on the shape of the network alone; state goes
-        into parameters and buffers.
-        """
+        """`adapt` makes no connection, and makes the same network whatever the weights are."""
         with no_connection("`adapt`"):
             first, second = self._adapted(seed=0)[0], self._adapted(seed=1)[0]
         difference = _difference(first, second)
         assert not difference, f"With other weights it makes another network: {difference}."
 
     @needs(adapts_a_network)
+    @rule("It decides on the backbone alone; the head always trains. Take them from `model.backbone`.")
     def trainable_is_in_the_backbone(self) -> None:
-        """`trainable` gives parameters of the backbone, each once, or None.
-
-        A strategy decides on the parameters of the backbone alone; the head always trains. Take them from `model.backbone`.
-        """
+        """`trainable` gives parameters of the backbone, each once, or None."""
         model, _ = self._adapted()
         backbone, before = set(model.backbone.parameters()), set[nn.Parameter]()
         for number, parameter in enumerate(self._strategy().trainable(model) or ()):
@@ -113,12 +101,9 @@ class StrategyRules(WithOptions[type[Strategy]]):
             before.add(parameter)
 
     @needs(adapts_a_network)
+    @rule("A parameter without a gradient never learns. Use it in `forward`, or leave it out of `trainable`.")
     def every_trainable_gets_a_gradient(self) -> None:
-        """After a backward pass all that trains has a finite gradient.
-
-        A parameter without a gradient never learns, and counts as trainable in every table. Use it in `forward`, or leave it out
-        of `trainable`.
-        """
+        """After a backward pass all that trains has a finite gradient."""
         model, _ = self._adapted()
         torch.autograd.backward(_loss(model.train()))
         for name, parameter in model.named_parameters():
@@ -127,11 +112,9 @@ class StrategyRules(WithOptions[type[Strategy]]):
             assert gradient is None or torch.isfinite(gradient).all(), f"The gradient of '{name}' is not finite."
 
     @needs(adapts_a_network)
+    @rule("Factors multiply the recipe's rate. Make them positive; leave what must not learn out of `trainable`.")
     def learning_rates_are_positive(self) -> None:
-        """Every factor of `lr_scale` is finite and above 0, and belongs to a parameter of the model.
-
-        The recipe's rate is multiplied by them. Return finite factors above 0; leave what must not learn out of `trainable`.
-        """
+        """Every factor of `lr_scale` is finite and above 0, and belongs to a parameter of the model."""
         model, _ = self._adapted()
         names = {parameter: name for name, parameter in model.named_parameters()}
         for parameter, factor in self._strategy().lr_scale(model).items():
@@ -139,31 +122,25 @@ class StrategyRules(WithOptions[type[Strategy]]):
             assert 0 < factor < math.inf, f"`lr_scale` gives '{names[parameter]}' the factor {factor}."
 
     @needs(learning_rates_are_positive)
+    @rule("A training that stops has cost time for nothing. Look at `adapt`, `optimizer` and the learning rates.")
     def training_goes_through(self) -> None:
-        """Two steps of training raise nothing and leave every output finite.
-
-        A training that stops, or ends in NaN, has cost its time for nothing. Look at `adapt`, `optimizer` and the learning rates.
-        """
+        """Two steps of training raise nothing and leave every output finite."""
         model = _trained(*self._adapted())
         assert torch.isfinite(_output(model)).all(), "After two steps the outputs are not finite."
 
     @needs(training_goes_through)
+    @rule("Tables name what is frozen, adapters leave it out. Change nothing that `trainable` does not name.")
     def frozen_weights_stay(self) -> None:
-        """Two steps of training leave every frozen weight as it was.
-
-        Every table names what is frozen, and adapter files leave it out. Change nothing that `trainable` does not name.
-        """
+        """Two steps of training leave every frozen weight as it was."""
         model, chosen = self._adapted()
         frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
         changed = _first_change(frozen, dict(_trained(model, chosen).named_parameters()))
         assert not changed, f"Training changed the frozen '{changed}'."
 
     @needs(training_goes_through)
+    @rule("Statistics that change are hidden learning. Leave `model.train` alone; use nn.BatchNorm2d or a subclass.")
     def frozen_statistics_stay(self) -> None:
-        """Two steps of training leave the buffers of modules without trainable weights as they were.
-
-        Statistics that change are hidden learning. Leave `model.train` as it is; use nn.BatchNorm2d or a subclass.
-        """
+        """Two steps of training leave the buffers of modules without trainable weights as they were."""
         model, chosen = self._adapted()
         frozen = {
             f"{name}.{key}".lstrip("."): buffer.detach().clone()
@@ -175,21 +152,17 @@ class StrategyRules(WithOptions[type[Strategy]]):
         assert not changed, f"Training changed the statistic '{changed}', whose layer is frozen."
 
     @needs(training_goes_through, adapt_needs_no_data)
+    @rule(RELOAD)
     def weights_reload(self) -> None:
-        """A trained model, written and read into one built anew, gives the same output.
-
-        A model is a safetensors file and a config; nothing else travels. Keep all state in registered parameters and buffers.
-        """
+        """A trained model, written and read into one built anew, gives the same output."""
         model = _trained(*self._adapted())
         again = through_file(model, self._adapted(seed=1)[0])
         assert torch.equal(_output(model), _output(again)), "The model that was read gives other outputs."
 
     @needs(adapts_a_network)
+    @rule(PICKLE)
     def pickles(self) -> None:
-        """The strategy and the adapted model go through pickle and give the same output.
-
-        Processes that share the work get it as a pickle. Use no lambda or local class; define them at the top of a module.
-        """
+        """The strategy and the adapted model go through pickle and give the same output."""
         model, _ = self._adapted()
         through_pickle(self._strategy())
         assert torch.equal(_output(model), _output(through_pickle(model))), "The unpickled model gives other outputs."
@@ -216,10 +189,8 @@ class StrategyRules(WithOptions[type[Strategy]]):
                 chosen.adapt(model)
                 chosen.freeze(model)
             except (UsageError, IncompatibleError) as error:
-                raise NotChecked(
-                    f"It refuses '{self.settings.backbone}': {error} Name another with --backbone (in pytest: "
-                    "backbone=...), or options with --with (specs=[...])."
-                ) from error
+                remedy = "Name another with --backbone (in pytest: backbone=...), or options with --with (specs=[...])."
+                raise NotChecked(f"It refuses '{self.settings.backbone}': {error} {remedy}") from error
         return model, chosen
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.transforms import TransformSpec
-from mammozoo.testing.check import needs
+from mammozoo.testing.check import needs, rule
 from mammozoo.testing.common import WithOptions
 
 Pixels = npt.NDArray[Any]
@@ -17,11 +17,9 @@ Pixels = npt.NDArray[Any]
 class TransformRules(WithOptions[TransformSpec]):
     """Tried on two small images, one grey and one in colours."""
 
+    @rule("The next transform expects what this one got. Return (H, W, 1) or (H, W, 3) uint8, as it came in.")
     def form_is_kept(self) -> None:
-        """(H, W, 1) and (H, W, 3) uint8 images keep their form, also if they are constant.
-
-        The next transform expects what this one got. Return (H, W, 1) or (H, W, 3) uint8, with the channels that came in.
-        """
+        """(H, W, 1) and (H, W, 3) uint8 images keep their form, also if they are constant."""
         for pixels in [*_images(), np.full((40, 48, 3), 90, np.uint8)]:
             result = self._applied(pixels)
             assert result.dtype == np.uint8, f"uint8 becomes {result.dtype}."
@@ -29,11 +27,9 @@ class TransformRules(WithOptions[TransformSpec]):
             assert kept, f"{pixels.shape} becomes {result.shape}."
 
     @needs(form_is_kept)
+    @rule("Trainings and predictions must repeat. Draw from the generator that you are given and no other.")
     def same_generator_same_result(self) -> None:
-        """Two generators of one seed give the same pixels, also in a transform built anew.
-
-        A prediction, or a training from one seed, must not change by the day. Draw from the generator that you are given alone.
-        """
+        """Two generators of one seed give the same pixels, also in a transform built anew."""
         transform = self._make(self.value.build)
         for pixels in _images():
             results = [transform(pixels.copy(), np.random.default_rng(5)) for _ in range(2)] + [self._applied(pixels)]
@@ -41,21 +37,17 @@ class TransformRules(WithOptions[TransformSpec]):
             assert same, f"One image of {pixels.shape} gives two results from one seed."
 
     @needs(form_is_kept)
+    @rule("Training and prediction must see the same. Set random=True, and use it as an augmentation alone.")
     def fixed_unless_random(self) -> None:
-        """If `random` is False, generators of different seeds give the same pixels.
-
-        Preprocessing is the same in training and prediction. Set random=True, and use it as an augmentation alone.
-        """
+        """If `random` is False, generators of different seeds give the same pixels."""
         for pixels in _images():
             fixed = self.value.random or np.array_equal(self._applied(pixels), self._applied(pixels, seed=6))
             assert fixed, "`random` is False, and the result depends on the generator."
 
     @needs(form_is_kept)
+    @rule("Images are cached and used again in the next epoch. Copy before you change, or return a new array.")
     def leaves_its_input_alone(self) -> None:
-        """The pixels that were given are as before.
-
-        Images are cached and used again in the next epoch. Copy before you change, or return a new array.
-        """
+        """The pixels that were given are as before."""
         transform = self._make(self.value.build)
         for pixels in _images():
             given = pixels.copy()

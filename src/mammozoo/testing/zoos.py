@@ -14,7 +14,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.models.config import read_config
 from mammozoo.plugins import registry
-from mammozoo.testing.check import NotChecked, Rules, needs
+from mammozoo.testing.check import NotChecked, Rules, needs, rule
 from mammozoo.testing.common import no_connection
 from mammozoo.zoo.entry import PackageSource, ZooModel, read_zoo
 from mammozoo.zoo.registry import catalogue, whole, with_bases
@@ -24,20 +24,16 @@ from mammozoo.zoo.verify import check_tensors, check_usable, verify
 class ZooRules(Rules[Path]):
     """Tried on `zoo.yaml`, and on those of its models that this machine has."""
 
+    @rule("A zoo that cannot be read hides every model, ours too. Change the line that the message names.")
     def zoo_loads(self) -> None:
-        """The file is a `zoo.yaml`: plain YAML, known keys, a hash and a size for each file, sources pinned.
-
-        A zoo that cannot be read hides every model, ours too. Change the line that the message names.
-        """
+        """The file is a `zoo.yaml`: plain YAML, known keys, a hash and a size for each file, sources pinned."""
         assert self.value.name == "zoo.yaml", f"The file is called '{self.value.name}', not 'zoo.yaml'."
         read_zoo(self.value)
 
     @needs(zoo_loads)
+    @rule("A name must mean one model wherever it is written. Rename yours; begin its name with your plugin's.")
     def names_are_unique(self) -> None:
-        """No name is there twice or means another model in another zoo, and `default` is one of them.
-
-        A name must mean one model wherever it is written. Rename yours; begin its name with your plugin's.
-        """
+        """No name is there twice or means another model in another zoo, and `default` is one of them."""
         zoo = read_zoo(self.value)
         count = Counter(entry.name for entry in zoo.models)
         for name, times in count.items():
@@ -50,12 +46,9 @@ class ZooRules(Rules[Path]):
             raise AssertionError(str(error)) from None
 
     @needs(zoo_loads)
+    @rule("Users must know if they may. State an identifier (`apache-2.0`, `LicenseRef-NAME`), and a sentence each.")
     def licence_and_terms(self) -> None:
-        """Each model states its licence as an SPDX identifier, the terms of its data, its use, and what it is.
-
-        Users must know whether they may, and what for. State an identifier (`apache-2.0`, or `LicenseRef-NAME` for your own), and a
-        sentence each.
-        """
+        """Each model states its licence as an SPDX identifier, the terms of its data, its use, and what it is."""
         for entry in read_zoo(self.value).models:
             try:
                 canonicalize_license_expression(entry.license)
@@ -66,20 +59,16 @@ class ZooRules(Rules[Path]):
                 assert getattr(entry, key).strip(), f"'{entry.name}' has no {key}."
 
     @needs(zoo_loads)
+    @rule("A card says how well the model does. List README.md with its hash and size; every run has one.")
     def cards_are_there(self) -> None:
-        """Each model that was not withdrawn has a README.md among its files.
-
-        The card says what a model was trained on and how well it does. List README.md with its hash and size; every run has one.
-        """
+        """Each model that was not withdrawn has a README.md among its files."""
         for entry in read_zoo(self.value).models:
             assert "README.md" in entry.files or entry.withdrawn, f"'{entry.name}' lists no README.md."
 
     @needs(zoo_loads)
+    @rule("Other bytes are refused at every load. Write each SHA-256 and size anew, or put the file back.")
     def files_are_as_promised(self) -> None:
-        """On this machine each file has its SHA-256 and size, and nothing unlisted lies beside it in the package or folder.
-
-        A model with other bytes is refused at every load. Write the SHA-256 and size of each file anew, or put the file back.
-        """
+        """On this machine each file has its SHA-256 and size, and nothing unlisted lies beside it in the package or folder."""
         for model in self._on_this_machine():
             folder = verify(model)
             names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -87,11 +76,9 @@ class ZooRules(Rules[Path]):
             assert not unlisted, f"Beside the files of '{model.entry.name}' lies '{unlisted[0]}', which is not listed."
 
     @needs(files_are_as_promised)
+    @rule("Lists follow `zoo.yaml`, predictions config.json. Copy `classes` and `input_size` from there, in order.")
     def entries_agree_with_models(self) -> None:
-        """Classes and input size, if an entry states them, equal those of the model's config.json.
-
-        Lists are made by `zoo.yaml`, predictions by `config.json`. Copy `classes` and `input_size` from there, in its order.
-        """
+        """Classes and input size, if an entry states them, equal those of the model's config.json."""
         for model in self._on_this_machine():
             entry, config = model.entry, read_config(model.folder)
             for key, stated, actual in (
@@ -103,21 +90,17 @@ class ZooRules(Rules[Path]):
                 assert same, f"The {key} of '{entry.name}' are {here} here and {there} in its config.json."
 
     @needs(names_are_unique)
+    @rule("An adapter alone is nothing. List its base too, with the weights that it was made for.")
     def bases_are_known(self) -> None:
-        """The base of each adapter is in some zoo, with the weights that it was made for.
-
-        An adapter without its base is nothing. List the base in this zoo too, with the weights that the adapter was made for.
-        """
+        """The base of each adapter is in some zoo, with the weights that it was made for."""
         with self._among_the_zoos():
             for model in self._models():
                 with_bases(model)
 
     @needs(names_are_unique, files_are_as_promised, bases_are_known)
+    @rule("A model must load anywhere. Export it anew; make what its names need a dependency of your package.")
     def models_are_rebuilt(self) -> None:
-        """Each model on this machine is built without a network, its weights fit, and all of them are finite.
-
-        A model that does not load is of no use. Export it anew; make a dependency of your package what its names need.
-        """
+        """Each model on this machine is built without a network, its weights fit, and all of them are finite."""
         with self._among_the_zoos(), no_connection("Building a model"):
             for model in self._on_this_machine():
                 check_tensors(whole(model))
