@@ -52,15 +52,13 @@ def _composes_with(name: str) -> Rule:
 
     composes.__name__ = f"composes_with_{name}"
     composes.__doc__ = f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite."
-    return rule("Strategies add up with '+'. Answer for your own parameters alone; others may be frozen or trained.")(
-        composes
-    )
+    return Rule("Strategies add up. Answer for your own parameters alone; others may be frozen or trained.", composes)
 
 
 class StrategyRules(WithOptions[type[Strategy]]):
     """Tried on a small network of two classes with random weights, in two steps of training."""
 
-    @rule("Nothing else can be tried before. Correct what is named; refuse a network by mammozoo's IncompatibleError.")
+    @rule("All else needs it. Correct what is named, or refuse a network by mammozoo.errors.IncompatibleError.")
     def adapts_a_network(self) -> None:
         """It is made from its name, and adapts a small network and marks what trains."""
         self._adapted()

@@ -57,7 +57,7 @@ def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, pu
     text = re.sub(r"^# .*$", f"# {publication.name}", text, count=1, flags=re.MULTILINE)
     reference = f"hub:{publication.repository}@COMMIT" if publication.repository else publication.name
     text = text.replace("--model THIS_FOLDER", f"--model {reference}")
-    kind = []
+    kind: list[str] = []
     if publication.kind == "adapter":
         kind = [
             "## Adapter",
@@ -94,8 +94,7 @@ def _front(config: ModelConfig, publication: Publication) -> str:
         for name, score in config.scores.items()
         if "[" not in name and None not in (score["value"], score["low"], score["high"])
     ]  # fmt: skip
-    backbone = publication.kind == "backbone"
-    license = publication.license
+    backbone, license = publication.kind == "backbone", publication.license
     # The Hub's identifiers are SPDX's in small letters; it calls a compound licence or one of your own `other`.
     known = " " not in license and not license.startswith("LicenseRef")
     data = ModelCardData(
@@ -113,7 +112,6 @@ def _front(config: ModelConfig, publication: Publication) -> str:
 
 
 def _body(config: ModelConfig, facts: dict[str, Any]) -> str:
-    """The text of the card."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
