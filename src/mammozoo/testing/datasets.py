@@ -145,8 +145,9 @@ def _check_image(data: Dataset, sample: Sample) -> bool:
     assert known, f"'{name}' is {image.dtype}, none of uint8, uint16, float32."
     assert np.isfinite(image).all(), f"'{name}' holds values that are not finite."
     height, width = size = image.shape[:2]
-    fits = mask is None or (mask.shape == size and mask.dtype == np.bool_)
-    assert fits, f"The mask of '{name}' is {mask.dtype} {mask.shape}; it must be bool and {size}."  # type: ignore[union-attr]
+    if mask is not None:
+        fits = mask.shape == size and mask.dtype == np.bool_
+        assert fits, f"The mask of '{name}' is {mask.dtype} {mask.shape}; it must be bool and {size}."
     if sample.box is not None:
         left, top, right, bottom = sample.box
         fits = 0 <= left < right <= width and 0 <= top < bottom <= height

@@ -22,14 +22,11 @@ class Publication:
     """Facts for the card of a published model that its run does not hold.
 
     Attributes:
-        name: name of the model in a zoo.
-        version: version of the model; the tag is `vVERSION`.
-        license: SPDX expression of the weights' licence.
-        data_terms: terms of use of the data behind the weights.
+        version: the tag is `vVERSION`.
+        license: SPDX expression of the weights' licence; `data_terms` are those of the data behind them.
         repository: `ORG/NAME` on the Hub; empty for a directory zoo.
         kind: the whole model, its difference to a base, or its backbone alone.
-        base: name of an adapter's base in a zoo.
-        base_repository: the base's repository on the Hub, if it has one.
+        base: name of an adapter's base in a zoo; `base_repository` is that on the Hub, if there is one.
     """
 
     name: str
