@@ -63,10 +63,9 @@ def push(
     from mammozoo.models.config import read_config
     from mammozoo.zoo.directory import entry_text, put, write_entries
     from mammozoo.zoo.entry import HubSource
-    from mammozoo.zoo.publication import complete
     from mammozoo.zoo.push import push as send
     from mammozoo.zoo.registry import find_model
-    from mammozoo.zoo.staging import stage
+    from mammozoo.zoo.staging import complete, stage
 
     config = read_config(source)
     if bool(repo) == (to is not None):

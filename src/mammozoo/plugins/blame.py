@@ -34,8 +34,7 @@ def blame(error: BaseException) -> FailedError | None:
         return None
     text = "".join(traceback.format_exception(error))
     for name, line, function in reversed(_FRAME.findall(text)):
-        owner = registry().owner(Path(name))
-        if owner is not None:
+        if owner := registry().owner(Path(name)):
             plugin, file = owner
             reason = cause(error)
             if "Traceback (most recent" in reason:  # of a worker process: the last line is the exception

@@ -23,22 +23,14 @@ def origin(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
 
 
 def import_entry(entry: importlib.metadata.EntryPoint) -> Any:
-    """Import the object that an entry point names.
-
-    Raises:
-        UsageError: its value has neither of the two known forms.
-    """
+    """Import the object that an entry point names; UsageError if its value has neither of the two known forms."""
     if entry.pattern.match(entry.value) is None:
         raise UsageError(f"its entry point says '{entry.value}', which is neither a module nor module:object")
     return entry.load()
 
 
 def import_file(file: Path) -> Any:
-    """Import a Python file as the module `mammozoo_file_<stem>`.
-
-    Raises:
-        NotFoundError, UsageError: there is no such file, or it is not Python.
-    """
+    """Import a Python file as the module `mammozoo_file_<stem>`; NotFoundError or UsageError if it is none."""
     if not file.is_file():
         raise NotFoundError(f"there is no file '{file}'")
     spec = importlib.util.spec_from_file_location(f"mammozoo_file_{file.stem}", file)

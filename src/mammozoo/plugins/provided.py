@@ -23,15 +23,12 @@ log = logging.getLogger("mammozoo.plugins")
 
 #: Seconds from which an import or a hook is noted as slow.
 SLOW = 1.0
-#: Kind → class in `mammozoo` of what its hook gives. Data sets and strategies are subclasses; the other kinds are files.
-_TYPES = {
-    "datasets": "Dataset",
-    "backbones": "BackboneSpec",
-    "heads": "HeadSpec",
-    "strategies": "Strategy",
-    "metrics": "Metric",
+#: Kind → class in `mammozoo` of what its hook gives; the other kinds are files.
+TYPES = {
+    "datasets": "Dataset", "backbones": "BackboneSpec", "heads": "HeadSpec", "strategies": "Strategy", "metrics": "Metric",
     "transforms": "TransformSpec",
-}
+}  # fmt: skip
+_CLASSES = ("datasets", "strategies")  # whose things are subclasses of it
 
 
 @dataclass
@@ -76,6 +73,18 @@ class Plugin:
         log.warning("Plugin '%s' (%s %s): %s", self.name, self.distribution, self.version, reason)
 
     @contextlib.contextmanager
+    def guarded(self, what: str = "") -> Iterator[None]:
+        """Leave the plugin out if the code inside raises anything; a built-in plugin must work."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything, such as SystemExit
+            if self.builtin:
+                raise
+            self.fail(what + cause(error))
+
+    @contextlib.contextmanager
     def calling(self, step: str) -> Iterator[None]:
         """Run code of the plugin: what it prints goes to the log instead of stdout, and slow code is noted."""
         started, printed = time.perf_counter(), io.StringIO()
@@ -88,9 +97,8 @@ class Plugin:
             if text := printed.getvalue().strip():
                 log.info("Plugin '%s' printed: %s", self.name, text)
             if seconds >= SLOW and not self.builtin:
-                self.notes.append(
-                    f"{step} took {seconds:.1f} s: import heavy libraries in the functions that use them, not before"
-                )
+                remedy = "import heavy libraries in the functions that use them, not before"
+                self.notes.append(f"{step} took {seconds:.1f} s: {remedy}")
 
 
 @dataclass(frozen=True)
@@ -105,52 +113,57 @@ class Item:
     @property
     def summary(self) -> str:
         """One line: its own `summary`, a data set's or paper's title, a recipe's first comment, or its docstring's first line."""
+        value = self.value
         try:
-            return self._summary()
+            if isinstance(value, Path):
+                title = r"^title: *[\"']*(.+?)[\"']*$" if self.kind == "papers" else r"\A#.*?: (.*)$"
+                found = re.search(title, value.read_text(encoding="utf-8"), re.MULTILINE)
+                return found[1] if found else ""
+            stated = getattr(value, "summary", None) or getattr(getattr(value, "info", None), "title", None)
+            return str(stated or (inspect.getdoc(value) or "").partition("\n")[0])
         except Exception as error:
             if self.plugin.builtin:
                 raise
             return f"({cause(error)})"  # a list of names must not end with one of them
 
-    def _summary(self) -> str:
-        if isinstance(self.value, Path):
-            text = self.value.read_text(encoding="utf-8")
-            if self.kind == "papers":
-                title = re.search(r"^title: *(.+)$", text, re.MULTILINE)
-                return title.group(1).strip("\"'") if title else ""
-            first = text.partition("\n")[0]
-            return first.lstrip("# ").partition(": ")[2] if first.startswith("#") else ""
-        stated = getattr(self.value, "summary", None) or getattr(getattr(self.value, "info", None), "title", None)
-        return str(stated or (inspect.getdoc(self.value) or "").partition("\n")[0])
-
 
 def name_of(kind: str, value: Any) -> str:
     """The name of a thing in recipes and lists: `info.name`, `name`, or a file's stem.
 
-    Raises:
-        UsageError: it has another type than the hook promises, or a name that no recipe can write.
-        NotFoundError: it is a file that does not exist.
+    Raises UsageError for another type than the hook promises or a name that no recipe can write, NotFoundError for a missing file.
     """
-    if kind not in _TYPES:
+    if kind not in TYPES:
         if not isinstance(value, Path):
             raise UsageError(f"it gives {value!r}, which is not a pathlib.Path")
         if not value.is_file():
             raise NotFoundError(f"there is no file '{value}'")
         return value.parent.name if kind == "zoos" else value.stem
-    type_name, wants_class = _TYPES[kind], kind in ("datasets", "strategies")
-    given = value if isinstance(value, type) else type(value)
-    if isinstance(value, type) != wants_class or not issubclass(given, _type(type_name)):
-        raise UsageError(f"it gives {value!r}, which is not a {'subclass of ' * wants_class}mammozoo.{type_name}")
+    if not is_one_of(kind, value):
+        raise UsageError(
+            f"it gives {value!r}, which is not a {'subclass of ' * (kind in _CLASSES)}mammozoo.{TYPES[kind]}"
+        )
     if kind == "datasets" and not isinstance(getattr(value, "info", None), _type("DatasetInfo")):
         raise UsageError(f"{value!r} has no `info` that is a mammozoo.DatasetInfo")
     function = "value" if kind == "metrics" else "build"
-    if not wants_class and not callable(getattr(value, function)):
+    if kind not in _CLASSES and not callable(getattr(value, function)):
         raise UsageError(f"`{function}` of {value!r} is not a function")
+    name = given_name(value)
+    if not is_writable(kind, name):
+        raise UsageError(f"the name '{name}' cannot be written in a recipe")
+    return name
+
+
+def is_one_of(kind: str, value: Any) -> bool:
+    """Whether a thing has the type that the hook of `kind` promises."""
+    given = value if isinstance(value, type) else type(value)
+    return isinstance(value, type) == (kind in _CLASSES) and issubclass(given, _type(TYPES[kind]))
+
+
+def given_name(value: Any) -> str:
+    """The name that a thing says of itself; UsageError if it says none."""
     name = getattr(getattr(value, "info", value), "name", None)
     if not isinstance(name, str) or not name:
         raise UsageError(f"{value!r} has no name")
-    if not is_writable(kind, name):
-        raise UsageError(f"the name '{name}' cannot be written in a recipe")
     return name
 
 

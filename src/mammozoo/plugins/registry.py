@@ -37,15 +37,8 @@ log = logging.getLogger("mammozoo.plugins")
 GROUP = "mammozoo"
 #: Kind, as in `mammozoo list KIND` → hook that provides it.
 KINDS = {
-    "datasets": "register_datasets",
-    "backbones": "register_backbones",
-    "heads": "register_heads",
-    "strategies": "register_strategies",
-    "metrics": "register_metrics",
-    "transforms": "register_transforms",
-    "recipes": "register_recipes",
-    "papers": "register_papers",
-    "zoos": "register_zoos",
+    kind: f"register_{kind}"
+    for kind in ("datasets", "backbones", "heads", "strategies", "metrics", "transforms", "recipes", "papers", "zoos")
 }
 
 
@@ -81,20 +74,14 @@ class Registry:
     def load(self, plugin: Plugin, import_module: Callable[[], Any]) -> None:
         """Import and register a plugin. A built-in plugin must work; any other that fails is left out with its reason."""
         self.plugins.append(plugin)
-        try:
+        with plugin.guarded():
             with plugin.calling("its import"):
                 module = import_module()
             wanted = inspect.getattr_static(module, "mammozoo_api", mammozoo.API)  # calls no `__getattr__`
-            if not isinstance(wanted, int) or wanted > mammozoo.API:
+            if isinstance(wanted, int) and wanted <= mammozoo.API:
+                self._register(plugin, module)
+            else:
                 plugin.fail(f"it needs plugin API {wanted}, this mammozoo {mammozoo.__version__} has {mammozoo.API}")
-                return
-            self._register(plugin, module)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            if plugin.builtin:
-                raise
-            plugin.fail(cause(error))
 
     def survey(self) -> list[Plugin]:
         """Every plugin, after all of its `register_…` hooks were called."""
@@ -109,12 +96,7 @@ class Registry:
         return self._items[kind]
 
     def get(self, kind: str, name: str) -> Any:
-        """The thing called `name`.
-
-        Raises:
-            NotFoundError: nobody provides it; the message offers the nearest name and the plugins that failed.
-            ConflictError: two plugins provide it.
-        """
+        """The thing called `name`; NotFoundError if nobody provides it, ConflictError if two plugins do."""
         return self._item(kind, name).value
 
     def provider(self, kind: str, name: str) -> Plugin:
@@ -128,10 +110,8 @@ class Registry:
         if name in items:
             return items[name]
         if claimants := self._contested.get((kind, name)):
-            raise ConflictError(
-                f"Two plugins provide the name '{name}' in {kind}: {_listed(claimants)}. Uninstall one, or leave it out with "
-                "MAMMOZOO_PLUGINS."
-            )
+            remedy = "Uninstall one, or leave it out with MAMMOZOO_PLUGINS."
+            raise ConflictError(f"Two plugins provide the name '{name}' in {kind}: {_listed(claimants)}. {remedy}")
         singular = {"strategies": "strategy"}.get(kind, kind.removesuffix("s"))
         hints = [
             f" Plugin '{plugin.name}' ({plugin.distribution}) could not be loaded: {plugin.reason}."
@@ -154,12 +134,10 @@ class Registry:
             return None
         for plugin, implementation in implementations:
             things: Any = implementation.function()
-            if hasattr(things, "find"):
-                value = things.find(name)
-            else:
-                value = next((thing for thing in things if name_of(kind, thing) == name), None)
-            if value is not None:
-                return Item(kind, name, value, plugin)
+            found = [things.find(name)] if hasattr(things, "find") else things
+            for thing in found:
+                if thing is not None and name_of(kind, thing) == name:
+                    return Item(kind, name, thing, plugin)
         return None
 
     def module(self, plugin: Plugin) -> Any:
@@ -199,12 +177,8 @@ class Registry:
 
     def unmarked(self, module: Any) -> list[str]:
         """The functions of a module that have a hook's name and no `@hookimpl`, so that nobody calls them."""
-        functions = {name: inspect.getattr_static(module, name, None) for name in self._hooks}
-        return [
-            name
-            for name, function in functions.items()
-            if inspect.isfunction(function) and not hasattr(function, "mammozoo_impl")
-        ]
+        found = {name: inspect.getattr_static(module, name, None) for name in self._hooks}
+        return [name for name in found if inspect.isfunction(found[name]) and not hasattr(found[name], "mammozoo_impl")]
 
     def _register(self, plugin: Plugin, module: Any) -> None:
         key = _key(plugin)
@@ -257,22 +231,15 @@ class Registry:
         """Name → thing, as one plugin's hook gives them; empty if it fails."""
         hook = KINDS[kind]
         things: dict[str, Any] = {}
-        try:
-            with plugin.calling(hook):
-                for value in implementation.function():  # type: ignore[attr-defined]
-                    name = name_of(kind, value)
-                    if name in things:
-                        raise UsageError(f"it gives the name '{name}' twice")
-                    things[name] = value
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            if plugin.builtin:
-                raise
-            plugin.fail(f"{hook} raised {cause(error)}")
-            return {}
-        plugin.adds.setdefault(kind, [])
-        return things
+        with plugin.guarded(f"{hook} raised "), plugin.calling(hook):
+            for value in implementation.function():  # type: ignore[attr-defined]
+                name = name_of(kind, value)
+                if name in things:
+                    raise UsageError(f"it gives the name '{name}' twice")
+                things[name] = value
+            plugin.adds.setdefault(kind, [])
+            return things
+        return {}
 
 
 @functools.cache

@@ -15,11 +15,7 @@ _WORDS = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Names:
-    """The names of a package in each place.
-
-    Attributes:
-        name: of the plugin, and of the thing in lists, recipes and flags: `our-hospital`.
-    """
+    """The names of a package in each place; `name` is that of the plugin, and of the thing in lists and recipes: `our-hospital`."""
 
     name: str
 
@@ -45,12 +41,9 @@ class Names:
 
 
 def names(text: str) -> Names:
-    """The names that follow from `text`, normalised as by pip: lower case, and `-` for runs of `-`, `_` and `.`.
+    """The names that follow from `text`, normalised as by pip, without a leading `mammozoo-`.
 
-    A leading `mammozoo-` is removed first, so that the distribution has it once.
-
-    Raises:
-        UsageError: it gives no name that Python and recipes can write.
+    Raises UsageError if it gives no name that Python and recipes can write.
     """
     name = re.sub(r"[-_.]+", "-", text).lower().removeprefix("mammozoo-")
     refusal = f"'{text}' cannot name a package"

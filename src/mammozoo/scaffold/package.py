@@ -19,12 +19,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Package:
-    """A package that was written.
-
-    Attributes:
-        files: all of them, relative to `folder`, sorted.
-        next: command lines that install, test and try it, in the folder to which `folder` is relative.
-    """
+    """A package that was written: its files relative to `folder`, and the `next` command lines to install, test and try it."""
 
     names: Names
     kind: str
@@ -36,23 +31,17 @@ class Package:
 def write(name: str, kind: str, parent: Path) -> Package:
     """Write a plugin package called `name` into the folder `parent`/`name`, which must be new or empty.
 
-    Args:
-        name: of the package, and of the thing that it brings.
-        kind: one of `KINDS`.
-        parent: created if it does not exist.
-
     Raises:
-        UsageError: there is no such kind, or `name` cannot name a package.
+        UsageError: `kind` is none of `KINDS`, or `name` cannot name a package.
         ConflictError: the name is taken, or the folder is not empty.
         AccessError, FailedError: the folder cannot be written.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{nearest(kind, KINDS)} There are {', '.join(KINDS)}.")
     chosen, folder = names(name), parent / name
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ConflictError(f"The folder '{folder}' is not empty. Choose another name, or another place with --out.")
-    if folder.exists() and not folder.is_dir():
-        raise ConflictError(f"'{folder}' is a file. Choose another name, or another place with --out.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = f"The folder '{folder}' is not empty" if folder.is_dir() else f"'{folder}' is a file"
+        raise ConflictError(f"{what}. Choose another name, or another place with --out.")
     refuse_taken(chosen, KINDS[kind].plural)
     content = _rendered(chosen, kind)
     for path, text in content.items():

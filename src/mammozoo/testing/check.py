@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import traceback
 import unittest
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from mammozoo.errors import FailedError
 from mammozoo.testing.sandbox import TooLong, captured, limited
 
 S = TypeVar("S")
+Test = Callable[[Any], None]
 State = Literal["passed", "failed", "skipped"]
 
 
@@ -39,41 +39,6 @@ class Settings:
 
     backbone: str = "test_resnet"
     root: Path | None = None
-
-
-@dataclass(frozen=True)
-class Subject(Generic[S]):
-    """One named thing of a plugin under check.
-
-    Attributes:
-        kind: as in `mammozoo list`, or `plugins` and `events`.
-        spec: its name with the options to use.
-        results: rule → its error, or None if it holds; each rule is tried once.
-    """
-
-    kind: str
-    value: S
-    spec: Spec
-    settings: Settings = Settings()
-    results: dict[str, BrokenContractError | None] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True)
-class Rule(Generic[S]):
-    """One promise.
-
-    Attributes:
-        summary: what must hold, in one line.
-        advice: why it matters, and what to do if it is broken.
-        test: raises AssertionError with a sentence if the promise is broken, NotChecked if it cannot be tried.
-        needs: rules that must hold first: one mistake is one failure.
-    """
-
-    name: str
-    summary: str
-    advice: str
-    test: Callable[[Subject[S]], None]
-    needs: Sequence[Rule[Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -106,25 +71,57 @@ class Result:
     reason: str = ""
 
 
-def rule(*needs: Rule[Any]) -> Callable[[Callable[[Subject[S]], None]], Rule[S]]:
-    """Make a function a rule of its own name. Its docstring holds the summary, then why it matters and what to do."""
+class Rule:
+    """One promise: a method of `Rules` whose docstring says what must hold; the advice says why, and what to do.
 
-    def make(test: Callable[[Subject[S]], None]) -> Rule[S]:
-        summary, _, advice = (inspect.getdoc(test) or "").partition("\n\n")
-        return Rule(test.__name__.replace("_", "-"), summary, " ".join(advice.split()), test, needs)
+    It raises AssertionError with a sentence if the promise is broken, NotChecked if it cannot be tried.
+    """
 
-    return make
+    def __init__(self, advice: str, test: Test, needs: Sequence[Rule] = ()):
+        self.advice, self.test, self.needs = advice, test, needs
+        self.name, self.summary = test.__name__.replace("_", "-"), test.__doc__ or ""
 
 
-def bind(rule: Rule[S], subject: Subject[S]) -> Check:
+def rule(advice: str) -> Callable[[Test], Rule]:
+    """Make a method a rule, with advice for whoever breaks it."""
+    return functools.partial(Rule, advice)
+
+
+def needs(*rules: Rule) -> Callable[[Rule], Rule]:
+    """Try a rule only where these hold: one mistake is one failure."""
+    return lambda rule: Rule(rule.advice, rule.test, rules)
+
+
+@dataclass
+class Rules(Generic[S]):
+    """One named thing of a plugin, and the rules of its kind.
+
+    Attributes:
+        spec: the thing's name, with the options to use.
+        tried: name of a rule → its error, or None if it holds; each rule is tried once.
+    """
+
+    kind: str
+    value: S
+    spec: Spec
+    settings: Settings = Settings()
+    tried: dict[str, BrokenContractError | None] = field(default_factory=dict)
+
+    @classmethod
+    def rules(cls) -> list[Rule]:
+        """In the order of their definition, those of the base class first."""
+        return [value for base in reversed(cls.__mro__) for value in vars(base).values() if isinstance(value, Rule)]
+
+
+def bind(rule: Rule, thing: Rules[Any]) -> Check:
     """The check of `rule` on one thing."""
 
     def run() -> None:
         __tracebackhide__ = True  # pytest shows the test and the message, and the plugin's own error above them
-        if error := _tried(rule, subject):
+        if error := _error(rule, thing):
             raise error from error.__cause__
 
-    return Check(rule.name, subject.kind, str(subject.spec), run)
+    return Check(rule.name, thing.kind, str(thing.spec), run)
 
 
 def run(check: Check, seconds: float = 0) -> Result:
@@ -160,41 +157,35 @@ def describe(error: BaseException, value: Any) -> str:
 def _place(error: BaseException, value: Any) -> str:
     """The innermost frame in the package that defines `value`: ` (strategy.py, line 14, in adapt)`; empty without one."""
     make = value if isinstance(value, type) else getattr(value, "build", getattr(value, "value", value))
-    package = _package(getattr(make.func if isinstance(make, functools.partial) else make, "__module__", None))
+    make = make.func if isinstance(make, functools.partial) else make
+    package = (getattr(make, "__module__", None) or "").partition(".")[0]
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if package and _package(frame.f_globals.get("__name__")) == package:
+        if package and (frame.f_globals.get("__name__") or "").partition(".")[0] == package:
             return f" ({Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name})"
     return ""
 
 
-def _package(module: str | None) -> str:
-    return (module or "").partition(".")[0]
-
-
-def _tried(rule: Rule[S], subject: Subject[S]) -> BrokenContractError | None:
+def _error(rule: Rule, thing: Rules[Any]) -> BrokenContractError | None:
     """The error of a broken rule, or None if it holds.
 
     Raises:
         NotChecked: it cannot be tried, or a rule that it needs is broken.
     """
     for other in rule.needs:
-        if _tried(other, subject):
-            raise NotChecked(f"Not tried on '{subject.spec}', because '{other.name}' fails; mend that first.")
-    if rule.name not in subject.results:
-        subject.results[rule.name] = _outcome(rule, subject)
-    return subject.results[rule.name]
-
-
-def _outcome(rule: Rule[S], subject: Subject[S]) -> BrokenContractError | None:
+        if _error(other, thing):
+            raise NotChecked(f"Not tried on '{thing.spec}', because '{other.name}' fails; mend that first.")
+    if rule.name in thing.tried:
+        return thing.tried[rule.name]
+    broken = None
     try:
-        rule.test(subject)
+        rule.test(thing)
     except (NotChecked, KeyboardInterrupt):
         raise
     except BaseException as error:  # a plugin may raise anything, such as SystemExit
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         is_ours = isinstance(error, AssertionError) and frame.f_globals["__name__"].startswith("mammozoo.testing.")
-        sentence = str(error) if is_ours else describe(error, subject.value)
-        broken = BrokenContractError(f"'{subject.spec}' breaks '{rule.name}': {sentence} {rule.advice}")
+        sentence = str(error) if is_ours else describe(error, thing.value)
+        broken = BrokenContractError(f"'{thing.spec}' breaks '{rule.name}': {sentence} {rule.advice}")
         broken.__cause__ = None if is_ours else error
-        return broken
-    return None
+    thing.tried[rule.name] = broken
+    return broken

@@ -16,189 +16,149 @@ import numpy as np
 from mammozoo.config.names import call
 from mammozoo.data.dataset import Dataset, Modality, Sample
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
-from mammozoo.testing.check import NotChecked, Rule, Subject, rule
-from mammozoo.testing.common import build, has_name_and_summary, options_have_types
+from mammozoo.testing.check import NotChecked, needs, rule
+from mammozoo.testing.common import WithOptions
 
 _READ = 3  # images of each class that are opened; all of them would take minutes
 
-DatasetSubject = Subject[type[Dataset]]
 
+class DatasetRules(WithOptions[type[Dataset]]):
+    """Tried on the data in the folder that was given."""
 
-@rule()
-def info_is_complete(subject: DatasetSubject) -> None:
-    """Title, modality and classes are stated; classes may be found on disk instead.
+    @rule("Lists, reports and model cards show it. Fill in `info`: a title, a modality, and at least two classes.")
+    def info_is_complete(self) -> None:
+        """Title, modality and classes are stated; classes may be found on disk instead."""
+        info = self.value.info
+        assert info.title, "`info` has no title."
+        known = get_args(Modality)
+        assert info.modality in known, f"The modality '{info.modality}' is none of {', '.join(known)}."
+        assert len(set(info.classes)) == len(info.classes), "`info.classes` names a class twice."
+        assert len(info.classes) >= 2 or self._reads_own_files, f"`info` names {len(info.classes)} classes."
 
-    Lists, reports and model cards show it. Fill in `info`: a title, a modality, and at least two classes.
-    """
-    info = subject.value.info
-    assert info.title, "`info` has no title."
-    known = get_args(Modality)
-    assert info.modality in known, f"The modality '{info.modality}' is none of {', '.join(known)}."
-    assert len(set(info.classes)) == len(info.classes), "`info.classes` names a class twice."
-    assert len(info.classes) >= 2 or _reads_own_files(subject), f"`info` names {len(info.classes)} classes."
+    @rule("Users must know if they may, and whom to cite. Fill in `license` ('unclear' is valid), `citation`, `url`.")
+    def licence_and_citation(self) -> None:
+        """Licence, citation and address are stated; generated data and the user's own need no citation."""
+        info = self.value.info
+        assert info.license, "`info` states no licence."
+        for key in ("citation", "url"):
+            assert getattr(info, key) or info.synthetic or self._reads_own_files, f"`info` has no {key}."
 
+    @rule("A wrong --root is common. Call `super().__init__(root)`; raise NotFoundError where nothing of yours is.")
+    def says_what_is_missing(self) -> None:
+        """Without a root, with one that is not there and with an empty one it raises an error of mammozoo."""
+        if not self.value.needs_root:
+            return
+        for root in (None, Path("a/folder/that/nobody/has")):
+            with contextlib.suppress(UsageError, NotFoundError):
+                call(self.value, self.spec, root)
+                raise AssertionError(f"root={root} raises nothing.")
+        with tempfile.TemporaryDirectory() as empty, contextlib.suppress(MammozooError):
+            samples = call(self.value, self.spec, Path(empty)).samples()
+            raise AssertionError(f"An empty folder raises nothing and gives {len(samples)} samples.")
 
-@rule()
-def licence_and_citation(subject: DatasetSubject) -> None:
-    """Licence, citation and address are stated; generated data and the user's own need no citation.
+    @rule("Everything begins with the samples. Give --root the folder as its source gives it, or mend `samples`.")
+    def opens(self) -> None:
+        """It opens with its root and lists at least one sample."""
+        assert len(self._opened().samples()), "`samples` gives none."
 
-    Whoever trains on it must know whether they may, and whom to cite. Fill in `info.license`, `info.citation` and `info.url`;
-    'unclear' is a valid answer.
-    """
-    info = subject.value.info
-    assert info.license, "`info` states no licence."
-    for key in ("citation", "url"):
-        assert getattr(info, key) or info.synthetic or _reads_own_files(subject), f"`info` has no {key}."
+    @needs(opens)
+    @rule("Splits name files, also on another machine. Give each image once, by its path below the root, with '/'.")
+    def paths_are_there(self) -> None:
+        """Images and masks are relative paths of files that exist, and no image is there twice."""
+        data = self._opened()
+        in_files = data.root is not None and type(data).read is Dataset.read  # else images may be arrays in one file
+        for image, times in Counter(sample.image for sample in data.samples()).items():
+            assert times == 1, f"The image '{image}' is there {times} times."
+        for name in (name for sample in data.samples() for name in (sample.image, *sample.masks)):
+            path = PurePosixPath(name)
+            relative = not (path.is_absolute() or "\\" in name or ".." in path.parts or ":" in name[:2])
+            assert relative, f"'{name}' is not a relative path with forward slashes."
+            assert not in_files or data.path(name).is_file(), f"'{name}' does not exist under the root."
 
+    @needs(opens)
+    @rule("Other labels stop a training; empty classes have no scores. Let `samples` use the names of `classes`.")
+    def labels_are_classes(self) -> None:
+        """Every label is a class, and every class has a sample."""
+        data = self._opened()
+        labels = {sample.label for sample in data.samples()}
+        for label in sorted(labels):
+            assert label in data.classes, f"The label '{label}' is none of the classes {', '.join(data.classes)}."
+        for name in data.classes:
+            assert name in labels, f"No sample has the class '{name}'."
 
-@rule()
-def says_what_is_missing(subject: DatasetSubject) -> None:
-    """Without a root, with one that is not there and with an empty one it raises an error of mammozoo.
+    @needs(opens)
+    @rule("Splits keep a patient's images together by these names. Give None if unknown; name each lesion uniquely.")
+    def groups_are_sound(self) -> None:
+        """Patients and lesions are names or None; a lesion belongs to one patient and to one class."""
+        owners: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for sample in self._opened().samples():
+            for key, value in (("patient", sample.patient), ("lesion", sample.lesion)):
+                sound = value is None or (isinstance(value, str) and value.strip())
+                assert sound, f"The {key} of '{sample.image}' is {value!r}, neither a name nor None."
+            if sample.lesion is not None:
+                owners[sample.lesion, "patients"].update([sample.patient] if sample.patient is not None else [])
+                owners[sample.lesion, "classes"].add(sample.label)
+        for (lesion, kind), names in owners.items():
+            assert len(names) <= 1, f"The lesion '{lesion}' belongs to {len(names)} {kind}."
 
-    A wrong --root is the commonest mistake; the message must help. Call `super().__init__(root)`, and raise NotFoundError or
-    UsageError where the folder holds nothing of yours.
-    """
-    if not subject.value.needs_root:
-        return
-    for root in (None, Path("a/folder/that/nobody/has")):
-        with contextlib.suppress(UsageError, NotFoundError):
-            call(subject.value, subject.spec, root)
-            raise AssertionError(f"root={root} raises nothing.")
-    with tempfile.TemporaryDirectory() as empty, contextlib.suppress(MammozooError):
-        samples = call(subject.value, subject.spec, Path(empty)).samples()
-        raise AssertionError(f"An empty folder raises nothing and gives {len(samples)} samples.")
+    @needs(opens)
+    @rule("Seeds and splits follow the order, and file systems list in any. Sort the files that you list.")
+    def order_is_stable(self) -> None:
+        """Two readings give the same samples in the same order, also where folders are listed backwards."""
+        first = list(self._opened().samples())
+        assert first == list(self._opened().samples()), "A second reading gives other samples, or another order."
+        backwards = mock.patch.object(os, "listdir", lambda *folder: _listdir(*folder)[::-1])
+        with backwards, mock.patch.object(os, "scandir", _Backwards):
+            again = list(self._opened().samples())
+        assert first == again, "The order follows that in which the file system lists its files."
 
+    @needs(opens)
+    @rule("Networks see what `read` gives. Return (H, W) or (H, W, 3) as uint8, uint16 or finite float32.")
+    def values_are_in_range(self) -> None:
+        """Images have a known form and type and are not all one grey; masks and boxes fit them."""
+        data, count, is_flat = self._opened(), Counter[str](), True
+        for sample in data.samples():
+            count[sample.label] += 1
+            if count[sample.label] <= _READ:
+                is_flat &= _check_image(data, sample)
+        assert not is_flat, "Every image that was read is of one grey."
 
-@rule()
-def opens(subject: DatasetSubject) -> None:
-    """It opens with its root and lists at least one sample.
+    def _opened(self) -> Dataset:
+        """The data set with its options; skips if it needs a root and none is given."""
+        root = self.settings.root if self.value.needs_root else None
+        if self.value.needs_root and root is None:
+            raise NotChecked("It needs the data: give their folder with --root (in pytest: root=...).")
+        return self._make(self.value, root)
 
-    Everything begins with the list of samples. Give --root the folder as its source gives it; if that is it, look at `samples`.
-    """
-    assert len(_opened(subject).samples()), "`samples` gives none."
-
-
-@rule(opens)
-def paths_are_there(subject: DatasetSubject) -> None:
-    """Images and masks are relative paths of files that exist, and no image is there twice.
-
-    Files are named in splits and predictions that must fit on another machine. Give each image its path below the root, with '/',
-    once.
-    """
-    data = _opened(subject)
-    in_files = data.root is not None and type(data).read is Dataset.read  # else images may be arrays in one file
-    for image, times in Counter(sample.image for sample in data.samples()).items():
-        assert times == 1, f"The image '{image}' is there {times} times."
-    for name in (name for sample in data.samples() for name in (sample.image, *sample.masks)):
-        path = PurePosixPath(name)
-        relative = not (path.is_absolute() or "\\" in name or ".." in path.parts or ":" in name[:2])
-        assert relative, f"'{name}' is not a relative path with forward slashes."
-        assert not in_files or data.path(name).is_file(), f"'{name}' does not exist under the root."
-
-
-@rule(opens)
-def labels_are_classes(subject: DatasetSubject) -> None:
-    """Every label is a class, and every class has a sample.
-
-    A label outside the classes stops a training, a class without images makes its scores undefined. Let `samples` use the names of
-    `classes`.
-    """
-    data = _opened(subject)
-    labels = {sample.label for sample in data.samples()}
-    for label in sorted(labels):
-        assert label in data.classes, f"The label '{label}' is none of the classes {', '.join(data.classes)}."
-    for name in data.classes:
-        assert name in labels, f"No sample has the class '{name}'."
-
-
-@rule(opens)
-def groups_are_sound(subject: DatasetSubject) -> None:
-    """Patients and lesions are names or None; a lesion belongs to one patient and to one class.
-
-    Splits keep the images of a patient together, by these names. Give None where the patient is not known, and name a lesion
-    uniquely in the whole data set.
-    """
-    owners: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for sample in _opened(subject).samples():
-        for key, value in (("patient", sample.patient), ("lesion", sample.lesion)):
-            assert value is None or (isinstance(value, str) and value.strip()), (
-                f"The {key} of '{sample.image}' is {value!r}, neither a name nor None."
-            )
-        if sample.lesion is not None:
-            owners[sample.lesion, "patients"].update([sample.patient] if sample.patient is not None else [])
-            owners[sample.lesion, "classes"].add(sample.label)
-    for (lesion, kind), names in owners.items():
-        assert len(names) <= 1, f"The lesion '{lesion}' belongs to {len(names)} {kind}."
-
-
-@rule(opens)
-def order_is_stable(subject: DatasetSubject) -> None:
-    """Two readings give the same samples in the same order, also where folders are listed backwards.
-
-    Seeds and splits mean the same on every machine only if the order does, and file systems list in any order. Sort the files
-    that you list.
-    """
-    first = list(_opened(subject).samples())
-    assert first == list(_opened(subject).samples()), "A second reading gives other samples, or another order."
-    with _listed_backwards():
-        again = list(_opened(subject).samples())
-    assert first == again, "The order follows that in which the file system lists its files."
-
-
-@rule(opens)
-def values_are_in_range(subject: DatasetSubject) -> None:
-    """Images have a known form and type and are not all one grey; masks and boxes fit them.
-
-    Networks see what `read` gives, stretched to 8 bits. Return (H, W) or (H, W, 3) as uint8, uint16 or finite float32.
-    """
-    data, count, is_flat = _opened(subject), Counter[str](), True
-    for sample in data.samples():
-        count[sample.label] += 1
-        if count[sample.label] <= _READ:
-            is_flat &= _check_image(data, sample)
-    assert not is_flat, "Every image that was read is of one grey."
-
-
-RULES: list[Rule[type[Dataset]]] = [
-    has_name_and_summary, options_have_types, info_is_complete, licence_and_citation, says_what_is_missing, opens, paths_are_there,
-    labels_are_classes, groups_are_sound, order_is_stable, values_are_in_range,
-]  # fmt: skip
-
-
-def _opened(subject: DatasetSubject) -> Dataset:
-    """The data set with its options; skips if it needs a root and none is given."""
-    root = subject.settings.root if subject.value.needs_root else None
-    if subject.value.needs_root and root is None:
-        raise NotChecked("It needs the data: give their folder with --root (in pytest: root=...).")
-    return build(subject, subject.value, root)
+    @property
+    def _reads_own_files(self) -> bool:
+        """Whether it reads the user's own files, whose classes and source only the user knows."""
+        return not self.value.info.classes and self.value.classes is not Dataset.classes
 
 
 def _check_image(data: Dataset, sample: Sample) -> bool:
     """Check one image with its mask and box; returns whether it is of one grey."""
-    image, mask = data.read(sample), data.mask(sample)
+    image, mask, name = data.read(sample), data.mask(sample), sample.image
     form = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    assert form and image.size, f"'{sample.image}' has the shape {image.shape}."
+    assert form and image.size, f"'{name}' has the shape {image.shape}."
     known = image.dtype in (np.uint8, np.uint16, np.float32)
-    assert known, f"'{sample.image}' is {image.dtype}, none of uint8, uint16, float32."
-    assert np.isfinite(image).all(), f"'{sample.image}' holds values that are not finite."
+    assert known, f"'{name}' is {image.dtype}, none of uint8, uint16, float32."
+    assert np.isfinite(image).all(), f"'{name}' holds values that are not finite."
     height, width = size = image.shape[:2]
-    assert mask is None or (mask.shape == size and mask.dtype == np.bool_), (
-        f"The mask of '{sample.image}' is {mask.dtype} {mask.shape}, the image {size}; it must be bool of that shape."
-    )
+    if mask is not None:
+        fits = mask.shape == size and mask.dtype == np.bool_
+        assert fits, f"The mask of '{name}' is {mask.dtype} {mask.shape}; it must be bool and {size}."
     if sample.box is not None:
         left, top, right, bottom = sample.box
-        assert 0 <= left < right <= width and 0 <= top < bottom <= height, (
-            f"The box {tuple(sample.box)} of '{sample.image}' is not inside its {width} × {height} pixels."
-        )
+        fits = 0 <= left < right <= width and 0 <= top < bottom <= height
+        assert fits, f"The box {tuple(sample.box)} of '{name}' is not inside its {width} × {height} pixels."
     return bool(image.max() == image.min())
 
 
-def _reads_own_files(subject: DatasetSubject) -> bool:
-    """Whether it reads the user's own files, whose classes and source only the user knows."""
-    return not subject.value.info.classes and subject.value.classes is not Dataset.classes
+_scandir, _listdir = os.scandir, os.listdir
 
 
-class _Entries(Iterator[Any]):
+class _Backwards(Iterator[Any]):
     """The entries of a folder backwards, with the methods of `os.scandir`'s iterator."""
 
     def __init__(self, *folder: Any):
@@ -208,23 +168,10 @@ class _Entries(Iterator[Any]):
     def __next__(self) -> os.DirEntry[str]:
         return next(self._entries)
 
-    def __enter__(self) -> _Entries:
+    def __enter__(self) -> _Backwards:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-_scandir, _listdir = os.scandir, os.listdir
-
-
-@contextlib.contextmanager
-def _listed_backwards() -> Iterator[None]:
-    """A file system that lists every folder in the opposite order."""
-    with (
-        mock.patch.object(os, "scandir", _Entries),
-        mock.patch.object(os, "listdir", lambda *folder: _listdir(*folder)[::-1]),
-    ):
-        yield

@@ -17,7 +17,7 @@ from unittest import mock
 from mammozoo.config.recipe import load
 from mammozoo.files import sha256
 from mammozoo.plugins import Registry
-from mammozoo.testing.check import NotChecked, Rule, Subject, rule
+from mammozoo.testing.check import NotChecked, Rules, needs, rule
 from mammozoo.testing.sandbox import captured, offline
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
@@ -28,72 +28,58 @@ _TINY = {
     "augment": [],
 }  # fmt: skip
 
-Hook = Callable[..., object]
-EventSubject = Subject[Hook]
 
+class EventRules(Rules[Callable[..., object]]):
+    """Tried with a copy of a real run, as it was when the event first came, and without a network."""
 
-@rule()
-def raises_nothing(subject: EventSubject) -> None:
-    """Called with a small real run it raises nothing.
+    @rule("Its error is logged and ignored. Catch what may be raised; scores.json is there at `run_end` only.")
+    def raises_nothing(self) -> None:
+        """Called with a small real run it raises nothing."""
+        with self._replayed() as arguments:
+            self._call(arguments)
 
-    An error in an event hook is logged and ignored: what the hook is for does not happen. Catch what your service may raise, and
-    log it. `run.path` is the folder; scores.json is in it at `run_end` only.
-    """
-    with _replayed(subject) as arguments:
-        _call(subject, arguments)
+    @needs(raises_nothing)
+    @rule("What a command prints may be somebody's JSON. Use logging, or print to sys.stderr.")
+    def prints_nothing(self) -> None:
+        """Nothing goes to stdout."""
+        with self._replayed() as arguments, captured() as printed:
+            self._call(arguments)
+            text = printed().strip()
+        assert not text, f"It prints '{text.splitlines()[0][:80]}' to stdout."
 
+    @needs(raises_nothing)
+    @rule("A run's files are its record; reports and resuming read them. Write files of your own.")
+    def leaves_the_run_alone(self) -> None:
+        """Files that the run wrote are as before, and so are its facts; it may add files."""
+        with self._replayed() as arguments:
+            run: RunDirectory = arguments["run"]
+            files, facts = _hashes(run.path), copy.deepcopy(run.facts)
+            self._call(arguments)
+            after = _hashes(run.path)
+        for name in files:
+            assert name in after, f"It deletes '{name}'."
+            assert after[name] == files[name], f"It changes '{name}'."
+        assert run.facts == facts, "It changes `run.facts`, which become run.json."
 
-@rule(raises_nothing)
-def prints_nothing(subject: EventSubject) -> None:
-    """Nothing goes to stdout.
+    @contextlib.contextmanager
+    def _replayed(self) -> Iterator[dict[str, Any]]:
+        """The arguments of the hook's event, with a copy of the run as it was then."""
+        recorded, saved = _events()[self.spec.name]
+        with tempfile.TemporaryDirectory() as folder:
+            yield {**recorded, "run": _copied(recorded["run"], saved, Path(folder) / "run")}
 
-    What a command prints may be somebody's JSON. Use logging, as in `logging.getLogger("mammozoo.yourthing").info(...)`, or print
-    to sys.stderr.
-    """
-    with _replayed(subject) as arguments, captured() as printed:
-        _call(subject, arguments)
-        text = printed().strip()
-    assert not text, f"It prints '{text.splitlines()[0][:80]}' to stdout."
-
-
-@rule(raises_nothing)
-def leaves_the_run_alone(subject: EventSubject) -> None:
-    """Files that the run wrote are as before, and so are its facts; it may add files.
-
-    A run's files are its record: reports, resuming and the zoo read them. Write files of your own, beside them or elsewhere.
-    """
-    with _replayed(subject) as arguments:
-        run: RunDirectory = arguments["run"]
-        files, facts = _hashes(run.path), copy.deepcopy(run.facts)
-        _call(subject, arguments)
-        after = _hashes(run.path)
-    for name in files:
-        assert name in after, f"It deletes '{name}'."
-        assert after[name] == files[name], f"It changes '{name}'."
-    assert run.facts == facts, "It changes `run.facts`, which become run.json."
-
-
-RULES: list[Rule[Hook]] = [raises_nothing, prints_nothing, leaves_the_run_alone]
-
-
-@contextlib.contextmanager
-def _replayed(subject: EventSubject) -> Iterator[dict[str, Any]]:
-    """The arguments of the hook's event, with a copy of the run as it was then."""
-    recorded, saved = _events()[subject.spec.name]
-    with tempfile.TemporaryDirectory() as folder:
-        yield {**recorded, "run": _copied(recorded["run"], saved, Path(folder) / "run")}
-
-
-def _call(subject: EventSubject, arguments: dict[str, Any]) -> None:
-    """Call the hook without a network; pluggy, too, passes only the arguments that a hook names."""
-    accepted = inspect.signature(subject.value).parameters
-    with offline() as attempts:
-        try:
-            subject.value(**{name: value for name, value in arguments.items() if name in accepted})
-        except Exception as error:
-            if not attempts:
-                raise
-            raise NotChecked(f"It connects to {attempts[0]}, and no check lets anything leave this machine.") from error
+    def _call(self, arguments: dict[str, Any]) -> None:
+        """Call the hook; pluggy, too, passes only the arguments that a hook names."""
+        accepted = inspect.signature(self.value).parameters
+        with offline() as attempts:
+            try:
+                self.value(**{name: value for name, value in arguments.items() if name in accepted})
+            except Exception as error:
+                if not attempts:
+                    raise
+                raise NotChecked(
+                    f"It connects to {attempts[0]}, and no check lets anything leave this machine."
+                ) from error
 
 
 @functools.cache

@@ -10,119 +10,89 @@ import numpy.typing as npt
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import draw
-from mammozoo.testing.check import Rule, Subject, rule
-from mammozoo.testing.common import has_name_and_summary
+from mammozoo.testing.check import needs, rule
+from mammozoo.testing.common import Named
 
 _N = 60
 _DRAWS = 20
 
-MetricSubject = Subject[Metric]
 
+class MetricRules(Named[Metric]):
+    """Tried on outcomes of two and of three classes with 60 samples."""
 
-@rule()
-def gives_a_float(subject: MetricSubject) -> None:
-    """Of a fair model of two classes it gives a finite float.
+    @rule("It is computed in every run, and anything but a number ends the evaluation. Return `float(...)`.")
+    def gives_a_float(self) -> None:
+        """Of a fair model of two classes it gives a finite float."""
+        value = self.value.value(_fair(2))
+        assert isinstance(value, float) and math.isfinite(value), f"It gives {value!r}."
 
-    It is computed on every test part of every run; anything but a number ends the evaluation. Return `float(...)`.
-    """
-    value = subject.value.value(_fair(2))
-    assert isinstance(value, float) and math.isfinite(value), f"It gives {value!r}."
+    @needs(gives_a_float)
+    @rule("Epochs are chosen and models compared by it. Set `higher_is_better` to its direction.")
+    def direction_is_right(self) -> None:
+        """A model that is always right and sure scores better than one that is always wrong and sure."""
+        right, wrong = (self.value.value(_sure(correct)) for correct in (True, False))
+        assert not math.isnan(right), "It is undefined for a perfect model."
+        better, as_said = ("Higher", right > wrong) if self.value.higher_is_better else ("Lower", right < wrong)
+        found = f"a perfect model has {right:g} and the worst {wrong:g}"
+        assert math.isnan(wrong) or as_said, f"{better} is said to be better, but {found}."
 
+    @needs(gives_a_float)
+    @rule("A small fold or one site may hold one class. Return NaN where the score is undefined.")
+    def single_class_input(self) -> None:
+        """With samples of one class alone it gives a number or NaN, and raises nothing."""
+        outcome = _fair(2)
+        for label in (0, 1):
+            value = self.value.value(outcome.take(np.flatnonzero(outcome.labels == label)))
+            defined = isinstance(value, float) and not math.isinf(value)
+            assert defined, f"With class {label} alone it gives {value!r}, neither a finite float nor NaN."
 
-@rule(gives_a_float)
-def direction_is_right(subject: MetricSubject) -> None:
-    """A model that is always right and sure scores better than one that is always wrong and sure.
+    @needs(gives_a_float)
+    @rule("Samples come in no order that means anything. Use no neighbour, index or position; break ties evenly.")
+    def agrees_over_permutations(self) -> None:
+        """The same samples in another order have the same score, also where probabilities tie."""
+        for outcome in self._outcomes():
+            order = np.random.default_rng(1).permutation(len(outcome))
+            one, two = self.value.value(outcome), self.value.value(outcome.take(order))
+            same = np.isclose(one, two, rtol=1e-9, atol=1e-12, equal_nan=True)
+            assert same, f"The same samples score {one:g} in one order and {two:g} in another."
 
-    The best epoch is chosen by it, and comparisons say which model is ahead. Set `higher_is_better` to its direction.
-    """
-    metric = subject.value
-    right, wrong = (metric.value(_sure(correct)) for correct in (True, False))
-    assert not math.isnan(right), "It is undefined for a perfect model."
-    better = "higher" if metric.higher_is_better else "lower"
-    assert math.isnan(wrong) or (right > wrong if metric.higher_is_better else right < wrong), (
-        f"{better.capitalize()} is said to be better, but a perfect model has {right:g} and the worst {wrong:g}."
-    )
+    @needs(gives_a_float)
+    @rule("All metrics share one outcome, and would see the change. Copy before you sort or change.")
+    def leaves_its_input_alone(self) -> None:
+        """Labels, probabilities and decisions are as before."""
+        for outcome in self._outcomes():
+            before = outcome.take(np.arange(len(outcome)))
+            self.value.value(outcome)
+            for key in ("labels", "probabilities", "decisions", "groups"):
+                assert np.array_equal(getattr(before, key), getattr(outcome, key)), f"It changed `outcome.{key}`."
 
+    @needs(gives_a_float)
+    @rule("It is computed as a whole or of each class against the rest. Handle K classes, or set overall=False.")
+    def classes_beyond_two(self) -> None:
+        """With three classes it gives a finite float under each of its keys."""
+        outcome = _fair(3)
+        for key, number in self.value.keys(outcome.classes).items():
+            value = self.value.value(outcome if number is None else outcome.one_against_rest(number))
+            assert isinstance(value, float) and math.isfinite(value), f"'{key}' of three classes is {value!r}."
 
-@rule(gives_a_float)
-def single_class_input(subject: MetricSubject) -> None:
-    """With samples of one class alone it gives a number or NaN, and raises nothing.
+    @needs(gives_a_float)
+    @rule("The interval comes from `resampled`, the score from `value`. Make them agree, or leave `resampled` out.")
+    def resampled_agrees(self) -> None:
+        """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples."""
+        if self.value.resampled is None:
+            return
+        for outcome in self._outcomes():
+            for chunk in draw(outcome, _DRAWS, 0):
+                fast = self.value.resampled(chunk)
+                rows = [np.repeat(np.arange(len(outcome)), weights.astype(int)) for weights in chunk.weights]
+                slow = np.array([self.value.value(outcome.take(row)) for row in rows])
+                assert fast.shape == slow.shape, f"`resampled` gives the shape {fast.shape} for {len(chunk)} draws."
+                equal = np.isclose(fast, slow, rtol=1e-7, atol=1e-9, equal_nan=True)
+                at = int(np.argmin(equal))
+                assert equal.all(), f"Of a draw with the score {slow[at]:g} `resampled` says {fast[at]:g}."
 
-    A small fold or one site may hold one class; the whole table must not fail with it. Return NaN where the score is undefined.
-    """
-    outcome = _fair(2)
-    for label in (0, 1):
-        value = subject.value.value(outcome.take(np.flatnonzero(outcome.labels == label)))
-        assert isinstance(value, float) and not math.isinf(value), (
-            f"With class {label} alone it gives {value!r}, neither a finite float nor NaN."
-        )
-
-
-@rule(gives_a_float)
-def agrees_over_permutations(subject: MetricSubject) -> None:
-    """The same samples in another order have the same score, also where probabilities tie.
-
-    Samples come in no order that means anything. Use no neighbour, index or position; break ties evenly.
-    """
-    for outcome in _outcomes(subject.value):
-        order = np.random.default_rng(1).permutation(len(outcome))
-        one, two = subject.value.value(outcome), subject.value.value(outcome.take(order))
-        assert np.isclose(one, two, rtol=1e-9, atol=1e-12, equal_nan=True), (
-            f"The same samples score {one:g} in one order and {two:g} in another."
-        )
-
-
-@rule(gives_a_float)
-def leaves_its_input_alone(subject: MetricSubject) -> None:
-    """Labels, probabilities and decisions are as before.
-
-    All metrics share one outcome: what one changes, the others take for the model's. Copy before you sort or change.
-    """
-    for outcome in _outcomes(subject.value):
-        before = outcome.take(np.arange(len(outcome)))
-        subject.value.value(outcome)
-        for key in ("labels", "probabilities", "decisions", "groups"):
-            assert np.array_equal(getattr(before, key), getattr(outcome, key)), f"It changed `outcome.{key}`."
-
-
-@rule(gives_a_float)
-def classes_beyond_two(subject: MetricSubject) -> None:
-    """With three classes it gives a finite float under each of its keys.
-
-    It is computed for data sets of more classes, as a whole (`overall`) or each against the rest (`per_class`). Handle K classes,
-    or set overall=False.
-    """
-    outcome = _fair(3)
-    for key, number in subject.value.keys(outcome.classes).items():
-        value = subject.value.value(outcome if number is None else outcome.one_against_rest(number))
-        assert isinstance(value, float) and math.isfinite(value), f"'{key}' of three classes is {value!r}."
-
-
-@rule(gives_a_float)
-def resampled_agrees(subject: MetricSubject) -> None:
-    """`resampled` gives for each bootstrap draw what `value` gives for the drawn samples.
-
-    The interval comes from `resampled`, the score from `value`; both must measure the same. Make them agree, or leave `resampled`
-    out: `value` is then called for each draw.
-    """
-    metric = subject.value
-    if metric.resampled is None:
-        return
-    for outcome in _outcomes(metric):
-        for chunk in draw(outcome, _DRAWS, 0):
-            fast = metric.resampled(chunk)
-            rows = [np.repeat(np.arange(len(outcome)), weights.astype(int)) for weights in chunk.weights]
-            slow = np.array([metric.value(outcome.take(row)) for row in rows])
-            assert fast.shape == slow.shape, f"`resampled` gives the shape {fast.shape} for {len(chunk)} draws."
-            equal = np.isclose(fast, slow, rtol=1e-7, atol=1e-9, equal_nan=True)
-            at = int(np.argmin(equal))
-            assert equal.all(), f"Of a draw with the score {slow[at]:g} `resampled` says {fast[at]:g}."
-
-
-RULES: list[Rule[Metric]] = [
-    has_name_and_summary, gives_a_float, direction_is_right, single_class_input, agrees_over_permutations,
-    leaves_its_input_alone, classes_beyond_two, resampled_agrees,
-]  # fmt: skip
+    def _outcomes(self) -> list[Outcome]:
+        return [_fair(2), _fair(3)] if self.value.overall else [_fair(2)]
 
 
 def _sure(correct: bool) -> Outcome:
@@ -145,7 +115,3 @@ def _fair(classes: int) -> Outcome:
 def _outcome(labels: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float64]) -> Outcome:
     names = ("benign", "malignant", "normal")[: probabilities.shape[1]]
     return Outcome(names, labels.astype(np.intp), probabilities, decide(probabilities, 0.5), np.arange(_N) // 3)
-
-
-def _outcomes(metric: Metric) -> list[Outcome]:
-    return [_fair(2), _fair(3)] if metric.overall else [_fair(2)]

@@ -5,84 +5,65 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from mammozoo.config.names import Spec, parse
-from mammozoo.data.dataset import Dataset
-from mammozoo.data.transforms import TransformSpec
 from mammozoo.errors import MammozooError, NotFoundError, UsageError, nearest
-from mammozoo.evaluation.metric import Metric
-from mammozoo.models.backbone import BackboneSpec
-from mammozoo.models.head import HeadSpec
-from mammozoo.models.strategy import Strategy
 from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
-from mammozoo.testing import backbones, datasets, events, heads, metrics, recipes, strategies, transforms, zoos
-from mammozoo.testing.check import Check, Rule, Settings, Subject, bind, rule
+from mammozoo.plugins.provided import TYPES, given_name, is_one_of
+from mammozoo.testing.backbones import BackboneRules
+from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rule
+from mammozoo.testing.datasets import DatasetRules
+from mammozoo.testing.events import EVENTS, EventRules
+from mammozoo.testing.heads import HeadRules
+from mammozoo.testing.metrics import MetricRules
+from mammozoo.testing.recipes import PaperRules, RecipeRules
+from mammozoo.testing.strategies import StrategyRules
+from mammozoo.testing.transforms import TransformRules
+from mammozoo.testing.zoos import ZooRules
 
 if TYPE_CHECKING:
     import pytest
 
 _FEW = 12  # names that a message can show
-_TYPES = {
-    "datasets": Dataset, "backbones": BackboneSpec, "heads": HeadSpec, "strategies": Strategy, "metrics": Metric,
-    "transforms": TransformSpec,
-}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a plugin brings.
-
-    Attributes:
-        reason: why it, or a part of it, cannot be used; empty if all of it can.
-        things: what its hooks give, and its event hooks.
-        unmarked: functions that have a hook's name and no `@hookimpl`.
-    """
+class Contents(NamedTuple):
+    """Why a plugin cannot be used, if it cannot; what it brings; its functions with a hook's name and no `@hookimpl`."""
 
     reason: str
     things: Sequence[Item] = ()
     unmarked: Sequence[str] = ()
 
 
-@rule()
-def loads(subject: Subject[Contents]) -> None:
-    """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's.
+class PluginRules(Rules[Contents]):
+    """Tried on the plugin as a whole."""
 
-    What does not load cannot be used, and is in no list. Correct what the reason names.
-    """
-    assert not subject.value.reason, f"{subject.value.reason.rstrip('.')}."
+    @rule("What does not load cannot be used, and is in no list. Correct what the reason names.")
+    def loads(self) -> None:
+        """The plugin can be imported, its hooks give things of the types that they promise, and no name is another plugin's."""
+        assert not self.value.reason, f"{self.value.reason.rstrip('.')}."
 
-
-@rule(loads)
-def hooks_are_heard(subject: Subject[Contents]) -> None:
-    """Every function with the name of a hook is marked as one, and together they bring something.
-
-    What is not marked is never called. Write `@hookimpl` (from mammozoo) above each hook, in the module that the entry point names.
-    """
-    contents = subject.value
-    assert not contents.unmarked, f"`{contents.unmarked[0]}` is not marked as a hook."
-    assert contents.things, "It brings nothing: it has no hook, or its hooks give none."
+    @needs(loads)
+    @rule("What is not marked is never called. Write `@hookimpl` above each hook, in the entry point's module.")
+    def hooks_are_heard(self) -> None:
+        """Every function with the name of a hook is marked as one, and together they bring something."""
+        unmarked = self.value.unmarked
+        assert not unmarked, f"`{unmarked[0]}` is not marked as a hook."
+        assert self.value.things, "It brings nothing: it has no hook, or its hooks give none."
 
 
+_KINDS: dict[str, type[Rules[Any]]] = {
+    "plugins": PluginRules, "datasets": DatasetRules, "backbones": BackboneRules, "heads": HeadRules,
+    "strategies": StrategyRules, "metrics": MetricRules, "transforms": TransformRules, "recipes": RecipeRules,
+    "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
+}  # fmt: skip
 #: The rules of each kind, in the order in which they are tried.
-RULES: dict[str, Sequence[Rule[Any]]] = {
-    "plugins": [loads, hooks_are_heard],
-    "datasets": datasets.RULES,
-    "backbones": backbones.RULES,
-    "heads": heads.RULES,
-    "strategies": strategies.RULES,
-    "metrics": metrics.RULES,
-    "transforms": transforms.RULES,
-    "recipes": recipes.RULES,
-    "papers": recipes.PAPER_RULES,
-    "zoos": zoos.RULES,
-    "events": events.RULES,
-}
+RULES = {kind: rules.rules() for kind, rules in _KINDS.items()}
 
 
 def checks(
@@ -110,29 +91,29 @@ def checks(
     if not __debug__:
         raise UsageError("The checks are assertions, which `python -O` leaves out. Run Python without -O.")
     settings, chosen = Settings(backbone, root), {spec.name: spec for spec in map(parse, specs)}
-    patterns, found = tuple(only), list[Check]()
+    patterns = tuple(only)
+    subjects: list[Rules[Any]] = []
     if isinstance(plugin, str | ModuleType):
-        contents = _installed(plugin) if isinstance(plugin, str) else _of_module(plugin)
+        contents = _contents(plugin)
         name = plugin if isinstance(plugin, str) else plugin.__name__
-        whole = Subject("plugins", contents, Spec(name), settings)
-        found += [bind(rule, whole) for rule in RULES["plugins"]]
+        subjects.append(PluginRules("plugins", contents, Spec(name), settings))
     else:
         contents = Contents("", [_single(plugin)])
     _refuse_unknown(contents.things, (*chosen, *patterns))
-    things = [thing for thing in contents.things if not patterns or any(_fits(thing, pattern) for pattern in patterns)]
-    if any(thing.kind == "strategies" for thing in things):
-        registry().get("backbones", parse(backbone).name)
-    for thing in things:
-        subject = Subject(thing.kind, thing.value, chosen.get(thing.name, Spec(thing.name)), settings)
-        found += [bind(rule, subject) for rule in RULES[thing.kind]]
-    return found
+    for thing in contents.things:
+        if patterns and not any(_fits(thing, pattern) for pattern in patterns):
+            continue
+        if thing.kind == "strategies":
+            registry().get("backbones", parse(backbone).name)
+        spec = chosen.get(thing.name, Spec(thing.name))
+        subjects.append(_KINDS[thing.kind](thing.kind, thing.value, spec, settings))
+    return [bind(rule, subject) for subject in subjects for rule in RULES[subject.kind]]
 
 
 def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) -> pytest.MarkDecorator:
     """A pytest mark that runs a test with each of `checks(plugin, **settings)` as its argument `check`.
 
-    A check that cannot be tried is a skip. What `checks` refuses (a plugin that is not installed, a name that it does not
-    have) is one error of collection, without a traceback.
+    A check that cannot be tried is a skip; what `checks` refuses is one error of collection, without a traceback.
     """
     import pytest
 
@@ -143,54 +124,40 @@ def parametrize_with_checks(plugin: str | ModuleType | object, **settings: Any) 
     return pytest.mark.parametrize("check", found, ids=str)
 
 
-def _installed(name: str) -> Contents:
-    known = registry()
-    plugin = next((plugin for plugin in known.plugins if plugin.name == name), None)
-    if plugin is None:
-        names = [plugin.name for plugin in known.plugins]
-        raise NotFoundError(
-            f"There is no plugin '{name}'.{nearest(name, names)} These are loaded: {', '.join(names)}. Install its package "
-            "(`pip install -e FOLDER`) and give the name of its entry point; MAMMOZOO_PLUGINS, where it is set, must have it too."
-        )
-    return _contents(known, plugin)
-
-
-def _of_module(module: ModuleType) -> Contents:
-    known, plugin = Registry(), Plugin(module.__name__, "module", "?")
-    known.load(plugin, lambda: module)
-    return _contents(known, plugin)
-
-
-def _contents(known: Registry, plugin: Plugin) -> Contents:
+def _contents(named: str | ModuleType) -> Contents:
+    if isinstance(named, str):
+        known = registry()
+        found = {plugin.name: plugin for plugin in reversed(known.plugins)}
+        if named not in found:
+            raise NotFoundError(
+                f"There is no plugin '{named}'.{nearest(named, found)} These are loaded: {', '.join(reversed(found))}. Install its "
+                "package (`pip install -e FOLDER`) and give its entry point's name; MAMMOZOO_PLUGINS, if set, must have it too."
+            )
+        plugin = found[named]
+    else:
+        known, plugin = Registry(), Plugin(named.__name__, "module", "?")
+        known.load(plugin, lambda: named)
     things = [item for kind in KINDS for item in known.items(kind).values() if item.plugin is plugin]
     if plugin.state == "failed":  # perhaps in one of the hooks just called
         return Contents(plugin.reason)
     module = known.module(plugin)
     unmarked = known.unmarked(module)
-    for hook in events.EVENTS:
+    for hook in EVENTS:
         if hasattr(module, hook) and hook not in unmarked:
             things.append(Item("events", hook, getattr(module, hook), plugin))
     return Contents(plugin.reason, things, unmarked)
 
 
 def _single(value: Any) -> Item:
-    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name.
-
-    Raises:
-        UsageError: a plugin cannot bring it, or it has no name.
-    """
+    """One thing by itself, of the kind that its type or its file shows; a rule checks whether a recipe can write its name."""
     nobody = Plugin("?", "?", "?")
     if isinstance(value, Path):
-        kind = _kind_of_file(value)
-        return Item(kind, value.parent.name if kind == "zoos" else value.stem, value, nobody)
-    fits = issubclass if isinstance(value, type) else isinstance
-    for kind, base in _TYPES.items():
-        if fits(value, base) and isinstance(value, type) == (base in (Dataset, Strategy)):
-            name = getattr(getattr(value, "info", value), "name", None)
-            if not isinstance(name, str) or not name:
-                raise UsageError(f"{value!r} has no name.")
-            return Item(kind, name, value, nobody)
-    raise UsageError(f"A plugin cannot bring {value!r}: give a plugin's name, its module, or one thing of it.")
+        of_file = _kind_of_file(value)
+        return Item(of_file, value.parent.name if of_file == "zoos" else value.stem, value, nobody)
+    kind = next((kind for kind in TYPES if is_one_of(kind, value)), None)
+    if kind is None:
+        raise UsageError(f"A plugin cannot bring {value!r}: give a plugin's name, its module, or one thing of it.")
+    return Item(kind, given_name(value), value, nobody)
 
 
 def _kind_of_file(path: Path) -> str:
@@ -215,7 +182,5 @@ def _refuse_unknown(things: Sequence[Item], patterns: Iterable[str]) -> None:
         if not any(_fits(thing, pattern) for thing in things):
             count = Counter(thing.kind for thing in things)
             some = ", ".join(sorted(names) if len(names) <= _FEW else (f"{n} {kind}" for kind, n in count.items()))
-            raise NotFoundError(
-                f"Nothing of this plugin is called '{pattern}'.{nearest(pattern, names)} It brings {some}; a kind is chosen as in "
-                "'heads:*'."
-            )
+            nothing = f"Nothing of this plugin is called '{pattern}'.{nearest(pattern, names)}"
+            raise NotFoundError(f"{nothing} It brings {some}; a kind is chosen as in 'heads:*'.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import tempfile
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,220 +13,183 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from mammozoo.config.names import parse
 from mammozoo.config.sections import Optimizer
 from mammozoo.errors import IncompatibleError, UsageError
-from mammozoo.models.backbone import load_exactly
 from mammozoo.models.factory import build_backbone
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.randomness import seed_generators, seeded
 from mammozoo.models.strategy import Composite, Strategy
-from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.plugins import registry
-from mammozoo.testing.check import NotChecked, Rule, Subject, describe, rule
-from mammozoo.testing.common import build, has_name_and_summary, noise, options_have_types
-from mammozoo.testing.sandbox import offline
+from mammozoo.testing.check import NotChecked, Rule, describe, needs, rule
+from mammozoo.testing.common import PICKLE, RELOAD, WithOptions, no_connection, noise, through_file
 from mammozoo.training.optimizer import make_optimizer
 
 _SIDE = 64  # pixels; the strategy is tested, not the network
 
 T = TypeVar("T")
-StrategySubject = Subject[type[Strategy]]
 
 
-@rule()
-def adapts_a_network(subject: StrategySubject) -> None:
-    """It is made from its name, and adapts a small network and marks what trains.
-
-    Nothing else of it can be tried, nor trained, before that. Correct what the error names; a network that it cannot work with
-    it refuses with mammozoo.errors.IncompatibleError.
-    """
-    _adapted(subject)
-
-
-@rule(adapts_a_network)
-def adapt_is_deterministic(subject: StrategySubject) -> None:
-    """Two like models, adapted from the same seed, are alike: weights, buffers and what trains.
-
-    A model is rebuilt from its config by adapting anew. Use no clock, no hash order and only torch's generator.
-    """
-    (first, one), (second, two) = _adapted(subject), _adapted(subject)
-    difference = _difference(first, second)
-    assert not difference, f"`adapt` made two different networks: {difference}."
-    for name, tensor in first.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), f"`adapt` gave '{name}' other numbers the second time."
-    assert _names(first, set(one.trainable(first))) == _names(second, set(two.trainable(second))), (
-        "`trainable` chose other parameters the second time."
-    )
-
-
-@rule(adapt_is_deterministic)
-def adapt_needs_no_data(subject: StrategySubject) -> None:
-    """`adapt` makes no connection, and makes the same network whatever the weights are.
-
-    A saved model is rebuilt with random weights, offline, and its weights loaded afterwards. Let `adapt` depend on the shape of
-    the network alone; state goes into parameters and buffers.
-    """
-    with offline() as attempts:
-        first, second = _adapted(subject, seed=0)[0], _adapted(subject, seed=1)[0]
-    assert not attempts, f"`adapt` tried to connect to {attempts[0]}."
-    difference = _difference(first, second)
-    assert not difference, f"With other weights it makes another network: {difference}."
-
-
-@rule(adapts_a_network)
-def trainable_is_in_the_backbone(subject: StrategySubject) -> None:
-    """`trainable` gives parameters of the backbone, each once, or None.
-
-    A strategy decides on the parameters of the backbone alone; the head always trains. Take them from `model.backbone`.
-    """
-    model, _ = _adapted(subject)
-    backbone, before = set(model.backbone.parameters()), set[nn.Parameter]()
-    for number, parameter in enumerate(_strategy(subject).trainable(model) or ()):
-        entry = f"Entry {number} of `trainable`"
-        assert isinstance(parameter, nn.Parameter), f"{entry} is a {type(parameter).__name__}, not a parameter."
-        if parameter not in backbone:
-            name = next(iter(_names(model, {parameter})), "a parameter of no module of the model")
-            raise AssertionError(f"{entry} is '{name}', not of the backbone.")
-        assert parameter not in before, f"{entry} is there twice."
-        before.add(parameter)
-
-
-@rule(adapts_a_network)
-def every_trainable_gets_a_gradient(subject: StrategySubject) -> None:
-    """After a backward pass all that trains has a finite gradient.
-
-    A parameter without a gradient never learns, and counts as trainable in every table. Use it in `forward`, or leave it out of
-    `trainable`.
-    """
-    model, _ = _adapted(subject)
-    torch.autograd.backward(_loss(model.train()))
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None or not parameter.requires_grad, f"'{name}' trains and got no gradient."
-        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), (
-            f"The gradient of '{name}' is not finite."
-        )
-
-
-@rule(adapts_a_network)
-def learning_rates_are_positive(subject: StrategySubject) -> None:
-    """Every factor of `lr_scale` is finite and above 0, and belongs to a parameter of the model.
-
-    The optimizer takes the product of the recipe's rate and these factors. Return finite factors above 0; what must not learn is
-    left out of `trainable`.
-    """
-    model, _ = _adapted(subject)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    for parameter, factor in _strategy(subject).lr_scale(model).items():
-        assert parameter in names, "`lr_scale` holds a parameter that is not of the model."
-        assert 0 < factor < math.inf, f"`lr_scale` gives '{names[parameter]}' the factor {factor}."
-
-
-@rule(learning_rates_are_positive)
-def training_goes_through(subject: StrategySubject) -> None:
-    """Two steps of training raise nothing and leave every output finite.
-
-    A training that stops with an error, or with NaN, has cost its time for nothing. Look at what `adapt` put into the network,
-    at `optimizer` and at the learning rates.
-    """
-    model, _ = _trained(*_adapted(subject))
-    assert torch.isfinite(_output(model)).all(), "After two steps the outputs are not finite."
-
-
-@rule(training_goes_through)
-def frozen_weights_stay(subject: StrategySubject) -> None:
-    """Two steps of training leave every frozen weight as it was.
-
-    Every table names what is frozen, and adapter files leave it out. Change nothing that `trainable`
-    does not name.
-    """
-    model, chosen = _adapted(subject)
-    frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
-    changed = _first_change(frozen, dict(_trained(model, chosen)[0].named_parameters()))
-    assert not changed, f"Training changed the frozen '{changed}'."
-
-
-@rule(training_goes_through)
-def frozen_statistics_stay(subject: StrategySubject) -> None:
-    """Two steps of training leave the buffers of modules without trainable weights as they were.
-
-    Statistics that change under frozen weights are hidden learning. Leave `model.train` as it is; use nn.BatchNorm2d or a
-    subclass.
-    """
-    model, chosen = _adapted(subject)
-    frozen = {
-        f"{name}.{key}".lstrip("."): buffer.detach().clone()
-        for name, module in model.named_modules()
-        if not any(p.requires_grad for p in module.parameters(recurse=False))
-        for key, buffer in module.named_buffers(recurse=False)
-    }
-    changed = _first_change(frozen, dict(_trained(model, chosen)[0].named_buffers()))
-    assert not changed, f"Training changed the statistic '{changed}', whose layer is frozen."
-
-
-@rule(training_goes_through, adapt_needs_no_data)
-def weights_reload(subject: StrategySubject) -> None:
-    """A trained model, written and read into one built anew, gives the same output.
-
-    A model is a safetensors file and a config; nothing else travels. Keep all state in registered parameters and buffers.
-    """
-    model, _ = _trained(*_adapted(subject))
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_tensors(Path(folder) / "model.safetensors", model.state_dict())
-        again, _ = _adapted(subject, seed=1)
-        load_exactly(again, read_tensors(path))
-    assert torch.equal(_output(model), _output(again)), "The model that was read gives other outputs."
-
-
-@rule(adapts_a_network)
-def pickles(subject: StrategySubject) -> None:
-    """The strategy and the adapted model go through pickle and give the same output.
-
-    Processes that share the work get it as a pickle. Use no lambda or local class; define them at the top of a module.
-    """
-    model, _ = _adapted(subject)
-    through_pickle(_strategy(subject))
-    assert torch.equal(_output(model), _output(through_pickle(model))), "The unpickled model gives other outputs."
-
-
-def _composes_with(name: str) -> Rule[type[Strategy]]:
+def _composes_with(name: str) -> Rule:
     """The rule that a strategy can stand before and after the strategy `name`."""
 
-    def composes(subject: StrategySubject) -> None:
-        alone = _trainable_names(_adapted(subject)[0])
+    def composes(self: StrategyRules) -> None:
+        alone = _trainable_names(self._adapted()[0])
         for order in ("before", "after"):
             other: Strategy = registry().get("strategies", name)()
-            parts = [_strategy(subject), other] if order == "before" else [other, _strategy(subject)]
+            parts = [self._strategy(), other] if order == "before" else [other, self._strategy()]
+            where = f"Placed {order} '{name}'"
             try:
-                model, chosen = _adapted(subject, parts=parts)
+                model, chosen = self._adapted(parts=parts)
                 lost = (alone | _names(model, set(other.trainable(model) or ()))) - _trainable_names(model)
-                if _strategy(subject).trainable(model) is None:  # then the other's parameters are all that train
+                if self._strategy().trainable(model) is None:  # then the other's parameters are all that train
                     lost = set()
                 _trained(model, chosen)
             except NotChecked as refusal:
-                raise AssertionError(
-                    f"Placed {order} '{name}' it refuses a network that it takes alone. {refusal}"
-                ) from refusal
+                raise AssertionError(f"{where} it refuses a network that it takes alone. {refusal}") from refusal
             except Exception as error:
-                problem = describe(error, subject.value)
-                raise AssertionError(f"Placed {order} '{name}' it cannot train: {problem}") from error
-            assert not lost, f"Placed {order} '{name}', '{min(lost)}' no longer trains."
-            assert torch.isfinite(_output(model)).all(), (
-                f"Placed {order} '{name}', two steps of training give outputs that are not finite."
-            )
+                raise AssertionError(f"{where} it cannot train: {describe(error, self.value)}") from error
+            assert not lost, f"{where}, '{min(lost)}' no longer trains."
+            finite = torch.isfinite(_output(model)).all()
+            assert finite, f"{where}, two steps of training give outputs that are not finite."
 
-    return Rule(
-        f"composes-with-{name}",
-        f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite.",
-        "Strategies add up with '+': what trains is the union. Answer for your own parameters alone, and expect others to be "
-        "frozen or trained beside them.",
-        composes,
-        [training_goes_through],
+    composes.__name__ = f"composes_with_{name}"
+    composes.__doc__ = f"It adds up with `{name}`, before and after it: the union trains, and the outputs stay finite."
+    return Rule("Strategies add up. Answer for your own parameters alone; others may be frozen or trained.", composes)
+
+
+class StrategyRules(WithOptions[type[Strategy]]):
+    """Tried on a small network of two classes with random weights, in two steps of training."""
+
+    @rule("All else needs it. Correct what is named, or refuse a network by mammozoo.errors.IncompatibleError.")
+    def adapts_a_network(self) -> None:
+        """It is made from its name, and adapts a small network and marks what trains."""
+        self._adapted()
+
+    @needs(adapts_a_network)
+    @rule("A model is rebuilt by adapting anew. Use no clock, no hash order and only torch's generator.")
+    def adapt_is_deterministic(self) -> None:
+        """Two like models, adapted from the same seed, are alike: weights, buffers and what trains."""
+        (first, one), (second, two) = self._adapted(), self._adapted()
+        difference = _difference(first, second)
+        assert not difference, f"`adapt` made two different networks: {difference}."
+        changed = _first_change(first.state_dict(), second.state_dict())
+        assert not changed, f"`adapt` gave '{changed}' other numbers the second time."
+        same = _names(first, set(one.trainable(first))) == _names(second, set(two.trainable(second)))
+        assert same, "`trainable` chose other parameters the second time."
+
+    @needs(adapt_is_deterministic)
+    @rule("A saved model is rebuilt offline, with random weights. Look at shapes alone; keep state in buffers.")
+    def adapt_needs_no_data(self) -> None:
+        """`adapt` makes no connection, and makes the same network whatever the weights are."""
+        with no_connection("`adapt`"):
+            first, second = self._adapted(seed=0)[0], self._adapted(seed=1)[0]
+        difference = _difference(first, second)
+        assert not difference, f"With other weights it makes another network: {difference}."
+
+    @needs(adapts_a_network)
+    @rule("It decides on the backbone alone; the head always trains. Take them from `model.backbone`.")
+    def trainable_is_in_the_backbone(self) -> None:
+        """`trainable` gives parameters of the backbone, each once, or None."""
+        model, _ = self._adapted()
+        backbone, before = set(model.backbone.parameters()), set[nn.Parameter]()
+        for number, parameter in enumerate(self._strategy().trainable(model) or ()):
+            entry = f"Entry {number} of `trainable`"
+            assert isinstance(parameter, nn.Parameter), f"{entry} is a {type(parameter).__name__}, not a parameter."
+            name = next(iter(_names(model, {parameter})), "a parameter of no module of the model")
+            assert parameter in backbone, f"{entry} is '{name}', not of the backbone."
+            assert parameter not in before, f"{entry} is there twice."
+            before.add(parameter)
+
+    @needs(adapts_a_network)
+    @rule("A parameter without a gradient never learns. Use it in `forward`, or leave it out of `trainable`.")
+    def every_trainable_gets_a_gradient(self) -> None:
+        """After a backward pass all that trains has a finite gradient."""
+        model, _ = self._adapted()
+        torch.autograd.backward(_loss(model.train()))
+        for name, parameter in model.named_parameters():
+            gradient = parameter.grad
+            assert gradient is not None or not parameter.requires_grad, f"'{name}' trains and got no gradient."
+            assert gradient is None or torch.isfinite(gradient).all(), f"The gradient of '{name}' is not finite."
+
+    @needs(adapts_a_network)
+    @rule("Factors multiply the recipe's rate. Make them positive; leave what must not learn out of `trainable`.")
+    def learning_rates_are_positive(self) -> None:
+        """Every factor of `lr_scale` is finite and above 0, and belongs to a parameter of the model."""
+        model, _ = self._adapted()
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for parameter, factor in self._strategy().lr_scale(model).items():
+            assert parameter in names, "`lr_scale` holds a parameter that is not of the model."
+            assert 0 < factor < math.inf, f"`lr_scale` gives '{names[parameter]}' the factor {factor}."
+
+    @needs(learning_rates_are_positive)
+    @rule("A training that stops has cost time for nothing. Look at `adapt`, `optimizer` and the learning rates.")
+    def training_goes_through(self) -> None:
+        """Two steps of training raise nothing and leave every output finite."""
+        model = _trained(*self._adapted())
+        assert torch.isfinite(_output(model)).all(), "After two steps the outputs are not finite."
+
+    @needs(training_goes_through)
+    @rule("Tables name what is frozen, adapters leave it out. Change nothing that `trainable` does not name.")
+    def frozen_weights_stay(self) -> None:
+        """Two steps of training leave every frozen weight as it was."""
+        model, chosen = self._adapted()
+        frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+        changed = _first_change(frozen, dict(_trained(model, chosen).named_parameters()))
+        assert not changed, f"Training changed the frozen '{changed}'."
+
+    @needs(training_goes_through)
+    @rule("Statistics that change are hidden learning. Leave `model.train` alone; use nn.BatchNorm2d or a subclass.")
+    def frozen_statistics_stay(self) -> None:
+        """Two steps of training leave the buffers of modules without trainable weights as they were."""
+        model, chosen = self._adapted()
+        frozen = {
+            f"{name}.{key}".lstrip("."): buffer.detach().clone()
+            for name, module in model.named_modules()
+            if not any(p.requires_grad for p in module.parameters(recurse=False))
+            for key, buffer in module.named_buffers(recurse=False)
+        }
+        changed = _first_change(frozen, dict(_trained(model, chosen).named_buffers()))
+        assert not changed, f"Training changed the statistic '{changed}', whose layer is frozen."
+
+    @needs(training_goes_through, adapt_needs_no_data)
+    @rule(RELOAD)
+    def weights_reload(self) -> None:
+        """A trained model, written and read into one built anew, gives the same output."""
+        model = _trained(*self._adapted())
+        again = through_file(model, self._adapted(seed=1)[0])
+        assert torch.equal(_output(model), _output(again)), "The model that was read gives other outputs."
+
+    @needs(adapts_a_network)
+    @rule(PICKLE)
+    def pickles(self) -> None:
+        """The strategy and the adapted model go through pickle and give the same output."""
+        model, _ = self._adapted()
+        through_pickle(self._strategy())
+        assert torch.equal(_output(model), _output(through_pickle(model))), "The unpickled model gives other outputs."
+
+    composes_with_frozen, composes_with_last_blocks, composes_with_full = map(
+        needs(training_goes_through), map(_composes_with, ("frozen", "last-blocks", "full"))
     )
 
+    def _strategy(self) -> Strategy:
+        return self._make(self.value)
 
-RULES: list[Rule[type[Strategy]]] = [
-    has_name_and_summary, options_have_types, adapts_a_network, adapt_is_deterministic, adapt_needs_no_data,
-    trainable_is_in_the_backbone, every_trainable_gets_a_gradient, learning_rates_are_positive, training_goes_through,
-    frozen_weights_stay, frozen_statistics_stay, weights_reload, pickles, *map(_composes_with, ("frozen", "last-blocks", "full")),
-]  # fmt: skip
+    def _adapted(self, *, seed: int = 0, parts: list[Strategy] | None = None) -> tuple[Model, Composite]:
+        """A small model under the strategy (or `parts`), marked for training; skips if it refuses this network.
+
+        `seed` is that of the backbone's weights; `adapt` always draws from the same one.
+        """
+        chosen = Composite(parts or [self._strategy()])
+        with seeded(seed):
+            backbone = build_backbone(self.settings.backbone)
+            backbone.input = backbone.input.model_copy(update={"size": (_SIDE, _SIDE)})
+            model = assemble(backbone, registry().get("heads", "gap"), parse("gap"), ("benign", "malignant"))
+            seed_generators(2)
+            try:
+                chosen.adapt(model)
+                chosen.freeze(model)
+            except (UsageError, IncompatibleError) as error:
+                remedy = "Name another with --backbone (in pytest: backbone=...), or options with --with (specs=[...])."
+                raise NotChecked(f"It refuses '{self.settings.backbone}': {error} {remedy}") from error
+        return model, chosen
 
 
 def through_pickle(value: T) -> T:
@@ -237,35 +198,7 @@ def through_pickle(value: T) -> T:
     return copy
 
 
-def _strategy(subject: StrategySubject) -> Strategy:
-    return build(subject, subject.value)
-
-
-def _adapted(
-    subject: StrategySubject, *, seed: int = 0, parts: list[Strategy] | None = None
-) -> tuple[Model, Composite]:
-    """A small model under the strategy (or `parts`), marked for training; skips if it refuses this network.
-
-    `seed` is that of the backbone's weights; `adapt` always draws from the same one.
-    """
-    chosen = Composite(parts or [_strategy(subject)])
-    with seeded(seed):
-        backbone = build_backbone(subject.settings.backbone)
-        backbone.input = backbone.input.model_copy(update={"size": (_SIDE, _SIDE)})
-        model = assemble(backbone, registry().get("heads", "gap"), parse("gap"), ("benign", "malignant"))
-        seed_generators(2)
-        try:
-            chosen.adapt(model)
-            chosen.freeze(model)
-        except (UsageError, IncompatibleError) as error:
-            raise NotChecked(
-                f"It refuses '{subject.settings.backbone}': {error} Name another with --backbone (in pytest: "
-                "backbone=...), or options with --with (specs=[...])."
-            ) from error
-    return model, chosen
-
-
-def _trained(model: Model, chosen: Composite) -> tuple[Model, Composite]:
+def _trained(model: Model, chosen: Composite) -> Model:
     """Two steps with the strategy's own optimizer, or SGD with weight decay, which moves whatever was not frozen."""
     optimizer = make_optimizer(chosen, model, Optimizer(name="sgd", lr=0.05, weight_decay=0.1))
     model.train()
@@ -273,7 +206,7 @@ def _trained(model: Model, chosen: Composite) -> tuple[Model, Composite]:
         optimizer.zero_grad()
         torch.autograd.backward(_loss(model))
         optimizer.step()
-    return model, chosen
+    return model
 
 
 def _images(model: Model) -> torch.Tensor:

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import pydantic
+import torch
 
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
-from mammozoo.models.weights import read_tensors, to_bytes
-from mammozoo.zoo.difference import Tensors, common_dtype, converted, matches, rename, rules_for
+from mammozoo.models.weights import DTYPES, numbers, read_tensors, to_bytes
 from mammozoo.zoo.entry import Part, Sha256
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
 _MIN_SHARE = 0.1  # of a model's bytes that must be the base's
+_FLOATS = {DTYPES[name]: name for name in ("F16", "F32", "F64")}
+
+Tensors = Mapping[str, torch.Tensor]
 
 
 class Pinned(Part):
@@ -59,12 +63,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """How the adapter in `folder` is joined with its base.
-
-    Raises:
-        NotFoundError: there is no `config.json`, or it has no section `adapter`.
-        IncompatibleError: it is damaged, or of another version.
-    """
+    """How the adapter in `folder` is joined; NotFoundError if it is none, IncompatibleError if its `config.json` is damaged."""
     content = read_content(folder)
     if "adapter" not in content:
         raise NotFoundError(f"'{folder / CONFIG}' describes a whole model, not an adapter.")
@@ -72,10 +71,9 @@ def read_adapter(folder: Path) -> Adapter:
         return Adapter.model_validate(content["adapter"])
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in ("adapter", *first["loc"]))
-        raise IncompatibleError(
-            f"'{folder / CONFIG}' is not an adapter of this mammozoo: {where}: {first['msg']}."
-        ) from None
+        where = ".".join(map(str, ("adapter", *first["loc"])))
+        what = f"{where}: {first['msg']}"
+        raise IncompatibleError(f"'{folder / CONFIG}' is not an adapter of this mammozoo: {what}.") from None
 
 
 def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | None = None) -> None:
@@ -93,18 +91,18 @@ def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | 
     whole = to_bytes(full)
     if whole != (model_folder / WEIGHTS).read_bytes():
         raise UsageError(
-            f"'{model_folder / WEIGHTS}' was not written by this mammozoo, so an adapter cannot restore it bit by bit. Load and "
-            "save the model once, or publish it whole."
+            f"'{model_folder / WEIGHTS}' was not written by this mammozoo, so an adapter cannot restore it bit by bit. "
+            "Load and save the model once, or publish it whole."
         )
-    dtype = common_dtype(full, base)
-    theirs = converted(base, dtype)
-    shared = matches(full, theirs)
+    dtype = _common_dtype(full, base)
+    theirs = _converted(base, dtype)
+    shared = _matches(full, theirs)
     if sum(full[new].nbytes for new in shared) < _MIN_SHARE * len(whole):
         raise UsageError(
             f"The model in '{model_folder}' has little in common with its base '{base_folder}'. An adapter takes a network "
             "whose trunk stayed frozen (strategies frozen, drs, last-blocks); publish this one whole."
         )
-    renamed = rules_for({old: new for new, old in shared.items()})
+    renamed = _rules_for({old: new for new, old in shared.items()})
     own = {name: tensor for name, tensor in full.items() if name not in shared}
     unused = sorted(theirs.keys() - shared.values())
     adapter = Adapter(
@@ -112,13 +110,11 @@ def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | 
         full_sha256=hashlib.sha256(whole).hexdigest(),
         tensors=tuple(sorted(own)),
         renamed=renamed,
-        dropped=tuple(name for name in unused if rename(name, renamed) not in own),
+        dropped=tuple(name for name in unused if _rename(name, renamed) not in own),
         dtype=cast(Any, dtype),
     )
-    if to_bytes(_joined(adapter, own, base)) != whole:
-        raise UsageError(
-            f"The names in '{model_folder}' and '{base_folder}' cannot be told apart; publish the model whole."
-        )
+    if _joined(adapter, own, base) != whole:
+        raise UsageError(f"The names in '{model_folder}' and '{base_folder}' cannot be told apart; publish it whole.")
     write_bytes(out / DIFFERENCE, to_bytes(own))
     _copy_card(model_folder, out)
     write_json(out / CONFIG, content | {"adapter": adapter.model_dump(mode="json")})
@@ -131,18 +127,26 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     processes may join at once.
 
     Raises:
-        NotFoundError: one of the two is missing.
+        NotFoundError, IncompatibleError: one of the two is missing, or the adapter's `config.json` is damaged.
         NotVerifiedError: the base is not the pinned one, or the result does not have the pinned SHA-256.
-        IncompatibleError: the adapter's `config.json` is damaged.
         AccessError, FailedError: `out` cannot be written.
     """
     adapter = read_adapter(adapter_folder)
     config = {key: value for key, value in read_content(adapter_folder).items() if key != "adapter"}
-    if _holds(out, adapter, config, adapter_folder):
-        return
-    _check_base(adapter, base_folder)
+    with contextlib.suppress(NotFoundError, IncompatibleError):  # of `out`, which may hold nothing or half of it
+        same = _card(out) == _card(adapter_folder) and (out / WEIGHTS).is_file() and read_content(out) == config
+        if same and sha256(out / WEIGHTS) == adapter.full_sha256:
+            return
+    name, weights = adapter.base.name, base_folder / WEIGHTS
+    if not weights.is_file():
+        raise NotFoundError(f"The adapter needs its base '{name}', and '{base_folder}' holds no {WEIGHTS}.")
+    if sha256(weights) != adapter.base.sha256:
+        raise NotVerifiedError(
+            f"'{weights}' is not the base that the adapter was made for: '{name}' with the SHA-256 "
+            f"{adapter.base.sha256[:16]}…. Take the version of the base that the adapter's card names."
+        )
     own = read_tensors(adapter_folder / DIFFERENCE)
-    whole = to_bytes(_joined(adapter, own, read_tensors(base_folder / WEIGHTS)))
+    whole = _joined(adapter, own, read_tensors(weights))
     if set(own) != set(adapter.tensors) or hashlib.sha256(whole).hexdigest() != adapter.full_sha256:
         raise NotVerifiedError(
             f"The adapter in '{adapter_folder}' and its base do not make the model that it promises. Get the adapter again."
@@ -152,14 +156,11 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     write_json(out / CONFIG, config)
 
 
-def _joined(adapter: Adapter, own: Tensors, base: Tensors) -> dict[str, Any]:
-    """The tensors of the whole model."""
-    from_base = {
-        rename(name, adapter.renamed): tensor
-        for name, tensor in converted(base, adapter.dtype).items()
-        if name not in adapter.dropped
-    }
-    return from_base | dict(own)
+def _joined(adapter: Adapter, own: Tensors, base: Tensors) -> bytes:
+    """The `model.safetensors` of the whole model."""
+    theirs = _converted(base, adapter.dtype).items()
+    kept = {_rename(name, adapter.renamed): tensor for name, tensor in theirs if name not in adapter.dropped}
+    return to_bytes(kept | dict(own))
 
 
 def _name_of(folder: Path) -> str:
@@ -171,31 +172,73 @@ def _name_of(folder: Path) -> str:
     raise UsageError(f"The base in '{folder}' does not say its name. Say which zoo model it is.")
 
 
-def _check_base(adapter: Adapter, folder: Path) -> None:
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise NotFoundError(f"The adapter needs its base '{adapter.base.name}', and '{folder}' holds no {WEIGHTS}.")
-    if sha256(path) != adapter.base.sha256:
-        raise NotVerifiedError(
-            f"'{path}' is not the base that the adapter was made for: '{adapter.base.name}' with the SHA-256 "
-            f"{adapter.base.sha256[:16]}…. Take the version of the base that the adapter's card names."
-        )
-
-
-def _holds(folder: Path, adapter: Adapter, config: dict[str, Any], source: Path) -> bool:
-    """Whether `folder` holds the model that the adapter in `source` makes, byte by byte."""
-    if not (folder / WEIGHTS).is_file() or sha256(folder / WEIGHTS) != adapter.full_sha256:
-        return False
-    try:
-        same_config = read_content(folder) == config
-    except (NotFoundError, IncompatibleError):
-        return False
-    cards = [path.read_bytes() if path.is_file() else None for path in (folder / CARD, source / CARD)]
-    return same_config and cards[0] == cards[1]
+def _card(folder: Path) -> bytes | None:
+    return (folder / CARD).read_bytes() if (folder / CARD).is_file() else None
 
 
 def _copy_card(source: Path, folder: Path) -> None:
-    if (source / CARD).is_file():
-        write_bytes(folder / CARD, (source / CARD).read_bytes())
+    if (card := _card(source)) is not None:
+        write_bytes(folder / CARD, card)
     else:
         (folder / CARD).unlink(missing_ok=True)
+
+
+def _common_dtype(full: Tensors, base: Tensors) -> str | None:
+    """The one floating-point type of `full` if the base has another one that converts to it, else None."""
+    wanted, present = ({tensor.dtype for tensor in tensors.values()} & _FLOATS.keys() for tensors in (full, base))
+    return None if len(wanted) != 1 or present <= wanted else _FLOATS[wanted.pop()]
+
+
+def _converted(base: Tensors, dtype: str | None) -> dict[str, torch.Tensor]:
+    """The base's tensors without batch norm's counters, which our models do not store; floating-point ones in `dtype`."""
+    return {
+        name: tensor.to(DTYPES[dtype]) if dtype and tensor.dtype in _FLOATS else tensor
+        for name, tensor in base.items()
+        if name.rpartition(".")[2] != "num_batches_tracked"
+    }
+
+
+def _matches(full: Tensors, base: Tensors) -> dict[str, str]:
+    """Name in the model → name in the base, for tensors with equal bytes; each tensor of the base at most once."""
+    wanted, contents = (
+        {name: (tensor.dtype, tensor.shape, numbers(tensor)) for name, tensor in tensors.items()}
+        for tensors in (full, base)
+    )
+    pairs = {name: name for name, content in wanted.items() if contents.get(name) == content}
+    free: dict[object, list[str]] = {}
+    for name in sorted(base.keys() - pairs.keys()):
+        free.setdefault(contents[name], []).append(name)
+    for new in sorted(full.keys() - pairs.keys()):
+        names = free.get(wanted[new], [])
+        old = max(names, key=lambda name: _common_parts(new, name), default=None)
+        if old is not None and _common_parts(new, old):
+            names.remove(old)
+            pairs[new] = old
+    return pairs
+
+
+def _common_parts(a: str, b: str) -> int:
+    """The number of equal parts at the ends of two dotted names."""
+    pairs = zip(reversed(a.split(".")), reversed(b.split(".")), strict=False)
+    return next((n for n, (x, y) in enumerate(pairs) if x != y), min(a.count("."), b.count(".")) + 1)
+
+
+def _rules_for(names: Mapping[str, str]) -> dict[str, str]:
+    """The shortest rules for these names (in the base → in the model): prefixes, and whole names where a prefix misleads."""
+    rules: dict[str, str] = {}
+    for old, new in sorted(names.items()):
+        if old != new:
+            common = _common_parts(old, new)
+            olds, news = old.split("."), new.split(".")
+            rules.setdefault(".".join(olds[: len(olds) - common]), ".".join(news[: len(news) - common]))
+    return rules | {old: new for old, new in names.items() if _rename(old, rules) != new}
+
+
+def _rename(name: str, rules: Mapping[str, str]) -> str:
+    """The name in the model of a tensor of the base: its longest prefix that has a rule is replaced."""
+    parts = name.split(".")
+    for end in range(len(parts), -1, -1):
+        prefix = ".".join(parts[:end])
+        if prefix in rules:
+            return ".".join(part for part in (rules[prefix], *parts[end:]) if part)
+    return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -16,11 +17,7 @@ _PARTIAL = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})\.[0-9a-f]{8}\.incomplete$")
 
 
 def joined_folder(full_sha256: str, adapter: Path) -> Path:
-    """The folder for the whole model of the adapter in a folder: named by the hashes of its weights and its config.
-
-    Raises:
-        FailedError: there is no cache.
-    """
+    """The folder for the whole model of the adapter in a folder: named by the hashes of its weights and its config."""
     root = cache_folder()
     if root is None:
         raise FailedError("An adapter and its base are joined in a cache, and there is none. Set MAMMOZOO_CACHE.")
@@ -28,21 +25,15 @@ def joined_folder(full_sha256: str, adapter: Path) -> Path:
 
 
 def remove(model: ZooModel | HubSource) -> int:
-    """Remove a pulled model; files that another commit of its repository needs stay.
+    """Remove a pulled model, and return the bytes freed; files that another commit of its repository needs stay.
 
-    Returns:
-        The number of bytes freed.
-
-    Raises:
-        UsageError: it was not pulled; it comes with a package or a folder.
+    Raises UsageError if it was not pulled.
     """
-    freed = 0
-    source = model
+    freed, source = 0, model
     if isinstance(model, ZooModel):
         if model.from_hub is None:
-            raise UsageError(
-                f"Model '{model.entry.name}' was not pulled; it comes with {model.where}, which mammozoo leaves alone."
-            )
+            why = f"it comes with {model.where}, which mammozoo leaves alone"
+            raise UsageError(f"Model '{model.entry.name}' was not pulled; {why}.")
         source = model.from_hub
         if model.entry.full_sha256 and (model.folder / "config.json").is_file():
             joined = joined_folder(model.entry.full_sha256, model.folder)
@@ -66,24 +57,15 @@ def clean() -> tuple[int, int]:
     from filelock import FileLock, Timeout
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    files = freed = 0
-    cache = Path(HF_HUB_CACHE)
+    cache, root = Path(HF_HUB_CACHE), cache_folder()
+    left = list(root.glob("joined/*/.*.tmp")) if root else []
     for path in cache.glob("models--*/blobs/*.incomplete"):
         if not (match := _PARTIAL.match(path.name)):
             continue
         lock = cache / ".locks" / path.parents[1].name / f"{match[1]}.lock"
-        try:
-            if lock.is_file():
-                with FileLock(lock, timeout=0):
-                    pass
-        except Timeout:
-            continue
-        freed += path.stat().st_size
-        files += 1
+        with contextlib.suppress(Timeout), FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext():
+            left.append(path)
+    freed = sum(path.stat().st_size for path in left)
+    for path in left:
         path.unlink(missing_ok=True)
-    if root := cache_folder():
-        for path in root.glob("joined/*/.*.tmp"):
-            freed += path.stat().st_size
-            files += 1
-            path.unlink(missing_ok=True)
-    return files, freed
+    return len(left), freed

@@ -22,14 +22,11 @@ class Publication:
     """Facts for the card of a published model that its run does not hold.
 
     Attributes:
-        name: name of the model in a zoo.
-        version: version of the model; the tag is `vVERSION`.
-        license: SPDX expression of the weights' licence.
-        data_terms: terms of use of the data behind the weights.
+        version: the tag is `vVERSION`.
+        license: SPDX expression of the weights' licence; `data_terms` are those of the data behind them.
         repository: `ORG/NAME` on the Hub; empty for a directory zoo.
         kind: the whole model, its difference to a base, or its backbone alone.
-        base: name of an adapter's base in a zoo.
-        base_repository: the base's repository on the Hub, if it has one.
+        base: name of an adapter's base in a zoo; `base_repository` is that on the Hub, if there is one.
     """
 
     name: str
@@ -57,7 +54,7 @@ def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, pu
     text = re.sub(r"^# .*$", f"# {publication.name}", text, count=1, flags=re.MULTILINE)
     reference = f"hub:{publication.repository}@COMMIT" if publication.repository else publication.name
     text = text.replace("--model THIS_FOLDER", f"--model {reference}")
-    kind = []
+    kind: list[str] = []
     if publication.kind == "adapter":
         kind = [
             "## Adapter",
@@ -94,8 +91,7 @@ def _front(config: ModelConfig, publication: Publication) -> str:
         for name, score in config.scores.items()
         if "[" not in name and None not in (score["value"], score["low"], score["high"])
     ]  # fmt: skip
-    backbone = publication.kind == "backbone"
-    license = publication.license
+    backbone, license = publication.kind == "backbone", publication.license
     # The Hub's identifiers are SPDX's in small letters; it calls a compound licence or one of your own `other`.
     known = " " not in license and not license.startswith("LicenseRef")
     data = ModelCardData(
@@ -113,7 +109,6 @@ def _front(config: ModelConfig, publication: Publication) -> str:
 
 
 def _body(config: ModelConfig, facts: dict[str, Any]) -> str:
-    """The text of the card."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

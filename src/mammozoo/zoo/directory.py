@@ -13,7 +13,7 @@ import yaml
 from mammozoo.errors import ConflictError, RegistryError
 from mammozoo.files import sha256, write_bytes, write_text
 from mammozoo.zoo.entry import Entry, FolderSource, ZooModel, read_zoo
-from mammozoo.zoo.staging import Staged
+from mammozoo.zoo.staging import Staged, taken
 from mammozoo.zoo.verify import has_hash, verify
 
 _HEAD = (
@@ -22,16 +22,12 @@ _HEAD = (
 
 
 def export(models: Iterable[ZooModel], to: Path) -> list[Entry]:
-    """Copy checked models to `to/models/NAME/VERSION` and list them in `to/zoo.yaml`, whose other lines stay as they are.
+    """Copy checked models to `to/models/NAME/VERSION`, list them in `to/zoo.yaml`, and return the entries of the copies.
 
     `zoo.yaml` and `SHA256SUMS` are written last, each atomically: an interruption leaves the previous zoo intact.
 
-    Returns:
-        The entries of the copies.
-
     Raises:
-        NotFoundError: a model is not on this machine.
-        NotVerifiedError: a file of it is not the promised one.
+        NotFoundError, NotVerifiedError: a model is not on this machine, or a file of it is not the promised one.
         ConflictError: `to` has another model of that name.
         FailedError, AccessError: `to` cannot be written.
     """
@@ -39,21 +35,18 @@ def export(models: Iterable[ZooModel], to: Path) -> list[Entry]:
     copies = []
     for model in models:
         entry = model.entry
-        if entry.name in present and present[entry.name].files != entry.files:
+        if (other := present.get(entry.name)) and other.files != entry.files:
             raise ConflictError(
-                f"'{to / 'zoo.yaml'}' has another model '{entry.name}' ({present[entry.name].version}), which was not changed. "
-                "Remove that entry, or export to another folder."
+                f"'{to / 'zoo.yaml'}' has another model '{entry.name}' ({other.version}), which was not changed. Remove that "
+                "entry, or export to another folder."
             )
-        source = _place(entry.name, entry.version)
-        copies.append((verify(model), entry.model_copy(update={"source": source})))
+        copies.append((verify(model), entry.model_copy(update={"source": _place(entry.name, entry.version)})))
     _add(copies, to, head=_HEAD)
     return [entry for _, entry in copies]
 
 
 def put(staged: Staged, to: Path, summary: str = "") -> Entry:
-    """Put a staged model into the directory zoo `to`, whose other entries stay as they are.
-
-    An older version of it loses its entry; its files stay.
+    """Put a staged model into the directory zoo `to`; an older version of it loses its entry, and its files stay.
 
     Raises:
         ConflictError: `to` has this version with other content; a version never changes.
@@ -64,31 +57,24 @@ def put(staged: Staged, to: Path, summary: str = "") -> Entry:
     assert entry is not None, "a backbone is not a model"
     present = _entries(to).get(entry.name)
     if present is not None and present.version == entry.version and present.files != entry.files:
-        raise ConflictError(
-            f"'{to / 'zoo.yaml'}' has version {entry.version} of '{entry.name}' already, with other content; nothing was changed. "
-            "A version never changes: choose another --version."
-        )
+        raise taken(to / "zoo.yaml", about)
     _add([(staged.folder, entry)], to)
     return entry
 
 
 def entry_text(entry: Entry) -> str:
     """The entry as an item of `models`, to paste."""
-    content = entry.model_dump(mode="json", exclude_defaults=True)
-    text: str = yaml.dump(
-        [content], Dumper=_Plain, sort_keys=False, allow_unicode=True, width=128, default_flow_style=None
-    )
+    content = [entry.model_dump(mode="json", exclude_defaults=True)]
+    form: Any = {"sort_keys": False, "allow_unicode": True, "width": 128, "default_flow_style": None}
+    text: str = yaml.dump(content, Dumper=_Plain, **form)
     return text
 
 
 def write_entries(path: Path, entries: Iterable[Entry], *, head: str = "") -> None:
     """Write entries into the zoo at `path`, each in the place of the one of its name or at the end; other lines stay.
 
-    A missing zoo is created, with the comment `head`.
-
-    Raises:
-        RegistryError: `path` is not a zoo, or is laid out so that an entry cannot be written into it.
-        AccessError, FailedError: it cannot be written.
+    A missing zoo is created, with the comment `head`. Raises RegistryError if `path` is not a zoo, or is laid out so that an
+    entry cannot be written into it.
     """
     text = f"{head}schema: 1\nmodels: []\n"
     if path.is_file():
@@ -145,9 +131,8 @@ def _replaced(text: str, entry: Entry, path: Path) -> str:
     assert root is not None, "a valid zoo is not empty"
     models = next(value for key, value in root.value if key.value == "models")
     if models.flow_style and models.value:
-        raise RegistryError(
-            f"'{path}' lists its models in one line; put each in lines of its own, or paste the entry by hand."
-        )
+        remedy = "put each in lines of its own, or paste the entry by hand"
+        raise RegistryError(f"'{path}' lists its models in one line; {remedy}.")
     if not models.value:
         before = [line for line in lines if not re.match(r"models:", line)]
         return "\n".join([*before, "models:", *_indented(entry, 2), ""])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -74,10 +73,8 @@ class HubSource(Part):
 
 
 def _kind_of_source(given: Any) -> str:
-    keys: Iterable[str] = given if isinstance(given, dict) else ()
-    if isinstance(given, HubSource) or "hub" in keys:
-        return "hub"
-    return "package" if isinstance(given, PackageSource) or "package" in keys else "path"
+    keys = given if isinstance(given, dict) else type(given).model_fields if isinstance(given, Part) else ()
+    return next((kind for kind in ("hub", "package") if kind in keys), "path")
 
 
 Source = Annotated[
@@ -213,9 +210,7 @@ class ZooModel:
     def folder(self) -> Path:
         """The folder of its files, which for a model on the Hub exists once it is pulled.
 
-        Raises:
-            NotFoundError: the package that brings it is not installed.
-            RegistryError: its path leads out of its package or zoo.
+        Raises NotFoundError without the package that brings it, RegistryError if its path leads out of its package or zoo.
         """
         return self.entry.source.folder(self.zoo)
 
@@ -263,19 +258,13 @@ def read_zoo(path: Path) -> Zoo:
         return Zoo.model_validate(document.content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        line, where = document.line(first["loc"]), ".".join(map(str, first["loc"]))
         reason = first["msg"].removeprefix("Value error, ")
-        raise RegistryError(
-            f"'{path}' is not a valid zoo: line {document.line(first['loc'])}: {where}: {reason}."
-        ) from None
+        raise RegistryError(f"'{path}' is not a valid zoo: line {line}: {where}: {reason}.") from None
 
 
 def inside(base: Path, relative: str, what: str) -> Path:
-    """`base / relative` with links followed.
-
-    Raises:
-        RegistryError: it is outside `base`; `what` names `base` in the message.
-    """
+    """`base / relative` with links followed; RegistryError if it is outside `base`, which `what` names."""
     folder = (base / relative).resolve()
     if PurePosixPath(relative).is_absolute() or not folder.is_relative_to(base.resolve()):
         raise RegistryError(f"A zoo entry's path '{relative}' leads out of {what}.")

@@ -45,11 +45,7 @@ def offline() -> bool:
 
 
 def check_reachable(path: str = "api/models?limit=1") -> None:
-    """Ask the Hub (or the proxy on the way to it) about `path`; any answer will do.
-
-    Raises:
-        UnreachableError: there is none within `PATIENCE` seconds, or `HF_HUB_OFFLINE` is set.
-    """
+    """Ask the Hub (or the proxy on the way to it) about `path`; any answer will do, and none is an UnreachableError."""
     if offline():
         raise UnreachableError("HF_HUB_OFFLINE is set.")
     from huggingface_hub import get_session
@@ -62,14 +58,13 @@ def check_reachable(path: str = "api/models?limit=1") -> None:
 
 
 def describe(repository: str, revision: str | None = None) -> ModelInfo:
-    """The Hub's description of a commit of a model repository (by default the newest), within `PATIENCE` seconds.
+    """The Hub's description of a commit of a model repository (by default the newest).
 
     `siblings` lists every file with its size, and the SHA-256 of large ones.
 
     Raises:
-        UnreachableError: the Hub does not answer, or `HF_HUB_OFFLINE` is set.
-        AccessError: the repository is private or gated.
-        NotFoundError: there is no such repository or commit.
+        UnreachableError: the Hub does not answer within `PATIENCE` seconds, or `HF_HUB_OFFLINE` is set.
+        AccessError, NotFoundError: the repository is private or gated, or has no such commit.
     """
     if offline():
         raise UnreachableError(f"'{repository}' is not on this machine, and HF_HUB_OFFLINE is set.")
@@ -138,69 +133,59 @@ def _within_patience(question: Callable[[], T]) -> T:
 @contextlib.contextmanager
 def translated(repository: str, revision: str | None = None, file: str | None = None) -> Iterator[None]:
     """Turn every error of the client into the one of ours that tells the user what to do."""
-    from huggingface_hub import errors as hub
-    from huggingface_hub import get_token
-
-    what = f"'{file}' of '{repository}'" if file else f"'{repository}'"
     try:
         yield
     except MammozooError:
         raise
-    except hub.GatedRepoError:  # a subclass of the next one
-        raise AccessError(
-            f"'{repository}' asks for access first: see {endpoint()}/{repository}, then log in (`hf auth login`, or HF_TOKEN)."
-        ) from None
-    except hub.RepositoryNotFoundError:
-        if get_token():
-            raise NotFoundError(f"There is no model '{repository}' at {endpoint()} that your token may see.") from None
-        raise AccessError(
-            f"There is no public model '{repository}' at {endpoint()}. If it is private, log in first (`hf auth login`, or "
-            "HF_TOKEN)."
-        ) from None
-    except hub.RevisionNotFoundError:
-        raise NotFoundError(
-            f"'{repository}' has no commit '{revision}' at {endpoint()}: its history was rewritten, or it was withdrawn."
-        ) from None
-    except hub.RemoteEntryNotFoundError:
-        raise NotFoundError(f"The Hub has no file {what}.") from None
-    except hub.HfHubHTTPError as error:
-        raise _refused(getattr(error.response, "status_code", None), what) from None
-    except _network_errors() as error:
-        raise _failed(error, what) from None
-    except RuntimeError as error:  # the client wraps every failure of a large upload in one
-        raise UnreachableError(f"The transfer of {what} failed: {_first_cause(error)}. Try again.") from None
-    except ValueError as error:
-        raise UsageError(
-            f"The Hub's client refuses {what}, or an answer about it is not understood: {_first_cause(error)}."
-        ) from None
+    except Exception as error:
+        ours = _translation(error, repository, revision, f"'{file}' of '{repository}'" if file else f"'{repository}'")
+        if ours is None:
+            raise
+        raise ours from None
 
 
-def _refused(status: int | None, what: str) -> MammozooError:
-    """The error for an HTTP status."""
-    if status == 401:
-        token = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "that `hf auth login` stored"
-        return AccessError(
-            f"The Hub at {endpoint()} refuses the token {token} (401) and with it {what}. Renew it, or remove it: public models "
-            "need none."
-        )
-    if status == 403:
-        return AccessError(f"The Hub at {endpoint()} denies access to {what} (403).")
-    return UnreachableError(
-        f"The Hub at {endpoint()} did not give {what}: it answered {status or 'nothing'}. Try later."
-    )
-
-
-def _failed(error: Exception, what: str) -> MammozooError:
-    """The error for a failure of the disk or of the network; the error number tells which."""
+def _translation(error: Exception, repository: str, revision: str | None, what: str) -> MammozooError | None:
+    """Our error for one of the client's; None for any other."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import get_token
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return FailedError(f"No space left for {what} in '{HF_HUB_CACHE}'. Free some, or move it with HF_HOME.")
-    cause = _first_cause(error)
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return AccessError(f"Cannot write '{HF_HUB_CACHE}' for {what}: {cause}. Move it with HF_HOME.")
-    return UnreachableError(f"The Hub at {endpoint()} did not give {what}: {cause}.{_advice(cause)}")
+    place, log_in = f"The Hub at {endpoint()}", "(`hf auth login`, or HF_TOKEN)"
+    cause, number = _first_cause(error), getattr(error, "errno", None)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    match error:
+        case hub.GatedRepoError():  # a subclass of the next one
+            page = f"{endpoint()}/{repository}"
+            return AccessError(f"'{repository}' asks for access first: see {page}, then log in {log_in}.")
+        case hub.RepositoryNotFoundError() if get_token():
+            return NotFoundError(f"There is no model '{repository}' at {endpoint()} that your token may see.")
+        case hub.RepositoryNotFoundError():
+            nothing = f"There is no public model '{repository}' at {endpoint()}"
+            return AccessError(f"{nothing}. If it is private, log in first {log_in}.")
+        case hub.RevisionNotFoundError():
+            why = "its history was rewritten, or it was withdrawn"
+            return NotFoundError(f"'{repository}' has no commit '{revision}' at {endpoint()}: {why}.")
+        case hub.RemoteEntryNotFoundError():
+            return NotFoundError(f"The Hub has no file {what}.")
+        case hub.HfHubHTTPError() if status == 401:
+            token = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "that `hf auth login` stored"
+            remedy = "Renew it, or remove it: public models need none."
+            return AccessError(f"{place} refuses the token {token} (401) and with it {what}. {remedy}")
+        case hub.HfHubHTTPError() if status == 403:
+            return AccessError(f"{place} denies access to {what} (403).")
+        case hub.HfHubHTTPError():
+            return UnreachableError(f"{place} did not give {what}: it answered {status or 'nothing'}. Try later.")
+        case _ if isinstance(error, _network_errors()):  # or one of the disk, by its number
+            if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                return FailedError(f"No space left for {what} in '{HF_HUB_CACHE}'. Free some, or move it with HF_HOME.")
+            if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+                return AccessError(f"Cannot write '{HF_HUB_CACHE}' for {what}: {cause}. Move it with HF_HOME.")
+            return UnreachableError(f"{place} did not give {what}: {cause}.{_advice(cause)}")
+        case RuntimeError():  # the client wraps every failure of a large upload in one
+            return UnreachableError(f"The transfer of {what} failed: {cause}. Try again.")
+        case ValueError():
+            return UsageError(f"The Hub's client refuses {what}, or an answer about it is not understood: {cause}.")
+    return None
 
 
 def _first_cause(error: BaseException) -> str:

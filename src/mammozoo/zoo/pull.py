@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mammozoo.errors import NotFoundError, NotVerifiedError, UnreachableError, UsageError
@@ -40,29 +40,23 @@ def pull(model: ZooModel) -> Path:
     promised: Files = {name: (file.sha256, file.size) for name, file in entry.files.items()}
     wrong = _wrong(source, promised)
     if wrong and offline():
-        if damaged := [name for name in wrong if (model.folder / name).is_file()]:
-            raise NotVerifiedError(
-                f"Model '{entry.name}': '{model.folder / damaged[0]}' is not the file that the zoo promises, and HF_HUB_OFFLINE is "
-                "set. Unset it and pull again."
-            )
+        for path in (model.folder / name for name in wrong):
+            if path.is_file():
+                broken = f"Model '{entry.name}': '{path}' is not the file that the zoo promises"
+                raise NotVerifiedError(f"{broken}, and HF_HUB_OFFLINE is set. Unset it and pull again.")
         raise UnreachableError(
-            f"Model '{entry.name}' is not on this machine, and HF_HUB_OFFLINE is set. Unset it, or copy a zoo in (`mammozoo zoo "
-            "export`) and name its folder in MAMMOZOO_ZOO."
+            f"Model '{entry.name}' is not on this machine, and HF_HUB_OFFLINE is set. Unset it, or copy a zoo in (`mammozoo "
+            "zoo export`) and name its folder in MAMMOZOO_ZOO."
         )
     if wrong:
         check_remote(model)
-    for name in wrong:
-        _download(source, name, *promised[name])
-    return model.folder
+    return _downloaded(source, wrong, promised)
 
 
 def check_remote(model: ZooModel) -> None:
     """Ask the Hub whether it still has the files of a model as promised; nothing is downloaded.
 
-    Raises:
-        NotFoundError: the repository, the commit or a file is gone.
-        NotVerifiedError: a file there has another size or SHA-256.
-        UnreachableError, AccessError: the Hub does not answer, or denies access.
+    Raises NotFoundError or NotVerifiedError if it has not; UnreachableError or AccessError if it does not say.
     """
     source = model.from_hub
     if source is None:
@@ -82,11 +76,8 @@ def check_remote(model: ZooModel) -> None:
 def pull_reference(reference: str) -> Path:
     """The folder of `hub:ORG/NAME@COMMIT`; no request if it is present and right already.
 
-    No zoo promises these files. They are checked against the hashes under which the Hub stores them.
-
-    Raises:
-        UsageError: it is not such a reference, or does not name a full commit.
-        UnreachableError, AccessError, NotFoundError, NotVerifiedError, FailedError: as `pull`.
+    No zoo promises these files. They are checked against the hashes under which the Hub stores them. Raises as `pull` and
+    `parse_reference` do.
     """
     source = parse_reference(reference)
     log.warning("No zoo entry vouches for '%s'; its files are checked against the Hub's own hashes.", reference)
@@ -96,26 +87,18 @@ def pull_reference(reference: str) -> Path:
         if not wrong:
             return source.folder()
         if offline():
-            raise NotVerifiedError(
-                f"'{source.folder() / wrong[0]}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again."
-            )
+            damaged = source.folder() / wrong[0]
+            raise NotVerifiedError(f"'{damaged}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again.")
     remote = files_of(describe(source.hub, source.revision))
     promised: Files = {name: (digest(file), file.size) for name, file in remote.items() if re.match(FILE, name)}
     if not _is_model(promised):
-        raise NotFoundError(
-            f"'{source.hub}' at {source.revision[:7]} is not a mammozoo model: it needs config.json and model.safetensors."
-        )
-    for name in _wrong(source, promised):
-        _download(source, name, *promised[name])
-    return source.folder()
+        what = f"'{source.hub}' at {source.revision[:7]}"
+        raise NotFoundError(f"{what} is not a mammozoo model: it needs config.json and model.safetensors.")
+    return _downloaded(source, _wrong(source, promised), promised)
 
 
 def parse_reference(reference: str) -> HubSource:
-    """The repository and commit of `hub:ORG/NAME@COMMIT`.
-
-    Raises:
-        UsageError: it is not of that form. Branches and tags can be moved, so the full commit id is required.
-    """
+    """The repository and commit of `hub:ORG/NAME@COMMIT`; UsageError for any other form, such as a branch, which can be moved."""
     repository, _, revision = reference.removeprefix("hub:").partition("@")
     if not reference.startswith("hub:") or not re.match(REPOSITORY, repository) or not re.match(COMMIT, revision):
         raise UsageError(
@@ -136,31 +119,31 @@ def _wrong(source: HubSource, files: Files) -> list[str]:
 
 def _cached(source: HubSource) -> Files:
     """The files in the cache, which names the content of each by the Hub's hash."""
-    folder = source.folder()
-    blobs = {
-        path.relative_to(folder).as_posix(): path.resolve().name for path in folder.rglob("*") if path.is_symlink()
-    }
-    return {
-        name: (blob, None)
-        for name, blob in blobs.items()
-        if re.match(FILE, name) and re.match(r"^([0-9a-f]{40}|[0-9a-f]{64})$", blob)
-    }
+    folder, files = source.folder(), {}
+    for path in folder.rglob("*"):
+        name, blob = path.relative_to(folder).as_posix(), path.resolve().name
+        if path.is_symlink() and re.match(FILE, name) and re.match(r"^([0-9a-f]{40}|[0-9a-f]{64})$", blob):
+            files[name] = (blob, None)
+    return files
 
 
-def _download(source: HubSource, name: str, digest: str | None, size: int | None) -> None:
-    """Fetch a file and check it; if it is damaged, remove it and fetch it once more."""
-    path = source.folder() / name
-    for _ in range(2):
-        _remove(path)
-        path = fetch(source.hub, name, source.revision)
-        if has_hash(path, digest, size):
-            return
-        log.warning("'%s' of '%s' arrived damaged.", name, source.hub)
-    _remove(path)
-    raise NotVerifiedError(
-        f"'{name}' of '{source.hub}' arrived damaged twice: another size or SHA-256 than promised. Nothing of it was kept. "
-        f"Something between here and {endpoint()} changes files, or its storage is damaged."
-    )
+def _downloaded(source: HubSource, names: Iterable[str], promised: Files) -> Path:
+    """Fetch files and check them, a damaged one once more; returns the folder with them."""
+    for name in names:
+        path = source.folder() / name
+        for _ in range(2):
+            _remove(path)
+            path = fetch(source.hub, name, source.revision)
+            if has_hash(path, *promised[name]):
+                break
+            log.warning("'%s' of '%s' arrived damaged.", name, source.hub)
+        else:
+            _remove(path)
+            raise NotVerifiedError(
+                f"'{name}' of '{source.hub}' arrived damaged twice: another size or SHA-256 than promised. Nothing of it was "
+                f"kept. Something between here and {endpoint()} changes files, or its storage is damaged."
+            )
+    return source.folder()
 
 
 def _remove(path: Path) -> None:

@@ -10,15 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mammozoo.errors import (
-    ConflictError,
-    NotFoundError,
-    NotVerifiedError,
-    RefusedToPublishError,
-    UnreachableError,
-)
+from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RefusedToPublishError, UnreachableError
 from mammozoo.zoo import hub
-from mammozoo.zoo.staging import Staged
+from mammozoo.zoo.staging import Staged, taken
 from mammozoo.zoo.verify import has_hash
 
 if TYPE_CHECKING:
@@ -40,9 +34,7 @@ class Pushed:
 
 
 def push(staged: Staged, *, private: bool = True) -> Pushed:
-    """Publish a staged model to a private repository, or to a public one if `private` is false.
-
-    Nothing is sent if the Hub has it already.
+    """Publish a staged model to a private repository, or to a public one; nothing is sent if the Hub has it already.
 
     Raises:
         AccessError: no token, or no right to write there.
@@ -65,10 +57,7 @@ def push(staged: Staged, *, private: bool = True) -> Pushed:
         tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repository).tags}
         if tag in tags:
             if _differences(staged, hub.describe(repository, tags[tag])):
-                raise ConflictError(
-                    f"'{repository}' has a version {version} already, with other content; nothing was changed. "
-                    "A version never changes: choose another --version."
-                )
+                raise taken(repository, staged.publication)
             return Pushed(tags[tag], tag, False, bool(info.private))
         revision = str(info.sha)
         if _differences(staged, info) or _surplus(staged, info):
@@ -78,9 +67,8 @@ def push(staged: Staged, *, private: bool = True) -> Pushed:
                 f"'{repository}' returns another {problems[0]} than was sent (commit {revision}). It has no tag, and no zoo should "
                 "name it. Push again; if that does not help, delete the repository."
             )
-        with _lost_race(
-            409, f"Somebody else has given '{repository}' the tag {tag} meanwhile; the commit {revision} has none"
-        ):
+        theirs = f"Somebody else has given '{repository}' the tag {tag} meanwhile; the commit {revision} has none"
+        with _lost_race(409, theirs):
             api.create_tag(repository, tag=tag, revision=revision)
     return Pushed(revision, tag, True, bool(info.private))
 
@@ -111,12 +99,8 @@ def _head(api: HfApi, repository: str, private: bool) -> ModelInfo:
 
 def _differences(staged: Staged, info: ModelInfo) -> list[str]:
     """The staged files that a commit does not have with the same bytes."""
-    remote = hub.files_of(info)
-    return [
-        name
-        for name, path in staged.files.items()
-        if name not in remote or not has_hash(path, hub.digest(remote[name]))
-    ]
+    remote, own = hub.files_of(info), staged.files
+    return [name for name in own if name not in remote or not has_hash(own[name], hub.digest(remote[name]))]
 
 
 def _surplus(staged: Staged, info: ModelInfo) -> list[str]:

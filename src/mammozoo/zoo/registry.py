@@ -27,11 +27,7 @@ def packaged_zoo() -> Path:
 
 
 def directory_zoos() -> list[Path]:
-    """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several are separated as in PATH).
-
-    Raises:
-        NotFoundError: a folder has none.
-    """
+    """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several are separated as in PATH); NotFoundError if one has none."""
     folders = [Path(part).expanduser() for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part]
     for folder in folders:
         if not (folder / "zoo.yaml").is_file():
@@ -43,11 +39,7 @@ def catalogue() -> dict[str, ZooModel]:
     """Every model of the directory zoos, the packaged zoo and the plugins' zoos, by name.
 
     A name with the same files in two zoos is one model in two places, as after an export; it is read from the place that comes
-    first, directories before all others.
-
-    Raises:
-        ConflictError: two zoos have different models of one name, or one zoo has a name twice.
-        RegistryError: a zoo is not valid.
+    first. Raises ConflictError for two different models of one name, RegistryError for a zoo that is not valid.
     """
     return _merged([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
 
@@ -66,17 +58,16 @@ def _catalogue_with(name: str) -> dict[str, ZooModel]:
 
 def _merged(zoos: Iterable[Path]) -> dict[str, ZooModel]:
     models: dict[str, ZooModel] = {}
-    unique: dict[Path, Path] = {}
-    for zoo in zoos:
-        unique.setdefault(zoo.resolve(), zoo)  # a plugin's zoo may also be in MAMMOZOO_ZOO
-    for path in unique.values():
+    read = set[Path]()
+    for path in zoos:
+        if path.resolve() in read:  # a plugin's zoo may also be in MAMMOZOO_ZOO
+            continue
+        read.add(path.resolve())
         for entry in read_zoo(path).models:
             first = models.setdefault(entry.name, ZooModel(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
-                raise ConflictError(
-                    f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ. Rename one, or "
-                    "leave one zoo out."
-                )
+                two = f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ"
+                raise ConflictError(f"{two}. Rename one, or leave one zoo out.")
     return models
 
 
@@ -90,11 +81,7 @@ def _zoos_of_plugins() -> list[Path]:
 
 
 def listed(name: str) -> ZooModel:
-    """A model by its name, with or without the prefix `zoo:`.
-
-    Raises:
-        NotFoundError: no zoo has it.
-    """
+    """A model by its name, with or without the prefix `zoo:`; NotFoundError if no zoo has it."""
     name = name.removeprefix("zoo:")
     known = _catalogue_with(name)
     if name not in known:
@@ -113,10 +100,9 @@ def default_model() -> str:
 
 
 def find_model(reference: str) -> Path:
-    """The folder of a whole, checked model.
+    """The folder of a whole, checked model: of a run or model folder, `NAME`, `zoo:NAME`, or `hub:ORG/NAME@COMMIT`.
 
-    `reference` is a folder (a run, or a model's own), `NAME` or `zoo:NAME`, or `hub:ORG/NAME@COMMIT`. Only the last one asks a
-    server, and only for missing files.
+    Only the last one asks a server, and only for missing files.
 
     Raises:
         NotFoundError: there is no such model, or it is on the Hub and was never pulled.
@@ -125,11 +111,10 @@ def find_model(reference: str) -> Path:
     """
     from mammozoo.zoo.adapter import is_adapter, join, read_adapter
 
+    folder = Path(reference).expanduser()
     if reference.startswith("hub:"):
         folder = pull_reference(reference)
-    elif not reference.startswith("zoo:") and (Path(reference).expanduser() / "config.json").is_file():
-        folder = Path(reference).expanduser()
-    else:
+    elif reference.startswith("zoo:") or not (folder / "config.json").is_file():
         return whole(listed(reference))
     if not is_adapter(folder):
         return folder
@@ -151,9 +136,8 @@ def whole(model: ZooModel) -> Path:
     result = folders.pop()
     for link, folder in zip(reversed(chain[:-1]), reversed(folders), strict=True):
         if read_adapter(folder).full_sha256 != link.entry.full_sha256:
-            raise NotVerifiedError(
-                f"Model '{link.entry.name}': its config.json and its zoo promise different whole models."
-            )
+            name = link.entry.name
+            raise NotVerifiedError(f"Model '{name}': its config.json and its zoo promise different whole models.")
         base, result = result, joined_folder(weights_sha256(link.entry), folder)
         join(folder, base, result)
     return result
@@ -169,21 +153,18 @@ def with_bases(model: ZooModel) -> list[ZooModel]:
     """
     chain = [model]
     while (pinned := chain[-1].entry.base) is not None:
-        adapter = chain[-1].entry.name
-        known = _catalogue_with(pinned.name)
-        if pinned.name not in known:
-            raise NotFoundError(
-                f"Model '{adapter}' is an adapter of '{pinned.name}', which no zoo has. Export it too (`mammozoo zoo export "
-                "--with-base`), or add its zoo."
-            )
-        base = known[pinned.name]
+        adapter = f"Model '{chain[-1].entry.name}' is an adapter of '{pinned.name}'"
+        base = _catalogue_with(pinned.name).get(pinned.name)
+        if base is None:
+            remedy = "Export it too (`mammozoo zoo export --with-base`), or add its zoo."
+            raise NotFoundError(f"{adapter}, which no zoo has. {remedy}")
         if weights_sha256(base.entry) != pinned.sha256:
             raise IncompatibleError(
-                f"Model '{adapter}' is an adapter of '{pinned.name}' with other weights (SHA-256 {pinned.sha256[:16]}…) than those "
-                f"of '{base.zoo}'. Get the adapter's newest version, or the base's older one."
+                f"{adapter} with other weights (SHA-256 {pinned.sha256[:16]}…) than those of '{base.zoo}'. Get the adapter's "
+                "newest version, or the base's older one."
             )
-        if any(base.entry.name == link.entry.name for link in chain):
-            raise RegistryError(f"Model '{adapter}' is in the end an adapter of itself.")
+        if base.entry.name in [link.entry.name for link in chain]:
+            raise RegistryError(f"Model '{chain[-1].entry.name}' is in the end an adapter of itself.")
         chain.append(base)
     return chain
 
@@ -211,12 +192,8 @@ def pull_model(reference: str) -> Path:
 def check(model: ZooModel, *, deep: bool = False, remote: bool = False) -> list[str]:
     """Check a model against its zoo; the result names what was checked.
 
-    Args:
-        deep: also build the model and check every weight.
-        remote: also ask the Hub whether it still has the same files.
-
-    Raises:
-        MammozooError: something differs; as `verify`, `check_signature`, `check_tensors` and `check_remote`.
+    `deep` also builds the model and checks every weight; `remote` also asks the Hub whether it still has the same files. Raises
+    as `verify`, `check_signature`, `check_tensors` and `check_remote` do.
     """
     folder = verify(model)
     done = [f"{len(model.entry.files)} files"]

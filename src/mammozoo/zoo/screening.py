@@ -39,11 +39,7 @@ _HARMLESS = b"Software"  # the name of the drawing program
 
 
 def screen(folder: Path) -> None:
-    """Search all files in `folder`.
-
-    Raises:
-        RefusedToPublishError: the message lists the problems, and where they are.
-    """
+    """Search all files in `folder`; RefusedToPublishError lists the problems, and where they are."""
     files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
     problems = [problem for path in files for problem in _problems(folder, path)]
     if problems:

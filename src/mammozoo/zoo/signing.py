@@ -21,10 +21,7 @@ SIGNATURE = "model.sig"
 
 
 def sign_folder(folder: Path, private_key: Path, password: str | None = None) -> Signer:
-    """Sign every file in `folder` with an elliptic-curve key (PEM).
-
-    Returns:
-        The signer, for the model's entry in a `zoo.yaml`.
+    """Sign every file in `folder` with an elliptic-curve key (PEM); returns the signer, for the model's entry in a `zoo.yaml`.
 
     Raises:
         NotFoundError: there is no such folder or key, or the package is not installed.
@@ -50,11 +47,9 @@ def sign_folder(folder: Path, private_key: Path, password: str | None = None) ->
 
 
 def check_signature(folder: Path, signer: Signer) -> None:
-    """Raise unless `model.sig` in `folder` is the signer's and holds for every file there.
+    """Raise NotVerifiedError unless `model.sig` in `folder` is the signer's and holds for every file there.
 
-    Raises:
-        NotVerifiedError: there is no signature, it is somebody else's, a file was changed, added or removed, or the package that
-            checks it is not installed.
+    It is also raised if the package that checks it is not installed.
     """
     path = folder / SIGNATURE
     if not path.is_file():
@@ -70,10 +65,8 @@ def check_signature(folder: Path, signer: Signer) -> None:
             config = verifying.Config().use_elliptic_key_verifier(public_key=key)
             config.set_hashing_config(_all_files(folder)).verify(folder, path)
     except Exception as error:  # the package documents ValueError, but lets errors of its parsers through
-        raise NotVerifiedError(
-            f"The signature of the model in '{folder}' does not hold: {str(error) or type(error).__name__}. Do not use the "
-            "model; ask who published it."
-        ) from None
+        what = f"The signature of the model in '{folder}' does not hold: {str(error) or type(error).__name__}"
+        raise NotVerifiedError(f"{what}. Do not use the model; ask who published it.") from None
 
 
 def _all_files(folder: Path) -> Any:

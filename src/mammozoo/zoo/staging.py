@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.version import InvalidVersion, Version
 
 from mammozoo import __version__
-from mammozoo.errors import IncompatibleError, NotVerifiedError, RefusedToPublishError, UsageError
+from mammozoo.config.names import parse
+from mammozoo.errors import (
+    ConflictError,
+    IncompatibleError,
+    NotFoundError,
+    NotVerifiedError,
+    RefusedToPublishError,
+    UsageError,
+)
 from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.plugins import registry
+from mammozoo.zoo import entry as zoo
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
-from mammozoo.zoo.entry import Base, Cut, Entry, EntryEvaluation, EntryTraining, File, FolderSource, HubSource, Score
+from mammozoo.zoo.registry import listed
 from mammozoo.zoo.screening import screen
 
 
@@ -33,7 +47,7 @@ class Staged:
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
-    def entry(self, source: HubSource | FolderSource, summary: str = "") -> Entry | None:
+    def entry(self, source: zoo.HubSource | zoo.FolderSource, summary: str = "") -> zoo.Entry | None:
         """Its entry in a `zoo.yaml`, with the numbers of its config; None for a backbone, which cannot predict."""
         config, publication, training = self.config, self.publication, self.config.training
         if publication.kind == "backbone":
@@ -48,47 +62,99 @@ class Staged:
         # Scores of single classes, and of another part than the test images, which has another n, are left out.
         n = next(int(score["n"]) for score in config.scores.values() if score["n"] is not None)
         scores = {
-            name: Score(value=score["value"], low=score["low"], high=score["high"])
+            name: zoo.Score(value=score["value"], low=score["low"], high=score["high"])
             for name, score in config.scores.items()
             if "[" not in name and score["n"] == n
         }
-        return Entry(
+        return zoo.Entry(
             name=publication.name,
             version=publication.version,
             summary=summary or about,
             source=source,
-            files={name: File(sha256=sha256(path), size=path.stat().st_size) for name, path in self.files.items()},
+            files={name: zoo.File(sha256=sha256(path), size=path.stat().st_size) for name, path in self.files.items()},
             license=publication.license,
             data_terms=publication.data_terms,
             intended_use=config.intended_use,
             requires=f">={__version__}",
             classes=config.classes,
             input_size=config.input.size,
-            threshold=Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
-            training=EntryTraining(
-                dataset=training.dataset, images=training.images, split_sha256=training.split_sha256
-            ),
-            evaluation=(EntryEvaluation(dataset=training.dataset, n=n, scores=scores),),
+            threshold=zoo.Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
+            training=zoo.EntryTraining(**training.model_dump(include={"dataset", "images", "split_sha256"})),
+            evaluation=(zoo.EntryEvaluation(dataset=training.dataset, n=n, scores=scores),),
             stamps=config.stamps,
-            base=Base(name=adapter.base.name, sha256=adapter.base.sha256) if adapter else None,
+            base=zoo.Base(**adapter.base.model_dump()) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
         )
+
+
+def taken(place: Path | str, about: Publication) -> ConflictError:
+    """The refusal to publish a version to a place that has it with other content."""
+    what = f"'{place}' has '{about.name}' in version {about.version} already, with other content"
+    return ConflictError(f"{what}; nothing was changed. A version never changes: choose another --version.")
+
+
+def complete(
+    config: ModelConfig,
+    *,
+    name: str,
+    version: str,
+    repository: str = "",
+    license: str = "",
+    data_terms: str = "",
+    kind: Literal["full", "adapter", "backbone"] = "full",
+    base: str = "",
+) -> Publication:
+    """The publication of a model. Data terms are by default the data set's, an adapter's base the model it started from.
+
+    Raises UsageError for a wrong repository, name, version or licence, NotFoundError if no zoo has the base.
+    """
+    if repository and not re.match(zoo.REPOSITORY, repository):
+        raise UsageError(f"'{repository}' is not a repository: say --repo ORG/NAME.")
+    if not re.match(zoo.NAME, name):
+        raise UsageError(f"'{name}' cannot name a model: small letters, digits, dots and dashes. Say --name.")
+    try:
+        Version(version)
+        license = str(canonicalize_license_expression(license)) if license else ""
+    except InvalidVersion:
+        raise UsageError(f"'{version}' is not a version, such as 1.0.0.") from None
+    except InvalidLicenseExpression:
+        own = "a licence of your own is LicenseRef-NAME"
+        raise UsageError(f"'{license}' is not an SPDX licence, such as Apache-2.0 or CC-BY-NC-4.0; {own}.") from None
+    weights = config.training.weights
+    started_from = weights.removeprefix("zoo:") if weights.startswith("zoo:") else ""
+    base = (base or started_from) if kind == "adapter" else ""
+    source = listed(base).from_hub if base else None
+    terms = data_terms or _terms_of(config.training.dataset)
+    return Publication(name, version, license, terms, repository, kind, base, source.hub if source else "")
+
+
+def _terms_of(dataset: str) -> str:
+    """The licence that a data set's plugin states; empty if it is not installed."""
+    try:
+        info = registry().get("datasets", parse(dataset).name).info
+    except NotFoundError:
+        return ""
+    return f"{info.license} ({info.url})" if info.license and info.url else str(info.license)
 
 
 def stage(
     source: Path, publication: Publication, out: Path, *, base: Path | None = None, allow_stamped: bool = False
 ) -> Staged:
-    """Write the files to publish of the run (or the model) in `source` to the new folder `out`.
-
-    `base` is the folder of an adapter's base.
+    """Write the files to publish of the run (or the model) in `source` to the new folder `out`; `base` is an adapter's base.
 
     Raises:
         RefusedToPublishError: it must not be published as it is; the message lists every reason.
         NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
     """
     config = read_config(source)
-    facts = _facts(source)
-    if problems := [*_gaps(config, publication), *([] if facts is None else _contradictions(source, config, facts))]:
+    facts: dict[str, Any] | None = None  # of a run; a model has none
+    try:
+        facts = json.loads((source / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
+    if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
         raise RefusedToPublishError(
@@ -114,44 +180,31 @@ def stage(
     return Staged(out, publication, config)
 
 
-def _facts(source: Path) -> dict[str, Any] | None:
-    """The content of `run.json`; None if `source` is a model and not a run."""
-    try:
-        facts: dict[str, Any] = json.loads((source / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
-    return facts
+def _problems(source: Path, config: ModelConfig, publication: Publication, facts: dict[str, Any] | None) -> list[str]:
+    """What a published model needs and this one lacks, and where its run contradicts its config.
 
-
-def _gaps(config: ModelConfig, publication: Publication) -> list[str]:
-    """What a published model needs and this one lacks."""
-    scored = any(score.get("value") is not None for score in config.scores.values())
-    return [
-        *([] if publication.license else ["it has no licence; give one with --license, such as Apache-2.0"]),
-        *([] if publication.data_terms else ["the terms of its data are missing; give --data-terms"]),
-        *([] if scored else ["it has no scores"]),
-        *([] if config.training.split_sha256 else ["it does not say by which split it was scored"]),
-    ]
-
-
-def _contradictions(source: Path, config: ModelConfig, facts: dict[str, Any]) -> list[str]:
-    """Where a run contradicts its model's config: the config was edited, or the run is not complete."""
-    problems = []
-    if facts.get("status") != "done":
-        problems.append(f"its run is not complete ({facts.get('status')})")
-    if facts.get("scores") != config.scores:
-        problems.append("the scores in its config.json are not those of its run")
-    if facts.get("model", {}).get("sha256") != sha256(source / "model.safetensors"):
-        problems.append("its weights are not those that its run ended with")
-    if missing := [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]:
-        problems.append(f"its run has the stamp '{missing[0]}', and its config.json does not")
-    if (crossing := _crossing(source / "predictions.csv")) and not any("leak" in stamp for stamp in config.stamps):
-        problems.append(
-            f"its split leaks ({crossing} groups of images that belong together are in two parts), and no stamp says so"
-        )
-    return problems
+    The config was edited then, or the run is not complete.
+    """
+    problems = {
+        "it has no licence; give one with --license, such as Apache-2.0": not publication.license,
+        "the terms of its data are missing; give --data-terms": not publication.data_terms,
+        "it has no scores": all(score.get("value") is None for score in config.scores.values()),
+        "it does not say by which split it was scored": not config.training.split_sha256,
+    }
+    if facts is not None:
+        missing = [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]
+        crossing = _crossing(source / "predictions.csv")
+        weights = facts.get("model", {}).get("sha256")
+        problems |= {
+            f"its run is not complete ({facts.get('status')})": facts.get("status") != "done",
+            "the scores in its config.json are not those of its run": facts.get("scores") != config.scores,
+            "its weights are not those that its run ended with": weights != sha256(source / "model.safetensors"),
+            f"its run has the stamp '{', '.join(missing)}', and its config.json does not": bool(missing),
+            f"its split leaks ({crossing} groups of images that belong together are in two parts), and no stamp says so": (
+                crossing > 0 and not any("leak" in stamp for stamp in config.stamps)
+            ),
+        }
+    return [text for text, holds in problems.items() if holds]
 
 
 def _crossing(predictions: Path) -> int:

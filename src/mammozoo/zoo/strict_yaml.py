@@ -41,11 +41,7 @@ class Document:
     """A YAML file: its `content`, and the line of each value."""
 
     def __init__(self, path: Path):
-        """Read `path`.
-
-        Raises:
-            RegistryError: it cannot be read, is too long, or is not plain YAML; the message names the line.
-        """
+        """Read `path`; a RegistryError names the line where it is not plain YAML."""
         try:
             with path.open("rb") as handle:
                 raw = handle.read(LIMIT + 1)

@@ -21,17 +21,14 @@ _KEPT = (
 def timm_state(backbone: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The backbone's weights among a model's, under the names of `timm.create_model(backbone, num_classes=0)`.
 
-    Raises:
-        UsageError: timm does not know this backbone, or a strategy has changed its layers.
+    Raises UsageError if timm does not know this backbone, or a strategy has changed its layers.
     """
     state = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(_PREFIX)}
     try:
         load_exactly(_network(backbone), state)
     except IncompatibleError as error:
-        raise UsageError(
-            f"The layers of this '{backbone}' are not timm's own any more, so it cannot be published alone ({error}). Publish the "
-            "whole model, or an adapter."
-        ) from None
+        what = f"The layers of this '{backbone}' are not timm's own any more, so it cannot be published alone ({error})"
+        raise UsageError(f"{what}. Publish the whole model, or an adapter.") from None
     return state
 
 
@@ -49,7 +46,6 @@ def timm_config(backbone: str, license: str) -> dict[str, Any]:
 
 def _network(backbone: str) -> Any:
     if ":" in backbone or not timm.is_model(backbone):
-        raise UsageError(
-            f"'{backbone}' is not a network of timm; only such a backbone can be published alone. Publish the whole model."
-        )
+        what = f"'{backbone}' is not a network of timm; only such a backbone can be published alone"
+        raise UsageError(f"{what}. Publish the whole model.")
     return timm.create_model(backbone, num_classes=0)

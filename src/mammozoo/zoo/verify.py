@@ -27,18 +27,12 @@ def has_hash(path: Path, digest: str | None, size: int | None = None) -> bool:
 
 
 def check_usable(entry: Entry) -> None:
-    """Raise unless this mammozoo may use the model.
-
-    Raises:
-        NotFoundError: it was withdrawn.
-        IncompatibleError: it needs another version.
-    """
+    """Raise NotFoundError if a model was withdrawn, IncompatibleError if it needs another mammozoo."""
     if entry.withdrawn:
         raise NotFoundError(f"Model '{entry.name}' {entry.version} was withdrawn: {entry.withdrawn}.")
     if not SpecifierSet(entry.requires).contains(mammozoo.__version__, prereleases=True):
-        raise IncompatibleError(
-            f"Model '{entry.name}' needs mammozoo {entry.requires}; this is {mammozoo.__version__}. Install another version."
-        )
+        this = f"this is {mammozoo.__version__}. Install another version"
+        raise IncompatibleError(f"Model '{entry.name}' needs mammozoo {entry.requires}; {this}.")
 
 
 def verify(model: ZooModel) -> Path:
@@ -60,23 +54,19 @@ def verify(model: ZooModel) -> Path:
         remedy = f"Pull it again: `mammozoo zoo pull {entry.name}`."
     for name, promised in entry.files.items():
         path = folder / name
+        what = f"Model '{entry.name}': '{path}'"
         if in_zoo and not path.resolve().is_relative_to(model.zoo.parent.resolve()):
-            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is a link that leads out of its zoo.")
-        if not path.is_file():
-            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is missing. {remedy}")
+            raise NotVerifiedError(f"{what} is a link that leads out of its zoo.")
         if not has_hash(path, promised.sha256, promised.size):
-            raise NotVerifiedError(f"Model '{entry.name}': '{path}' is not the file that the zoo promises. {remedy}")
+            fault = "is not the file that the zoo promises" if path.is_file() else "is missing"
+            raise NotVerifiedError(f"{what} {fault}. {remedy}")
     return folder
 
 
 def check_tensors(folder: Path) -> int:
-    """Build a whole model by our own code and load its weights; names and shapes must fit, all numbers be finite.
+    """Build a whole model by our own code and load its weights; returns their number.
 
-    Returns:
-        The number of weights.
-
-    Raises:
-        IncompatibleError, NotVerifiedError: they do not fit, or are not finite.
+    Raises IncompatibleError or NotVerifiedError if names or shapes do not fit, or a number is not finite.
     """
     from mammozoo.models.factory import load_model
 
