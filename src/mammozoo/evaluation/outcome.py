@@ -36,9 +36,8 @@ class Outcome:
 
     def take(self, index: npt.NDArray[np.intp]) -> Outcome:
         """The outcome of the samples at `index`, repeated as `index` repeats them."""
-        return Outcome(
-            self.classes, self.labels[index], self.probabilities[index], self.decisions[index], self.groups[index]
-        )
+        columns = (self.labels, self.probabilities, self.decisions, self.groups)
+        return Outcome(self.classes, *(column[index] for column in columns))
 
     def one_against_rest(self, number: int) -> Outcome:
         """The two-class outcome of class `number` against all others."""
@@ -52,8 +51,8 @@ class Outcome:
         )
 
 
-def decide(probabilities: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
-    """(N, K) → (N,): with two classes the second from `threshold` on, with more the most probable (no threshold)."""
+def decide(probabilities: npt.NDArray[np.float64], threshold: float | npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """(N, K) → (N,): with two classes the second from `threshold` (one, or (N,)) on, with more the most probable."""
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= threshold).astype(np.intp)
     return probabilities.argmax(axis=1)

@@ -120,6 +120,15 @@ def find_images(paths: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def find_masks(image: Path) -> list[Path]:
+    """The lesion masks beside an image, named as in BUSI: `NAME_mask.png`, `NAME_mask_1.png` …; sorted."""
+    return sorted(
+        path
+        for path in image.parent.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and (m := _MASK.fullmatch(path.stem)) and m[1] == image.stem
+    )
+
+
 def predict_images(
     model: Model,
     config: ModelConfig,

@@ -59,7 +59,7 @@ class Predictions:
         """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
         if not self.outcome.binary:
             return self
-        decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
+        decisions = decide(self.outcome.probabilities, cuts)
         return dataclasses.replace(self, cuts=cuts, outcome=dataclasses.replace(self.outcome, decisions=decisions))
 
     @staticmethod
