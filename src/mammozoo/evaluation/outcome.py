@@ -36,8 +36,9 @@ class Outcome:
 
     def take(self, index: npt.NDArray[np.intp]) -> Outcome:
         """The outcome of the samples at `index`, repeated as `index` repeats them."""
-        columns = (self.labels, self.probabilities, self.decisions, self.groups)
-        return Outcome(self.classes, *(column[index] for column in columns))
+        return Outcome(
+            self.classes, self.labels[index], self.probabilities[index], self.decisions[index], self.groups[index]
+        )
 
     def one_against_rest(self, number: int) -> Outcome:
         """The two-class outcome of class `number` against all others."""
