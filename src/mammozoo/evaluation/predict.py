@@ -261,7 +261,7 @@ def _answers(
     p = probabilities(logits, config.temperature).numpy()
     labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
     if abstain and config.abstention is not None:
-        from mammozoo.evaluation.abstention import abstains  # here, because it brings scipy
+        from mammozoo.evaluation.thresholds import abstains  # here, because it brings scikit-learn
 
         for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
             labels[number] = None

@@ -1,24 +1,32 @@
-"""Decision thresholds: rules that choose one on validation data.
+"""What is chosen on validation data for decisions: a threshold by one of these rules, and a band in which to abstain.
 
 half                0.5
 closest-to-corner   least distance to (FPR 0, TPR 1), as in Byra 2021
 youden              greatest TPR − FPR (Youden 1950)
 sensitivity:x       the highest specificity among the thresholds with a sensitivity of x or more
 specificity:x       the highest sensitivity among the thresholds with a specificity of x or more
+
+The band around the threshold holds a share of the validation images: selective classification by the model's own
+confidence (El-Yaniv & Wiener, JMLR 11, 2010). It shows how near a decision is to the threshold. It does not recognise
+images of another kind, on which a model can be certain and wrong.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logit
 from sklearn.metrics import roc_curve
 
 from mammozoo.config.names import parse
 from mammozoo.errors import UsageError, nearest
+from mammozoo.models.config import Abstention
 
 #: Stored with every model of two classes; a recipe may add `sensitivity` and `specificity` with other numbers.
 RULES = ("closest-to-corner", "youden", "half", "sensitivity:0.9", "specificity:0.9")
 _BOUNDED = ("sensitivity", "specificity")
+SHARE = 0.2  #: of the validation images that the band holds
+_NEAREST = 1e-7  # smallest distance of a probability to 0 and 1, so that every margin is finite
 
 
 def check_rule(rule: str) -> str:
@@ -73,3 +81,38 @@ def _cost(rule: str, fpr: npt.NDArray[np.float64], tpr: npt.NDArray[np.float64])
         case _:
             cost = fpr**2 + (1 - tpr) ** 2
     return cost
+
+
+def margin(probabilities: npt.NDArray[np.float64], cut: float) -> npt.NDArray[np.float64]:
+    """(N, K) → (N,): how far a decision is from the other one.
+
+    With two classes |logit p − logit `cut`|, with more the lead of the most probable class over the second (no `cut`).
+    """
+    if probabilities.shape[1] == 2:
+        p = np.clip(probabilities[:, 1].astype(np.float64), _NEAREST, 1 - _NEAREST)
+        return np.asarray(np.abs(logit(p) - logit(np.clip(cut, _NEAREST, 1 - _NEAREST))))
+    ranked = np.sort(probabilities, axis=1)
+    return np.asarray(ranked[:, -1] - ranked[:, -2], np.float64)
+
+
+def choose_abstention(probabilities: npt.NDArray[np.float64], cut: float, share: float = SHARE) -> Abstention:
+    """The band that holds `share` of the validation images with these (N, K) probabilities.
+
+    Its edge lies in the middle between two images, so that rounding does not matter.
+
+    Raises:
+        UsageError: there are no images, or `share` is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"The share of images to abstain on lies between 0 and 1; got {share:g}.")
+    if not len(probabilities):
+        raise UsageError("There is no validation image to choose the uncertain band on.")
+    ranked = np.sort(margin(probabilities, cut))
+    inside = min(round(share * len(ranked)), len(ranked) - 1)
+    edge = float(ranked[inside - 1] + ranked[inside]) / 2 if inside else 0.0
+    return Abstention(margin=edge, share=share, chosen_on="validation")
+
+
+def abstains(probabilities: npt.NDArray[np.float64], cut: float, abstention: Abstention) -> npt.NDArray[np.bool_]:
+    """(N, K) → (N,): True inside the band."""
+    return margin(probabilities, cut) < abstention.margin

@@ -30,23 +30,26 @@ DRAWS = 1000
 _INK = "#010203"
 _SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 _STYLES = ("-", "--", "-.", ":")
+_INKED = (
+    "text.color",
+    "axes.edgecolor",
+    "axes.labelcolor",
+    "axes.titlecolor",
+    "grid.color",
+    "xtick.color",
+    "ytick.color",
+)
 _RULES: dict[Any, Any] = {
+    **dict.fromkeys(_INKED, _INK),
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class name may hold a dollar sign
     "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "axes.grid": True,
-    "grid.color": _INK,
     "grid.alpha": 0.13,
     "grid.linewidth": 0.7,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
@@ -223,21 +226,13 @@ def _svg(name: str, width: float, height: float, text: str, paint: Callable[[Fig
     svg = svg.replace(_INK, "currentColor")
     for number, color in enumerate(_SERIES, 1):
         svg = svg.replace(color, f"var(--series-{number})")
-    svg = _own_ids(svg, name)
+    # Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed.
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", svg)
     # A standalone figure has a size in points; here the style sheet sets it.
+    label = html.escape(text)
     svg = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{_attribute(text)}">', svg, count=1
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda m: f'<svg {m[1]} role="img" aria-label="{label}">', svg, count=1
     )
-    return Markup(svg)  # escaped by matplotlib and by `_attribute`
-
-
-def _own_ids(text: str, name: str) -> str:
-    """Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed."""
-    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    return re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", text)
-
-
-def _attribute(text: str) -> str:
-    """`text` for an attribute, and safe in a replacement of `re.sub`."""
-    return html.escape(text).replace("\\", "\\\\")
+    return Markup(svg)  # escaped by matplotlib and here
