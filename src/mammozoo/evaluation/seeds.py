@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ from mammozoo.evaluation.resampling import Resamples, Source, Values, draw, leav
 from mammozoo.evaluation.scores import finite
 
 
-@dataclass(frozen=True)
-class SeedScore:
+class SeedScore(NamedTuple):
     """The mean of a score over seeds, its 95 % interval, and the range of the seeds; None if undefined."""
 
     value: float | None
@@ -63,8 +62,8 @@ def mean_score(metric: Metric, number: int | None, outcomes: Sequence[Outcome], 
     """
     views = _views(outcomes, number)
     values = [metric.value(view) for view in views]
-    bounds = _interval(metric, views, np.full(len(views), 1 / len(views)), seed)
-    return _seed_score(float(np.mean(values)), bounds, values)
+    low, high = _interval(metric, views, np.full(len(views), 1 / len(views)), seed)
+    return _seed_score(float(np.mean(values)), low, high, values)
 
 
 def mean_difference(
@@ -74,12 +73,13 @@ def mean_difference(
     first, second = _views(a, number), _views(b, number)
     of_a, of_b = [metric.value(view) for view in first], [metric.value(view) for view in second]
     weights = np.concatenate([np.full(len(first), 1 / len(first)), np.full(len(second), -1 / len(second))])
-    bounds = _interval(metric, [*first, *second], weights, seed)
-    return _seed_score(float(np.mean(of_a) - np.mean(of_b)), bounds, [x - y for x, y in zip(of_a, of_b, strict=False)])
+    low, high = _interval(metric, [*first, *second], weights, seed)
+    each = [x - y for x, y in zip(of_a, of_b, strict=False)]
+    return _seed_score(float(np.mean(of_a) - np.mean(of_b)), low, high, each)
 
 
-def _seed_score(value: float, bounds: Interval, seeds: Sequence[float]) -> SeedScore:
-    return SeedScore(*(finite(number) for number in (value, *bounds, min(seeds), max(seeds))))
+def _seed_score(value: float, low: float, high: float, each: Sequence[float]) -> SeedScore:
+    return SeedScore(*map(finite, (value, low, high, min(each), max(each))))
 
 
 def _views(outcomes: Sequence[Outcome], number: int | None) -> list[Outcome]:
@@ -88,13 +88,9 @@ def _views(outcomes: Sequence[Outcome], number: int | None) -> list[Outcome]:
 
 def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: npt.NDArray[np.float64], seed: int) -> Interval:
     """The bounds of the weighted sum of the outcomes' scores."""
-    union = Outcome(
-        outcomes[0].classes,
-        *(
-            np.concatenate([getattr(outcome, name) for outcome in outcomes])
-            for name in ("labels", "probabilities", "decisions", "groups")
-        ),
-    )
+    columns = ("labels", "probabilities", "decisions", "groups")
+    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
+    union = Outcome(outcomes[0].classes, **joined)
     sources = [Source(outcome) for outcome in outcomes]
     tested = np.unique(union.groups)
     places = [np.searchsorted(tested, np.unique(outcome.groups)) for outcome in outcomes]
