@@ -30,6 +30,7 @@ from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.outcome import decide
+from mammozoo.evaluation.thresholds import abstains
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
@@ -261,8 +262,6 @@ def _answers(
     p = probabilities(logits, config.temperature).numpy()
     labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
     if abstain and config.abstention is not None:
-        from mammozoo.evaluation.thresholds import abstains  # here, because it brings scikit-learn
-
         for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
             labels[number] = None
     rows = [dict(zip(config.classes, map(float, row), strict=True)) for row in p]

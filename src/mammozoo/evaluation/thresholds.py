@@ -9,18 +9,22 @@ specificity:x       the highest sensitivity among the thresholds with a specific
 The band around the threshold holds a share of the validation images: selective classification by the model's own
 confidence (El-Yaniv & Wiener, JMLR 11, 2010). It shows how near a decision is to the threshold. It does not recognise
 images of another kind, on which a model can be certain and wrong.
+
+Reading a recipe needs this module, so heavy libraries are imported inside the functions.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
-from sklearn.metrics import roc_curve
 
 from mammozoo.config.names import parse
 from mammozoo.errors import UsageError, nearest
-from mammozoo.models.config import Abstention
+
+if TYPE_CHECKING:
+    from mammozoo.models.config import Abstention
 
 #: Stored with every model of two classes; a recipe may add `sensitivity` and `specificity` with other numbers.
 RULES = ("closest-to-corner", "youden", "half", "sensitivity:0.9", "specificity:0.9")
@@ -57,6 +61,8 @@ def choose_threshold(rule: str, labels: npt.NDArray[np.intp], positive: npt.NDAr
     The threshold lies in the middle between two neighbouring probabilities, so that rounding does not matter. It is 0.5 if
     the labels are of one class.
     """
+    from sklearn.metrics import roc_curve
+
     rule = check_rule(rule)
     if rule == "half" or len(np.unique(labels)) < 2:
         return 0.5
@@ -89,6 +95,8 @@ def margin(probabilities: npt.NDArray[np.float64], cut: float) -> npt.NDArray[np
     With two classes |logit p − logit `cut`|, with more the lead of the most probable class over the second (no `cut`).
     """
     if probabilities.shape[1] == 2:
+        from scipy.special import logit
+
         p = np.clip(probabilities[:, 1].astype(np.float64), _NEAREST, 1 - _NEAREST)
         return np.asarray(np.abs(logit(p) - logit(np.clip(cut, _NEAREST, 1 - _NEAREST))))
     ranked = np.sort(probabilities, axis=1)
@@ -103,6 +111,8 @@ def choose_abstention(probabilities: npt.NDArray[np.float64], cut: float, share:
     Raises:
         UsageError: there are no images, or `share` is not between 0 and 1.
     """
+    from mammozoo.models.config import Abstention
+
     if not 0 < share < 1:
         raise UsageError(f"The share of images to abstain on lies between 0 and 1; got {share:g}.")
     if not len(probabilities):
