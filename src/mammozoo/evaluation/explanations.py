@@ -60,11 +60,7 @@ class Explanation:
             "class": self.explained,
             "probability": self.probability,
             **(dataclasses.asdict(self.place) if self.place else dict.fromkeys(_SCORES)),
-            "overlay": self.overlay,
-            "array": self.array,
-            "rank_correlation": self.rank_correlation,
-            "warnings": self.warnings,
-            "error": self.error,
+            **{name: getattr(self, name) for name in ("overlay", "array", "rank_correlation", "warnings", "error")},
         }
 
 

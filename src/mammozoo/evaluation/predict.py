@@ -80,15 +80,8 @@ class Prediction:
 
 #: An image as users give it: a path or pattern, an array, or a Pillow image.
 Picture = str | Path | npt.NDArray[Any] | Image.Image
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable."""
-
-    prediction: Prediction
-    digest: str
-    pixels: Pixels | None
+#: A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable.
+_Read = tuple[Prediction, str, Pixels | None]
 
 
 def find_images(paths: Iterable[str]) -> list[Path]:
@@ -157,9 +150,8 @@ def predict_images(
         log.warning(
             "The model '%s' looks at lesions cut out of their images (%s). Where a lesion lies in these files is not known: "
             "each is taken to be such a cut-out. A whole image gives no meaningful answer.",
-            config.name,
-            ", ".join(config.input.preprocess),
-        )
+            config.name, ", ".join(config.input.preprocess),
+        )  # fmt: skip
     engine.place(model)
     prepare = config.input.preparer()
     threshold = config.cut() if len(config.classes) == 2 else None
@@ -174,24 +166,24 @@ def predict_images(
                 pixels, warnings = checked(image.pixels, file), []
                 stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()
             warnings = [*config.stamps, *warnings, *ood_warnings(features(pixels), config.guard)]
-            return _Read(Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels))
+            return Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels)
         except MammozooError as error:
             reason = str(error)
         except OSError as error:
             reason = f"'{file}' cannot be read: {error.strerror or error}."
-        return _Read(Prediction(file, None, None, None, None, error=reason), "", None)
+        return Prediction(file, None, None, None, None, error=reason), "", None
 
     predictions, by_image = [], {}
     with contextlib.closing(_read_ahead(read, _opened(images), batch)) as batches:
         for rows in batches:
-            prepared = [row.pixels for row in rows if row.pixels is not None]
+            prepared = [pixels for _, _, pixels in rows if pixels is not None]
             answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
-            for row in rows:
-                prediction = row.prediction
-                if row.pixels is not None:
-                    p, label = next(answers)
-                    prediction = replace(prediction, label=label, probabilities=p, abstained=label is None)
-                    by_image[row.digest] = p
+            for prediction, digest, pixels in rows:
+                if pixels is not None:
+                    by_image[digest], label = next(answers)
+                    prediction = replace(
+                        prediction, label=label, probabilities=by_image[digest], abstained=label is None
+                    )
                 predictions.append(prediction)
     return predictions, same_answer(by_image)
 

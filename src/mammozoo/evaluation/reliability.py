@@ -59,6 +59,4 @@ def reliability(outcome: Outcome) -> Reliability:
     bounds = [
         binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson") for k, n in zip(hits, counts, strict=True) if n
     ]
-    return Reliability(
-        predicted, observed, np.array([b.low for b in bounds]), np.array([b.high for b in bounds]), counts
-    )
+    return Reliability(predicted, observed, *np.array(bounds).T, counts)
