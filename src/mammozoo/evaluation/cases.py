@@ -78,8 +78,7 @@ def of_dataset(
 
     Raises:
         UsageError: another part, or a part of a data set that the model in `folder` was not trained on.
-        NotFoundError: the data set lacks a sample of the run.
-        IncompatibleError: the run's predictions are damaged, or a sample has another class there than in the data set.
+        NotFoundError, IncompatibleError: the data set lacks a sample of the run, or has another class for it.
     """
     stamps: list[str] = []
     rows: list[tuple[str, str, int, str | None]]

@@ -197,7 +197,7 @@ def _grad_cam(model: Model, score: Callable[[torch.Tensor], torch.Tensor], x: to
 
 
 def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """The square has the mean grey (colour) of the image: a black one would add edges that no image has."""
+    # The square has the mean grey (colour) of the image: a black one would add edges that no image has.
     _, channels, height, width = x.shape
     window = (channels, -(-height // WINDOWS), -(-width // WINDOWS))
     drop = Occlusion(score).attribute(
@@ -211,8 +211,6 @@ def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
 
 
 def _score(model: Model, target: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(N, C, H, W) → (N,) logits of the explained class."""
-
     def score(x: torch.Tensor) -> torch.Tensor:
         logits = model(x)
         if logits.shape[1] == 1:

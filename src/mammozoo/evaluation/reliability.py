@@ -59,4 +59,5 @@ def reliability(outcome: Outcome) -> Reliability:
     bounds = [
         binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson") for k, n in zip(hits, counts, strict=True) if n
     ]
-    return Reliability(predicted, observed, *np.array(bounds).T, counts)
+    low, high = np.array(bounds).T
+    return Reliability(predicted, observed, low, high, counts)

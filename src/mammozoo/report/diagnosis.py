@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -193,7 +194,7 @@ def draw_diagnosis(
 
     moved = [shift for shift in shifts if shift.mean is not None and shift.block]
     panels = 1 + (names[1] is not None) + 2 * bool(moved)
-    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.hashsalt": "0"}
+    style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.hashsalt": "0"}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(4.2 * panels, 3.2), layout="constrained")
         axes = iter(figure.subplots(1, panels, squeeze=False)[0])

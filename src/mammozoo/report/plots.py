@@ -159,24 +159,21 @@ def reliability_plot(outcome: Outcome) -> Markup:
 
 def history_plot(folds: Sequence[Fold], monitor: str) -> Markup:
     """Loss of every fold by epoch, with the epoch that was kept; beside it what was monitored, unless that is the loss."""
-    panels = {"loss": {"train_loss": ("train", 1), "val_loss": ("validation", 0)}}
+    panels = {"loss": [("train_loss", "train", 1), ("val_loss", "validation", 0)]}
     if monitor != "loss":
-        panels[monitor] = {"monitor": ("validation", 0)}
-    best = {fold.name: fold.best for fold in folds}
+        panels[monitor] = [("monitor", "validation", 0)]
 
     def paint(figure: Figure) -> None:
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (title, lines) in zip(every, panels.items(), strict=True):
             for fold in folds:
                 epochs = [row.epoch for row in fold.history]
-                for key, (_, color) in lines.items():
+                for key, _, color in lines:
                     values = [getattr(row, key) for row in fold.history]
                     axes.plot(epochs, values, color=_SERIES[color], linestyle=_STYLES[color], linewidth=1.2, alpha=0.85,
                               marker="." if len(epochs) == 1 else None)  # fmt: skip
-                kept = best[fold.name]
-                last_key, (_, last_color) = list(lines.items())[-1]
-                _dot(axes, kept.epoch, getattr(kept, last_key), _SERIES[last_color], size=5)
-            for label, color in lines.values():
+                _dot(axes, fold.best.epoch, getattr(fold.best, lines[-1][0]), _SERIES[0], size=5)
+            for _, label, color in lines:
                 axes.plot([], [], color=_SERIES[color], linestyle=_STYLES[color], label=label)
             axes.plot([], [], "o", color=_SERIES[0], markeredgecolor=_INK, markersize=5, label="epoch kept")
             axes.set(xlabel="epoch", ylabel=title)
@@ -184,15 +181,14 @@ def history_plot(folds: Sequence[Fold], monitor: str) -> Markup:
             axes.legend()
 
     text = "; ".join(
-        f"{fold.name}: {len(fold.history)} epochs, kept epoch {best[fold.name].epoch} at validation loss "
-        f"{best[fold.name].val_loss:.3f}"
+        f"{fold.name}: {len(fold.history)} epochs, kept epoch {fold.best.epoch} at validation loss {fold.best.val_loss:.3f}"
         for fold in folds
     )
     return _svg("training", 8.8 if len(panels) > 1 else 5.6, 3.6, f"Training curves. {text}.", paint)
 
 
 def _square(figure: Figure, x: str, y: str) -> Axes:
-    axes = figure.subplots()
+    axes: Axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     return axes
 

@@ -31,7 +31,7 @@ def separation(content: Content) -> Separation:
 def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
     """(split, part, class → images, images, groups) of every part; classes as far as `run.json` has them."""
     classes = {entry["name"]: entry for entry in content.facts.get("splits", [])}
-    rows = []
+    rows: list[tuple[str, str, dict[str, int], int, int]] = []
     for fold in content.folds:
         for part in PARTS:
             groups = [group for _, group, p in fold.split if p == part]

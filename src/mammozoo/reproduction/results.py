@@ -133,7 +133,7 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
 
 def rows(results: Results) -> list[tuple[str, ...]]:
     """The cells of the main table, under `COLUMNS`."""
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for line in results.lines:
         obtained = _with_bounds(line.obtained, line.low, line.high)
         seeds = _with_range(line.seeds, line.least, line.most)

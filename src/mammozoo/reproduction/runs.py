@@ -50,13 +50,11 @@ def plan_runs(
     seeds: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Task]:
-    """Every requested run, seed by seed; a seed applies to the split and to the training.
-
-    Without `rows` these are all rows. `settings` override those of the rows.
+    """Every requested run (all rows, if none is named), seed by seed; a seed applies to the split and to the training.
 
     Raises:
         NotFoundError: no such row, protocol or recipe.
-        UsageError: a setting is refused.
+        UsageError: a setting, which overrides that of the row, is refused.
         ConflictError: the folder of one of these runs holds a run with other settings.
     """
     if seeds < 1:
