@@ -49,16 +49,11 @@ class Case:
 
 def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
     """A case for each image file, each a group of its own; its mask is `mask`, or the masks beside it."""
-    return [
-        Case(
-            path.as_posix(),
-            stem,
-            partial(read_image, path),
-            partial(_union, [mask] if mask else find_masks(path)),
-            group=i,
-        )
-        for i, (path, stem) in enumerate(zip(files, free_stems(path.name for path in files), strict=True))
-    ]
+    cases = []
+    for path, stem in zip(files, free_stems(path.name for path in files), strict=True):
+        masks = [mask] if mask else find_masks(path)
+        cases.append(Case(path.as_posix(), stem, partial(read_image, path), partial(_union, masks), group=len(cases)))
+    return cases
 
 
 def of_dataset(

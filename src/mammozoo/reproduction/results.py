@@ -11,7 +11,7 @@ from typing import Any
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import read_predictions
-from mammozoo.evaluation.seeds import SeedScore, align, mean_difference, mean_score
+from mammozoo.evaluation.seeds import SeedScore, align, mean_score
 from mammozoo.files import write_json, write_table, write_text
 from mammozoo.plugins import registry
 from mammozoo.reproduction.departures import departures, split_text, verdict
@@ -207,7 +207,7 @@ def _score(name: str, outcomes: Sequence[Outcome], *, minus: Sequence[Outcome] =
     keys = metric.keys(*classes) if len(classes) == 1 else {}
     if name not in keys:
         return SeedScore(None, None, None, None, None)
-    return mean_difference(metric, keys[name], outcomes, minus) if minus else mean_score(metric, keys[name], outcomes)
+    return mean_score(metric, keys[name], outcomes, minus=minus)
 
 
 def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
