@@ -26,30 +26,21 @@ from mammozoo.progress import Progress
 
 @dataclass(frozen=True)
 class Case:
-    """An image to explain.
-
-    Attributes:
-        stem: path of its files below the output folder, without a suffix.
-        read: returns the image (H, W) or (H, W, 3).
-        mask, box: return the lesion (H, W) and its box, None if unknown.
-        label: its true class, None if unknown.
-        group: samples of one group are not independent.
-        fold: the fold whose model explains it, None for a model alone.
-    """
+    """An image to explain; what is not known of it is None."""
 
     name: str
-    stem: str
-    read: Callable[[], npt.NDArray[Any]]
-    mask: Callable[[], npt.NDArray[np.bool_] | None]
+    stem: str  #: path of its files below the output folder, without a suffix
+    read: Callable[[], npt.NDArray[Any]]  #: returns the image (H, W) or (H, W, 3)
+    mask: Callable[[], npt.NDArray[np.bool_] | None]  #: returns the lesion (H, W)
     label: str | None = None
-    group: int = 0
-    fold: str | None = None
+    group: int = 0  #: samples of one group are not independent
+    fold: str | None = None  #: the fold whose model explains it; a model alone has none
     box: Callable[[], Box | None] = lambda: None
 
 
 def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
     """A case for each image file, each a group of its own; its mask is `mask`, or the masks beside it."""
-    cases = []
+    cases: list[Case] = []
     for path, stem in zip(files, free_stems(path.name for path in files), strict=True):
         masks = [mask] if mask else find_masks(path)
         cases.append(Case(path.as_posix(), stem, partial(read_image, path), partial(_union, masks), group=len(cases)))

@@ -57,8 +57,7 @@ def compare(contenders: Sequence[Contender], metric: Metric, *, paired: bool = T
     """Every test of every pair; p values of one kind of test are corrected for the number of pairs (Holm 1979).
 
     Raises:
-        UsageError: fewer than two contenders, different classes, a metric that is not defined for these classes or on
-            these images, or (paired) different test images or labels.
+        UsageError: fewer than two, other classes, (paired) other test images or labels, or a metric undefined on them.
     """
     if len(contenders) < 2:
         raise UsageError("Comparing takes two runs or more.")

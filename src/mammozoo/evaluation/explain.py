@@ -56,21 +56,13 @@ _CONTOUR = (0, 255, 255)  # cyan does not occur in the colormap
 
 @dataclass(frozen=True)
 class Localisation:
-    """How a map of heat and a mask agree.
+    """How a map of heat and a mask agree."""
 
-    Attributes:
-        heat_inside: share of the heat inside the mask.
-        area_inside: the mask's share of the area, the value of `heat_inside` by chance.
-        hit: whether the hottest point is inside the mask, or at most `TOLERANCE` of the longer side away.
-        hit_by_chance: share of the area in which a point hits.
-        hit_center: whether the centre of the picture hits.
-    """
-
-    heat_inside: float
-    area_inside: float
-    hit: bool
-    hit_by_chance: float
-    hit_center: bool
+    heat_inside: float  #: share of the heat inside the mask
+    area_inside: float  #: the mask's share of the area, the value of `heat_inside` by chance
+    hit: bool  #: whether the hottest point is inside the mask, or at most `TOLERANCE` of the longer side away
+    hit_by_chance: float  #: share of the area in which a point hits
+    hit_center: bool  #: whether the centre of the picture hits
 
 
 def heat(
@@ -84,11 +76,8 @@ def heat(
 ) -> Heat:
     """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8.
 
-    The model is placed on the engine's device; its mode, gradients and hooks stay as they are.
-
-    Args:
-        target: number of the class to explain, None for the decision. The first of two classes is explained by minus
-            the logit, since the logit is that of the second.
+    The model is placed on the engine's device; its mode, gradients and hooks stay as they are. `target` is the number of the
+    class to explain, None for the decision. The first of two classes is explained by minus the logit of the second.
 
     Raises:
         UsageError: unknown method or class.

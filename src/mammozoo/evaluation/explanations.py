@@ -87,8 +87,7 @@ def explain_cases(
 ) -> Iterator[Explanation]:
     """An explanation for each case, in order. An image or mask that cannot be read does not stop the others.
 
-    Args:
-        controls: networks with random weights for the sanity check; the cases are dealt out among them.
+    `controls` are networks with random weights for the sanity check; the cases are dealt out among them.
 
     Raises:
         UsageError: unknown method.
@@ -124,10 +123,7 @@ def explain_cases(
 
 
 def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConflictError if an explanation would replace another file.
-
-    One of `inputs` is never overwritten, other files only with `overwrite`.
-    """
+    """Raise ConflictError if an explanation would replace one of `inputs`, or without `overwrite` any other file."""
     sources = {path.resolve() for path in inputs}
     for case in cases:
         for suffix in (".png", ".npy"):

@@ -132,14 +132,9 @@ def predict_images(
     *,
     abstain: bool = False,
 ) -> tuple[list[Prediction], str | None]:
-    """A prediction for each image, in order, and a remark if all of them got the same answer.
+    """What `mammozoo.Classifier.predict` returns and raises, and a remark if all images got the same answer.
 
-    A file that is named twice is predicted once. With `abstain` an image in the uncertain band gets no label. A model of
-    cropped lesions takes each image for such a crop, and logs that.
-
-    Raises:
-        NotFoundError: a path leads to nothing.
-        UsageError: an object that is not an image, or `abstain` of a model without an uncertain band.
+    A model of cropped lesions takes each image for such a crop, and logs that.
     """
     if abstain and config.abstention is None:
         raise UsageError(
@@ -189,10 +184,7 @@ def predict_images(
 
 
 def same_answer(answers: Mapping[str, Mapping[str, float]]) -> str | None:
-    """A remark if three or more images got the same probabilities: the model may not depend on the image.
-
-    `answers` are the probabilities by the hash of the image.
-    """
+    """A remark if three or more images (hash → probabilities) got the same answer: the model may not depend on the image."""
     rows = [list(p.values()) for p in answers.values()]
     if len(rows) < 3 or np.ptp(rows, axis=0).max() > _SAME:
         return None

@@ -50,16 +50,12 @@ def checklist(content: Content, separation: Separation, gallery: Gallery, parame
     templates = environment(html=False)
     values = _values(content, separation) | {"gallery": gallery, "parameters": parameters}
     sections = yaml.safe_load(resources.files("mammozoo.report").joinpath("claim.yaml").read_text(encoding="utf-8"))
-    topics = [(section["section"], item) for section in sections for item in section["items"]]
-    return [
-        Item(
-            number,
-            section,
-            item["topic"],
-            *(templates.from_string(item.get(part, "")).render(values) for part in ("known", "missing")),
-        )
-        for number, (section, item) in enumerate(topics, 1)
-    ]
+    items: list[Item] = []
+    for section in sections:
+        for item in section["items"]:
+            answers = [templates.from_string(item.get(part, "")).render(values) for part in ("known", "missing")]
+            items.append(Item(len(items) + 1, section["section"], item["topic"], *answers))
+    return items
 
 
 def count(items: Sequence[Item]) -> Counter[State]:
@@ -69,8 +65,7 @@ def count(items: Sequence[Item]) -> Counter[State]:
 
 def _values(content: Content, separation: Separation) -> dict[str, Any]:
     """What the templates in `claim.yaml` may name."""
-    named = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic")
-    config, recipe, info, facts, outcome = (getattr(content, name) for name in named[:5])
+    config, recipe, info, facts, outcome = content.config, content.recipe, content.info, content.facts, content.outcome
     classes = listed(config.classes)
     modality = info.modality if info and info.modality != "any" else "breast"
     patients = content.test.patients != ""
@@ -78,7 +73,8 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     aucs = [content.auc(fold.name) for fold in content.folds]
     in_words = {name: f"{name} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    return {name: getattr(content, name) for name in named} | {
+    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic")
+    return {name: getattr(content, name) for name in of_the_run} | {
         "input": config.input,
         "separation": separation,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",

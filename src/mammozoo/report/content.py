@@ -62,21 +62,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a report is written from.
-
-    Attributes:
-        test: predictions of the test images, each by the model of its fold.
-        info: None if the data set's plugin is not installed.
-        metrics: the installed metrics by name.
-    """
+    """All that a report is written from."""
 
     run: RunDirectory
     config: ModelConfig
     folds: tuple[Fold, ...]
-    test: Predictions
+    test: Predictions  #: of the test images, each by the model of its fold
     scores: Mapping[str, Score]
-    info: DatasetInfo | None
-    metrics: Mapping[str, Metric]
+    info: DatasetInfo | None  #: None if the data set's plugin is not installed
+    metrics: Mapping[str, Metric]  #: those installed
 
     @property
     def outcome(self) -> Outcome:

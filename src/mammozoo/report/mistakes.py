@@ -60,9 +60,9 @@ def show(content: Content, root: Path | None, heatmaps: bool, progress: Progress
     wrong = np.flatnonzero(outcome.decisions != outcome.labels)
     mistakes = []
     for i in wrong:
-        label, decision = outcome.labels[i], outcome.decisions[i]
-        names, p = (outcome.classes[label], outcome.classes[decision]), float(outcome.probabilities[i, label])
-        mistakes.append(Mistake(str(test.samples[i]), str(test.folds[i]), *names, p))
+        label, decision = (outcome.classes[number[i]] for number in (outcome.labels, outcome.decisions))
+        p = float(outcome.probabilities[i, outcome.labels[i]])
+        mistakes.append(Mistake(str(test.samples[i]), str(test.folds[i]), label, decision, p))
     mistakes = sorted(mistakes, key=lambda m: (m.p, m.sample))[:SHOWN]
     if not heatmaps:
         return Gallery(len(wrong), mistakes, ["Pictures and heatmaps were left out on request."])

@@ -88,12 +88,7 @@ class Paper(_Part):
         return rows[name]
 
     def recipe(self, protocol: ProtocolName, row: str, settings: dict[str, Any] | None = None) -> Recipe:
-        """The recipe of one row under one protocol; `settings` by dotted key override those of the row.
-
-        Raises:
-            NotFoundError: no such row, protocol or recipe.
-            UsageError: a setting is refused.
-        """
+        """The recipe of one row under one protocol; `settings` by dotted key override those of the row. Raises as `load`."""
         if protocol not in self.protocols:
             raise NotFoundError(f"Paper '{self.key}' has no protocol '{protocol}', only {', '.join(self.protocols)}.")
         return load(self.protocols[protocol].recipe, {**self.row(row).settings, **(settings or {})})

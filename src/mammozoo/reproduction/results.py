@@ -26,29 +26,22 @@ GAP_COLUMNS = ("row", "metric", "published − sound (95 % interval)", "seeds")
 
 @dataclass(frozen=True)
 class Line:
-    """One score of one row under one protocol; None for a missing number.
-
-    Attributes:
-        obtained: mean over the seeds, with its 95 % interval `low` to `high`.
-        least, most: the lowest and the highest of the seeds.
-        images, groups: how many different ones were tested, by any seed.
-        verdict: how `obtained` compares with `reported`; `failed: …` if no run is complete.
-    """
+    """One score of one row under one protocol; None for a missing number."""
 
     row: str
     metric: str
     reported: float | None
-    obtained: float | None
+    obtained: float | None  #: mean over the seeds, with its 95 % interval `low` to `high`
     low: float | None
     high: float | None
-    least: float | None
+    least: float | None  #: the lowest of the seeds, `most` the highest
     most: float | None
-    images: int
+    images: int  #: how many different ones were tested, by any seed; `groups` likewise
     groups: int
     seeds: int
     split: str
     protocol: ProtocolName
-    verdict: str
+    verdict: str  #: how `obtained` compares with `reported`; `failed: …` if no run is complete
 
 
 @dataclass(frozen=True)
