@@ -131,7 +131,7 @@ def rows(results: Results) -> list[tuple[str, ...]]:
         obtained = _with_bounds(line.obtained, line.low, line.high)
         seeds = _with_range(line.seeds, line.least, line.most)
         tested = f"{line.images}, {line.groups}" if line.images else "–"
-        start = (line.row, line.metric, _number(line.reported), obtained, seeds, tested)
+        start = (line.row, line.metric, _with_bounds(line.reported), obtained, seeds, tested)
         cells.append((*start, line.split or "–", line.protocol, line.verdict))
     return cells
 
@@ -208,14 +208,9 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
-
-
-def _with_bounds(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    if value is None or low is None or high is None:
-        return _number(value, sign)
-    return f"{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+def _with_bounds(value: float | None, low: float | None = None, high: float | None = None, sign: str = "") -> str:
+    number = "–" if value is None else f"{value:{sign}.3f}"
+    return number if low is None or high is None else f"{number} ({low:{sign}.3f} to {high:{sign}.3f})"
 
 
 def _with_range(seeds: int, least: float | None, most: float | None, sign: str = "") -> str:
