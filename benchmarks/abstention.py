@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mammozoo.evaluation.abstention import abstains, choose_abstention
 from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.evaluation.thresholds import abstains, choose_abstention
 
 
 def main() -> None:

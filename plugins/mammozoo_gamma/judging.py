@@ -13,9 +13,9 @@ import numpy as np
 
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.overfitting import accuracy_gap
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import Resamples, Values, share
+from mammozoo.evaluation.scores import accuracy_gap
 
 PAPER = "falconi-2020"
 MOST = 0.10  #: accuracy that a model may lose from its training part to its test part

@@ -18,11 +18,10 @@ from mammozoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
     from mammozoo.evaluation.compare import Result
-    from mammozoo.evaluation.evaluate import EvaluationResult
+    from mammozoo.evaluation.evaluate import EvaluationResult, Subgroup
     from mammozoo.evaluation.explanations import ExplainResult
     from mammozoo.evaluation.predict import Picture, Prediction
     from mammozoo.evaluation.scores import Score
-    from mammozoo.evaluation.subgroups import Subgroup
     from mammozoo.models.config import ModelConfig
     from mammozoo.models.device import Engine
     from mammozoo.models.model import Model
@@ -255,12 +254,11 @@ def evaluate(
         UsageError: the model has no such threshold, `root` without `dataset`, or `aggregate` with `subgroup`.
     """
     from mammozoo.evaluation import evaluate as evaluation
-    from mammozoo.evaluation import levels, subgroups
     from mammozoo.evaluation.scores import score_all
     from mammozoo.zoo.registry import find_model
 
-    if aggregate is not None and aggregate not in levels.HOW:
-        raise UsageError(f"--aggregate is {', '.join(levels.HOW)}, not '{aggregate}'.")
+    if aggregate is not None and aggregate not in evaluation.HOW:
+        raise UsageError(f"--aggregate is {', '.join(evaluation.HOW)}, not '{aggregate}'.")
     if by not in ("patient", "lesion"):
         raise UsageError(f"--by is patient or lesion, not '{by}'.")
     if dataset is None and root is not None:
@@ -274,9 +272,9 @@ def evaluate(
         place = None if root is None else Path(root)
         result = evaluation.evaluate(folder, dataset, place, threshold=threshold, device=device, progress=progress)
     outcome, found = result.predictions.outcome, result.predictions
-    parts = subgroups.by_subgroup(outcome, found.units(subgroup)) if subgroup else []
+    parts = evaluation.by_subgroup(outcome, found.units(subgroup)) if subgroup else []
     if aggregate:
-        outcome = levels.aggregate(outcome, found.units(by), found.cuts, aggregate)
+        outcome = evaluation.aggregate(outcome, found.units(by), found.cuts, aggregate)
     return EvaluationScores(score_all(outcome), len(outcome), result.stamps, result, parts)
 
 
@@ -310,26 +308,51 @@ def explain(
         UsageError: unknown method or class, or arguments that do not go together.
         ConflictError: a file in `out` would be overwritten.
     """
-    from mammozoo.evaluation import explanations
+    import itertools
+
+    from mammozoo.evaluation.cases import of_dataset, of_files
+    from mammozoo.evaluation.explain import METHODS, untrained
+    from mammozoo.evaluation.explanations import RANDOMISATIONS, ExplainResult, explain_cases, refuse_occupied_files
+    from mammozoo.evaluation.predict import find_images
+    from mammozoo.models.config import read_config
+    from mammozoo.models.device import choose_engine
+    from mammozoo.models.factory import load_model
+    from mammozoo.progress import Progress
     from mammozoo.zoo.registry import find_model
 
-    files = [images] if isinstance(images, str | Path) else images
-    return explanations.explain(
-        find_model(str(model)),
-        [str(file) for file in files],
-        Path(out),
-        method=method,
-        class_name=class_name,
-        mask=None if mask is None else Path(mask),
-        dataset=dataset,
-        root=None if root is None else Path(root),
-        part=part,
-        limit=limit,
-        sanity=sanity,
-        overwrite=overwrite,
-        device=device,
-        progress=progress,
-    )
+    folder, out, progress = find_model(str(model)), Path(out), progress or Progress()
+    wanted = [str(path) for path in ([images] if isinstance(images, str | Path) else images)]
+    if bool(wanted) == (dataset is not None):
+        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
+    if dataset is None and (root or part or limit):
+        raise UsageError("--root, --part and --limit go with --dataset.")
+    if method not in METHODS:
+        raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
+    config = read_config(folder)
+    if class_name is not None and class_name not in config.classes:
+        close = nearest(class_name, config.classes)
+        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
+    target = None if class_name is None else config.classes.index(class_name)
+    files, stamps = find_images(wanted), builtins.list[str]()
+    if mask is not None and len(files) != 1:
+        raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
+    if dataset is None:
+        cases = of_files(files, None if mask is None else Path(mask))
+    else:
+        place = None if root is None else Path(root)
+        cases, stamps = of_dataset(folder, config, dataset, place, part=part, limit=limit, progress=progress)
+    refuse_occupied_files(out, cases, files, overwrite)
+    engine, explanations = choose_engine(device, "fp32"), []
+    progress.start("explaining", len(cases))
+    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
+        network, its = load_model(folder / fold if fold else folder)
+        controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
+        for one in explain_cases(
+            network, its, [*members], engine, out, method=method, target=target, controls=controls
+        ):
+            explanations.append(one)
+            progress.advance()
+    return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
 def compare(runs: Sequence[str | Path], metric: str = "auc", *, paired: bool = True) -> builtins.list[Result]:

@@ -13,8 +13,8 @@ import mammozoo_gamma
 from mammozoo.config.recipe import load
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import Outcome, decide
-from mammozoo.evaluation.overfitting import accuracy_gap
 from mammozoo.evaluation.predictions import Predictions
+from mammozoo.evaluation.scores import accuracy_gap
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.models.model import Model

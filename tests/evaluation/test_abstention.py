@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammozoo.errors import UsageError
-from mammozoo.evaluation.abstention import abstains, choose_abstention, margin
+from mammozoo.evaluation.thresholds import abstains, choose_abstention, margin
 
 
 def _two(*positive: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from mammozoo.evaluation.calibration import HIGHEST, LOWEST, fit_temperature
+from mammozoo.evaluation.thresholds import HIGHEST, LOWEST, fit_temperature
 from mammozoo.models.model import probabilities
 
 

@@ -10,11 +10,10 @@ from torch import nn
 
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
-from mammozoo.evaluation.diagnosis import activity, block_ends, shifts
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.config import ModelConfig, Training
 from mammozoo.models.factory import build_backbone, build_model
-from mammozoo.report.diagnosis import draw_diagnosis
+from mammozoo.report.diagnosis import activity, block_ends, draw_diagnosis, shifts
 
 SMALL = Input(size=(32, 32))
 

@@ -13,10 +13,21 @@ from torch import nn
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.cases import free_stems, of_files
-from mammozoo.evaluation.explain import METHODS, classify, heat, overlay, side_by_side
+from mammozoo.evaluation.explain import (
+    METHODS,
+    TOLERANCE,
+    classify,
+    heat,
+    hottest,
+    localise,
+    overlay,
+    rank_correlation,
+    side_by_side,
+    untrained,
+)
 from mammozoo.evaluation.explanations import explain_cases, refuse_occupied_files
-from mammozoo.evaluation.localisation import TOLERANCE, find_masks, hottest, localise, mean
-from mammozoo.evaluation.sanity import rank_correlation, untrained
+from mammozoo.evaluation.predict import find_masks
+from mammozoo.evaluation.scores import mean
 from mammozoo.models.backbone import Backbone
 from mammozoo.models.config import ModelConfig, Training
 from mammozoo.models.device import Engine

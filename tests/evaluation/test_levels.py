@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mammozoo.errors import UsageError
-from mammozoo.evaluation.levels import aggregate
+from mammozoo.evaluation.evaluate import FEWEST, aggregate, by_subgroup
 from mammozoo.evaluation.outcome import Outcome, decide
-from mammozoo.evaluation.subgroups import FEWEST, by_subgroup
 
 CUTS = np.full(5, 0.5)
 

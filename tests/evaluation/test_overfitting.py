@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.overfitting import overfitting
+from mammozoo.evaluation.scores import overfitting
 
 
 def outcome(right: list[int], groups: list[int]) -> Outcome:

@@ -11,7 +11,7 @@ from mammozoo.evaluation.intervals import DRAWS, interval_all, resample
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import draw
-from mammozoo.evaluation.seeds import align, mean_difference, mean_score
+from mammozoo.evaluation.seeds import align, mean_score
 from mammozoo.plugins import registry
 
 AUC = registry().get("metrics", "auc")
@@ -86,11 +86,11 @@ def test_a_metric_without_shortcut_gives_the_same() -> None:
 def test_a_difference_is_on_the_same_draws() -> None:
     """With one seed each on one test set it is the paired bootstrap; a run does not differ from itself."""
     a, b = _random(3, np.arange(100), 2.0), _random(4, np.arange(100), 1.0)
-    found = mean_difference(AUC, None, [a], [b])
+    found = mean_score(AUC, None, [a], minus=[b])
     assert found.value == pytest.approx(AUC.value(a) - AUC.value(b))
     one, other = (resample([AUC], o, draw(o, DRAWS, 0))["auc"] for o in (a, b))
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(one - other, [0.025, 0.975])), abs=0.015)
-    same = mean_difference(AUC, None, [a], [a])
+    same = mean_score(AUC, None, [a], minus=[a])
     assert same.value == 0
     assert same.low is None
 

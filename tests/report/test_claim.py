@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from mammozoo.report.claim import Item, checklist, count
+from mammozoo.report.claim import Item, checklist, count, listed
 from mammozoo.report.content import read
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import separation
-from mammozoo.report.templates import listed
 from mammozoo.training.run_directory import RunDirectory
 
 

@@ -15,9 +15,8 @@ from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.reproduction.departures import SEE, Departure, departures, verdict
 from mammozoo.reproduction.paper import Paper, load_paper
-from mammozoo.reproduction.results import Results, collect
+from mammozoo.reproduction.results import Results, collect, markdown, write_tables
 from mammozoo.reproduction.runs import Task, differences, plan_runs, train_tasks
-from mammozoo.reproduction.tables import markdown, write_tables
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.run_directory import RunDirectory
 

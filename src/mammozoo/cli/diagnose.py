@@ -12,7 +12,7 @@ from mammozoo.cli.options import Batch, Device, Json, ModelName, Root, data_opti
 from mammozoo.cli.output import print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.evaluation.diagnosis import Diagnosis
+    from mammozoo.report.diagnosis import Diagnosis
 
 EXAMPLES = """
 mammozoo diagnose runs/drs --dataset busi --root ~/BUSI --out diagnosis
@@ -40,7 +40,7 @@ def diagnose(
 
     For each block: how much of it is active, what changed, and how far added layers have moved.
     """
-    from mammozoo.report.diagnose import diagnose as examine
+    from mammozoo.report.diagnosis import diagnose as examine
 
     with progress() as shown:
         found = examine(

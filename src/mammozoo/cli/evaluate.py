@@ -87,7 +87,7 @@ def _content(result: api.EvaluationScores, split: str, by: str, aggregate: str |
 
 
 def _show(content: dict[str, Any], column: str | None) -> None:
-    from mammozoo.evaluation.subgroups import FEWEST
+    from mammozoo.evaluation.evaluate import FEWEST
 
     note_stamps(content["stamps"])
     print_scores(content["scores"])

@@ -46,10 +46,9 @@ def reproduce(
     continues after an interruption.
     """
     from mammozoo.reproduction.paper import PROTOCOLS, load_paper
-    from mammozoo.reproduction.results import collect
+    from mammozoo.reproduction.results import as_json as content
+    from mammozoo.reproduction.results import collect, write_tables
     from mammozoo.reproduction.runs import plan_runs
-    from mammozoo.reproduction.tables import as_json as content
-    from mammozoo.reproduction.tables import write_tables
 
     if protocol not in (*PROTOCOLS, "both"):
         raise UsageError(f"--protocol is published, sound or both, not '{protocol}'.")
@@ -110,7 +109,7 @@ def _show_tasks(tasks: list[Task], as_json: bool) -> None:
 
 
 def _show(results: Results) -> None:
-    from mammozoo.reproduction.tables import COLUMNS, GAP_COLUMNS, gap_rows, remark_text, rows
+    from mammozoo.reproduction.results import COLUMNS, GAP_COLUMNS, gap_rows, remark_text, rows
 
     print_table(results.paper.title, COLUMNS, rows(results))
     if results.gaps:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.config.names import parse
-from mammozoo.data.dataset import Dataset
 from mammozoo.data.io.images import read_image, read_mask
 from mammozoo.data.io.regions import Box
-from mammozoo.data.loaded import Data, open_data, open_dataset
+from mammozoo.data.loaded import open_data, open_dataset
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.evaluation.evaluate import leak_stamps
-from mammozoo.evaluation.localisation import find_masks
+from mammozoo.evaluation.predict import find_masks
 from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.models.config import ModelConfig
 from mammozoo.progress import Progress
@@ -26,59 +26,25 @@ from mammozoo.progress import Progress
 
 @dataclass(frozen=True)
 class Case:
-    """An image to explain.
-
-    Attributes:
-        name: its name in the results.
-        stem: path of its files below the output folder, without a suffix.
-        read: returns the image (H, W) or (H, W, 3).
-        mask: returns the lesion (H, W), None if unknown.
-        box: returns the lesion's box, None if unknown.
-        label: its true class, None if unknown.
-        group: samples of one group are not independent.
-        fold: the fold whose model explains it, None for a model alone.
-    """
+    """An image to explain; what is not known of it is None."""
 
     name: str
-    stem: str
-    read: Callable[[], npt.NDArray[Any]]
-    mask: Callable[[], npt.NDArray[np.bool_] | None]
+    stem: str  #: path of its files below the output folder, without a suffix
+    read: Callable[[], npt.NDArray[Any]]  #: returns the image (H, W) or (H, W, 3)
+    mask: Callable[[], npt.NDArray[np.bool_] | None]  #: returns the lesion (H, W)
     label: str | None = None
-    group: int = 0
-    fold: str | None = None
+    group: int = 0  #: samples of one group are not independent
+    fold: str | None = None  #: the fold whose model explains it; a model alone has none
     box: Callable[[], Box | None] = lambda: None
 
 
 def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
     """A case for each image file, each a group of its own; its mask is `mask`, or the masks beside it."""
-    cases = []
-    for number, (path, stem) in enumerate(zip(files, free_stems([path.name for path in files]), strict=True)):
+    cases: list[Case] = []
+    for path, stem in zip(files, free_stems(path.name for path in files), strict=True):
         masks = [mask] if mask else find_masks(path)
-        read, read_masks = functools.partial(read_image, path), functools.partial(_union, masks)
-        cases.append(Case(path.as_posix(), stem, read, read_masks, group=number))
+        cases.append(Case(path.as_posix(), stem, partial(read_image, path), partial(_union, masks), group=len(cases)))
     return cases
-
-
-def of_data(data: Data) -> list[Case]:
-    """A case for each sample of a data set."""
-    rows = [
-        (sample.image, data.classes[label], int(group), None)
-        for sample, label, group in zip(data.samples, data.labels, data.groups, strict=True)
-    ]
-    return _of_samples(data.dataset, rows)
-
-
-def of_run(folder: Path, part: str, dataset: Dataset) -> list[Case]:
-    """A case for each sample of a run's `part` (test or val), with the fold whose model was not trained on it.
-
-    Raises:
-        NotFoundError: the run has no predictions, or the data set no such sample.
-        IncompatibleError: the table is damaged, or a sample has another class in the data set than in the run.
-    """
-    rows = read_predictions(folder).of(part)
-    labels = [rows.outcome.classes[number] for number in rows.outcome.labels]
-    groups, folds = rows.outcome.groups.tolist(), rows.folds.tolist()
-    return _of_samples(dataset, list(zip(rows.samples.tolist(), labels, groups, folds, strict=True)))
 
 
 def of_dataset(
@@ -98,57 +64,54 @@ def of_dataset(
 
     Raises:
         UsageError: another part, or a part of a data set that the model in `folder` was not trained on.
+        NotFoundError, IncompatibleError: the data set lacks a sample of the run, or has another class for it.
     """
     stamps: list[str] = []
+    rows: list[tuple[str, str, int, str | None]]
     if (folder / "predictions.csv").is_file() and str(parse(name)) == str(parse(config.training.dataset)):
         if part not in (None, "test", "val"):
             raise UsageError(f"--part is test or val, not '{part}'.")
-        cases = of_run(folder, part or "test", open_dataset(name, root))
         if part == "val":
             progress.note("Validation images: the epoch and the threshold were chosen on them.")
+        dataset, run = open_dataset(name, root), read_predictions(folder).of(part or "test")
+        labels = [run.outcome.classes[number] for number in run.outcome.labels]
+        rows = list(zip(run.samples.tolist(), labels, run.outcome.groups.tolist(), run.folds.tolist(), strict=True))
     else:
         if part is not None:
             raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
         data = open_data(name, root, config.asked, config.input, "group", progress)
-        stamps = leak_stamps(data, config, progress)
-        cases = of_data(data)
+        stamps, dataset = leak_stamps(data, config, progress), data.dataset
+        labels = [data.classes[number] for number in data.labels]
+        rows = list(zip(data.names, labels, data.groups.tolist(), [None] * len(labels), strict=True))
+    known, cases = {sample.image: sample for sample in dataset.samples()}, []
+    for (image, label, group, fold), stem in zip(rows, free_stems(row[0] for row in rows), strict=True):
+        if image not in known:
+            raise NotFoundError(
+                f"The run was tested on '{image}', and the data set at '{dataset.root}' has no such image."
+            )
+        sample = known[image]
+        # A label that the data set does not have is a merged class, which only the recipe knows.
+        if sample.label != label and label in dataset.classes:
+            raise IncompatibleError(f"'{image}' was {label} in the run, and is {sample.label} in '{dataset.root}'.")
+        read, mask = partial(dataset.read, sample), partial(dataset.mask, sample)
+        cases.append(Case(image, stem, read, mask, label, group, fold, partial(dataset.box, sample)))
     if limit is not None and limit < len(cases):
         chosen = np.random.default_rng(0).permutation(len(cases))[:limit]
         cases = [cases[i] for i in sorted(chosen)]
     return cases, stamps
 
 
-def free_stems(names: Sequence[str]) -> list[str]:
+def free_stems(names: Iterable[str]) -> list[str]:
     """A path for the files of each image: its name without suffix, numbered if taken (`a`, `a-2`)."""
-    taken: set[str] = set()
-    stems = []
+    stems: dict[str, str] = {}  # by lower case: some file systems do not tell A from a
     for name in names:
         path = Path(name)
         # Without `..` and a root the files stay in the output folder.
-        stem = candidate = "/".join(part for part in path.with_suffix("").parts if part not in ("..", path.anchor))
-        number = 2
-        while candidate.lower() in taken:  # some file systems do not tell A from a
-            candidate, number = f"{stem}-{number}", number + 1
-        taken.add(candidate.lower())
-        stems.append(candidate)
-    return stems
-
-
-def _of_samples(dataset: Dataset, rows: Sequence[tuple[str, str, int, str | None]]) -> list[Case]:
-    known = {sample.image: sample for sample in dataset.samples()}
-    cases = []
-    for (name, label, group, fold), stem in zip(rows, free_stems([row[0] for row in rows]), strict=True):
-        if name not in known:
-            raise NotFoundError(
-                f"The run was tested on '{name}', and the data set at '{dataset.root}' has no such image."
-            )
-        sample = known[name]
-        # A label that the data set does not have is a merged class, which only the recipe knows.
-        if sample.label != label and label in dataset.classes:
-            raise IncompatibleError(f"'{name}' was {label} in the run, and is {sample.label} in '{dataset.root}'.")
-        read, mask = functools.partial(dataset.read, sample), functools.partial(dataset.mask, sample)
-        cases.append(Case(name, stem, read, mask, label, group, fold, functools.partial(dataset.box, sample)))
-    return cases
+        stem = "/".join(part for part in path.with_suffix("").parts if part not in ("..", path.anchor))
+        candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        free = next(candidate for candidate in candidates if candidate.lower() not in stems)
+        stems[free.lower()] = free
+    return list(stems.values())
 
 
 def _union(masks: Sequence[Path]) -> npt.NDArray[np.bool_] | None:

@@ -57,35 +57,47 @@ def compare(contenders: Sequence[Contender], metric: Metric, *, paired: bool = T
     """Every test of every pair; p values of one kind of test are corrected for the number of pairs (Holm 1979).
 
     Raises:
-        UsageError: fewer than two contenders, different classes, a metric that is not defined for these classes or on
-            these images, or (paired) different test images or labels.
+        UsageError: fewer than two, other classes, (paired) other test images or labels, or a metric undefined on them.
     """
     if len(contenders) < 2:
         raise UsageError("Comparing takes two runs or more.")
-    for contender in contenders:
-        _check_defined(metric, contender)
+    for one in contenders:
+        classes = one.outcome.classes
+        if metric.name not in metric.keys(classes):
+            raise UsageError(
+                f"'{metric.name}' is a score of two classes, and '{one.name}' has {len(classes)}. Compare by a score of all "
+                "classes, such as auc or accuracy."
+            )
+        if not np.isfinite(metric.value(one.outcome)):
+            raise UsageError(
+                f"'{metric.name}' is undefined on the test images of '{one.name}': a class is missing, or nothing was "
+                "decided for it."
+            )
     results: list[Result] = []
     for a, b in itertools.combinations(contenders, 2):
         if a.outcome.classes != b.outcome.classes:
             sides = [f"'{one.name}' has the classes {', '.join(one.outcome.classes)}" for one in (a, b)]
             raise UsageError(f"{' and '.join(sides)}: they cannot be compared.")
-        results += _paired(a, b, metric, seed) if paired else _unpaired(a, b, metric, seed)
-    corrected = list(results)
-    for test in dict.fromkeys(result.test for result in results):
+        if paired:
+            results += _paired(a, b, metric, seed)
+        else:
+            difference = metric.value(a.outcome) - metric.value(b.outcome)
+            draws = _draws(metric, a.outcome, seed) - _draws(metric, b.outcome, seed + 1)
+            results.append(_bootstrapped(a, b, difference, draws, UNPAIRED))
+    for test in {result.test for result in results}:
         places = [i for i, result in enumerate(results) if result.test == test]
         for i, p in zip(places, holm([results[i].p for i in places]), strict=True):
-            corrected[i] = dataclasses.replace(results[i], p_holm=p)
-    return corrected
+            results[i] = dataclasses.replace(results[i], p_holm=p)
+    return results
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction: the k-th smallest of m times (m − k + 1), never falling, at most 1."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
-    raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)
-    corrected[order] = np.minimum(raised, 1)
-    return [float(value) for value in corrected]
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return corrected.tolist()
 
 
 def delong(
@@ -96,16 +108,13 @@ def delong(
     With midranks, as in Sun & Xu 2014, so that memory stays linear in the number of images.
     """
     m, n = int(positive.sum()), int((~positive).sum())
-    v10, v01, areas = [], [], []
+    v10, v01 = [], []
     for scores in (a, b):
         ranks = stats.rankdata(scores)
-        of_positive = (ranks[positive] - stats.rankdata(scores[positive])) / n
-        of_negative = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / m
-        v10.append(of_positive)
-        v01.append(of_negative)
-        areas.append(float(of_positive.mean()))
+        v10.append((ranks[positive] - stats.rankdata(scores[positive])) / n)
+        v01.append(1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / m)
     variance = np.var(v10[0] - v10[1], ddof=1) / m + np.var(v01[0] - v01[1], ddof=1) / n
-    return areas[0] - areas[1], float(np.sqrt(variance))
+    return float(v10[0].mean()) - float(v10[1].mean()), float(np.sqrt(variance))
 
 
 def _paired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[Result]:
@@ -133,12 +142,6 @@ def _paired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[R
     yield Result(a.name, b.name, difference, None, None, p, p, RANK_SUM)
 
 
-def _unpaired(a: Contender, b: Contender, metric: Metric, seed: int) -> Iterator[Result]:
-    difference = metric.value(a.outcome) - metric.value(b.outcome)
-    draws = _draws(metric, a.outcome, seed) - _draws(metric, b.outcome, seed + 1)
-    yield _bootstrapped(a, b, difference, draws, UNPAIRED)
-
-
 def _draws(metric: Metric, outcome: Outcome, seed: int) -> Values:
     """(DRAWS,) values of the metric; the same groups are drawn from outcomes with the same groups."""
     return np.concatenate([values_of(metric, chunk) for chunk in draw(outcome, DRAWS, seed)])
@@ -151,17 +154,3 @@ def _bootstrapped(a: Contender, b: Contender, difference: float, draws: Values, 
     side = min((draws <= 0).sum(), (draws >= 0).sum())
     p = min(1.0, 2 * (int(side) + 1) / (len(draws) + 1))
     return Result(a.name, b.name, difference, float(low), float(high), p, p, test)
-
-
-def _check_defined(metric: Metric, contender: Contender) -> None:
-    outcome = contender.outcome
-    if metric.name not in metric.keys(outcome.classes):
-        raise UsageError(
-            f"'{metric.name}' is a score of two classes, and '{contender.name}' has {len(outcome.classes)}. "
-            "Compare by a score of all classes, such as auc or accuracy."
-        )
-    if not np.isfinite(metric.value(outcome)):
-        raise UsageError(
-            f"'{metric.name}' is undefined on the test images of '{contender.name}': a class is missing, or nothing "
-            "was decided for it."
-        )

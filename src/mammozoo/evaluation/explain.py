@@ -1,4 +1,4 @@
-"""Heat maps of what a model looks at: Grad-CAM and occlusion, by captum.
+"""Heat maps of what a model looks at, by captum; how they agree with a lesion's mask, and whether they depend on the model.
 
 grad-cam    the backbone's feature map, its channels weighted by the mean gradient of the explained logit, negative parts
             cut, bilinear to the input's size (Selvaraju et al. 2017); as coarse as the feature map
@@ -6,30 +6,45 @@ occlusion   how much the explained logit falls while a square is covered, mean o
             negative parts cut (Zeiler & Fergus 2014); as coarse as the square, and needs hundreds of forward passes
 
 Both explain a logit in float32, whatever precision the engine has: gradients in bfloat16 have too few digits for ranks.
+
+share of heat    heat inside the mask ÷ all heat (energy-based pointing game, Wang et al. 2020, Score-CAM);
+                 heat spread evenly gives the mask's share of the area
+pointing game    whether the hottest point lies in the mask or close by (Zhang et al. 2018, Excitation Backprop);
+                 a point drawn evenly hits with the share of the area that counts as a hit
+centre           the control of that paper: lesions are in the middle of most pictures, so the centre as the hottest point
+
+sanity           the model parameter randomisation test of Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018,
+                 all weights drawn anew at once: a map that stays the same explains the picture, not the model
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from captum.attr import LayerAttribution, LayerGradCam, Occlusion
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import IncompatibleError, UsageError, nearest
 from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, without_tf32
+from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model, probabilities
+from mammozoo.models.randomness import seeded
 
 METHODS = ("grad-cam", "occlusion")
 Heat = npt.NDArray[np.float32]
 
+#: How far outside the mask a point still hits, as a share of the longer side: the customary 15 pixels, of the 500
+#: that the pictures of PASCAL VOC have, for which it was chosen.
+TOLERANCE = 15 / 500
 #: A covered square is one WINDOWS-th of the side, and moves by half of its side.
 WINDOWS = 7
 #: Covered copies of an image in one forward pass.
@@ -37,6 +52,17 @@ _COVERED_AT_ONCE = 32
 _COLORS = "inferno"  # perceptually uniform: equal steps of heat look equal
 _OPACITY = 0.65
 _CONTOUR = (0, 255, 255)  # cyan does not occur in the colormap
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """How a map of heat and a mask agree."""
+
+    heat_inside: float  #: share of the heat inside the mask
+    area_inside: float  #: the mask's share of the area, the value of `heat_inside` by chance
+    hit: bool  #: whether the hottest point is inside the mask, or at most `TOLERANCE` of the longer side away
+    hit_by_chance: float  #: share of the area in which a point hits
+    hit_center: bool  #: whether the centre of the picture hits
 
 
 def heat(
@@ -50,11 +76,8 @@ def heat(
 ) -> Heat:
     """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8.
 
-    The model is placed on the engine's device; its mode, gradients and hooks stay as they are.
-
-    Args:
-        target: number of the class to explain, None for the decision. The first of two classes is explained by minus
-            the logit, since the logit is that of the second.
+    The model is placed on the engine's device; its mode, gradients and hooks stay as they are. `target` is the number of the
+    class to explain, None for the decision. The first of two classes is explained by minus the logit of the second.
 
     Raises:
         UsageError: unknown method or class.
@@ -79,6 +102,46 @@ def classify(model: Model, config: ModelConfig, pixels: Pixels, engine: Engine) 
         logits = model(_input(config, pixels, engine))
     p = probabilities(logits, config.temperature).numpy()
     return int(decide(p, config.cut())[0]), p[0]
+
+
+def localise(heat: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Localisation | None:
+    """Scores of heat (h, w) ≥ 0 and a mask (h, w); None without heat or without a lesion."""
+    values = np.asarray(heat, dtype=np.float64)
+    if not mask.any() or values.sum() <= 0:
+        return None
+    reached = ndimage.distance_transform_edt(~mask) <= TOLERANCE * max(mask.shape)
+    return Localisation(
+        heat_inside=float(values[mask].sum() / values.sum()),
+        area_inside=float(mask.mean()),
+        hit=bool(reached[hottest(values)]),
+        hit_by_chance=float(reached.mean()),
+        hit_center=bool(reached[mask.shape[0] // 2, mask.shape[1] // 2]),
+    )
+
+
+def hottest(heat: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """(row, column) of the maximum; of several that share it, the one nearest to their middle.
+
+    Occlusion gives a whole block one value, and its first pixel would always be the upper left corner.
+    """
+    places = np.argwhere(heat == heat.max())
+    row, column = places[np.square(places - places.mean(axis=0)).sum(axis=1).argmin()]
+    return int(row), int(column)
+
+
+def untrained(config: ModelConfig, seed: int) -> Model:
+    """The model's network as its library initialises it: every weight drawn anew by `seed`, none learnt or pretrained."""
+    with seeded(seed):
+        backbone = build_backbone(config.backbone)
+        model, _ = build_model(backbone, config.strategy, config.head, config.classes, config.input)
+    return model.eval()
+
+
+def rank_correlation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float | None:
+    """Spearman's correlation of two maps (h, w) over their pixels; None if one of them is constant."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(stats.spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 def overlay(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
@@ -123,7 +186,7 @@ def _grad_cam(model: Model, score: Callable[[torch.Tensor], torch.Tensor], x: to
 
 
 def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """The square has the mean grey (colour) of the image: a black one would add edges that no image has."""
+    # The square has the mean grey (colour) of the image: a black one would add edges that no image has.
     _, channels, height, width = x.shape
     window = (channels, -(-height // WINDOWS), -(-width // WINDOWS))
     drop = Occlusion(score).attribute(
@@ -137,8 +200,6 @@ def _occlusion(score: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -
 
 
 def _score(model: Model, target: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(N, C, H, W) → (N,) logits of the explained class."""
-
     def score(x: torch.Tensor) -> torch.Tensor:
         logits = model(x)
         if logits.shape[1] == 1:

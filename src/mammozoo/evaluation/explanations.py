@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +19,22 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, MammozooError, UsageError, nearest
-from mammozoo.evaluation.cases import Case, of_dataset, of_files
-from mammozoo.evaluation.explain import METHODS, classify, heat, side_by_side
-from mammozoo.evaluation.localisation import Localisation, localise, mean
-from mammozoo.evaluation.predict import find_images
-from mammozoo.evaluation.sanity import INSENSITIVE, RANDOMISATIONS, rank_correlation, untrained
+from mammozoo.errors import ConflictError, MammozooError, UsageError
+from mammozoo.evaluation.cases import Case
+from mammozoo.evaluation.explain import Localisation, classify, heat, localise, rank_correlation, side_by_side
+from mammozoo.evaluation.scores import mean
 from mammozoo.files import write_bytes
-from mammozoo.models.config import ModelConfig, read_config
-from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import load_model
+from mammozoo.models.config import ModelConfig
+from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
-from mammozoo.progress import Progress
 
 EMPTY = "no heat: nothing in the feature map speaks for this class"
+#: Networks with random weights; the images are dealt out among them, since a single network may resemble the model by luck.
+RANDOMISATIONS = 5
+#: Mean rank correlation from which on a method counts as insensitive. Our choice; the paper gives no number.
+INSENSITIVE = 0.5
 _SHORTEST, _LONGEST = 256, 1024  # of a drawn picture's longer side, in pixels
+_SCORES = tuple(field.name for field in dataclasses.fields(Localisation))
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,14 @@ class Explanation:
 
     def row(self) -> dict[str, Any]:
         """As JSON holds it."""
-        scores = [field.name for field in dataclasses.fields(Localisation)]
         return {
             "file": self.case.name,
             "label": self.case.label,
             "fold": self.case.fold,
             "class": self.explained,
             "probability": self.probability,
-            **(dataclasses.asdict(self.place) if self.place else dict.fromkeys(scores)),
-            "overlay": self.overlay,
-            "array": self.array,
-            "rank_correlation": self.rank_correlation,
-            "warnings": self.warnings,
-            "error": self.error,
+            **(dataclasses.asdict(self.place) if self.place else dict.fromkeys(_SCORES)),
+            **{name: getattr(self, name) for name in ("overlay", "array", "rank_correlation", "warnings", "error")},
         }
 
 
@@ -77,62 +72,6 @@ class ExplainResult:
     config: ModelConfig = dataclasses.field(repr=False)
     explanations: list[Explanation]
     stamps: tuple[str, ...]
-
-
-def explain(
-    folder: Path,
-    images: Sequence[str],
-    out: Path,
-    *,
-    method: str = "grad-cam",
-    class_name: str | None = None,
-    mask: Path | None = None,
-    dataset: str | None = None,
-    root: Path | None = None,
-    part: str | None = None,
-    limit: int | None = None,
-    sanity: bool = False,
-    overwrite: bool = False,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> ExplainResult:
-    """Explain files, or a data set, by the model in `folder`; images of a run's own data set by the model of their fold.
-
-    Raises:
-        UsageError: unknown method or class, or arguments that do not go together.
-        ConflictError: a file in `out` would be overwritten.
-    """
-    if bool(images) == (dataset is not None):
-        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
-    if dataset is None and (root or part or limit):
-        raise UsageError("--root, --part and --limit go with --dataset.")
-    if method not in METHODS:
-        raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
-    progress, config = progress or Progress(), read_config(folder)
-    if class_name is not None and class_name not in config.classes:
-        close = nearest(class_name, config.classes)
-        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
-    target = None if class_name is None else config.classes.index(class_name)
-    files = find_images(images)
-    stamps: list[str] = []
-    if mask is not None and len(files) != 1:
-        raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
-    if dataset is None:
-        cases = of_files(files, mask)
-    else:
-        cases, stamps = of_dataset(folder, config, dataset, root, part=part, limit=limit, progress=progress)
-    refuse_occupied_files(out, cases, files, overwrite)
-    engine, explanations = choose_engine(device, "fp32"), []
-    progress.start("explaining", len(cases))
-    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
-        model, its = load_model(folder / fold if fold else folder)
-        controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
-        for one in explain_cases(
-            model, its, list(members), engine, out, method=method, target=target, controls=controls
-        ):
-            explanations.append(one)
-            progress.advance()
-    return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
 def explain_cases(
@@ -148,8 +87,7 @@ def explain_cases(
 ) -> Iterator[Explanation]:
     """An explanation for each case, in order. An image or mask that cannot be read does not stop the others.
 
-    Args:
-        controls: networks with random weights for the sanity check; the cases are dealt out among them.
+    `controls` are networks with random weights for the sanity check; the cases are dealt out among them.
 
     Raises:
         UsageError: unknown method.
@@ -160,10 +98,8 @@ def explain_cases(
             image, mask = case.read(), case.mask()
             box = case.box() if config.input.region else None
             if mask is not None and mask.shape != image.shape[:2]:
-                sizes = [f"{shape[0]}×{shape[1]}" for shape in (mask.shape, image.shape)]
-                raise UsageError(
-                    f"The mask of '{case.name}' is {sizes[0]} pixels and the image {sizes[1]}: it is not its mask."
-                )
+                own, its = (f"{shape[0]}×{shape[1]}" for shape in (image.shape, mask.shape))
+                raise UsageError(f"The mask of '{case.name}' is {its} pixels and the image {own}: it is not its mask.")
             pixels = config.input.preparer()(image, box)
         except MammozooError as error:
             yield Explanation(case, error=str(error))
@@ -173,30 +109,21 @@ def explain_cases(
         heat_map = heat(model, config, pixels, engine, method=method, target=explained)
         correlation = None
         if controls:
-            control = controls[number % len(controls)]
-            random_map = heat(control, config, pixels, engine, method=method, target=explained)
-            correlation = rank_correlation(heat_map, random_map)
-        picture, array = _write(out, case, config.input, image, mask, box, heat_map)
-        warnings = list(config.stamps)
-        if not heat_map.any():
-            warnings.append(EMPTY)
+            control = heat(controls[number % len(controls)], config, pixels, engine, method=method, target=explained)
+            correlation = rank_correlation(heat_map, control)
         yield Explanation(
             case,
             config.classes[explained],
             float(p[explained]),
             None if mask is None else localise(heat_map, config.input.fit_mask(mask, box)),
-            picture,
-            array,
+            *_write(out / case.stem, config.input, image, mask, box, heat_map),
             correlation,
-            warnings,
+            [*config.stamps] if heat_map.any() else [*config.stamps, EMPTY],
         )
 
 
 def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConflictError if an explanation would replace another file.
-
-    One of `inputs` is never overwritten, other files only with `overwrite`.
-    """
+    """Raise ConflictError if an explanation would replace one of `inputs`, or without `overwrite` any other file."""
     sources = {path.resolve() for path in inputs}
     for case in cases:
         for suffix in (".png", ".npy"):
@@ -212,13 +139,12 @@ def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Pat
 def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
     """Means with 95 % intervals by group: over all images with a lesion mask, and by true class if known."""
     labels = dict.fromkeys(r.case.label for r in results if r.case.label is not None)
-    by_class = {str(label): _summary([r for r in results if r.case.label == label]) for label in labels}
     return {
         "n": len(results),
         "errors": sum(r.error is not None for r in results),
         "without_heat": sum(EMPTY in r.warnings for r in results),
-        **_summary(results),
-        "by_class": by_class,
+        **_means(results),
+        "by_class": {label: _means([r for r in results if r.case.label == label]) for label in labels},
     }
 
 
@@ -236,40 +162,32 @@ def summarise_sanity(results: Sequence[Explanation]) -> dict[str, Any]:
     }
 
 
-def _summary(results: Sequence[Explanation]) -> dict[str, Any]:
+def _means(results: Sequence[Explanation]) -> dict[str, Any]:
     scored = [(r.place, r.case.group) for r in results if r.place is not None]
     groups = [group for _, group in scored]
-    names = [field.name for field in dataclasses.fields(Localisation)]
-    return {name: dataclasses.asdict(mean([getattr(place, name) for place, _ in scored], groups)) for name in names}
+    return {name: dataclasses.asdict(mean([getattr(place, name) for place, _ in scored], groups)) for name in _SCORES}
 
 
 def _write(
-    out: Path,
-    case: Case,
+    stem: Path,
     input: Input,
     image: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_] | None,
     box: Box | None,
     heat_map: npt.NDArray[np.float32],
 ) -> tuple[str, str]:
-    """The two files' paths."""
-    shown = image if box is None or input.region is None else input.region.crop(image, box)
-    drawn = _drawing(input, (shown.shape[0], shown.shape[1]))
+    """The paths of the picture and of the array. The picture is drawn at about the resolution of the image.
+
+    The heat map then only has to be resized. A stretched image gets its aspect ratio back; a padded or cropped one stays so.
+    """
+    shape = (image if box is None or input.region is None else input.region.crop(image, box)).shape[:2]
+    height, width = shape if input.fit == "stretch" else input.size
+    factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    drawn = input.model_copy(update={"size": size})
     outline = None if mask is None else drawn.fit_mask(mask, box)
     png, npy = io.BytesIO(), io.BytesIO()
     Image.fromarray(side_by_side(drawn.preparer()(image, box), heat_map, outline)).save(png, "PNG")
     np.save(npy, heat_map)
-    return (
-        write_bytes(out / f"{case.stem}.png", png.getvalue()).as_posix(),
-        write_bytes(out / f"{case.stem}.npy", npy.getvalue()).as_posix(),
-    )
-
-
-def _drawing(input: Input, shape: tuple[int, int]) -> Input:
-    """The input at about the resolution of the image: the heat map then only has to be resized.
-
-    A stretched image gets its aspect ratio back; a padded or cropped one stays so.
-    """
-    height, width = shape if input.fit == "stretch" else input.size
-    factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)
-    return input.model_copy(update={"size": (max(1, round(height * factor)), max(1, round(width * factor)))})
+    paths = [write_bytes(Path(f"{stem}.png"), png.getvalue()), write_bytes(Path(f"{stem}.npy"), npy.getvalue())]
+    return paths[0].as_posix(), paths[1].as_posix()

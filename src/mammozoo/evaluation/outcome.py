@@ -52,8 +52,8 @@ class Outcome:
         )
 
 
-def decide(probabilities: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
-    """(N, K) → (N,): with two classes the second from `threshold` on, with more the most probable (no threshold)."""
+def decide(probabilities: npt.NDArray[np.float64], threshold: float | npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """(N, K) → (N,): with two classes the second from `threshold` (one, or (N,)) on, with more the most probable."""
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= threshold).astype(np.intp)
     return probabilities.argmax(axis=1)

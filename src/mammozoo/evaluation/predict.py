@@ -28,6 +28,7 @@ from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.outcome import decide
+from mammozoo.evaluation.thresholds import abstains
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
@@ -75,15 +76,8 @@ class Prediction:
 
 #: An image as users give it: a path or pattern, an array, or a Pillow image.
 Picture = str | Path | npt.NDArray[Any] | Image.Image
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable."""
-
-    prediction: Prediction
-    digest: str
-    pixels: Pixels | None
+#: A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable.
+_Read = tuple[Prediction, str, Pixels | None]
 
 
 def find_images(paths: Iterable[str]) -> list[Path]:
@@ -116,6 +110,15 @@ def find_images(paths: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def find_masks(image: Path) -> list[Path]:
+    """The lesion masks beside an image, named as in BUSI: `NAME_mask.png`, `NAME_mask_1.png` …; sorted."""
+    return sorted(
+        path
+        for path in image.parent.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and (m := _MASK.fullmatch(path.stem)) and m[1] == image.stem
+    )
+
+
 def predict_images(
     model: Model,
     config: ModelConfig,
@@ -125,14 +128,9 @@ def predict_images(
     *,
     abstain: bool = False,
 ) -> tuple[list[Prediction], str | None]:
-    """A prediction for each image, in order, and a remark if all of them got the same answer.
+    """What `mammozoo.Classifier.predict` returns and raises, and a remark if all images got the same answer.
 
-    A file that is named twice is predicted once. With `abstain` an image in the uncertain band gets no label. A model of
-    cropped lesions takes each image for such a crop, and logs that.
-
-    Raises:
-        NotFoundError: a path leads to nothing.
-        UsageError: an object that is not an image, or `abstain` of a model without an uncertain band.
+    A model of cropped lesions takes each image for such a crop, and logs that.
     """
     if abstain and config.abstention is None:
         raise UsageError(
@@ -143,9 +141,8 @@ def predict_images(
         log.warning(
             "The model '%s' looks at lesions cut out of their images (%s). Where a lesion lies in these files is not known: "
             "each is taken to be such a cut-out. A whole image gives no meaningful answer.",
-            config.name,
-            ", ".join(config.input.preprocess),
-        )
+            config.name, ", ".join(config.input.preprocess),
+        )  # fmt: skip
     engine.place(model)
     prepare = config.input.preparer()
     threshold = config.cut() if len(config.classes) == 2 else None
@@ -160,33 +157,30 @@ def predict_images(
                 pixels, warnings = checked(image.pixels, file), []
                 stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()
             warnings = [*config.stamps, *warnings, *ood_warnings(features(pixels), config.guard)]
-            return _Read(Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels))
+            return Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels)
         except MammozooError as error:
             reason = str(error)
         except OSError as error:
             reason = f"'{file}' cannot be read: {error.strerror or error}."
-        return _Read(Prediction(file, None, None, None, None, error=reason), "", None)
+        return Prediction(file, None, None, None, None, error=reason), "", None
 
     predictions, by_image = [], {}
     with contextlib.closing(read_many(read, _opened(images))) as files:
         while rows := list(islice(files, batch)):
-            prepared = [row.pixels for row in rows if row.pixels is not None]
+            prepared = [pixels for _, _, pixels in rows if pixels is not None]
             answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
-            for row in rows:
-                prediction = row.prediction
-                if row.pixels is not None:
-                    p, label = next(answers)
-                    prediction = replace(prediction, label=label, probabilities=p, abstained=label is None)
-                    by_image[row.digest] = p
+            for prediction, digest, pixels in rows:
+                if pixels is not None:
+                    by_image[digest], label = next(answers)
+                    prediction = replace(
+                        prediction, label=label, probabilities=by_image[digest], abstained=label is None
+                    )
                 predictions.append(prediction)
     return predictions, same_answer(by_image)
 
 
 def same_answer(answers: Mapping[str, Mapping[str, float]]) -> str | None:
-    """A remark if three or more images got the same probabilities: the model may not depend on the image.
-
-    `answers` are the probabilities by the hash of the image.
-    """
+    """A remark if three or more images (hash → probabilities) got the same answer: the model may not depend on the image."""
     rows = [list(p.values()) for p in answers.values()]
     if len(rows) < 3 or np.ptp(rows, axis=0).max() > _SAME:
         return None
@@ -233,8 +227,6 @@ def _answers(
     p = probabilities(logits, config.temperature).numpy()
     labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
     if abstain and config.abstention is not None:
-        from mammozoo.evaluation.abstention import abstains  # here, because it brings scipy
-
         for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
             labels[number] = None
     rows = [dict(zip(config.classes, map(float, row), strict=True)) for row in p]

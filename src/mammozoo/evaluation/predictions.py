@@ -49,17 +49,16 @@ class Predictions:
 
     def take(self, index: npt.NDArray[np.intp]) -> Predictions:
         """Some of the rows."""
-        texts = {
-            name: getattr(self, name)[index] for name in ("samples", "folds", "parts", "patients", "lesions", "cuts")
-        }
+        names = ("samples", "folds", "parts", "patients", "lesions", "cuts")
+        columns: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         meta = {column: values[index] for column, values in self.meta.items()}
-        return dataclasses.replace(self, **texts, outcome=self.outcome.take(index), meta=meta)
+        return Predictions(**columns, outcome=self.outcome.take(index), meta=meta)
 
     def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
         """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
         if not self.outcome.binary:
             return self
-        decisions = (self.outcome.probabilities[:, 1] >= cuts).astype(np.intp)
+        decisions = decide(self.outcome.probabilities, cuts)
         return dataclasses.replace(self, cuts=cuts, outcome=dataclasses.replace(self.outcome, decisions=decisions))
 
     @staticmethod
@@ -108,13 +107,11 @@ class Predictions:
         Raises:
             UsageError: there is no such column.
         """
-        if of in ("patient", "lesion"):
-            units: npt.NDArray[np.str_] = getattr(self, f"{of}s")
-            return units
-        if of not in self.meta:
+        columns = self.meta | {"patient": self.patients, "lesion": self.lesions}
+        if of not in columns:
             known = ", ".join(self.meta) or "none"
             raise UsageError(f"These predictions have no column '{of}'.{nearest(of, self.meta)} Columns: {known}.")
-        return self.meta[of]
+        return columns[of]
 
 
 def predictions_of(
@@ -143,14 +140,11 @@ def read_predictions(run: Path) -> Predictions:
         NotFoundError: there is no complete run.
         IncompatibleError: the table was made by another version, or is damaged.
     """
-    classes = read_config(run).classes
-    path = run / "predictions.csv"
+    classes, path = read_config(run).classes, run / "predictions.csv"
     try:
-        rows = read_table(path)
+        return Predictions.from_rows(read_table(path), classes)
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
-    try:
-        return Predictions.from_rows(rows, classes)
     except (KeyError, ValueError) as error:
         raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
 

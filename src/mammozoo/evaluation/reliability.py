@@ -15,26 +15,17 @@ BINS = 10  #: 0–0.1, …, 0.9–1; the upper edge belongs to the bin
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predicted and observed frequency in those bins that hold images.
+    """Predicted and observed frequency in the B bins that hold images."""
 
-    Attributes:
-        predicted, observed: (B,) mean probability, and share of images for which it came true.
-        low, high: (B,) Wilson 95 % interval of `observed`, images taken as independent.
-        counts: (BINS,) images in every bin, empty ones included.
-    """
-
-    predicted: Values
-    observed: Values
-    low: Values
+    predicted: Values  #: (B,) mean probability
+    observed: Values  #: (B,) share of images for which it came true
+    low: Values  #: (B,) lower bound of the Wilson 95 % interval of `observed`, images taken as independent
     high: Values
-    counts: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.intp]  #: (BINS,) images in every bin, empty ones included
 
 
 def claims(outcome: Outcome) -> tuple[npt.NDArray[np.intp], Values]:
-    """(N,) 0 or 1, whether the claim came true; (N,) its probability.
-
-    The claim is the positive class of two, and the most probable one of more.
-    """
+    """(N,) 0 or 1, whether the claim (the positive class of two, the most probable of more) came true; (N,) its probability."""
     if outcome.binary:
         return outcome.labels, outcome.probabilities[:, 1]
     top = outcome.probabilities.argmax(axis=1)
@@ -59,6 +50,5 @@ def reliability(outcome: Outcome) -> Reliability:
     bounds = [
         binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson") for k, n in zip(hits, counts, strict=True) if n
     ]
-    return Reliability(
-        predicted, observed, np.array([b.low for b in bounds]), np.array([b.high for b in bounds]), counts
-    )
+    low, high = np.array(bounds).T
+    return Reliability(predicted, observed, low, high, counts)

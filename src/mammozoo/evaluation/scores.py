@@ -1,20 +1,20 @@
-"""Every metric of an outcome, each with its interval and n."""
+"""Scores, each with its interval and n: every metric of an outcome, means, and overfitting as two numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from mammozoo.evaluation.intervals import Interval, interval_all
+from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import Resamples, Values
+from mammozoo.evaluation.resampling import Resamples, Values, share
 from mammozoo.plugins import Plugin, registry
 from mammozoo.plugins.discovery import cause
 
@@ -59,6 +59,54 @@ def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]
 def finite_score(value: float, interval: Interval, n: int) -> Score:
     """A score of numbers that may be NaN or infinite."""
     return Score(finite(value), finite(interval[0]), finite(interval[1]), n)
+
+
+def mean(values: Sequence[float], groups: Sequence[int]) -> Score:
+    """The mean of (n,) values with its 95 % interval over their (n,) groups, whose samples are not independent."""
+    if not values:
+        return Score(None, None, None, 0)
+    x = np.asarray(values, dtype=np.float64)
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.stack([np.bincount(place, x), np.bincount(place)], axis=1).astype(np.float64)
+    interval = interval_of_sums(sums, lambda drawn: share(drawn[:, 0], drawn[:, 1]), len(sums))
+    return finite_score(float(x.mean()), interval, len(x))
+
+
+def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
+    """β, the ratio of accuracies in training and validation (Falconí 2020), with its interval: above 1 is overfitting.
+
+    n counts the validation samples. With several folds both outcomes hold the rows of all folds. A group is drawn in all
+    its rows at once, wherever they stand, since the folds share their images.
+    """
+    return _compare_accuracies(train, val, np.divide, seed)
+
+
+def accuracy_gap(train: Outcome, test: Outcome, *, seed: int = 0) -> Score:
+    """Accuracy on the training part minus accuracy on the test part, −1 to 1, drawn as β is; n counts the test samples.
+
+    The 10-point rule of Falconí et al. 2020 (section 4.3.3) rejects a model whose gap is above 0.10.
+    """
+    return _compare_accuracies(train, test, np.subtract, seed)
+
+
+def _compare_accuracies(
+    train: Outcome, other: Outcome, compare: Callable[[Values, Values], Values], seed: int
+) -> Score:
+    """`compare(accuracy on train, accuracy on other)`; n counts the samples of `other`."""
+    _, index = np.unique(np.concatenate([train.groups, other.groups]), return_inverse=True)
+    columns = []
+    for outcome, group in ((train, index[: len(train)]), (other, index[len(train) :])):
+        right = (outcome.decisions == outcome.labels).astype(np.float64)
+        columns += [np.bincount(group, weights, index.max() + 1) for weights in (right, np.ones(len(outcome)))]
+
+    def statistic(sums: Values) -> Values:
+        """(B, 4) right decisions and n of train, right decisions and n of other → (B,)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return compare(sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3])
+
+    counts = np.stack(columns, axis=1).astype(np.float64)
+    value = float(statistic(counts.sum(axis=0, keepdims=True))[0])
+    return finite_score(value, interval_of_sums(counts, statistic, len(np.unique(other.groups)), seed=seed), len(other))
 
 
 def finite(value: float) -> float | None:

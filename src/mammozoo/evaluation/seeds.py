@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -29,8 +28,7 @@ from mammozoo.evaluation.resampling import Resamples, Source, Values, draw, leav
 from mammozoo.evaluation.scores import finite
 
 
-@dataclass(frozen=True)
-class SeedScore:
+class SeedScore(NamedTuple):
     """The mean of a score over seeds, its 95 % interval, and the range of the seeds; None if undefined."""
 
     value: float | None
@@ -56,45 +54,31 @@ def align(tests: Sequence[Predictions]) -> list[Outcome]:
     return [dataclasses.replace(test.outcome, groups=component[run == i]) for i, test in enumerate(tests)]
 
 
-def mean_score(metric: Metric, number: int | None, outcomes: Sequence[Outcome], *, seed: int = 0) -> SeedScore:
+def mean_score(
+    metric: Metric, number: int | None, outcomes: Sequence[Outcome], *, minus: Sequence[Outcome] = (), seed: int = 0
+) -> SeedScore:
     """The mean over seeds of one score; `number` is the class to score against the rest, None for all classes.
 
-    The groups of the outcomes are numbered alike, see `align`.
+    With `minus`, outcomes of the same seeds, the difference of the means on the same draws of groups; the range is that of
+    each seed's difference. The groups of the outcomes are numbered alike, see `align`.
     """
-    views = _views(outcomes, number)
-    values = [metric.value(view) for view in views]
-    bounds = _interval(metric, views, np.full(len(views), 1 / len(views)), seed)
-    return _seed_score(float(np.mean(values)), bounds, values)
+    every = [*outcomes, *minus]
+    views = every if number is None else [outcome.one_against_rest(number) for outcome in every]
+    values = np.array([metric.value(view) for view in views])
+    n = len(outcomes)
+    weights = np.full(len(views), 1 / n)
+    weights[n:] *= -1
+    interval = _interval(metric, views, weights, float(weights @ values), seed)
+    each = values[:n] - values[n:] if minus else values
+    mean = values[:n].mean() - (values[n:].mean() if minus else 0)
+    return SeedScore(*map(finite, (mean, *interval, min(each), max(each))))
 
 
-def mean_difference(
-    metric: Metric, number: int | None, a: Sequence[Outcome], b: Sequence[Outcome], *, seed: int = 0
-) -> SeedScore:
-    """The mean of `a` minus that of `b`, on the same draws of groups; the range is that of each seed's difference."""
-    first, second = _views(a, number), _views(b, number)
-    of_a, of_b = [metric.value(view) for view in first], [metric.value(view) for view in second]
-    weights = np.concatenate([np.full(len(first), 1 / len(first)), np.full(len(second), -1 / len(second))])
-    bounds = _interval(metric, [*first, *second], weights, seed)
-    return _seed_score(float(np.mean(of_a) - np.mean(of_b)), bounds, [x - y for x, y in zip(of_a, of_b, strict=False)])
-
-
-def _seed_score(value: float, bounds: Interval, seeds: Sequence[float]) -> SeedScore:
-    return SeedScore(*(finite(number) for number in (value, *bounds, min(seeds), max(seeds))))
-
-
-def _views(outcomes: Sequence[Outcome], number: int | None) -> list[Outcome]:
-    return list(outcomes) if number is None else [outcome.one_against_rest(number) for outcome in outcomes]
-
-
-def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: npt.NDArray[np.float64], seed: int) -> Interval:
-    """The bounds of the weighted sum of the outcomes' scores."""
-    union = Outcome(
-        outcomes[0].classes,
-        *(
-            np.concatenate([getattr(outcome, name) for outcome in outcomes])
-            for name in ("labels", "probabilities", "decisions", "groups")
-        ),
-    )
+def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: Values, value: float, seed: int) -> Interval:
+    """The bounds of `value`, the weighted sum of the outcomes' scores."""
+    columns = ("labels", "probabilities", "decisions", "groups")
+    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
+    union = Outcome(outcomes[0].classes, **joined)
     sources = [Source(outcome) for outcome in outcomes]
     tested = np.unique(union.groups)
     places = [np.searchsorted(tested, np.unique(outcome.groups)) for outcome in outcomes]
@@ -107,7 +91,6 @@ def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: npt.NDArray[
             ]
         return weights @ np.stack(each)
 
-    value = float(weights @ np.array([metric.value(outcome) for outcome in outcomes]))
     draws = np.concatenate([combined(chunk) for chunk in draw(union, DRAWS, seed)])
     without = np.concatenate([combined(chunk) for chunk in leave_out(union, seed)])
     return bca(draws, value, without, smallest_class(union))

@@ -1,8 +1,4 @@
-"""The CLAIM 2024 checklist, filled as far as a run knows the answer; `claim.yaml` holds items and sentences.
-
-Tejani AS, Klontzas ME, Gatti AA, et al. Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024
-Update. Radiology: Artificial Intelligence 2024;6(4):e240300. doi:10.1148/ryai.240300.
-"""
+"""The CLAIM 2024 checklist (`CITATION`), filled as far as a run knows the answer; `claim.yaml` holds items and sentences."""
 
 from __future__ import annotations
 
@@ -14,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mammozoo.evaluation.intervals import DRAWS
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
-from mammozoo.report.templates import environment, listed
 
 State = Literal["filled", "partly", "open"]
 CITATION = (
@@ -52,19 +48,14 @@ class Item:
 def checklist(content: Content, separation: Separation, gallery: Gallery, parameters: int) -> list[Item]:
     """All 44 items in their order; `parameters` is how many numbers the weights file holds."""
     templates = environment(html=False)
-    templates.filters["general"] = lambda value: f"{value:g}"
     values = _values(content, separation) | {"gallery": gallery, "parameters": parameters}
     sections = yaml.safe_load(resources.files("mammozoo.report").joinpath("claim.yaml").read_text(encoding="utf-8"))
-    topics = [(section["section"], item) for section in sections for item in section["items"]]
-    return [
-        Item(
-            number,
-            section,
-            item["topic"],
-            *(templates.from_string(item.get(part, "")).render(values) for part in ("known", "missing")),
-        )
-        for number, (section, item) in enumerate(topics, 1)
-    ]
+    items: list[Item] = []
+    for section in sections:
+        for item in section["items"]:
+            answers = [templates.from_string(item.get(part, "")).render(values) for part in ("known", "missing")]
+            items.append(Item(len(items) + 1, section["section"], item["topic"], *answers))
+    return items
 
 
 def count(items: Sequence[Item]) -> Counter[State]:
@@ -82,17 +73,10 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     aucs = [content.auc(fold.name) for fold in content.folds]
     in_words = {name: f"{name} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    return {
-        "config": config,
-        "recipe": recipe,
-        "info": info,
-        "facts": facts,
+    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic")
+    return {name: getattr(content, name) for name in of_the_run} | {
         "input": config.input,
-        "outcome": outcome,
-        "folds": content.folds,
-        "scores": content.scores,
         "separation": separation,
-        "synthetic": content.synthetic,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
         "intended_use": INTENDED_USE,
         "draws": DRAWS,
@@ -110,3 +94,23 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
         "diagnostic_scores": [in_words[name] for name in diagnostic],
         "general_scores": [text for name, text in in_words.items() if name not in diagnostic],
     }
+
+
+def environment(*, html: bool) -> Environment:
+    """The templates in this package; with `html` every value is escaped."""
+    loader = PackageLoader("mammozoo.report", "")
+    templates = Environment(
+        loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters.update(listed=listed, number=number, general=lambda value: f"{value:g}")
+    return templates
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def number(value: float | None) -> str:
+    """Three decimals, as every score in the report has."""
+    return "undefined" if value is None else f"{value:.3f}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.scores import Score
 from mammozoo.files import read_table
-from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.models.config import ModelConfig, Threshold, read_config
 from mammozoo.plugins import registry
 from mammozoo.training.run_directory import RunDirectory, read_history
 from mammozoo.training.trainer import EpochRow
@@ -42,12 +44,15 @@ class Fold:
         """The epoch whose weights were kept: the last one that was the best so far."""
         return ([row for row in self.history if row.best] or self.history)[-1]
 
+    @property
+    def threshold(self) -> Threshold | None:
+        """The threshold in force."""
+        return self.config.thresholds.get(self.config.threshold)
+
     def crossing(self) -> int:
         """How many groups have images in more than one part."""
-        parts: dict[int, set[str]] = {}
-        for _, group, part in self.split:
-            parts.setdefault(group, set()).add(part)
-        return sum(len(inside) > 1 for inside in parts.values())
+        parts_of = Counter(group for group, _ in {(group, part) for _, group, part in self.split})
+        return sum(parts > 1 for parts in parts_of.values())
 
     def digest(self) -> str:
         """SHA-256 of the split, computed again from `split.csv`."""
@@ -57,21 +62,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a report is written from.
-
-    Attributes:
-        test: predictions of the test images, each by the model of its fold.
-        info: None if the data set's plugin is not installed.
-        metrics: the installed metrics by name.
-    """
+    """All that a report is written from."""
 
     run: RunDirectory
     config: ModelConfig
     folds: tuple[Fold, ...]
-    test: Predictions
+    test: Predictions  #: of the test images, each by the model of its fold
     scores: Mapping[str, Score]
-    info: DatasetInfo | None
-    metrics: Mapping[str, Metric]
+    info: DatasetInfo | None  #: None if the data set's plugin is not installed
+    metrics: Mapping[str, Metric]  #: those installed
 
     @property
     def outcome(self) -> Outcome:
@@ -129,8 +128,11 @@ def read(folder: Path) -> Content:
         raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
     if not len(test):
         raise IncompatibleError(f"The run at '{folder}' has no test image in its predictions.csv.")
+    info = None
+    with contextlib.suppress(NotFoundError):
+        info = registry().get("datasets", parse(run.recipe.dataset).name).info
     metrics = {name: item.value for name, item in registry().items("metrics").items()}
-    return Content(run, config, folds, test, scores, _info(run.recipe), metrics)
+    return Content(run, config, folds, test, scores, info, metrics)
 
 
 def settings(file: Path) -> list[tuple[str, str]]:
@@ -143,7 +145,7 @@ def settings(file: Path) -> list[tuple[str, str]]:
         fields["root"] = f"…/{Path(fields['root']).name}"
     if "weights" in fields:
         fields["weights"] = weights_without_path(fields["weights"])
-    return list(_flat("", fields))
+    return _flat("", fields)
 
 
 def weights_without_path(weights: str) -> str:
@@ -158,14 +160,6 @@ def _fold(folder: Path, name: str) -> Fold:
     return Fold(name, read_config(fold), read_history(fold), split)
 
 
-def _info(recipe: Recipe) -> DatasetInfo | None:
-    try:
-        info: DatasetInfo = registry().get("datasets", parse(recipe.dataset).name).info
-    except NotFoundError:
-        return None
-    return info
-
-
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         inner = f"{prefix}." if prefix else ""
@@ -176,10 +170,10 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

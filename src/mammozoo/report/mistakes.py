@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -24,8 +23,7 @@ from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.report.content import Content
 
-#: How many mistakes are shown.
-SHOWN = 8
+SHOWN = 8  #: mistakes
 _SIDE = 320  # pixels; a larger picture is made smaller, to keep the file small
 
 
@@ -60,16 +58,11 @@ def show(content: Content, root: Path | None, heatmaps: bool, progress: Progress
     """The worst mistakes with the input of the model as a picture, and a heatmap of the model that made the mistake."""
     test, outcome = content.test, content.outcome
     wrong = np.flatnonzero(outcome.decisions != outcome.labels)
-    mistakes = [
-        Mistake(
-            str(test.samples[i]),
-            str(test.folds[i]),
-            outcome.classes[outcome.labels[i]],
-            outcome.classes[outcome.decisions[i]],
-            float(outcome.probabilities[i, outcome.labels[i]]),
-        )
-        for i in wrong
-    ]
+    mistakes = []
+    for i in wrong:
+        label, decision = (outcome.classes[number[i]] for number in (outcome.labels, outcome.decisions))
+        p = float(outcome.probabilities[i, outcome.labels[i]])
+        mistakes.append(Mistake(str(test.samples[i]), str(test.folds[i]), label, decision, p))
     mistakes = sorted(mistakes, key=lambda m: (m.p, m.sample))[:SHOWN]
     if not heatmaps:
         return Gallery(len(wrong), mistakes, ["Pictures and heatmaps were left out on request."])
@@ -108,10 +101,10 @@ def _drawn(content: Content, dataset: Dataset, mistakes: list[Mistake], progress
                     raise MammozooError(f"'{mistake.sample}' is not in the data at this root.")
                 box = dataset.box(sample) if config.input.region else None
                 pixels = config.input.preparer()(dataset.read(sample), box)
-                mistake = dataclasses.replace(mistake, picture=_data_uri(pixels))
+                mistake = replace(mistake, picture=_data_uri(pixels))
                 if model is not None:
-                    heatmap = _data_uri(overlay(pixels, heat(model, config, pixels, engine)))
-                    mistake = dataclasses.replace(mistake, heatmap=heatmap)
+                    heatmap = overlay(pixels, heat(model, config, pixels, engine))
+                    mistake = replace(mistake, heatmap=_data_uri(heatmap))
             except MammozooError as error:
                 progress.note(str(error))
             progress.advance()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from mammozoo.files import sha256, write_text
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.progress import Progress
 from mammozoo.report import claim, plots
-from mammozoo.report.content import Content, Fold, read, settings
-from mammozoo.report.mistakes import Gallery, show
+from mammozoo.report.content import Content, read, settings
+from mammozoo.report.mistakes import show
 from mammozoo.report.separation import counts, separation
-from mammozoo.report.templates import environment
 
 _HEADLINES = ("auc", "sensitivity", "specificity", "balanced-accuracy", "accuracy")
 #: Scores that are not metrics of one outcome.
@@ -48,29 +46,23 @@ def write_report(
         AccessError, FailedError: the report cannot be written.
     """
     content = read(run_folder)
-    gallery = show(content, root, heatmaps, progress or Progress())
-    path = out or run_folder / "report.html"
-    return write_text(path / "report.html" if path.is_dir() else path, _render(content, gallery))
-
-
-def _render(content: Content, gallery: Gallery) -> str:
-    separated = separation(content)
+    gallery, separated = show(content, root, heatmaps, progress or Progress()), separation(content)
     weights = content.run.path / "model.safetensors"
     with safe_open(weights, framework="numpy") as tensors:
         parameters = sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
     items = claim.checklist(content, separated, gallery, parameters)
-    template = environment(html=True).get_template("report.html.j2")
-    return template.render(
+    page = claim.environment(html=True).get_template("report.html.j2")
+    text = page.render(
         content=content,
         facts=content.facts,
         config=content.config,
         intended_use=INTENDED_USE,
         stamps=list(dict.fromkeys([*content.facts.get("stamps", []), *content.config.stamps])),
         headlines=[(name, content.scores[name]) for name in _HEADLINES if name in content.scores][:3],
-        summaries=dict(_summaries(content)),
+        summaries=_summaries(content),
         figures=_figures(content),
         confusion=_confusion(content),
-        folds=[_fold_row(content, fold) for fold in content.folds],
+        folds=content.folds,
         separation=separated,
         counts=counts(content),
         gallery=gallery,
@@ -81,6 +73,8 @@ def _render(content: Content, gallery: Gallery) -> str:
         claim=claim,
         seen=len(content.config.training.seen),
     )
+    path = out or run_folder / "report.html"
+    return write_text(path / "report.html" if path.is_dir() else path, text)
 
 
 def _figures(content: Content) -> dict[str, Any]:
@@ -105,30 +99,12 @@ def _confusion(content: Content) -> list[tuple[str, list[tuple[int, float]], int
     ]
 
 
-def _fold_row(content: Content, fold: Fold) -> dict[str, Any]:
-    """One row of the table of trained models."""
-    best = fold.best if fold.history else None
-    threshold = fold.config.thresholds.get(fold.config.threshold)
-    return {
-        "name": fold.name,
-        "epochs": len(fold.history),
-        "best": best.epoch if best else "",
-        "val_loss": best.val_loss if best else None,
-        "monitor": best.monitor if best else None,
-        "seconds": sum(row.seconds for row in fold.history),
-        "tested": len(content.of_fold(fold.name)),
-        "auc": content.auc(fold.name),
-        "threshold": threshold.value if threshold else None,
-        "chosen_on": threshold.chosen_on if threshold else "",
-        "temperature": fold.config.calibration.temperature if fold.config.calibration else None,
-        "digest": fold.config.training.split_sha256,
-    }
-
-
-def _summaries(content: Content) -> Iterator[tuple[str, str]]:
-    """(score, what its metric is, empty if the metric is not installed here)."""
+def _summaries(content: Content) -> dict[str, str]:
+    """Score → what its metric is, empty if the metric is not installed here."""
     known = {name: metric.summary for name, metric in content.metrics.items()} | _OVERFITTING
+    summaries = {}
     for score in content.scores:
         name, _, label = score.partition("[")
         rest = f"; {label.removesuffix(']')} against the rest" if label else ""
-        yield score, known[name] + rest if name in known else ""
+        summaries[score] = known[name] + rest if name in known else ""
+    return summaries

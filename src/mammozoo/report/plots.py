@@ -30,23 +30,26 @@ DRAWS = 1000
 _INK = "#010203"
 _SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 _STYLES = ("-", "--", "-.", ":")
+_INKED = (
+    "text.color",
+    "axes.edgecolor",
+    "axes.labelcolor",
+    "axes.titlecolor",
+    "grid.color",
+    "xtick.color",
+    "ytick.color",
+)
 _RULES: dict[Any, Any] = {
+    **dict.fromkeys(_INKED, _INK),
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class name may hold a dollar sign
     "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "axes.grid": True,
-    "grid.color": _INK,
     "grid.alpha": 0.13,
     "grid.linewidth": 0.7,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
@@ -156,24 +159,21 @@ def reliability_plot(outcome: Outcome) -> Markup:
 
 def history_plot(folds: Sequence[Fold], monitor: str) -> Markup:
     """Loss of every fold by epoch, with the epoch that was kept; beside it what was monitored, unless that is the loss."""
-    panels = {"loss": {"train_loss": ("train", 1), "val_loss": ("validation", 0)}}
+    panels = {"loss": [("train_loss", "train", 1), ("val_loss", "validation", 0)]}
     if monitor != "loss":
-        panels[monitor] = {"monitor": ("validation", 0)}
-    best = {fold.name: fold.best for fold in folds}
+        panels[monitor] = [("monitor", "validation", 0)]
 
     def paint(figure: Figure) -> None:
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (title, lines) in zip(every, panels.items(), strict=True):
             for fold in folds:
                 epochs = [row.epoch for row in fold.history]
-                for key, (_, color) in lines.items():
+                for key, _, color in lines:
                     values = [getattr(row, key) for row in fold.history]
                     axes.plot(epochs, values, color=_SERIES[color], linestyle=_STYLES[color], linewidth=1.2, alpha=0.85,
                               marker="." if len(epochs) == 1 else None)  # fmt: skip
-                kept = best[fold.name]
-                last_key, (_, last_color) = list(lines.items())[-1]
-                _dot(axes, kept.epoch, getattr(kept, last_key), _SERIES[last_color], size=5)
-            for label, color in lines.values():
+                _dot(axes, fold.best.epoch, getattr(fold.best, lines[-1][0]), _SERIES[0], size=5)
+            for _, label, color in lines:
                 axes.plot([], [], color=_SERIES[color], linestyle=_STYLES[color], label=label)
             axes.plot([], [], "o", color=_SERIES[0], markeredgecolor=_INK, markersize=5, label="epoch kept")
             axes.set(xlabel="epoch", ylabel=title)
@@ -181,15 +181,14 @@ def history_plot(folds: Sequence[Fold], monitor: str) -> Markup:
             axes.legend()
 
     text = "; ".join(
-        f"{fold.name}: {len(fold.history)} epochs, kept epoch {best[fold.name].epoch} at validation loss "
-        f"{best[fold.name].val_loss:.3f}"
+        f"{fold.name}: {len(fold.history)} epochs, kept epoch {fold.best.epoch} at validation loss {fold.best.val_loss:.3f}"
         for fold in folds
     )
     return _svg("training", 8.8 if len(panels) > 1 else 5.6, 3.6, f"Training curves. {text}.", paint)
 
 
 def _square(figure: Figure, x: str, y: str) -> Axes:
-    axes = figure.subplots()
+    axes: Axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     return axes
 
@@ -223,21 +222,13 @@ def _svg(name: str, width: float, height: float, text: str, paint: Callable[[Fig
     svg = svg.replace(_INK, "currentColor")
     for number, color in enumerate(_SERIES, 1):
         svg = svg.replace(color, f"var(--series-{number})")
-    svg = _own_ids(svg, name)
+    # Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed.
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", svg)
     # A standalone figure has a size in points; here the style sheet sets it.
+    label = html.escape(text)
     svg = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{_attribute(text)}">', svg, count=1
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda m: f'<svg {m[1]} role="img" aria-label="{label}">', svg, count=1
     )
-    return Markup(svg)  # escaped by matplotlib and by `_attribute`
-
-
-def _own_ids(text: str, name: str) -> str:
-    """Ids that are referenced get the figure's name as a prefix, since a page has several figures; others are removed."""
-    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    return re.sub(r'((?:url\(|href=")#)', rf"\1{name}-", text)
-
-
-def _attribute(text: str) -> str:
-    """`text` for an attribute, and safe in a replacement of `re.sub`."""
-    return html.escape(text).replace("\\", "\\\\")
+    return Markup(svg)  # escaped by matplotlib and here

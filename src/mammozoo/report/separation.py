@@ -13,14 +13,7 @@ from mammozoo.report.content import Content
 
 @dataclass(frozen=True)
 class Separation:
-    """The statement on split and leakage.
-
-    Attributes:
-        method: how the parts were drawn.
-        level: what was kept together.
-        checks: one sentence for each thing that was checked.
-        leaky: whether a group has images in several parts, or the run is stamped as leaky.
-    """
+    """How the parts were drawn, what was kept together, what was checked, and whether the run leaks or is stamped so."""
 
     method: str
     level: str

@@ -17,9 +17,8 @@ from mammozoo.reproduction.runs import differences
 from mammozoo.training.run_directory import RunDirectory
 
 Kind = Literal["stamp", "data", "split", "settings", "note", "paper"]
-#: The verdict on a number beside the paper's, by kind of departure.
+#: The verdict on a number beside the paper's, by kind of departure; `SEE` for other kinds.
 WORDS: dict[Kind, str] = {"data": "other data", "split": "other split", "settings": "other settings"}
-#: The verdict for the other kinds.
 SEE = "departs, see below"
 
 
@@ -33,10 +32,23 @@ class Departure:
 
 def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory) -> list[Departure]:
     """Every departure of one run, each once: stamps first, then data, split, settings, and those in the paper's file."""
+    recipe, published = run.recipe, paper.recipe(protocol, row)
     result = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
-    result += _of_data(paper, run.recipe)
-    result += _of_split(paper, protocol, row, run.recipe)
-    result += _of_settings(paper.recipe(protocol, row), run.recipe)
+    if parse(paper.dataset).name != parse(recipe.dataset).name:
+        result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
+    result += _of_data("data", recipe)
+    for number, stage in enumerate(recipe.stages):
+        earlier = recipe.of_stage(number)
+        if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
+            result += _of_data(f"data of stage {stage.name}", earlier)
+    if protocol != "published":  # whose recipe splits as the paper did; a change of it by hand is one of settings
+        split = paper.recipe("published", row).split if "published" in paper.protocols else None
+        if split is None or split.model_copy(update={"seed": recipe.split.seed}) != recipe.split:
+            text = f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}"
+            result.append(Departure("split", text))
+    for key, one, two in differences(published.model_dump(mode="json"), recipe.model_dump(mode="json")):
+        if key not in ("seed", "split.seed", "dataset"):
+            result.append(Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}"))
     return result + [Departure("paper", text) for text in paper.departures]
 
 
@@ -66,19 +78,7 @@ def split_text(split: SplitSettings) -> str:
     return f"{100 * (1 - split.val - split.test):.0f}/{100 * split.val:.0f}/{100 * split.test:.0f} % {by}"
 
 
-def _of_data(paper: Paper, recipe: Recipe) -> list[Departure]:
-    result = []
-    if parse(paper.dataset).name != parse(recipe.dataset).name:
-        result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
-    result += _remarks("data", recipe)
-    for number, stage in enumerate(recipe.stages):
-        earlier = recipe.of_stage(number)
-        if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
-            result += _remarks(f"data of stage {stage.name}", earlier)
-    return result
-
-
-def _remarks(title: str, recipe: Recipe) -> list[Departure]:
+def _of_data(title: str, recipe: Recipe) -> list[Departure]:
     """The notes of a data set; an incomplete one is other data than the paper's."""
     try:
         complete, notes = _dataset_notes(recipe.dataset, recipe.root)
@@ -95,27 +95,6 @@ def _dataset_notes(name: str, root: Path | None) -> tuple[bool, tuple[str, ...]]
     complete = published is None or count == published or bool(used.options or used.arguments)
     notes = tuple(dataset.notes)
     return complete, notes if complete or notes else (f"{count} images of the data set's {published}",)
-
-
-def _of_split(paper: Paper, protocol: ProtocolName, row: str, recipe: Recipe) -> list[Departure]:
-    """The recipe of the published protocol splits as the paper did; any other split departs."""
-    departure = Departure("split", f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}")
-    if protocol == "published":
-        return []  # a change of its split by hand is one of settings
-    if "published" not in paper.protocols:
-        return [departure]
-    as_published = paper.recipe("published", row).split
-    same = as_published.model_copy(update={"seed": recipe.split.seed}) == recipe.split
-    return [] if same else [departure]
-
-
-def _of_settings(published: Recipe, run: Recipe) -> list[Departure]:
-    changed = differences(published.model_dump(mode="json"), run.model_dump(mode="json"))
-    return [
-        Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}")
-        for key, one, two in changed
-        if key not in ("seed", "split.seed", "dataset")
-    ]
 
 
 def _short(value: Any) -> str:

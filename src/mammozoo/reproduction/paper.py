@@ -63,16 +63,14 @@ class Paper(_Part):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Paper:
         names = [row.name for row in self.rows]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
+        if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two rows are named '{twice[0]}'")
         metrics = registry().items("metrics")
         for row in self.rows:
             for score in row.reported:
                 if score.partition("[")[0] not in metrics:
-                    raise ValueError(
-                        f"row '{row.name}' reports '{score}', which is not a metric here.{nearest(score, metrics)}"
-                    )
+                    close = nearest(score, metrics)
+                    raise ValueError(f"row '{row.name}' reports '{score}', which is not a metric here.{close}")
         return self
 
     @property
@@ -81,11 +79,7 @@ class Paper(_Part):
         return tuple(dict.fromkeys(score for row in self.rows for score in row.reported)) or ("auc", "accuracy")
 
     def row(self, name: str) -> Row:
-        """The row of that name.
-
-        Raises:
-            NotFoundError: the paper has no such row.
-        """
+        """The row of that name; NotFoundError if there is none."""
         rows = {row.name: row for row in self.rows}
         if name not in rows:
             raise NotFoundError(
@@ -94,12 +88,7 @@ class Paper(_Part):
         return rows[name]
 
     def recipe(self, protocol: ProtocolName, row: str, settings: dict[str, Any] | None = None) -> Recipe:
-        """The recipe of one row under one protocol; `settings` by dotted key override those of the row.
-
-        Raises:
-            NotFoundError: no such row, protocol or recipe.
-            UsageError: a setting is refused.
-        """
+        """The recipe of one row under one protocol; `settings` by dotted key override those of the row. Raises as `load`."""
         if protocol not in self.protocols:
             raise NotFoundError(f"Paper '{self.key}' has no protocol '{protocol}', only {', '.join(self.protocols)}.")
         return load(self.protocols[protocol].recipe, {**self.row(row).settings, **(settings or {})})
@@ -116,8 +105,7 @@ def load_paper(source: str) -> Paper:
     if path.suffix not in (".yaml", ".yml"):
         path = registry().get("papers", source)
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        paper = Paper.model_validate(fields)
+        paper = Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise NotFoundError(f"There is no paper file '{path}'.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

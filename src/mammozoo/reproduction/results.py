@@ -1,48 +1,47 @@
-"""The results of a paper: every complete run, scored over its seeds, beside the reported numbers."""
+"""The results of a paper: every complete run, scored over its seeds, beside the reported numbers; and their tables."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import read_predictions
-from mammozoo.evaluation.seeds import SeedScore, align, mean_difference, mean_score
+from mammozoo.evaluation.seeds import SeedScore, align, mean_score
+from mammozoo.files import write_json, write_table, write_text
 from mammozoo.plugins import registry
 from mammozoo.reproduction.departures import departures, split_text, verdict
-from mammozoo.reproduction.paper import Paper, ProtocolName
+from mammozoo.reproduction.paper import PROTOCOLS, Paper, ProtocolName
 from mammozoo.training.run_directory import RunDirectory
 
-_UNDEFINED = SeedScore(None, None, None, None, None)
+COLUMNS = (
+    "row", "metric", "reported", "obtained (95 % interval)", "seeds", "images, groups", "split", "protocol", "verdict",
+)  # fmt: skip
+GAP_COLUMNS = ("row", "metric", "published − sound (95 % interval)", "seeds")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One score of one row under one protocol; None for a missing number.
-
-    Attributes:
-        obtained: mean over the seeds, with its 95 % interval `low` to `high`.
-        least, most: the lowest and the highest of the seeds.
-        images, groups: how many different ones were tested, by any seed.
-        verdict: how `obtained` compares with `reported`; `failed: …` if no run is complete.
-    """
+    """One score of one row under one protocol; None for a missing number."""
 
     row: str
     metric: str
     reported: float | None
-    obtained: float | None
+    obtained: float | None  #: mean over the seeds, with its 95 % interval `low` to `high`
     low: float | None
     high: float | None
-    least: float | None
+    least: float | None  #: the lowest of the seeds, `most` the highest
     most: float | None
-    images: int
+    images: int  #: how many different ones were tested, by any seed; `groups` likewise
     groups: int
     seeds: int
     split: str
     protocol: ProtocolName
-    verdict: str
+    verdict: str  #: how `obtained` compares with `reported`; `failed: …` if no run is complete
 
 
 @dataclass(frozen=True)
@@ -113,25 +112,78 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
                 words = verdict(departed, reported, score.low, score.high) if by_seed else f"failed: {reason}"
                 if by_seed and reason:
                     words += f"; a seed failed: {reason}"
-                lines.append(
-                    Line(
-                        row.name, name, reported, score.value, score.low, score.high, score.least, score.most,
-                        len(images), len(groups), len(by_seed), split, protocol, words,
-                    )
-                )  # fmt: skip
+                counts = len(images), len(groups), len(by_seed)
+                lines.append(Line(row.name, name, reported, *score, *counts, split, protocol, words))
         shared = [seed for seed in runs.get("published", ()) if seed in runs.get("sound", ())]
-        a, b = ([outcomes[protocol, seed] for seed in shared] for protocol in ("published", "sound"))
+        a, b = ([outcomes[protocol, seed] for seed in shared] for protocol in PROTOCOLS)
         for name in paper.scores if shared else ():
-            score = _score(name, a, minus=b)
-            gaps.append(Gap(row.name, name, score.value, score.low, score.high, score.least, score.most, len(shared)))
-    present = {f"{line.protocol}/{line.row}" for line in lines if line.seeds}
+            gaps.append(Gap(row.name, name, *_score(name, a, minus=b), len(shared)))
     lines.sort(key=lambda line: list(paper.protocols).index(line.protocol))
-    return Results(
-        paper,
-        tuple(lines),
-        tuple(gaps),
-        tuple(Remark(text, () if len(rows) == len(present) else tuple(rows)) for text, rows in remarks.items()),
-    )
+    everywhere = len({(line.protocol, line.row) for line in lines if line.seeds})
+    found = (Remark(text, () if len(rows) == everywhere else tuple(rows)) for text, rows in remarks.items())
+    return Results(paper, tuple(lines), tuple(gaps), tuple(found))
+
+
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells of the main table, under `COLUMNS`."""
+    cells: list[tuple[str, ...]] = []
+    for line in results.lines:
+        obtained = _with_bounds(line.obtained, line.low, line.high)
+        seeds = _with_range(line.seeds, line.least, line.most)
+        tested = f"{line.images}, {line.groups}" if line.images else "–"
+        start = (line.row, line.metric, _with_bounds(line.reported), obtained, seeds, tested)
+        cells.append((*start, line.split or "–", line.protocol, line.verdict))
+    return cells
+
+
+def gap_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells of the second table, under `GAP_COLUMNS`."""
+    return [
+        (g.row, g.metric, _with_bounds(g.difference, g.low, g.high, "+"), _with_range(g.seeds, g.least, g.most, "+"))
+        for g in results.gaps
+    ]
+
+
+def remark_text(remark: Remark) -> str:
+    """A departure with the rows that it applies to."""
+    return f"{remark.text} ({', '.join(remark.where)})" if remark.where else remark.text
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """All numbers at full precision."""
+    stated = ("key", "title", "citation", "data", "split", "n")
+    return {
+        "paper": {name: getattr(results.paper, name) for name in stated},
+        "rows": [dataclasses.asdict(line) for line in results.lines],
+        "differences": [dataclasses.asdict(gap) for gap in results.gaps],
+        "departures": [dataclasses.asdict(remark) for remark in results.remarks],
+    }
+
+
+def markdown(results: Results) -> str:
+    """The tables and the departures as one Markdown page."""
+    paper = results.paper
+    tested = f", {paper.n} test images" if paper.n is not None else ""
+    parts = [
+        f"# {paper.title}",
+        f"{' '.join(paper.citation.split())}",
+        f"Of the paper: {paper.data}; split: {paper.split or 'not stated'}{tested}.",
+        _table(COLUMNS, rows(results)),
+    ]
+    if results.gaps:
+        parts += ["## What the published protocol adds", _table(GAP_COLUMNS, gap_rows(results))]
+    if results.remarks:
+        parts += ["## Departures", "\n".join(f"* {remark_text(remark)}" for remark in results.remarks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_tables(results: Results, out: Path) -> list[Path]:
+    """`table.md`, `table.csv` and `table.json` in `out`; existing ones are replaced."""
+    return [
+        write_text(out / "table.md", markdown(results)),
+        write_table(out / "table.csv", [dataclasses.asdict(line) for line in results.lines]),
+        write_json(out / "table.json", {"schema": 1, **as_json(results)}),
+    ]
 
 
 def _complete_runs(folder: Path) -> dict[int, RunDirectory]:
@@ -147,5 +199,21 @@ def _score(name: str, outcomes: Sequence[Outcome], *, minus: Sequence[Outcome] =
     classes = {outcome.classes for outcome in (*outcomes, *minus)}
     keys = metric.keys(*classes) if len(classes) == 1 else {}
     if name not in keys:
-        return _UNDEFINED
-    return mean_difference(metric, keys[name], outcomes, minus) if minus else mean_score(metric, keys[name], outcomes)
+        return SeedScore(None, None, None, None, None)
+    return mean_score(metric, keys[name], outcomes, minus=minus)
+
+
+def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([cell.replace("|", "\\|") for cell in row] for row in cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _with_bounds(value: float | None, low: float | None = None, high: float | None = None, sign: str = "") -> str:
+    number = "–" if value is None else f"{value:{sign}.3f}"
+    return number if low is None or high is None else f"{number} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+def _with_range(seeds: int, least: float | None, most: float | None, sign: str = "") -> str:
+    if seeds < 2 or least is None or most is None:
+        return str(seeds) if seeds else "–"
+    return f"{seeds}: {least:{sign}.3f} to {most:{sign}.3f}"

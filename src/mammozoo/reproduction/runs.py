@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from mammozoo.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
 _ONE = Jobs()
-
+_WORDS = {"done": "complete", "begun": "goes on", "to do": "begins"}
 #: Keys that may differ between two starts of one run, since they change no result.
 NEUTRAL = {"name", "summary", "paper", "requires", "root", "device", "workers", "cache", "keep_state"}
 
@@ -49,25 +50,24 @@ def plan_runs(
     seeds: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Task]:
-    """Every requested run, seed by seed; a seed applies to the split and to the training.
-
-    Without `rows` these are all rows. `settings` override those of the rows.
+    """Every requested run (all rows, if none is named), seed by seed; a seed applies to the split and to the training.
 
     Raises:
         NotFoundError: no such row, protocol or recipe.
-        UsageError: a setting is refused.
+        UsageError: a setting, which overrides that of the row, is refused.
         ConflictError: the folder of one of these runs holds a run with other settings.
     """
     if seeds < 1:
         raise UsageError(f"--seeds is 1 or more, not {seeds}.")
     tasks = []
-    for number in range(seeds):
-        for protocol in protocols:
-            for row in rows or [row.name for row in paper.rows]:
-                recipe = with_seed(paper.recipe(protocol, row, dict(settings or {})), number)
-                task = Task(protocol, row, recipe, out / protocol / row / f"seed-{recipe.seed}")
-                _check_place(task)
-                tasks.append(task)
+    for number, protocol, row in itertools.product(range(seeds), protocols, rows or [row.name for row in paper.rows]):
+        recipe = paper.recipe(protocol, row, dict(settings or {}))
+        split = recipe.split.model_copy(update={"seed": recipe.split.seed + number})
+        recipe = recipe.model_copy(update={"seed": recipe.seed + number, "split": split})
+        task = Task(protocol, row, recipe, out / protocol / row / f"seed-{recipe.seed}")
+        if task.state != "to do":
+            _refuse_others(task)
+        tasks.append(task)
     return tasks
 
 
@@ -90,30 +90,20 @@ def train_tasks(
     failed = {}
     for task in tasks:
         state = task.state
-        if state == "done":
-            progress.note(f"{task.path}: complete")
-            continue
-        progress.note(f"{task.path}: {'goes on' if state == 'begun' else 'begins'}")
+        progress.note(f"{task.path}: {_WORDS[state]}")
         try:
             if state == "begun":
-                run = resume(task.path, progress, stop=stop, jobs=jobs)
-            else:
-                run = train(task.recipe, task.path, progress, stop=stop, jobs=jobs)
-            on_run(run)
+                on_run(resume(task.path, progress, stop=stop, jobs=jobs))
+            elif state == "to do":
+                on_run(train(task.recipe, task.path, progress, stop=stop, jobs=jobs))
         except Stopped:
             raise
         except Exception as error:  # one failure must not end hours of other runs
-            known = isinstance(error, MammozooError)
             log.debug("%s failed", task.path, exc_info=True)
+            known = isinstance(error, MammozooError)
             failed[task.path] = str(error) if known else f"{type(error).__name__}: {error}"
             progress.note(f"{task.path}: failed: {failed[task.path]}")
     return failed
-
-
-def with_seed(recipe: Recipe, number: int) -> Recipe:
-    """The recipe with `number` added to both its seeds, of training and of the split."""
-    split = recipe.split.model_copy(update={"seed": recipe.split.seed + number})
-    return recipe.model_copy(update={"seed": recipe.seed + number, "split": split})
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -134,10 +124,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") ->
     return changed
 
 
-def _check_place(task: Task) -> None:
-    """Raise ConflictError if the task's folder holds a run with other settings."""
-    if task.state == "to do":
-        return
+def _refuse_others(task: Task) -> None:
+    """Raise ConflictError if the run in the task's folder has other settings."""
     existing = RunDirectory.open(task.path).recipe
     other = differences(existing.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
     if existing.root and task.recipe.root and existing.root.resolve() != task.recipe.root.resolve():

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.evaluation.overfitting import accuracy_gap, overfitting
 from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting, score_all
 from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
 from mammozoo.progress import Clock
 from mammozoo.training.fold import FitResult

@@ -16,10 +16,8 @@ import torch
 
 from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
-from mammozoo.evaluation.abstention import choose_abstention
-from mammozoo.evaluation.calibration import fit_temperature
 from mammozoo.evaluation.predictions import predictions_of
-from mammozoo.evaluation.thresholds import RULES, choose_threshold
+from mammozoo.evaluation.thresholds import RULES, choose_abstention, choose_threshold, fit_temperature
 from mammozoo.files import read_table, write_table
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.factory import round_weights, save_model
