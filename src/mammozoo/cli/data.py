@@ -118,10 +118,9 @@ def check_data(
     with progress() as shown:
         result = check(open_dataset(name, root), root, shown)
         if html is not None:
-            from mammozoo.data.quality.pairs_page import render_page
             from mammozoo.files import write_text
 
-            write_text(html, render_page(result, shown))
+            write_text(html, result.page(shown))
     if html is not None:
         note(f"wrote {html}")
     if as_json:
@@ -191,7 +190,7 @@ def _print_audit(audit: Audit) -> None:
 
 def _pair(pair: CrossingPair) -> str:
     (a, b), (part_a, part_b) = pair.files, pair.parts
-    return f"{a} ({part_a}) and {b} ({part_b}): {pair.how}"
+    return f"{a} ({part_a}) and {b} ({part_b}): {pair.pair.how}"
 
 
 def _print_some(lines: Sequence[str], what: str) -> None:

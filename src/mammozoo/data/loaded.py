@@ -13,8 +13,7 @@ from mammozoo.config.names import call, parse
 from mammozoo.data.classes import read_classes
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import near_duplicates
+from mammozoo.data.duplicates.matching import group, near_duplicates
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError
 from mammozoo.plugins import registry

@@ -1,4 +1,4 @@
-"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation.
+"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation; and the groups that they form.
 
 Two images are near-duplicates if
 
@@ -13,13 +13,16 @@ are divided into 4 bands b = 0 … 3 of 16. If two hashes differ in at most n bi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mammozoo.data.duplicates.fingerprint import VIEWS, Fingerprints, view
 
@@ -48,6 +51,15 @@ class Pair:
     bits: int
     correlation: float
     view: str
+
+    @property
+    def how(self) -> str:
+        """How alike the two images are, in words."""
+        return f"{self.bits} bits, correlation {self.correlation:.2f}{'' if self.view == 'whole' else f', {self.view}'}"
+
+    def facts(self) -> dict[str, Any]:
+        """How alike the two images are, as plain data."""
+        return {"bits": self.bits, "correlation": round(self.correlation, 4), "view": self.view}
 
 
 def near_duplicates(prints: Fingerprints) -> list[Pair]:
@@ -82,6 +94,25 @@ def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -
             codes.append(i[close] * len(second) + j[close])
     unique = np.unique(np.concatenate(codes))
     return np.stack(np.divmod(unique, max(1, len(second))), axis=1).astype(np.intp)
+
+
+def group(patients: Sequence[str | None], duplicates: Sequence[Pair] = ()) -> Indices:
+    """(N,) group numbers of the samples, ascending in the order of first appearance.
+
+    A group stays in one part of a split: samples connected by "same patient or near-duplicate". A random split of BUSI puts a
+    near-duplicate of every third test image into train.
+
+    Args:
+        patients: patient of each sample, None if unknown.
+        duplicates: pairs of near-duplicates among the samples.
+    """
+    first: dict[str, int] = {}
+    same = [(first.setdefault(patient, index), index) for index, patient in enumerate(patients) if patient is not None]
+    edges = np.array([*same, *((pair.i, pair.j) for pair in duplicates)], np.intp).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(patients),) * 2)
+    _, labels = connected_components(graph, directed=False)
+    _, start, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(start))[inverse]
 
 
 def _keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:

@@ -11,9 +11,7 @@ import numpy as np
 from scipy.stats import chi2_contingency
 
 from mammozoo.data.dataset import Sample
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair
-from mammozoo.data.quality.findings import closeness
+from mammozoo.data.duplicates.matching import Pair, group
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 
 #: A class is named if its share in a part differs from its share in the whole split by more than this,
@@ -28,14 +26,7 @@ class CrossingPair:
 
     files: tuple[str, str]
     parts: tuple[Part, Part]
-    bits: int
-    correlation: float
-    view: str
-
-    @property
-    def how(self) -> str:
-        """How alike the two images are."""
-        return closeness(self.bits, self.correlation, self.view)
+    pair: Pair
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,11 @@ def audit_splits(
 def content(audit: Audit) -> dict[str, object]:
     """The audit as plain data, for JSON."""
     splits = [
-        {**dataclasses.asdict(split), "leaky": split.leaky, "images": split.images, "verdict": split.verdict}
+        {
+            **dataclasses.asdict(split),
+            "pairs": [{"files": one.files, "parts": one.parts, **one.pair.facts()} for one in split.pairs],
+            **{key: getattr(split, key) for key in ("leaky", "images", "verdict")},
+        }
         for split in audit.splits
     ]
     return {"verdict": audit.verdict, "leaky": audit.leaky, "unknown": list(audit.unknown), "splits": splits}
@@ -136,13 +131,7 @@ def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, sp
         counts=counts,
         patients=patients,
         pairs=tuple(
-            CrossingPair(
-                (samples[pair.i].image, samples[pair.j].image),
-                (parts[pair.i], parts[pair.j]),
-                pair.bits,
-                round(pair.correlation, 4),
-                pair.view,
-            )
+            CrossingPair((samples[pair.i].image, samples[pair.j].image), (parts[pair.i], parts[pair.j]), pair)
             for pair in sorted(crossing, key=lambda pair: (pair.bits, -pair.correlation))
         ),
         groups=len(_crossing((str(groups[place]), part) for place, part in parts.items())),

@@ -7,8 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from mammozoo.data.duplicates.fingerprint import Fingerprints
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair, near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import Pair, group, near_duplicates, near_pairs
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 from mammozoo.errors import UsageError
