@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from mammozoo.cli.output import note, note_failed_plugins, print_json, print_tab
 
 if TYPE_CHECKING:
     from mammozoo.data.quality.description import Contents
-    from mammozoo.data.splits.audit import Audit, CrossingPair
+    from mammozoo.data.splits.audit import Audit
     from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
@@ -31,11 +30,10 @@ def list_data(as_json: Json = False) -> None:
     if as_json:
         print_json({"datasets": [_facts(item) for item in items]})
         return
-    rows = []
-    for info in (item.value.info for item in items):
-        classes = ", ".join(info.classes) or "yours"
-        counts = info.images or "", info.patients or ""
-        rows.append((info.name, info.title, info.modality, classes, *counts, info.license))
+    rows = [
+        (i.name, i.title, i.modality, ", ".join(i.classes) or "yours", i.images or "", i.patients or "", i.license)
+        for i in (item.value.info for item in items)
+    ]
     print_table("", ["name", "title", "modality", "classes", "images", "patients", "licence"], rows)
     note_failed_plugins()
 
@@ -62,8 +60,13 @@ def show_data(
         print_json(_facts(item) | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
         return
     for fact, value in _facts(item).items():
+        word = {"license": "licence", "access": "get it"}.get(fact, fact)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif isinstance(value, list):
+            value = ", ".join(value) or "those found there"
         if fact != "layout":
-            _print_fact(fact, value)
+            typer.echo(f"{word:<13} {'not stated' if value in (None, '') else value}")
     if kind.info.layout:
         typer.echo(f"\nlayout\n{kind.info.layout}")
     if knobs:
@@ -78,17 +81,6 @@ def _facts(item: Item) -> dict[str, Any]:
     info = item.value.info
     stated = dataclasses.asdict(info) | {"classes": list(info.classes)}
     return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
-
-
-def _print_fact(fact: str, value: Any) -> None:
-    word = {"license": "licence", "access": "get it"}.get(fact, fact)
-    if isinstance(value, bool):
-        value = "yes" if value else "no"
-    elif isinstance(value, list):
-        value = ", ".join(value) or "those found there"
-    elif value in (None, ""):
-        value = "not stated"
-    typer.echo(f"{word:<13} {value}")
 
 
 def _print_contents(found: Contents, where: str) -> None:
@@ -126,7 +118,10 @@ def check_data(
     if as_json:
         print_json(result.content())
     else:
-        rows = [(f.kind, f.severity, len(f.files) or "", _with_files(f.detail, f.files)) for f in result.findings]
+        rows = []
+        for one in result.findings:
+            text = "\n".join([one.detail, *one.files[:3], *(["…"] if one.files[3:] else [])])
+            rows.append((one.kind, one.severity, len(one.files) or "", text))
         print_table(f"{len(result.facts)} images", ["kind", "severity", "files", "detail"], rows)
     if result.failed:
         raise typer.Exit(1)
@@ -176,29 +171,18 @@ def _print_audit(audit: Audit) -> None:
     print_table("", ["split", "part", *audit.splits[0].counts["train"], "images"], rows)
     for split in audit.splits:
         typer.echo(split.verdict)
-        _print_some(
-            [f"patient {name} is in {' and '.join(parts)}" for name, parts in split.patients.items()], "patients"
-        )
-        _print_some([_pair(pair) for pair in split.pairs], "pairs")
-        _print_some(split.uneven, "shares")
+        patients = [f"patient {name} is in {' and '.join(parts)}" for name, parts in split.patients.items()]
+        pairs = [
+            f"{one.files[0]} ({one.parts[0]}) and {one.files[1]} ({one.parts[1]}): {one.pair.how}"
+            for one in split.pairs
+        ]
+        for what, lines in (("patients", patients), ("pairs", pairs), ("shares", split.uneven)):
+            for line in lines[:_SHOWN]:
+                typer.echo(f"  {line}")
+            if len(lines) > _SHOWN:
+                typer.echo(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
         if split.unlisted:
             typer.echo(f"  {len(split.unlisted)} images of the data set are in no part: {some(split.unlisted)}")
     if audit.unknown:
         typer.echo(f"{len(audit.unknown)} listed images are not in the data set: {some(audit.unknown)}")
     typer.echo(audit.verdict)
-
-
-def _pair(pair: CrossingPair) -> str:
-    (a, b), (part_a, part_b) = pair.files, pair.parts
-    return f"{a} ({part_a}) and {b} ({part_b}): {pair.pair.how}"
-
-
-def _print_some(lines: Sequence[str], what: str) -> None:
-    for line in lines[:_SHOWN]:
-        typer.echo(f"  {line}")
-    if len(lines) > _SHOWN:
-        typer.echo(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
-
-
-def _with_files(detail: str, files: tuple[str, ...]) -> str:
-    return "\n".join([detail, *files[:3], *(["…"] if len(files) > 3 else [])])

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -15,9 +15,6 @@ from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
 from mammozoo.cli.settings import read_settings, stopping
 from mammozoo.errors import UsageError
-
-if TYPE_CHECKING:
-    from mammozoo.config.recipe import Recipe
 
 EXAMPLES = """
 mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
@@ -66,6 +63,7 @@ def train(
     from mammozoo.config.recipe import load
     from mammozoo.training.distributed import check_processes
     from mammozoo.training.parallel import BACKENDS
+    from mammozoo.training.run_directory import RunDirectory
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
@@ -84,7 +82,7 @@ def train(
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
         begun = resume or extend
-        check_processes(resolved if begun is None else _recipe_of(begun), gpus)
+        check_processes(resolved if begun is None else RunDirectory.open(begun).recipe, gpus)
         raise typer.Exit(_launch(gpus))
     if dry_run:
         from mammozoo.training.dry_run import describe
@@ -136,12 +134,6 @@ def _end_in_team() -> None:
         os._exit(0)
 
 
-def _recipe_of(run: Path) -> Recipe:
-    from mammozoo.training.run_directory import RunDirectory
-
-    return RunDirectory.open(run).recipe
-
-
 def _launch(processes: int) -> int:
     """Run this very command in several processes through torch's launcher; the exit code of the first that failed."""
     import logging
@@ -163,9 +155,8 @@ def _launch(processes: int) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            note(
-                f"mammozoo: process {rank + 1} of {processes} was ended by signal {-failure.exitcode}; the others were stopped."
-            )
+            ended = f"process {rank + 1} of {processes} was ended by signal {-failure.exitcode}"
+            note(f"mammozoo: {ended}; the others were stopped.")
         return failure.exitcode if failure.exitcode > 0 else 1
     except SignalException as error:
         return 128 + int(error.sigval)
@@ -179,10 +170,8 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
     import yaml
 
     typer.echo(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
-    counts = content["parameters"]
-    typer.echo(
-        f"{counts['trainable']:,} of {counts['total']:,} parameters train, {counts['head']:,} of them in the head."
-    )
+    trainable, total, head = (f"{content['parameters'][key]:,}" for key in ("trainable", "total", "head"))
+    typer.echo(f"{trainable} of {total} parameters train, {head} of them in the head.")
     groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
     print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
     if content["stages"]:
@@ -190,15 +179,8 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         for stage in content["stages"]:
             counts = stage["left_out"].values()
             fewest_most = "–".join(str(n) for n in sorted({min(counts), max(counts)}))
-            trains = f"{stage['strategy']}, {stage['head']}"
-            facts = (
-                stage["name"],
-                stage["dataset"],
-                ", ".join(stage["classes"]),
-                trains,
-                stage["epochs"],
-                stage["images"],
-            )
+            cells = stage | {"classes": ", ".join(stage["classes"]), "trains": f"{stage['strategy']}, {stage['head']}"}
+            facts = [cells[key] for key in ("name", "dataset", "classes", "trains", "epochs", "images")]
             rows.append((*facts, fewest_most))
         columns = ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"]
         print_table("Stages before, each from the weights of the one above it", columns, rows)

@@ -98,9 +98,8 @@ def verify(
         print_json({"models": rows})
     else:
         print_table("", ["model", "state", "checked"], [(r["name"], r["state"], ", ".join(r["checked"])) for r in rows])
-    bad = [row for row in rows if row["problem"]]
-    for row in bad[1:]:
-        note(f"! {row['problem']}")
+    for problem in [row["problem"] for row in rows if row["problem"]][1:]:
+        note(f"! {problem}")
     if worst:
         raise worst
 
@@ -121,10 +120,8 @@ def export(
             chosen[model.entry.name] = model
     write(chosen.values(), to)
     for entry in (model.entry for model in chosen.values()):
-        if entry.base and entry.base.name not in chosen:
-            note(
-                f"'{entry.name}' is an adapter; where it is used, '{entry.base.name}' must be there too (--with-base)."
-            )
+        if entry.base and (base := entry.base.name) not in chosen:
+            note(f"'{entry.name}' is an adapter; where it is used, '{base}' must be there too (--with-base).")
     note(f"{len(chosen)} models, {sum(m.entry.size for m in chosen.values()) / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
     typer.echo(to)
 
@@ -200,7 +197,6 @@ def _trained_on(training: EntryTraining) -> str:
 
 
 def _folder(model: ZooModel) -> str:
-
     try:
         return str(model.folder)
     except MammozooError as error:

@@ -47,18 +47,12 @@ _TRAITS = {  # words for a feature below and above the range of the training ima
     _FLAT: ("fewer flat areas", "more flat areas"),
 }
 _SIDE = 128  # of the thumbnail, in pixels
-_QUANTILE, _MARGIN = (
-    0.995,
-    1.1,
-)  # the limit is this quantile of the distances of held-out training images, times the margin
+# The limit is this quantile of the distances of held-out training images, times the margin.
+_QUANTILE, _MARGIN = 0.995, 1.1
 _CLEARER = 0.8  # an image looks inverted if its negative is nearer by this factor
 
 Features = npt.NDArray[np.float32]
 Numbers = tuple[float, ...]
-
-
-def _length(n: int) -> Any:
-    return Field(min_length=n, max_length=n)
 
 
 class Profile(pydantic.BaseModel):
@@ -76,10 +70,10 @@ class Profile(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)]
-    low: Annotated[Numbers, _length(16)]
-    high: Annotated[Numbers, _length(16)]
-    mean: Annotated[Numbers, _length(11)]
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], _length(11)]
+    low: Annotated[Numbers, Field(min_length=16, max_length=16)]
+    high: Annotated[Numbers, Field(min_length=16, max_length=16)]
+    mean: Annotated[Numbers, Field(min_length=11, max_length=11)]
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=11, max_length=11)]
     factor: tuple[Numbers, ...]
     limit: Annotated[float, Field(gt=0)]
     polarity: bool
@@ -104,20 +98,17 @@ class Profile(pydantic.BaseModel):
         warnings = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
         distance, negative = float(self.distance(features)), float(self.distance(_negative(features)))
         if self.polarity and negative < _CLEARER * distance and negative <= self.limit:
-            warnings.append(
-                "looks inverted: its negative fits the training images better "
-                f"(distance {negative:.1f}, its own {distance:.1f})"
-            )
+            distances = f"distance {negative:.1f}, its own {distance:.1f}"
+            warnings.append(f"looks inverted: its negative fits the training images better ({distances})")
         elif distance > self.limit:
-            warnings.append(
-                f"unlike the training images: {self._traits(features)} (distance {distance:.1f}, limit {self.limit:.1f})"
-            )
+            distances = f"distance {distance:.1f}, limit {self.limit:.1f}"
+            warnings.append(f"unlike the training images: {self._traits(features)} ({distances})")
         return warnings
 
     def _size(self, features: Features) -> str:
         """Limits: half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
         size = _pixels(features)
-        sides = f"({size}; training {_side(self.low[_SHORT])} to {_side(self.high[_LONG])} pixels a side)"
+        sides = f"({size}; training {2 ** self.low[_SHORT]:.0f} to {2 ** self.high[_LONG]:.0f} pixels a side)"
         if features[_SHORT] < self.low[_SHORT] - 1 or features[_LONG] < self.low[_LONG] - 1:
             return f"much smaller than any training image {sides}"
         if features[_LONG] > self.high[_LONG] + 2:
@@ -139,9 +130,8 @@ class Profile(pydantic.BaseModel):
             kind = "grey" if high < 0.05 else "less coloured"
             return f"in colour: {share:.0%} of its pixels have a hue; the model was trained on {kind} images"
         if share < low / 2 and low > 0.05:
-            return (
-                f"grey: {share:.0%} of its pixels have a hue; the model was trained on images with {low:.0%} and more"
-            )
+            hue = f"{share:.0%} of its pixels have a hue"
+            return f"grey: {hue}; the model was trained on images with {low:.0%} and more"
         return ""
 
     def _traits(self, features: Features) -> str:
@@ -155,13 +145,11 @@ class Profile(pydantic.BaseModel):
 def features(image: npt.NDArray[Any]) -> Features:
     """(16,) float32 features (`NAMES`) of an image as read: (H, W) or (H, W, 3), any depth. About 1 ms."""
     height, width = image.shape[:2]
-    short, long = np.log2(min(height, width)), np.log2(max(height, width))
     bits, thumbnail = _thumbnail(image)
     # Beyond the chroma noise of JPEG.
     colour = float((np.ptp(thumbnail, axis=2) > 16 / 255).mean()) if thumbnail.ndim == 3 else 0.0
-    grey = to_channels(thumbnail, 1)[..., 0]
-    facts = [short, long, np.log2(width / height), bits, colour]
-    return np.array([*facts, *_look(grey)], np.float32)
+    facts = [np.log2(min(height, width)), np.log2(max(height, width)), np.log2(width / height), bits, colour]
+    return np.array([*facts, *_look(to_channels(thumbnail, 1)[..., 0])], np.float32)
 
 
 def fit_profile(features: npt.NDArray[np.floating[Any]]) -> Profile | None:
@@ -265,10 +253,6 @@ def _rounded(values: npt.NDArray[np.floating[Any]]) -> Numbers:
     return tuple(round(float(value), 4) for value in values)
 
 
-def _side(log: float) -> str:
-    return f"{2**log:.0f}"
-
-
 def _pixels(features: Features) -> str:
-    short, long = _side(float(features[_SHORT])), _side(float(features[_LONG]))
+    short, long = (f"{2 ** float(features[place]):.0f}" for place in (_SHORT, _LONG))
     return f"{short} x {long} pixels" if features[_ASPECT] < 0 else f"{long} x {short} pixels"
