@@ -11,9 +11,17 @@ from typing import Any
 
 import typer
 
-from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_option, recipe_option
+from mammozoo.cli.options import (
+    Jobs,
+    Json,
+    Settings,
+    computing_option,
+    output_option,
+    read_settings,
+    recipe_option,
+    stopping,
+)
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
-from mammozoo.cli.settings import read_settings, stopping
 from mammozoo.errors import UsageError
 
 EXAMPLES = """

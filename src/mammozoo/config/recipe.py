@@ -18,9 +18,8 @@ import yaml
 from pydantic import Field
 
 from mammozoo.config.names import parse
-from mammozoo.config.overrides import assign, value_at
 from mammozoo.config.requirements import checked
-from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, listed
+from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry

@@ -54,26 +54,17 @@ class Contents:
 
 def options(kind: type[Dataset]) -> list[Option]:
     """The options of a data set, from the signature and the `Args:` of its class; the root is left out."""
-    signature = inspect.signature(kind, eval_str=True)
     meanings = _meanings(inspect.getdoc(kind) or "") | _meanings(inspect.getdoc(kind.__init__) or "")
-    return [
-        Option(
-            parameter.name,
-            _values(parameter.annotation),
-            "" if parameter.default in (parameter.empty, None) else str(parameter.default),
-            meanings.get(parameter.name, ""),
-        )
-        for parameter in list(signature.parameters.values())[1:]
-        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
+    found = []
+    for one in list(inspect.signature(kind, eval_str=True).parameters.values())[1:]:
+        if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+            default = "" if one.default in (one.empty, None) else str(one.default)
+            found.append(Option(one.name, _values(one.annotation), default, meanings.get(one.name, "")))
+    return found
 
 
 def contents(dataset: Dataset) -> Contents:
-    """The contents of a data set.
-
-    Raises:
-        NotFoundError, UsageError: the samples cannot be listed.
-    """
+    """The contents of a data set; NotFoundError or UsageError if its samples cannot be listed."""
 
     def count(chosen: Sequence[Sample]) -> dict[str, int]:
         counts = Counter(sample.label for sample in chosen)
@@ -82,10 +73,7 @@ def contents(dataset: Dataset) -> Contents:
     samples = list(dataset.samples())
     patients = {sample.patient for sample in samples if sample.patient is not None}
     parts = {part for sample in samples if (part := official_part(sample)) is not None}
-    ordered = [
-        *(part for part in PARTS if part in parts),
-        *sorted(parts - {*PARTS}, key=lambda part: (len(part), part)),
-    ]
+    ordered = [*(p for p in PARTS if p in parts), *sorted(parts - {*PARTS}, key=lambda part: (len(part), part))]
     return Contents(
         images=len(samples),
         classes=count(samples),
