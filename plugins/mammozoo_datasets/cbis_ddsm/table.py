@@ -30,27 +30,18 @@ _META = {  # name in `meta` → column
 
 @dataclass(frozen=True)
 class Lesion:
-    """One row.
+    """One row."""
 
-    Attributes:
-        kind: `mass` or `calc`.
-        part: `train` or `test`, from the table's name.
-        number: of the lesion on its image.
-        case: folder of the whole image, equal to the PatientID of its DICOM header; it contains the patient.
-        folder: folder of the lesion's mask and crop.
-        image_series, lesion_series: SeriesInstanceUIDs, the folder names of a mirror.
-    """
-
-    kind: str
-    part: str
+    kind: str  # `mass` or `calc`
+    part: str  # `train` or `test`, from the table's name
     patient: str
     side: str
     view: str
-    number: str
+    number: str  # of the lesion on its image
     pathology: str
-    case: str
-    folder: str
-    image_series: str
+    case: str  # folder of the whole image, equal to the PatientID of its DICOM header; it contains the patient
+    folder: str  # of the lesion's mask and crop
+    image_series: str  # SeriesInstanceUIDs, the folder names of a mirror
     lesion_series: tuple[str, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
 

@@ -12,7 +12,6 @@ from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.data.quality.description import Contents
     from mammozoo.data.splits.audit import Audit
     from mammozoo.plugins import Item
 
@@ -26,15 +25,13 @@ def list_data(as_json: Json = False) -> None:
     """List the data sets that mammozoo can read: what they are, how large, under which licence."""
     from mammozoo.plugins import registry
 
-    items = registry().items("datasets").values()
+    facts = [_facts(item) for item in registry().items("datasets").values()]
     if as_json:
-        print_json({"datasets": [_facts(item) for item in items]})
+        print_json({"datasets": facts})
         return
-    rows = [
-        (i.name, i.title, i.modality, ", ".join(i.classes) or "yours", i.images or "", i.patients or "", i.license)
-        for i in (item.value.info for item in items)
-    ]
-    print_table("", ["name", "title", "modality", "classes", "images", "patients", "licence"], rows)
+    columns = ["name", "title", "modality", "classes", "images", "patients", "license"]
+    cells = [f | {"classes": ", ".join(f["classes"]) or "yours"} for f in facts]
+    print_table("", [*columns[:-1], "licence"], [[cell[key] or "" for key in columns] for cell in cells])
     note_failed_plugins()
 
 
@@ -73,7 +70,16 @@ def show_data(
         example = f"\noptions, as in {short}:{knobs[0].name}={knobs[0].default or '…'}"
         print_table(example, ["option", "values", "default", "meaning"], [dataclasses.astuple(knob) for knob in knobs])
     if found is not None:
-        _print_contents(found, "generated" if root is None else f"in {root}")
+        rows = [(part, *counts.values(), sum(counts.values())) for part, counts in found.parts.items()]
+        rows.append(("all", *found.classes.values(), found.images))
+        where = "generated" if root is None else f"in {root}"
+        print_table(f"\n{where}", ["official part" if found.parts else "", *found.classes, "images"], rows)
+        named = "no patient is named" if found.patients is None else f"{found.patients} patients"
+        if found.patients is not None and found.nameless:
+            named += f", {found.nameless} images without one"
+        typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
+        for text in found.notes:
+            note(text)
 
 
 def _facts(item: Item) -> dict[str, Any]:
@@ -81,19 +87,6 @@ def _facts(item: Item) -> dict[str, Any]:
     info = item.value.info
     stated = dataclasses.asdict(info) | {"classes": list(info.classes)}
     return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
-
-
-def _print_contents(found: Contents, where: str) -> None:
-    names = list(found.classes)
-    rows = [(part, *counts.values(), sum(counts.values())) for part, counts in found.parts.items()]
-    rows.append(("all", *found.classes.values(), found.images))
-    print_table(f"\n{where}", ["official part" if found.parts else "", *names, "images"], rows)
-    named = "no patient is named" if found.patients is None else f"{found.patients} patients"
-    if found.patients is not None and found.nameless:
-        named += f", {found.nameless} images without one"
-    typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
-    for text in found.notes:
-        note(text)
 
 
 @app.command("check", cls=Command, epilog="mammozoo data check busi --root ~/BUSI --html pairs.html")
@@ -147,9 +140,8 @@ def audit_split(
     with progress() as shown:
         shown.start("reading images", len(samples))
         facts = survey(opened, samples, shown.advance, masks=False)
-    for image in facts:
-        if image.problem is not None:
-            note(f"not compared: {image.problem}")
+    for problem in [image.problem for image in facts if image.problem is not None]:
+        note(f"not compared: {problem}")
     audit = audit_splits(samples, duplicates_among(opened, facts), listed.splits, listed.unknown)
     if as_json:
         print_json(content(audit))

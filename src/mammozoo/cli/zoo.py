@@ -14,7 +14,7 @@ from mammozoo.cli.zoo_push import push
 from mammozoo.errors import MammozooError
 
 if TYPE_CHECKING:
-    from mammozoo.zoo.entry import Entry, EntryTraining, ZooModel
+    from mammozoo.zoo.entry import ZooModel
 
 app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True, cls=Group)
 app.command("push", cls=Command, epilog=PUSH_EXAMPLES)(push)
@@ -148,26 +148,24 @@ def clean() -> None:
 
 
 def _summary(model: ZooModel) -> dict[str, Any]:
-    entry = model.entry
+    entry, headline = model.entry, ""
+    if entry.evaluation:  # the first score: AUC, if it has one
+        first = entry.evaluation[0]
+        name = "auc" if "auc" in first.scores else next(iter(first.scores))
+        score = first.scores[name]
+        headline = f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
     return {
         "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
-        "score": _headline(entry), "license": entry.license, "summary": entry.summary,
+        "score": headline, "license": entry.license, "summary": entry.summary,
         "base": entry.base.name if entry.base else None, "withdrawn": entry.withdrawn,
     }  # fmt: skip
 
 
-def _headline(entry: Entry) -> str:
-    """Its first score: AUC, if it has one."""
-    if not entry.evaluation:
-        return ""
-    first = entry.evaluation[0]
-    name = "auc" if "auc" in first.scores else next(iter(first.scores))
-    score = first.scores[name]
-    return f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
-
-
 def _facts(model: ZooModel) -> list[tuple[str, object]]:
-    entry = model.entry
+    entry, trained_on = model.entry, ""
+    if training := entry.training:
+        parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
+        trained_on = f"{training.dataset}: {parts}" if parts else training.dataset
     rows: list[tuple[str, object]] = [
         ("summary", entry.summary),
         ("intended use", entry.intended_use),
@@ -179,7 +177,7 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         ("classes", ", ".join(entry.classes)),
         ("input", "×".join(map(str, entry.input_size or ()))),
         ("threshold", (t := entry.threshold) and f"{t.value:.3f} ({t.name}, {t.chosen_on})"),
-        ("trained on", entry.training and _trained_on(entry.training)),
+        ("trained on", trained_on),
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
         ("whole, SHA-256", entry.full_sha256),
@@ -189,11 +187,6 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         *(("stamp", stamp) for stamp in entry.stamps),
     ]
     return [(name, value) for name, value in rows if value]
-
-
-def _trained_on(training: EntryTraining) -> str:
-    parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
-    return f"{training.dataset}: {parts}" if parts else training.dataset
 
 
 def _folder(model: ZooModel) -> str:

@@ -240,11 +240,7 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
 
 
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:
-    """A recipe of these fields.
-
-    Raises:
-        UsageError: a value is of the wrong type, or does not go with another.
-    """
+    """A recipe of these fields; UsageError if a value is of the wrong type, or does not go with another."""
     try:
         return Recipe.model_validate(fields)
     except pydantic.ValidationError as error:

@@ -35,17 +35,13 @@ _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a data set as a model's input. Cached arrays are read-only and shared between processes.
+    """All images of a data set as a model's input. Cached arrays are read-only and shared between processes."""
 
-    Attributes:
-        pixels: (N, h, w, 1 or 3) uint8.
-        fingerprints: of the whole images as stored.
-        features: (N, 16) statistics for the out-of-distribution check, of the images as stored or of their cropped lesions.
-    """
-
-    pixels: Pixels
-    fingerprints: Fingerprints
-    features: Features
+    pixels: Pixels  # (N, h, w, 1 or 3) uint8
+    fingerprints: Fingerprints  # of the whole images as stored
+    features: (
+        Features  # (N, 16) statistics for the out-of-distribution check, of the images or of their cropped lesions
+    )
 
 
 def decode(
@@ -74,10 +70,8 @@ def decode(
         advance()
         return result
 
-    if boxes is None:
-        boxes = lesion_boxes(dataset, samples, input)
     with _pool() as pool:
-        results = list(pool.map(one, samples, boxes))
+        results = list(pool.map(one, samples, lesion_boxes(dataset, samples, input) if boxes is None else boxes))
     if not results:
         empty = np.empty((0, *input.size, 1 if input.color == "grey" else 3), np.uint8)
         return Images(empty, collect([]), np.empty((0, len(NAMES)), np.float32))

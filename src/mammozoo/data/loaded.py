@@ -28,22 +28,15 @@ By = Literal["group", "patient"]
 
 @dataclass(frozen=True)
 class Data:
-    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped.
-
-    Attributes:
-        samples: their label is the name of their class, also if the class joins several labels of the data set.
-        labels: (N,) class numbers.
-        groups: (N,) group numbers; samples of one group are of one patient or near-duplicates.
-        merged: the classes as written, if one of them joins several labels of the data set; else empty.
-    """
+    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped."""
 
     dataset: Dataset
-    samples: list[Sample]
+    samples: list[Sample]  # their label is the name of their class, also if the class joins several labels
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.intp]
-    groups: npt.NDArray[np.intp]
+    labels: npt.NDArray[np.intp]  # (N,) class numbers
+    groups: npt.NDArray[np.intp]  # (N,) group numbers; samples of one group are of one patient or near-duplicates
     images: Images
-    merged: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()  # the classes as written, if one of them joins several labels of the data set
 
     @property
     def names(self) -> list[str]:
@@ -76,15 +69,14 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
     names: list[str] = []
     numbers: dict[str, int] = {}
     for number, text in enumerate(written):
-        name, parts = _parse(text, labels)
+        name, parts = _class_and_labels(text, labels)
         if name in names:
             raise UsageError(f"`classes` names '{name}' twice: {', '.join(written)}.")
         names.append(name)
         for part in parts:
             if part not in labels:
-                raise UsageError(
-                    f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} It has {', '.join(labels)}."
-                )
+                has = f"It has {', '.join(labels)}."
+                raise UsageError(f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} {has}")
             if part in numbers:
                 raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
             numbers[part] = number
@@ -93,7 +85,7 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
     return Classes(tuple(names), numbers)
 
 
-def _parse(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def _class_and_labels(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """(name of the class, its labels); a label that contains an equals sign stands for itself."""
     name, equals, rest = (part.strip() for part in text.partition("="))
     if not equals or text in labels:

@@ -7,7 +7,7 @@ image statistics it can name in words what differs. It does not know anatomy: an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class Profile(pydantic.BaseModel):
 
     def warnings(self, features: Features) -> list[str]:
         """In words, why an image with these (16,) features is out of distribution; empty if it is not."""
-        warnings = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
+        warnings = [*self._of_the_file(features)]
         distance, negative = float(self.distance(features)), float(self.distance(_negative(features)))
         if self.polarity and negative < _CLEARER * distance and negative <= self.limit:
             distances = f"distance {negative:.1f}, its own {distance:.1f}"
@@ -105,34 +105,28 @@ class Profile(pydantic.BaseModel):
             warnings.append(f"unlike the training images: {self._traits(features)} ({distances})")
         return warnings
 
-    def _size(self, features: Features) -> str:
-        """Limits: half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
-        size = _pixels(features)
-        sides = f"({size}; training {2 ** self.low[_SHORT]:.0f} to {2 ** self.high[_LONG]:.0f} pixels a side)"
-        if features[_SHORT] < self.low[_SHORT] - 1 or features[_LONG] < self.low[_LONG] - 1:
-            return f"much smaller than any training image {sides}"
-        if features[_LONG] > self.high[_LONG] + 2:
-            return f"much larger than any training image {sides}"
-        if features[_ASPECT] < self.low[_ASPECT] - 0.5:
-            return f"much narrower than any training image ({size})"
-        return f"much wider than any training image ({size})" if features[_ASPECT] > self.high[_ASPECT] + 0.5 else ""
-
-    def _depth(self, features: Features) -> str:
-        if features[_BITS] > 8 >= self.high[_BITS]:
-            return f"{features[_BITS]:.0f}-bit values; the model was trained on 8-bit images"
-        if features[_BITS] <= 8 < self.low[_BITS]:
-            return f"8-bit values; the model was trained on images of {self.low[_BITS]:.0f} bits and more"
-        return ""
-
-    def _colour(self, features: Features) -> str:
-        share, low, high = float(features[_COLOUR]), self.low[_COLOUR], self.high[_COLOUR]
-        if share > max(2 * high, 0.05):
-            kind = "grey" if high < 0.05 else "less coloured"
-            return f"in colour: {share:.0%} of its pixels have a hue; the model was trained on {kind} images"
-        if share < low / 2 and low > 0.05:
-            hue = f"{share:.0%} of its pixels have a hue"
-            return f"grey: {hue}; the model was trained on images with {low:.0%} and more"
-        return ""
+    def _of_the_file(self, features: Features) -> Iterator[str]:
+        """Size, depth, colour. A side may be half the smallest or four times the largest, the ratio of sides 1.4 times beyond."""
+        size, low, high = _pixels(features), self.low, self.high
+        sides = f"({size}; training {2 ** low[_SHORT]:.0f} to {2 ** high[_LONG]:.0f} pixels a side)"
+        if features[_SHORT] < low[_SHORT] - 1 or features[_LONG] < low[_LONG] - 1:
+            yield f"much smaller than any training image {sides}"
+        elif features[_LONG] > high[_LONG] + 2:
+            yield f"much larger than any training image {sides}"
+        elif features[_ASPECT] < low[_ASPECT] - 0.5:
+            yield f"much narrower than any training image ({size})"
+        elif features[_ASPECT] > high[_ASPECT] + 0.5:
+            yield f"much wider than any training image ({size})"
+        if features[_BITS] > 8 >= high[_BITS]:
+            yield f"{features[_BITS]:.0f}-bit values; the model was trained on 8-bit images"
+        elif features[_BITS] <= 8 < low[_BITS]:
+            yield f"8-bit values; the model was trained on images of {low[_BITS]:.0f} bits and more"
+        share, least, most = float(features[_COLOUR]), low[_COLOUR], high[_COLOUR]
+        hue = f"{share:.0%} of its pixels have a hue; the model was trained on"
+        if share > max(2 * most, 0.05):
+            yield f"in colour: {hue} {'grey' if most < 0.05 else 'less coloured'} images"
+        elif share < least / 2 and least > 0.05:
+            yield f"grey: {hue} images with {least:.0%} and more"
 
     def _traits(self, features: Features) -> str:
         """Features outside the range of the training images, farthest first; three at most."""

@@ -31,22 +31,14 @@ _SIDE = 240  # longer side of a picture on the page, in pixels
 
 @dataclass(frozen=True)
 class Check:
-    """The result of `check`.
-
-    Attributes:
-        facts: of every sample, in the data set's order.
-        pairs: near-duplicates, as positions among `facts`.
-        groups: positions of the images of each connected group of near-duplicates.
-        findings: the worst first; their files are relative to the root that the user gave.
-        files: path of each image relative to that root.
-    """
+    """The result of `check`."""
 
     dataset: Dataset
-    facts: list[ImageFacts]
-    pairs: list[Pair]
-    groups: list[list[int]]
-    findings: list[find.Finding]
-    files: list[str]
+    facts: list[ImageFacts]  # of every sample, in the data set's order
+    pairs: list[Pair]  # near-duplicates, as positions among `facts`
+    groups: list[list[int]]  # positions of the images of each connected group of near-duplicates
+    findings: list[find.Finding]  # the worst first; their files are relative to the root that the user gave
+    files: list[str]  # path of each image relative to that root
 
     @property
     def failed(self) -> bool:

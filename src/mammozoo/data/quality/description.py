@@ -16,40 +16,25 @@ from mammozoo.data.splits.make import PARTS, official_part
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a data set, as in `name:option=value`.
-
-    Attributes:
-        values: the type's name, or the allowed words joined by ` | `.
-        default: the default as text; empty if it is None.
-        meaning: the option's text in the docstring.
-    """
+    """One option of a data set, as in `name:option=value`."""
 
     name: str
-    values: str
-    default: str
-    meaning: str
+    values: str  # the type's name, or the allowed words joined by ` | `
+    default: str  # empty if it is None
+    meaning: str  # its text in the docstring
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a data set's folder, by its samples; no image is read.
-
-    Attributes:
-        classes: images of each class.
-        patients: number of named patients, None if no patient is named.
-        nameless: images without a patient's name.
-        masks: images with a mask file.
-        parts: official part or fold → images of each class; empty without an official split.
-        notes: the data set's remarks about this copy.
-    """
+    """The contents of a data set's folder, by its samples; no image is read."""
 
     images: int
-    classes: dict[str, int]
-    patients: int | None
-    nameless: int
-    masks: int
-    parts: dict[str, dict[str, int]]
-    notes: list[str]
+    classes: dict[str, int]  # images of each
+    patients: int | None  # number of named ones; None if no patient is named
+    nameless: int  # images without a patient's name
+    masks: int  # images with a mask file
+    parts: dict[str, dict[str, int]]  # official part or fold → images of each class; empty without an official split
+    notes: list[str]  # the data set's remarks about this copy
 
 
 def options(kind: type[Dataset]) -> list[Option]:

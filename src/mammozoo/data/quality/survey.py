@@ -36,28 +36,18 @@ class MaskFacts:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts about one image, as stored.
-
-    Attributes:
-        problem: why it cannot be read; None if it can, and the rest is known.
-        shape: (height, width) in pixels.
-        depth: `uint8`, `uint16` or `float32`.
-        spread: grey levels of 256 between which the middle 99 % of the pixels lie.
-        constant: whether all pixels are equal.
-        marks: share of coloured pixels in an otherwise grey picture, 0 without such marks.
-        photometric: `MONOCHROME1`, … of a DICOM file, None for others.
-    """
+    """Facts about one image, as stored."""
 
     sample: Sample
     masks: tuple[MaskFacts, ...]
-    problem: str | None = None
-    shape: tuple[int, int] = (0, 0)
-    depth: str = ""
+    problem: str | None = None  # why it cannot be read; None if it can, and the rest is known
+    shape: tuple[int, int] = (0, 0)  # height and width in pixels
+    depth: str = ""  # `uint8`, `uint16` or `float32`
     colour: bool = False
-    spread: float = 0.0
-    constant: bool = False
-    marks: float = 0.0
-    photometric: str | None = None
+    spread: float = 0.0  # grey levels of 256 between which the middle 99 % of the pixels lie
+    constant: bool = False  # whether all pixels are equal
+    marks: float = 0.0  # share of coloured pixels in an otherwise grey picture, 0 without such marks
+    photometric: str | None = None  # `MONOCHROME1`, … of a DICOM file
     fingerprint: Fingerprint | None = None
 
 

@@ -31,28 +31,17 @@ class CrossingPair:
 
 @dataclass(frozen=True)
 class SplitAudit:
-    """The audit of one split.
-
-    Attributes:
-        counts: part → class → images.
-        patients: patient → the parts that share it.
-        pairs: near-duplicates in different parts, the closest first.
-        groups: number of groups of related images (patient or near-duplicate, also through a third image) in several parts.
-        tested: the scored part: `test`, or `val` if there is no test part.
-        touched: number of images of that part with their patient or a near-duplicate in another part.
-        uneven: classes whose shares differ strongly, in words.
-        unlisted: images of the data set that are in no part.
-    """
+    """The audit of one split."""
 
     name: str
-    counts: dict[Part, dict[str, int]]
-    patients: dict[str, tuple[Part, ...]]
-    pairs: tuple[CrossingPair, ...]
-    groups: int
-    tested: Part
-    touched: int
-    uneven: tuple[str, ...]
-    unlisted: tuple[str, ...]
+    counts: dict[Part, dict[str, int]]  # images of each class
+    patients: dict[str, tuple[Part, ...]]  # those in several parts, with these
+    pairs: tuple[CrossingPair, ...]  # the closest first
+    groups: int  # of related images (patient or near-duplicate, also through a third image) in several parts
+    tested: Part  # the scored part: `test`, or `val` if there is no test part
+    touched: int  # images of that part with their patient or a near-duplicate in another part
+    uneven: tuple[str, ...]  # classes whose shares differ strongly, in words
+    unlisted: tuple[str, ...]  # images of the data set that are in no part
 
     @property
     def leaky(self) -> bool:
