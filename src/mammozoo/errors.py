@@ -109,9 +109,8 @@ def memory_error(error: BaseException, batch: int | None = None) -> FailedError 
     if batch is not None:
         return FailedError(f"Out of memory at batch {batch}. Try --batch {max(2, batch // 2)}.")
     first = str(error).strip().partition("\n")[0].rstrip(".")
-    where = "where the command takes them"
     return FailedError(
-        f"Out of memory{f' ({first})' if first else ''}. Give a smaller --batch, or --device cpu, {where}."
+        f"Out of memory{f' ({first})' if first else ''}. Give a smaller --batch, or --device cpu, where the command takes them."
     )
 
 

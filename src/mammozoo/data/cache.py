@@ -118,10 +118,8 @@ class Store:
         if self.folder is None:
             return None
         streams = {
-            name: array
-            if isinstance(array, Stream)
-            else Stream(array.shape, array.dtype, [array] if array.size else [])
-            for name, array in arrays.items()
+            name: a if isinstance(a, Stream) else Stream(a.shape, a.dtype, [a] if a.size else [])
+            for name, a in arrays.items()
         }
         entry = self.folder / key_of(description)
         temporary = self.folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"

@@ -200,14 +200,15 @@ def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
 
 
 def _check_size(name: str, width: int, height: int, frames: int = 1) -> None:
-    size, single = f"{name} has {width} x {height} pixels", "mammozoo reads single images"
+    size = f"{name} has {width} x {height} pixels"
     if width * height > MAX_PIXELS:
         limit = f"mammozoo reads up to {MAX_PIXELS // 10**6} million"
         raise UnreadableImageError(f"{size}; {limit}. Crop or shrink it first.")
     if min(width, height) < MIN_SIDE:
         raise UnreadableImageError(f"{size}; an image needs at least {MIN_SIDE} on each side.")
     if frames > 1:
-        raise UnreadableImageError(f"{name} holds {frames} frames; {single}. Export the frame you mean as PNG.")
+        advice = "mammozoo reads single images. Export the frame you mean as PNG."
+        raise UnreadableImageError(f"{name} holds {frames} frames; {advice}")
 
 
 def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
