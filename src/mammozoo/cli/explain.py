@@ -83,7 +83,12 @@ def explain(
         note_stamps(result.stamps)
         _show(method, explanations, summary)
         if checked:
-            _show_sanity(method, checked)
+            rho, same = checked["rank_correlation"], checked["undefined"]
+            left_out = f"; undefined for {same}, where one map has no relief" if same else ""
+            note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
+            if checked["insensitive"]:
+                least = f"{checked['limit']} or more"
+                note(f"! {method} hardly depends on what this model has learnt ({least}): do not use its maps.")
     note(f"Overlays and maps: {out}. Model: {config.name}. {config.intended_use}")
     if summary["errors"]:
         raise typer.Exit(1)
@@ -92,7 +97,13 @@ def explain(
 def _show(method: str, explanations: list[Explanation], summary: dict[str, Any]) -> None:
     good = [explanation for explanation in explanations if explanation.error is None]
     if good and good[0].case.label is None:
-        print_table("", ["file", "class", "p", "heat inside", "area", "hit", "overlay"], map(_line, good))
+        rows: list[list[Any]] = []
+        for e in good:
+            inside = [""] * 3
+            if place := e.place:
+                inside = [figure(place.heat_inside), figure(place.area_inside), "yes" if place.hit else "no"]
+            rows.append([e.case.name, e.explained or "", figure(e.probability), *inside, e.overlay or ""])
+        print_table("", ["file", "class", "p", "heat inside", "area", "hit", "overlay"], rows)
     if summary["heat_inside"]["n"] > 1:
         groups = {"all": summary, **summary["by_class"]}
         rows = [
@@ -107,20 +118,5 @@ def _show(method: str, explanations: list[Explanation], summary: dict[str, Any])
         note(f"! {bare} of {len(explanations)} maps have no heat: nothing there speaks for the class.")
 
 
-def _line(one: Explanation) -> list[str]:
-    place = one.place
-    inside = [figure(place.heat_inside), figure(place.area_inside), "yes" if place.hit else "no"] if place else [""] * 3
-    return [one.case.name, one.explained or "", figure(one.probability), *inside, one.overlay or ""]
-
-
 def _mean(score: dict[str, Any]) -> str:
     return figure(score["value"], score["low"], score["high"])
-
-
-def _show_sanity(method: str, checked: dict[str, Any]) -> None:
-    rho = checked["rank_correlation"]
-    left_out = f"; undefined for {checked['undefined']}, where one map has no relief" if checked["undefined"] else ""
-    note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
-    if checked["insensitive"]:
-        limit = f"{checked['limit']} or more"
-        note(f"! {method} hardly depends on what this model has learnt ({limit}): do not use its maps.")

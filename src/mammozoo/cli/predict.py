@@ -106,11 +106,9 @@ def _show(result: api.PredictResult, rows: list[dict[str, str]], abstain: bool) 
     for prediction in predictions:
         if prediction.error:
             note(f"mammozoo: {prediction.error}")
-    if abstain and config.abstention is not None:
-        note(
-            f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. The uncertain band was chosen on "
-            f"{config.abstention.chosen_on}: {config.abstention.share:.0%} of the images there lie in it."
-        )
+    if abstain and (band := config.abstention) is not None:
+        chosen = f"The uncertain band was chosen on {band.chosen_on}: {band.share:.0%} of the images there lie in it."
+        note(f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. {chosen}")
     label = "Label: the most probable class."
     if (used := _threshold(config)) is not None:
         source = f"threshold {used['name']}, chosen on {used['chosen_on']}"

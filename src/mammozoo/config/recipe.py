@@ -82,7 +82,7 @@ class Recipe(Section):
     """Validation `loss` or a metric; the best epoch's weights are kept."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better `monitor`; None trains to the end."""
-    threshold: str = "closest-to-corner"
+    threshold: Annotated[str, pydantic.AfterValidator(check_rule)] = "closest-to-corner"
     """Rule that chooses the decision threshold on validation; `sensitivity:0.95` is one too."""
     calibration: Literal["temperature", "none"] = "temperature"
     """`temperature` divides the logits by one number, fitted on validation."""
@@ -141,20 +141,14 @@ class Recipe(Section):
     def _of_a_run(cls, value: str) -> str:
         return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
 
-    @pydantic.field_validator("threshold")
-    @classmethod
-    def _known_rule(cls, value: str) -> str:
-        return check_rule(value)
-
     @pydantic.field_validator("grid")
     @classmethod
     def _within_a_run(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
         for key in value:
             tried = key.split(".")[2:] if key.startswith("stages.") else key.split(".")
             if not tried or tried[0] not in _TRIED:
-                raise ValueError(
-                    f"'{key}' cannot differ within a run, only {', '.join(sorted(_TRIED))}; make several runs"
-                )
+                known = ", ".join(sorted(_TRIED))
+                raise ValueError(f"'{key}' cannot differ within a run, only {known}; make several runs")
         return value
 
     @pydantic.model_validator(mode="after")
@@ -175,14 +169,10 @@ class Recipe(Section):
     def of_stage(self, number: int) -> Recipe:
         """The recipe of an earlier stage: its own settings, and for the rest those of this recipe."""
         stage = self.stages[number]
-        said = {
-            key: value
-            for key in Stage.model_fields
-            if key in Recipe.model_fields and (value := getattr(stage, key)) is not None
-        }
-        changes: dict[str, Any] = {
-            "split": SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
-        }
+        shared = Stage.model_fields.keys() & Recipe.model_fields.keys()
+        said = {key: value for key in shared if (value := getattr(stage, key)) is not None}
+        split = SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
+        changes: dict[str, Any] = {"split": split}
         if stage.dataset is not None and parse(stage.dataset).name != parse(self.dataset).name:
             changes |= {"root": None, "classes": None}
         if stage.epochs is not None or stage.optimizer is not None:

@@ -79,20 +79,16 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             pixels = _read_dicom(path, handle) if is_dicom(path, head) else _read_pil(path, handle)
         except MammozooError:
             raise
-        except UnidentifiedImageError as error:
-            raise UnreadableImageError(
-                f"'{path}' is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), "
-                "or its header is damaged."
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise UnreadableImageError(
-                f"'{path}' states a size far above the {MAX_PIXELS // 10**6} million pixels that mammozoo "
-                f"reads ({error}). Crop or shrink it first, or copy it again if it should be small."
-            ) from error
         except Exception as error:  # a decoder raises nearly any exception for a damaged file
-            raise UnreadableImageError(
-                f"'{path}' is truncated or damaged ({error or type(error).__name__}). Copy it again from its source."
-            ) from error
+            reason = f"is truncated or damaged ({str(error) or type(error).__name__}). Copy it again from its source."
+            if isinstance(error, UnidentifiedImageError):
+                reason = "is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), or its header is damaged."
+            elif isinstance(error, Image.DecompressionBombError):
+                reason = (
+                    f"states a size far above the {MAX_PIXELS // 10**6} million pixels that mammozoo reads ({error}). "
+                )
+                reason += "Crop or shrink it first, or copy it again if it should be small."
+            raise UnreadableImageError(f"'{path}' {reason}") from error
     return checked(pixels, f"'{path}'")
 
 
@@ -156,9 +152,8 @@ def image_shape(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.height, image.width
     except Exception as error:
-        raise UnreadableImageError(
-            f"'{path}' does not state the size of its image ({error or type(error).__name__}). Copy it again from its source."
-        ) from error
+        reason = f"does not state the size of its image ({str(error) or type(error).__name__})"
+        raise UnreadableImageError(f"'{path}' {reason}. Copy it again from its source.") from error
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
@@ -223,16 +218,12 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
 
     dataset = pydicom.dcmread(handle, force=True)
     if "Rows" not in dataset or "PixelData" not in dataset:
-        raise UnreadableImageError(
-            f"'{path}' is named or marked as DICOM and holds no pixel data: a report, a truncated "
-            "file, or something else under that name."
-        )
+        content = "a report, a truncated file, or something else under that name"
+        raise UnreadableImageError(f"'{path}' is named or marked as DICOM and holds no pixel data: {content}.")
     _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows), int(dataset.get("NumberOfFrames") or 1))
     if compression := lacks_decoder(dataset):
-        raise UnreadableImageError(
-            f"'{path}' is compressed ({compression}) and no decoder for that is installed. "
-            "Run: pip install 'mammozoo[dicom]'"
-        )
+        lack = f"is compressed ({compression}) and no decoder for that is installed"
+        raise UnreadableImageError(f"'{path}' {lack}. Run: pip install 'mammozoo[dicom]'")
     pixels = displayed_pixels(dataset)
     return to_uint8(pixels) if pixels.ndim == 3 else pixels
 

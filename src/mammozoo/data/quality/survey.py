@@ -59,7 +59,21 @@ def survey(
     def one(sample: Sample) -> ImageFacts:
         mask_facts = tuple(_masks(dataset, sample)) if masks else ()
         try:
-            facts = _facts(dataset, sample, dataset.read(sample), mask_facts)
+            image = dataset.read(sample)
+            low, high = np.percentile(to_uint8(to_channels(image, 1)), (0.5, 99.5))
+            dicom = header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None
+            facts = ImageFacts(
+                sample,
+                mask_facts,
+                shape=(image.shape[0], image.shape[1]),
+                depth=image.dtype.name,
+                colour=image.ndim == 3,
+                spread=float(high - low),
+                constant=bool((image == image[0, 0]).all()),
+                marks=_marks(image),
+                photometric=dicom,
+                fingerprint=fingerprint(image),
+            )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=_reason(error))
         advance()
@@ -82,22 +96,6 @@ def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
         else:
             if mask is not None:
                 yield MaskFacts(file, shape=(mask.shape[0], mask.shape[1]), empty=not mask.any())
-
-
-def _facts(dataset: Dataset, sample: Sample, image: npt.NDArray[Any], masks: tuple[MaskFacts, ...]) -> ImageFacts:
-    low, high = np.percentile(to_uint8(to_channels(image, 1)), (0.5, 99.5))
-    return ImageFacts(
-        sample,
-        masks,
-        shape=(image.shape[0], image.shape[1]),
-        depth=image.dtype.name,
-        colour=image.ndim == 3,
-        spread=float(high - low),
-        constant=bool((image == image[0, 0]).all()),
-        marks=_marks(image),
-        photometric=header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None,
-        fingerprint=fingerprint(image),
-    )
 
 
 def _marks(image: npt.NDArray[Any]) -> float:

@@ -58,11 +58,8 @@ class SplitAudit:
         """One line."""
         if not self.leaky:
             return f"{self.name}: no patient and no group of near-duplicates is cut"
-        share = self.touched / max(1, self.images)
-        return (
-            f"{self.name}: LEAKY, {self.touched} of {self.images} {self.tested} images ({share:.0%}) have their patient or a "
-            "near-duplicate in another part"
-        )
+        share = f"{self.touched} of {self.images} {self.tested} images ({self.touched / max(1, self.images):.0%})"
+        return f"{self.name}: LEAKY, {share} have their patient or a near-duplicate in another part"
 
 
 @dataclass(frozen=True)
