@@ -7,8 +7,6 @@ no code. Unknown keys are errors with the nearest name.
 from __future__ import annotations
 
 import itertools
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +18,7 @@ from pydantic import Field
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
-from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
 
@@ -223,7 +221,6 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
     fields.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
-    _refuse_unknown(fields, Recipe, "", str(path))
     recipe = validated(fields, path.name)
     recipe.points()
     return recipe
@@ -234,6 +231,10 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except pydantic.ValidationError as error:
+        for e in error.errors():
+            if e["type"] == "unknown_key":
+                key = ".".join([*(part for part in e["loc"] if isinstance(part, str)), e["ctx"]["key"]])
+                raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{e['ctx']['nearest']}") from None
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
@@ -253,24 +254,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
     return fields
-
-
-def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:
-    """Name the first unknown key with the nearest known one; pydantic alone would not offer it."""
-    if not isinstance(fields, dict):
-        return
-    for key, value in fields.items():
-        if key not in model.model_fields:
-            close = nearest(str(key), model.model_fields)
-            raise UsageError(f"Recipe '{source}' has an unknown key '{prefix}{key}'.{close}")
-        for inner in _models_in(model.model_fields[key].annotation):
-            for part in value if isinstance(value, list | tuple) else [value]:
-                _refuse_unknown(part, inner, f"{prefix}{key}.", source)
-
-
-def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return [annotation]
-    if typing.get_origin(annotation) in (tuple, list, typing.Union, types.UnionType):
-        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
-    return []

@@ -7,14 +7,25 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
-from mammozoo.errors import UsageError
+from mammozoo.errors import UsageError, nearest
 
 
 class Section(pydantic.BaseModel):
     """Base of all sections: unknown keys are errors, and a section is immutable."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, fields: Any) -> Any:
+        """Refuse the first unknown key with the nearest known one, which pydantic alone would not offer."""
+        for key in fields if isinstance(fields, dict) else ():
+            if key not in cls.model_fields:
+                facts = {"key": str(key), "nearest": nearest(str(key), cls.model_fields)}
+                raise PydanticCustomError("unknown_key", "unknown key '{key}'.{nearest}", facts)
+        return fields
 
 
 class SplitSettings(Section):
