@@ -29,19 +29,14 @@ class LeanBatchNorm2d(nn.BatchNorm2d):
 def lean(network: NetworkT) -> NetworkT:
     """`network` with its batch norms turned lean in place; names and values stay, and other subclasses are left alone."""
     for module in network.modules():
-        if (kind := _lean_form(type(module))) is not None:
-            module.__class__ = kind
+        kind = type(module)
+        if kind is nn.BatchNorm2d:
+            module.__class__ = LeanBatchNorm2d
+        elif kind.__name__ == "BatchNormAct2d" and kind.__module__.startswith("timm."):
+            from mammozoo_drs.norm_timm import LeanBatchNormAct2d
+
+            module.__class__ = LeanBatchNormAct2d
     return network
-
-
-def _lean_form(kind: type[nn.Module]) -> type[nn.Module] | None:
-    if kind is nn.BatchNorm2d:
-        return LeanBatchNorm2d
-    if kind.__name__ == "BatchNormAct2d" and kind.__module__.startswith("timm."):
-        from mammozoo_drs.norm_timm import LeanBatchNormAct2d
-
-        return LeanBatchNormAct2d
-    return None
 
 
 def is_fixed(norm: _BatchNorm, x: torch.Tensor) -> bool:

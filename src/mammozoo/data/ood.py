@@ -58,13 +58,8 @@ Numbers = tuple[float, ...]
 class Profile(pydantic.BaseModel):
     """A summary of the training images of a model.
 
-    Attributes:
-        images: number of images.
-        low, high: (16,) smallest and largest value of each feature (`NAMES`).
-        mean, scale: (11,) of the features of brightness and texture, all but the first five.
-        factor: lower triangle L of the standardised features' precision matrix L Lᵀ, by rows.
-        limit: Mahalanobis distance above which an image is out of distribution.
-        polarity: whether an image of this kind differs from its negative.
+    `low` and `high` are the smallest and largest value of each feature (`NAMES`), `mean` and `scale` are of brightness and
+    texture, all but the first five.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -74,9 +69,9 @@ class Profile(pydantic.BaseModel):
     high: Annotated[Numbers, Field(min_length=16, max_length=16)]
     mean: Annotated[Numbers, Field(min_length=11, max_length=11)]
     scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=11, max_length=11)]
-    factor: tuple[Numbers, ...]
-    limit: Annotated[float, Field(gt=0)]
-    polarity: bool
+    factor: tuple[Numbers, ...]  # lower triangle L of the standardised features' precision matrix L Lᵀ, by rows
+    limit: Annotated[float, Field(gt=0)]  # Mahalanobis distance above which an image is out of distribution
+    polarity: bool  # whether an image of this kind differs from its negative
 
     @pydantic.field_validator("factor")
     @classmethod
@@ -149,8 +144,7 @@ def features(image: npt.NDArray[Any]) -> Features:
 def fit_profile(features: npt.NDArray[np.floating[Any]]) -> Profile | None:
     """The profile of training (and validation) images from their (N, 16) features; None below `MIN_IMAGES`.
 
-    The limit comes from the distances of images that were held out of the fit, a fifth at a time: in a small set an image
-    that took part in the fit is always near.
+    The limit comes from images held out of the fit, a fifth at a time: in a small set one that took part is always near.
     """
     if len(features) < MIN_IMAGES:
         return None

@@ -28,9 +28,7 @@ class SizeLeak:
     high: float
 
 
-def size_leaks(
-    sizes: npt.NDArray[np.intp], labels: Sequence[str], groups: npt.NDArray[np.intp], seed: int = 0
-) -> list[SizeLeak]:
+def size_leaks(sizes: npt.NDArray[np.intp], labels: Sequence[str], groups: npt.NDArray[np.intp]) -> list[SizeLeak]:
     """For the second of two classes, or for each of more (one against the rest), from (N, 2) heights and widths in pixels.
 
     Images of one of the (N,) `groups` stay in one fold. Empty if all images have one size, or some class fewer than five groups.
@@ -43,12 +41,12 @@ def size_leaks(
     height, width = sizes.astype(float).T
     features = np.stack([width, height, width * height, width / height], axis=1)
     # A leaf of 3 % cannot single out the sizes of a few near-duplicates.
-    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(3, round(0.03 * len(y))), random_state=seed)
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(3, round(0.03 * len(y))), random_state=0)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     scores = cross_val_predict(tree, features, y, groups=groups, cv=folds, method="predict_proba")
     _, unit = np.unique(groups, return_inverse=True)
     n = int(unit.max()) + 1
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n)[unit] for _ in range(_DRAWS)])
     leaks = []
     for number in [1] if len(names) == 2 else range(len(names)):
