@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -50,11 +51,6 @@ class Stream:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     parts: Iterable[Array]
-
-    @property
-    def bytes(self) -> int:
-        """Size of the whole array."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 def cache_folder() -> Path | None:
@@ -125,7 +121,7 @@ class Store:
         temporary = self.folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._make_room(sum(stream.bytes for stream in streams.values())):
+            if not self._make_room(sum(math.prod(s.shape) * s.dtype.itemsize for s in streams.values())):
                 return None
             temporary.mkdir()
             files = {name: _write(temporary / f"{name}.npy", stream) for name, stream in streams.items()}

@@ -128,19 +128,15 @@ def _candidates(
     order = np.argsort(table, kind="stable")
     starts = np.searchsorted(table[order], np.arange((1 << _BITS) + 1))
     flips = (sum(1 << bit for bit in chosen) for r in range(radius + 1) for chosen in combinations(range(_BITS), r))
+    every = np.arange(len(keys))
     for flip in flips:
         probes = keys ^ np.uint16(flip)
         first, count = starts[probes], starts[probes.astype(np.int64) + 1] - starts[probes]
-        ends = np.cumsum(count)
-        begin = 0
-        while begin < len(keys):
-            done = ends[begin - 1] if begin else 0
-            end = max(begin + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
-            times = count[begin:end]
-            i = np.repeat(np.arange(begin, end), times)
-            within = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
-            yield i, order[np.repeat(first[begin:end], times) + within]
-            begin = end
+        cuts = np.searchsorted(np.cumsum(count), np.arange(_CHUNK, count.sum(), _CHUNK))
+        for part in np.split(every, cuts) if len(cuts) else (every,):
+            times = count[part]
+            within = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+            yield np.repeat(part, times), order[np.repeat(first[part], times) + within]
 
 
 def _correlation(prints: Fingerprints, a: int, b: int, name: str) -> float:
