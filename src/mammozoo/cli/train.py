@@ -125,12 +125,11 @@ def train(
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
-        _end_in_team()
-        return
-    note_stamps(run.facts["stamps"])
-    print_scores(run.facts["scores"])
-    written = f", {run.path / 'report.html'}" if report else ""
-    typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+    else:
+        note_stamps(run.facts["stamps"])
+        print_scores(run.facts["scores"])
+        written = f", {run.path / 'report.html'}" if report else ""
+        typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
     _end_in_team()
 
 

@@ -31,12 +31,7 @@ _INVERTED, _TYPICAL, _ENOUGH = -0.5, 0.4, 20
 # Properties that may differ within a set: kind of finding, severity, value of an image (None if it has none), remark.
 _MIXED: tuple[tuple[str, Severity, Callable[[ImageFacts], str | None], str], ...] = (
     ("bit-depth", "warning", lambda image: image.depth, "deeper ones are stretched to their own range"),
-    (
-        "colour",
-        "info",
-        lambda i: "colour" if i.colour else "grey",
-        "all are read as grey unless the model wants colour",
-    ),
+    ("colour", "info", lambda i: ("grey", "colour")[i.colour], "all are read as grey unless the model wants colour"),
     ("photometric", "info", lambda image: image.photometric, "MONOCHROME1 is inverted on reading"),
 )
 
@@ -110,14 +105,11 @@ def duplicate_findings(
     samples = [image.sample for image in facts]
     conflicts = [pair for pair in pairs if samples[pair.i].label != samples[pair.j].label]
     if generated:
-        detail = "not looked for: the images are generated, each by itself"
-        yield Finding("near-duplicates", "info", (), detail)
+        yield Finding("near-duplicates", "info", (), "not looked for: the images are generated, each by itself")
     if groups:
         files = tuple(samples[place].image for members in groups for place in members)
-        detail = (
-            f"{len(groups)} groups of {len(files)} images show the same scan: {len(pairs) - len(conflicts)} pairs within a "
-            f"class, {len(conflicts)} across classes"
-        )
+        within = f"{len(pairs) - len(conflicts)} pairs within a class, {len(conflicts)} across classes"
+        detail = f"{len(groups)} groups of {len(files)} images show the same scan: {within}"
         yield Finding("near-duplicates", "warning", files, detail)
     for members in groups:
         if inside := [pair for pair in conflicts if pair.i in members]:
