@@ -80,7 +80,7 @@ class Recipe(Section):
     """Validation `loss` or a metric; the best epoch's weights are kept."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better `monitor`; None trains to the end."""
-    threshold: Annotated[str, pydantic.AfterValidator(check_rule)] = "closest-to-corner"
+    threshold: str = "closest-to-corner"
     """Rule that chooses the decision threshold on validation; `sensitivity:0.95` is one too."""
     calibration: Literal["temperature", "none"] = "temperature"
     """`temperature` divides the logits by one number, fitted on validation."""
@@ -138,6 +138,8 @@ class Recipe(Section):
     @classmethod
     def _of_a_run(cls, value: str) -> str:
         return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
+
+    _known_rule = pydantic.field_validator("threshold")(check_rule)
 
     @pydantic.field_validator("grid")
     @classmethod
