@@ -21,8 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
 from mammozoo.data.duplicates.fingerprint import SIDE, VIEWS, Fingerprints, collect, fingerprint
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import group, near_duplicates, near_pairs
 from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.plugins import registry
 

@@ -16,8 +16,7 @@ from PIL import Image
 
 import mammozoo
 from mammozoo.config.recipe import load as read_recipe
-from mammozoo.data.io.images import checked, read_image
-from mammozoo.data.io.memory import image_from_memory
+from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predict import Prediction
 from mammozoo.plugins import registry

@@ -31,34 +31,16 @@ def gap(channels: int, height: int, width: int, outputs: int, dropout: float = 0
 
 def gap_fc(channels: int, height: int, width: int, outputs: int, hidden: int = 4096, dropout: float = 0.2) -> nn.Module:
     """Global average pooling, a wide dense layer with ReLU, dropout, a dense layer: Falconí 2020."""
-    return nn.Sequential(
-        GlobalAverage(),
-        nn.Linear(channels, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        _dense(hidden, outputs),
-    )
+    wide = [nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(GlobalAverage(), *wide, _dense(hidden, outputs))
 
 
 def flatten_2fc(
-    channels: int,
-    height: int,
-    width: int,
-    outputs: int,
-    first: int = 512,
-    second: int = 128,
-    dropout: float = 0.5,
+    channels: int, height: int, width: int, outputs: int, first: int = 512, second: int = 128, dropout: float = 0.5
 ) -> nn.Module:
     """The flattened map through two dense layers with ReLU, dropout, a dense layer: Chougrad 2017."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(channels * height * width, first),
-        nn.ReLU(),
-        nn.Linear(first, second),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        _dense(second, outputs),
-    )
+    layers = [nn.Linear(channels * height * width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Dropout(dropout), _dense(second, outputs))
 
 
 HEADS = [

@@ -5,6 +5,8 @@ A score that is undefined (a class is missing, no sample is called positive) is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
@@ -25,34 +27,33 @@ def _complete(outcome: Outcome) -> bool:
 # By rank: no threshold is involved.
 
 
-def auc(outcome: Outcome) -> float:
-    """Area under the ROC curve; with more than two classes the mean over one-against-rest areas."""
+def _ranked(outcome: Outcome, score: Callable[..., float]) -> float:
+    """The score of the positive class of two; of more classes the mean over one-against-rest."""
     if not _complete(outcome):
         return NAN
     if outcome.binary:
-        return float(sk.roc_auc_score(outcome.labels, outcome.probabilities[:, 1]))
-    return float(np.mean([auc(outcome.one_against_rest(k)) for k in range(len(outcome.classes))]))
+        return float(score(outcome.labels, outcome.probabilities[:, 1]))
+    return float(np.mean([_ranked(outcome.one_against_rest(k), score) for k in range(len(outcome.classes))]))
 
 
-def _aucs(draws: Resamples) -> Values:
-    if draws.outcome.binary:
-        return draws.ranked.area
-    return np.mean([one.ranked.area for one in draws.each_against_rest], axis=0)
+def auc(outcome: Outcome) -> float:
+    """Area under the ROC curve; with more than two classes the mean over one-against-rest areas."""
+    return _ranked(outcome, sk.roc_auc_score)
 
 
 def auprc(outcome: Outcome) -> float:
     """Average precision; with more than two classes the mean over one-against-rest."""
-    if not _complete(outcome):
-        return NAN
-    if outcome.binary:
-        return float(sk.average_precision_score(outcome.labels, outcome.probabilities[:, 1]))
-    return float(np.mean([auprc(outcome.one_against_rest(k)) for k in range(len(outcome.classes))]))
+    return _ranked(outcome, sk.average_precision_score)
+
+
+def _aucs(draws: Resamples) -> Values:
+    return draws.ranked.area if draws.outcome.binary else np.mean([_aucs(d) for d in draws.each_against_rest], axis=0)
 
 
 def _auprcs(draws: Resamples) -> Values:
     if draws.outcome.binary:
         return draws.ranked.average_precision
-    return np.mean([one.ranked.average_precision for one in draws.each_against_rest], axis=0)
+    return np.mean([_auprcs(d) for d in draws.each_against_rest], axis=0)
 
 
 def sensitivity_at(outcome: Outcome) -> float:

@@ -13,15 +13,15 @@ from timm.models._manipulate import group_parameters
 from torch import nn
 
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import IncompatibleError
-from mammozoo.models.backbone import (
-    Backbone,
-    Followed,
-    Make,
-    load_exactly,
-    output_shapes,
+from mammozoo.errors import IncompatibleError, UnreachableError
+from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes
+from mammozoo.models.weights import read_tensors
+from mammozoo.zoo.hub import fetch
+
+_INSTEAD = (
+    "Give weights that are on this machine (--weights file:PATH), a zoo model (--weights zoo:NAME), or start from "
+    "random ones (--weights random)."
 )
-from mammozoo_basics.imagenet import load_from_hub
 
 
 class TimmBackbone(Backbone):
@@ -94,30 +94,38 @@ class TimmBackbone(Backbone):
         head = self.net.pretrained_cfg.get("classifier") or ()
         heads = tuple(f"{name}." for name in ((head,) if isinstance(head, str) else head))
         names = self.net.state_dict().keys()
-        wanted = {
-            name: tensor for name, tensor in state.items() if name in names or not name.startswith(heads + _BEHIND)
-        }
-        load_exactly(self.net, wanted)
+        wanted = [name for name in state if name in names or not name.startswith(heads + _BEHIND)]
+        load_exactly(self.net, {name: state[name] for name in wanted})
 
     def _block_of(self, parameter: str) -> str | None:
         """The innermost numbered module that holds a parameter: the block, in every family that timm writes as a sequence."""
         parts = parameter.split(".")[:-1]
         for end in range(len(parts), 0, -1):
             name = ".".join(parts[:end])
-            if parts[end - 1].isdigit() and isinstance(
-                self.net.get_submodule(name.rpartition(".")[0]), nn.Sequential | nn.ModuleList
-            ):
+            owner = self.net.get_submodule(name.rpartition(".")[0])
+            if parts[end - 1].isdigit() and isinstance(owner, nn.Sequential | nn.ModuleList):
                 return name
         return None
 
 
 def load_imagenet(name: str, backbone: Backbone) -> None:
-    """Put timm's default weights of `name` into a built backbone.
+    """Put timm's default weights of `name` into a built backbone, as safetensors from the Hub or its cache.
 
     Raises:
-        UnreachableError: they are neither cached nor reachable.
+        UnreachableError: they are neither cached nor reachable, or there are no safetensors of them.
     """
-    backbone.load_pretrained(load_from_hub(timm.get_pretrained_cfg(name), name))
+    config: Any = timm.get_pretrained_cfg(name)
+    repository = getattr(config, "hf_hub_id", None)
+    if not repository:
+        raise UnreachableError(f"timm publishes no ImageNet weights of '{name}' as safetensors. {_INSTEAD}")
+    repository = repository.removesuffix("/")
+    if repository == "timm":
+        repository = f"timm/{config.architecture}" + (f".{config.tag}" if config.tag else "")
+    try:
+        path = fetch(repository, "model.safetensors")
+    except UnreachableError as error:
+        raise UnreachableError(f"ImageNet weights of '{name}' cannot be loaded: {error} {_INSTEAD}") from error
+    backbone.load_pretrained(read_tensors(path))
 
 
 #: Parts behind the feature map, which `forward_features` never calls; optimizers and DDP must not see them.

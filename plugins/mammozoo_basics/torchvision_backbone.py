@@ -10,13 +10,7 @@ from torch import nn
 
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
-from mammozoo.models.backbone import (
-    Backbone,
-    Followed,
-    Make,
-    load_exactly,
-    output_shapes,
-)
+from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes
 
 
 class TorchvisionBackbone(Backbone):

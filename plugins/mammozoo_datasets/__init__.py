@@ -28,18 +28,6 @@ def register_datasets() -> Iterable[type[Dataset]]:
     from mammozoo_datasets.mini_mias import MiniMias
     from mammozoo_datasets.phantom import Phantom
 
-    return [
-        Busi,
-        BusBra,
-        Breast,
-        Mendeley,
-        BreastMnist,
-        BreakHis,
-        CbisDdsm,
-        InBreast,
-        MiniMias,
-        BcdrF03,
-        Folder,
-        Csv,
-        Phantom,
-    ]
+    ultrasound = [Busi, BusBra, Breast, Mendeley, BreastMnist]
+    others = [BreakHis, CbisDdsm, InBreast, MiniMias, BcdrF03]
+    return [*ultrasound, *others, Folder, Csv, Phantom]

@@ -118,9 +118,8 @@ class BcdrF03(Dataset):
         for label in self.classes:
             places = [place for place, sample in enumerate(samples) if sample.label == label]
             chosen |= set(rng.choice(places, self.balanced, replace=False).tolist())
-        self.notes.append(
-            f"{self.balanced} samples of each class are drawn with seed {self.seed}; the others are left out."
-        )
+        drawn = f"{self.balanced} samples of each class are drawn with seed {self.seed}"
+        self.notes.append(f"{drawn}; the others are left out.")
         return [samples[place] for place in sorted(chosen)]
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
@@ -132,13 +131,10 @@ class BcdrF03(Dataset):
         """Sample name → lesion, and notes. The name is the image's path; `#` and the lesion follow if an image has several."""
         table = self.root / _TABLE
         if not table.is_file():
-            raise nothing_found(
-                self, "bcdr_f03_outlines.csv holds classes and outlines; the table of features alone is not enough."
-            )
-        files = {
-            path.name.lower(): path.relative_to(self.root).as_posix()
-            for path in files_under(self.root, {".tif", ".tiff"})
-        }
+            advice = f"{_TABLE} holds classes and outlines; the table of features alone is not enough."
+            raise nothing_found(self, advice)
+        tiffs = files_under(self.root, {".tif", ".tiff"})
+        files = {path.name.lower(): path.relative_to(self.root).as_posix() for path in tiffs}
         lesions: dict[tuple[str, str], Lesion] = {}
         missing: dict[str, None] = {}
         rows = 0
@@ -179,9 +175,8 @@ def _lesion(row: Row, image: str, where: str) -> Lesion:
         across, down = ([float(text) for text in row[f"lw_{axis}_points"].split()] for axis in "xy")
         outline = tuple(zip(across, down, strict=True))
     except ValueError as error:
-        raise UsageError(
-            f"{where}: the points of the outline are not as many numbers across as down ({error})."
-        ) from error
+        reason = f"the points of the outline are not as many numbers across as down ({error})"
+        raise UsageError(f"{where}: {reason}.") from error
     if not outline:
         raise UsageError(f"{where}: the outline has no point.")
     side, view = _VIEWS.get(row.get("image_view", ""), ("", ""))

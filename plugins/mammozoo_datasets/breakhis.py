@@ -88,10 +88,8 @@ class BreakHis(Dataset):
             check_label(self.info, name, label)
             key = label, _SUBTYPES[match[2].upper()], match[3].upper(), int(match[4]), int(match[5])
             if key in images:
-                raise UsageError(
-                    f"Data set 'breakhis': '{images[key]}' and '{name}' under '{self.root}' are the same image. "
-                    "Point --root at one copy."
-                )
+                both = f"'{images[key]}' and '{name}' under '{self.root}' are the same image"
+                raise UsageError(f"Data set 'breakhis': {both}. Point --root at one copy.")
             images[key] = name
         wanted = sorted(key for key in images if self.magnification in ("all", str(key[3])))
         if not wanted:

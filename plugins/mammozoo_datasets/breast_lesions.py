@@ -63,9 +63,7 @@ class Breast(Dataset):
         assert self.root is not None
         where, rows = self._workbook(self.root)
         files = {path.name.lower(): path.relative_to(self.root).as_posix() for path in files_under(self.root, {".png"})}
-        samples: list[Sample] = []
-        missing: list[str] = []
-        absent: list[str] = []
+        samples, missing, absent = [], [], []
         lines: dict[str, int] = {}
         for line, row in rows:
             label, case = row["classification"].lower(), row["caseid"]
@@ -97,17 +95,15 @@ class Breast(Dataset):
 
     def _workbook(self, root: Path) -> tuple[Path, list[tuple[int, Row]]]:
         """The one workbook that has the needed columns, and its rows with their numbers."""
-        paths = [
-            path for path in files_under(root, {".xlsx"}, depth=3) if not path.name.startswith("~$")
-        ]  # Excel's locks
-        workbooks = [(path, rows) for path in paths if (rows := _rows(path)) is not None]
+        paths = files_under(root, {".xlsx"}, depth=3)
+        mine = [path for path in paths if not path.name.startswith("~$")]  # Excel's locks
+        workbooks = [(path, rows) for path in mine if (rows := _rows(path)) is not None]
         if not workbooks:
             raise nothing_found(self)
         if len(workbooks) > 1:
             names = ", ".join(f"'{path.relative_to(root).as_posix()}'" for path, _ in workbooks)
-            raise UsageError(
-                f"Data set 'breast': --root '{root}' holds {len(workbooks)} workbooks: {names}. Point --root at one."
-            )
+            found = f"--root '{root}' holds {len(workbooks)} workbooks: {names}"
+            raise UsageError(f"Data set 'breast': {found}. Point --root at one.")
         return workbooks[0]
 
 

@@ -64,9 +64,8 @@ class BreastMnist(Dataset):
     def __init__(self, root: Path | None = None, size: int | None = None) -> None:
         super().__init__(root)
         if size is not None and size not in MD5:
-            raise UsageError(
-                f"Data set 'breastmnist' has images of {', '.join(map(str, MD5))} pixels; got size={size}."
-            )
+            sides = ", ".join(map(str, MD5))
+            raise UsageError(f"Data set 'breastmnist' has images of {sides} pixels; got size={size}.")
         self.size = size
 
     def samples(self) -> list[Sample]:
@@ -81,7 +80,16 @@ class BreastMnist(Dataset):
         for part in _PUBLISHED:
             for index, label in enumerate(arrays[f"{part}_labels"].ravel().tolist()):
                 samples.append(Sample(f"{part}-{index:04d}", _CLASSES[1 - label], meta={"part": part}))
-        self.notes = self._notes()
+        side = arrays["train_images"].shape[1]
+        md5 = hashlib.md5(self._file.read_bytes(), usedforsecurity=False).hexdigest()
+        self.notes = [
+            f"The images are those of BUSI at {side} x {side} pixels, from '{self._file.name}'. Their official split is by "
+            "image and BUSI holds many near-duplicates: test images have copies in training. Split by group, and never "
+            "test on one of the two what was trained on the other."
+        ]
+        if md5 != MD5.get(side):
+            self.notes.append(f"'{self._file.name}' is not the published file: its MD5 is {md5}, not {MD5.get(side)}.")
+        self.notes += count_notes({part: len(arrays[f"{part}_images"]) for part in _PUBLISHED}, _PUBLISHED)
         return samples
 
     def read(self, sample: Sample) -> npt.NDArray[np.uint8]:
@@ -89,9 +97,8 @@ class BreastMnist(Dataset):
         part, _, number = sample.image.partition("-")
         images = self._arrays.get(f"{part}_images")
         if images is None or not number.isdecimal() or int(number) >= len(images):
-            raise NotFoundError(
-                f"'{sample.image}' is not an image of '{self._file}'; they are named like 'train-0012'."
-            )
+            stranger = f"'{sample.image}' is not an image of '{self._file}'"
+            raise NotFoundError(f"{stranger}; they are named like 'train-0012'.")
         return images[int(number)].copy()
 
     @cached_property
@@ -136,16 +143,3 @@ class BreastMnist(Dataset):
                     f"'{self._file}': '{part}_labels' has labels besides 0 and 1. It is another MedMNIST set."
                 )
         return arrays
-
-    def _notes(self) -> list[str]:
-        counts = {part: len(self._arrays[f"{part}_images"]) for part in _PUBLISHED}
-        side = self._arrays["train_images"].shape[1]
-        md5 = hashlib.md5(self._file.read_bytes(), usedforsecurity=False).hexdigest()
-        notes = [
-            f"The images are those of BUSI at {side} x {side} pixels, from '{self._file.name}'. Their official split is by "
-            "image and BUSI holds many near-duplicates: test images have copies in training. Split by group, and never "
-            "test on one of the two what was trained on the other."
-        ]
-        if md5 != MD5.get(side):
-            notes.append(f"'{self._file.name}' is not the published file: its MD5 is {md5}, not {MD5.get(side)}.")
-        return [*notes, *count_notes(counts, _PUBLISHED)]

@@ -23,12 +23,10 @@ _PUBLISHED = {"benign": 437, "malignant": 210, "normal": 133}
 _DEPTH = 4  # <anything>/Dataset_BUSI_with_GT/benign/images/
 # Images whose burnt-in text says axilla: the list DELETED_FROM_BUSI.md of https://github.com/im-garriz/rhaiunet.
 # Pawłowska et al. (Data in Brief 48 (2023) 109247) count about 70 without naming them.
-AXILLA = {
-    "benign": frozenset(
-        {199, 205, 207, 210, 223, 225, 228, 235, 236, 243, 247, 248, 256, 257, 262, 292, 293, 294, 298, 306}
-    ),
-    "malignant": frozenset({11, 12, 13, 109, 110, 113, 148}),
-    "normal": frozenset[int](),
+AXILLA: dict[str, set[int]] = {
+    "benign": {199, 205, 207, 210, 223, 225, 228, 235, 236, 243, 247, 248, 256, 257, 262, 292, 293, 294, 298, 306},
+    "malignant": {11, 12, 13, 109, 110, 113, 148},
+    "normal": set(),
 }
 
 Key = tuple[str, int]
@@ -90,17 +88,13 @@ class Busi(Dataset):
             if match[3] or path.parent.name.lower() in ("mask", "masks"):
                 masks[key].append(name)
             elif key in images:
-                raise UsageError(
-                    f"Data set 'busi': both '{images[key]}' and '{name}' under '{self.root}' are {key[0]} "
-                    f"image {key[1]}. Point --root at one copy."
-                )
+                both = f"both '{images[key]}' and '{name}' under '{self.root}' are {key[0]} image {key[1]}"
+                raise UsageError(f"Data set 'busi': {both}. Point --root at one copy.")
             else:
                 images[key] = name
         if not images:
-            raise nothing_found(
-                self,
-                "Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class.",
-            )
+            advice = "Unpack Dataset_BUSI.zip there, or use '--dataset folder' for images in folders named by class."
+            raise nothing_found(self, advice)
         self.notes = [
             *count_notes(Counter(label for label, _ in images), _PUBLISHED),
             *left_out([name for key, name in images.items() if key not in masks], "images have no mask"),

@@ -80,12 +80,10 @@ class Csv(Dataset):
         lines: dict[str, int] = {}
         for line, row in read_rows(self.root, _NEEDED, exact=True):
             sample = _sample(row, f"Table '{self.root}', line {line}")
-            if sample.image in lines:
+            if (first := lines.setdefault(sample.image, line)) != line:
                 raise UsageError(
-                    f"Table '{self.root}' lists '{sample.image}' twice, in lines {lines[sample.image]} and "
-                    f"{line}. Remove one."
+                    f"Table '{self.root}' lists '{sample.image}' twice, in lines {first} and {line}. Remove one."
                 )
-            lines[sample.image] = line
             table.append((line, sample))
         if len({sample.label for _, sample in table}) < 2:
             raise UsageError(f"Table '{self.root}' has fewer than two different labels in {len(table)} rows.")
@@ -98,19 +96,14 @@ def _sample(row: Row, where: str) -> Sample:
             raise UsageError(f"{where}: the {column} is empty. Fill it in or remove the row.")
     masks = [name.strip() for name in row.get("mask", "").split(";")]
     return Sample(
-        image=_with_slashes(row["path"]),
+        image=row["path"].replace("\\", "/"),  # a table written on Windows can be read everywhere
         label=row["label"],
         patient=row.get("patient") or None,
         lesion=row.get("lesion") or None,
-        masks=tuple(_with_slashes(name) for name in masks if name),
+        masks=tuple(name.replace("\\", "/") for name in masks if name),
         box=_box(row, where),
         meta={column: cell for column, cell in row.items() if column not in _KNOWN and cell},
     )
-
-
-def _with_slashes(name: str) -> str:
-    """A path with forward slashes, so that a table written on Windows can be read everywhere."""
-    return name.replace("\\", "/")
 
 
 def _box(row: Row, where: str) -> tuple[int, int, int, int] | None:

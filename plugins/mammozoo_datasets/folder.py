@@ -44,10 +44,8 @@ class Folder(Dataset):
         super().__init__(root)
         if len(self.classes) < 2:
             names = ", ".join(f"'{name}'" for name in self.classes) or "none"
-            raise UsageError(
-                f"Data set 'folder' needs at least two class folders in --root '{root}'; found {names}. "
-                f"Expected {_EXPECTED}."
-            )
+            needed = f"needs at least two class folders in --root '{root}'; found {names}"
+            raise UsageError(f"Data set 'folder' {needed}. Expected {_EXPECTED}.")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,11 +80,8 @@ class Folder(Dataset):
 
 def _images(folder: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
     """The images at any depth with their masks, and the other files."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and all(map(is_visible, path.relative_to(folder).parts))
-    ]
+    below = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in below if all(map(is_visible, path.relative_to(folder).parts))]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     stems = {path.with_suffix("") for path in pictures}
     images: dict[Path, list[Path]] = {}

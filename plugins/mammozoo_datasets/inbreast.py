@@ -111,9 +111,8 @@ class InBreast(Dataset):
             self.notes.append(f"{len(self._images)} images, published are {_PUBLISHED}.")
         if self.unit == "mass":
             with_mass = len({sample.image.partition("#")[0] for sample in samples})
-            self.notes.append(
-                f"{len(samples)} masses are outlined, on {with_mass} images; the other images are left out."
-            )
+            masses = f"{len(samples)} masses are outlined, on {with_mass} images"
+            self.notes.append(f"{masses}; the other images are left out.")
         return samples
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
@@ -190,6 +189,7 @@ def read_outlines(path: Path) -> list[Outline]:
             if (points := tuple((float(x), float(y)) for x, y in _POINT.findall(" ".join(region.get("Point_px", [])))))
         ]
     except (plistlib.InvalidFileException, ExpatError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"'{path}' does not hold outlines as INbreast's XML files do ({type(error).__name__}: {error}). Copy it again."
+            f"'{path}' does not hold outlines as INbreast's XML files do ({reason}). Copy it again."
         ) from error

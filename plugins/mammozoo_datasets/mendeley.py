@@ -52,9 +52,7 @@ class Mendeley(Dataset):
     def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
         super().__init__(root)
         if balanced < 0 or seed < 0:
-            raise UsageError(
-                f"Data set 'mendeley': balanced and seed are 0 or more; got balanced={balanced}, seed={seed}."
-            )
+            raise UsageError(f"Data set 'mendeley': balanced and seed are 0 or more; got {balanced=}, {seed=}.")
         self.root: Path = find_home(self.info, root, _PUBLISHED)
         self.balanced, self.seed = balanced, seed
 

@@ -172,10 +172,8 @@ class MiniMias(Dataset):
         notes += left_out(nameless, "images left out, Info.txt does not name them")
         if self.unit == "lesion":
             bare = Counter(f.label for findings in listed.values() for f in findings if f.circle is None)
-            notes.append(
-                f"{bare['normal']} normal images and {bare['benign'] + bare['malignant']} abnormalities without a circle "
-                "are left out."
-            )
+            abnormal = bare["benign"] + bare["malignant"]
+            notes.append(f"{bare['normal']} normal images and {abnormal} abnormalities without a circle are left out.")
         return notes
 
 
@@ -193,17 +191,9 @@ def read_info(path: Path) -> list[Finding]:
         match = _LINE.fullmatch(text)
         severity = (match["severity"] or "").upper() if match else ""
         if match is None or (match["kind"].upper() == "NORM") != (severity == ""):
-            raise UsageError(
-                f"'{path}', line {number}: '{text}' is not of the form 'mdb001 G CIRC B 535 425 197'. Copy the file again."
-            )
+            where, form = f"'{path}', line {number}", "'mdb001 G CIRC B 535 425 197'"
+            raise UsageError(f"{where}: '{text}' is not of the form {form}. Copy the file again.")
         circle = (int(match["x"]), int(match["y"]), int(match["radius"])) if match["x"] else None
-        findings.append(
-            Finding(
-                match["image"].lower(),
-                _SEVERITY[severity],
-                _TISSUE[match["tissue"].upper()],
-                match["kind"].upper(),
-                circle,
-            )
-        )
+        tissue, kind = _TISSUE[match["tissue"].upper()], match["kind"].upper()
+        findings.append(Finding(match["image"].lower(), _SEVERITY[severity], tissue, kind, circle))
     return findings

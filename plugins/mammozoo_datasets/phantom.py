@@ -87,7 +87,12 @@ class Phantom(Dataset):
 
     def samples(self) -> list[Sample]:
         """All `n` samples; `meta` holds the descriptors of the mass."""
-        return [self._sample(index) for index in range(self.n)]
+        samples = []
+        for index in range(self.n):
+            name = f"phantom-{self.seed}-{index:05d}"
+            label, findings = draw_findings(self.seed, index)
+            samples.append(Sample(image=name, label=label, patient=name, meta=findings))
+        return samples
 
     def read(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """The sonogram as (128, 128) uint8; NotFoundError if `sample` is not a phantom."""
@@ -96,11 +101,6 @@ class Phantom(Dataset):
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_]:
         """The drawn mass without its spicules as (128, 128) booleans. Raises as `read`."""
         return _sonogram(*_address(sample)).mask.copy()
-
-    def _sample(self, index: int) -> Sample:
-        name = f"phantom-{self.seed}-{index:05d}"
-        label, findings = draw_findings(self.seed, index)
-        return Sample(image=name, label=label, patient=name, meta=findings)
 
 
 def draw_findings(seed: int, index: int) -> tuple[str, dict[str, str]]:

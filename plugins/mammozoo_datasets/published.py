@@ -30,8 +30,8 @@ def is_visible(name: str) -> bool:
     return not name.startswith((".", "__MACOSX"))
 
 
-def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str], depth: int = 4) -> Path:
-    """The one folder, `root` or up to `depth` below it, that has all the `wanted` entries (lower case, any case on disk).
+def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str]) -> Path:
+    """The one folder, `root` or up to four below it, that has all the `wanted` entries (lower case, any case on disk).
 
     The nearest level counts. `root` itself if there is no such folder.
 
@@ -40,7 +40,7 @@ def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str], dep
     """
     assert root is not None  # `Dataset` checks it
     level = [root]
-    for _ in range(depth + 1):
+    for _ in range(5):
         inside = {folder: _entries(folder) for folder in level}
         homes = [folder for folder, paths in inside.items() if {path.name.lower() for path in paths} >= {*wanted}]
         if len(homes) > 1:

@@ -45,19 +45,13 @@ class Sonogram(NamedTuple):
 
 @dataclass(frozen=True)
 class Mass:
-    """The position and outline of the mass, in pixels.
+    """The position and outline of the mass, in pixels."""
 
-    Attributes:
-        distance: (rows, columns), from the outline along the ray from the centre; negative inside.
-        angle: (rows, columns), direction of each pixel from the centre in radians.
-        column, half_width, bottom: the centre's column, half the extent across, the lowest row.
-    """
-
-    distance: Array
-    angle: Array
-    column: float
-    half_width: float
-    bottom: float
+    distance: Array  # (rows, columns), from the outline along the ray from the centre; negative inside
+    angle: Array  # (rows, columns), direction of each pixel from the centre in radians
+    column: float  # of the centre
+    half_width: float  # half the extent across
+    bottom: float  # the lowest row
 
 
 def draw(findings: Mapping[str, str], rng: np.random.Generator) -> Sonogram:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from timm.layers import BatchNormAct2d
 
-from mammozoo_drs.norm_fixed import fixed, is_fixed
+from mammozoo_drs.norm import fixed, is_fixed
 
 
 class LeanBatchNormAct2d(BatchNormAct2d):

@@ -79,17 +79,11 @@ class RefusedToPublishError(MammozooError):
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a bug occurred.
+    """Where a bug occurred."""
 
-    Attributes:
-        doing: the work, such as "training fold-1, epoch 3".
-        device: the device of the work.
-        run: the folder of a run that can be resumed, and whose log.txt holds the traceback.
-    """
-
-    doing: str = ""
-    device: str = ""
-    run: Path | None = None
+    doing: str = ""  # the work, such as "training fold-1, epoch 3"
+    device: str = ""  # of the work
+    run: Path | None = None  # the folder of a run that can be resumed, and whose log.txt holds the traceback
 
 
 def set_scene(error: BaseException, **known: Any) -> None:
@@ -108,11 +102,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "AL
 
 
 def memory_error(error: BaseException, batch: int | None = None) -> FailedError | None:
-    """The error to report if `error` means that memory ran out, of the processor or of a card; else None.
-
-    Args:
-        batch: images in a batch, if that can be made smaller.
-    """
+    """The error to report if memory ran out, of the processor or of a card; else None. `batch`: images in one, if it can shrink."""
     full = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     if not (full or isinstance(error, MemoryError)):
         return None

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from mammozoo.config.recipe import load
-from mammozoo.data.classes import read_classes
-from mammozoo.data.loaded import open_data
+from mammozoo.data.loaded import open_data, read_classes
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.evaluate import evaluate

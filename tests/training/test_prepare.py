@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mammozoo.config.recipe import Recipe, load
-from mammozoo.data.duplicates.grouping import group
+from mammozoo.data.duplicates.matching import group
 from mammozoo.data.splits.leakage import LeakageError, seen_before
 from mammozoo.data.splits.make import Split
 from mammozoo.errors import UsageError

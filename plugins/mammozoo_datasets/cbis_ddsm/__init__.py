@@ -120,10 +120,8 @@ class CbisDdsm(Dataset):
         """The rows of the chosen tables that exist."""
         assert self.root is not None
         tables: dict[str, Path] = {}
-        for path in sorted(
-            files_under(self.root, {".csv"}, depth=3), key=lambda path: len(path.parts)
-        ):  # the highest first
-            tables.setdefault(path.name, path)
+        for path in sorted(files_under(self.root, {".csv"}, depth=3), key=lambda path: len(path.parts)):
+            tables.setdefault(path.name, path)  # the highest
         chosen = {(kind, part): f"{kind}_case_description_{part}_set.csv" for kind in self.kinds for part in PARTS}
         if not {*chosen.values()} & tables.keys():
             raise nothing_found(self, "The four tables are on the page of the data set, beside the images.")
@@ -160,10 +158,8 @@ class CbisDdsm(Dataset):
         if counts.total() != published:
             yield f"{counts.total()} lesions; published are {published}, before any is left out."
         yield from left_out([sample.image for sample in samples if not sample.masks], "lesions have no mask")
-        shapes = [
-            (s.image, image_shape(self.path(s.image)), image_shape(self.path(s.masks[0]))) for s in samples if s.masks
-        ]
-        resized = [name for name, image, mask in shapes if image != mask]
+        shape = {name: image_shape(self.path(name)) for s in samples if s.masks for name in (s.image, s.masks[0])}
+        resized = [s.image for s in samples if s.masks and shape[s.image] != shape[s.masks[0]]]
         yield from left_out(resized, "masks are not of their image's size and are resized to it")
         if any(self.path(sample.image).suffix.lower() in (".jpg", ".jpeg") for sample in samples):
             yield "The images are 8-bit JPEG copies: scores are not comparable with those on the 16-bit originals."
@@ -176,10 +172,8 @@ class CbisDdsm(Dataset):
             boxes = list(pool.map(self.box, samples))
         boxed = [replace(sample, box=box) for sample, box in zip(samples, boxes, strict=True)]
         within = [s for s in boxed if s.box and low <= (s.box[2] - s.box[0]) / (s.box[3] - s.box[1]) <= high]
-        notes.append(
-            f"{len(samples) - len(within)} of {len(samples)} lesions are left out: no box, or width over height not in "
-            f"{low:g}-{high:g}."
-        )
+        out = f"{len(samples) - len(within)} of {len(samples)} lesions are left out"
+        notes.append(f"{out}: no box, or width over height not in {low:g}-{high:g}.")
         return within
 
 

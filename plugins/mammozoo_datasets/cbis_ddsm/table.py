@@ -30,27 +30,18 @@ _META = {  # name in `meta` → column
 
 @dataclass(frozen=True)
 class Lesion:
-    """One row.
+    """One row."""
 
-    Attributes:
-        kind: `mass` or `calc`.
-        part: `train` or `test`, from the table's name.
-        number: of the lesion on its image.
-        case: folder of the whole image, equal to the PatientID of its DICOM header; it contains the patient.
-        folder: folder of the lesion's mask and crop.
-        image_series, lesion_series: SeriesInstanceUIDs, the folder names of a mirror.
-    """
-
-    kind: str
-    part: str
+    kind: str  # `mass` or `calc`
+    part: str  # `train` or `test`, from the table's name
     patient: str
     side: str
     view: str
-    number: str
+    number: str  # of the lesion on its image
     pathology: str
-    case: str
-    folder: str
-    image_series: str
+    case: str  # folder of the whole image, equal to the PatientID of its DICOM header; it contains the patient
+    folder: str  # of the lesion's mask and crop
+    image_series: str  # SeriesInstanceUIDs, the folder names of a mirror
     lesion_series: tuple[str, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,11 +57,7 @@ class Lesion:
 
 
 def read_table(path: Path, kind: str, part: str) -> Iterator[Lesion]:
-    """The rows of one table.
-
-    Raises:
-        UsageError: a column is missing, or a row that makes no sense; with the line.
-    """
+    """The rows of one table; UsageError with the line if a column is missing or a row makes no sense."""
     for line, row in read_rows(path, _NEEDED):
         yield _lesion(row, kind, part, f"'{path}', line {line}")
 
@@ -89,30 +76,24 @@ def _lesion(row: Row, kind: str, part: str, where: str) -> Lesion:
     image, crop, mask = (PurePosixPath(row[column]).parts for column in (_IMAGE, _CROP, _MASK))
     patient = _PATIENT.search(row["patient_id"])
     if patient is None or min(len(image), len(crop), len(mask)) < 3:
-        raise UsageError(
-            f"{where}: no patient 'P_00001', or a path that is not of the form case/study/series/file. Copy the table again."
-        )
+        reason = "no patient 'P_00001', or a path that is not of the form case/study/series/file"
+        raise UsageError(f"{where}: {reason}. Copy the table again.")
     # Masses say `breast_density`, calcifications `breast density`; 0 stands for unknown.
     density = row.get("breast_density") or row.get("breast density") or ""
     known = {"density": "" if density == "0" else density, **{name: row.get(cell, "") for name, cell in _META.items()}}
+    side, view, pathology = row["left or right breast"], row["image view"], row["pathology"]
+    meta = {"part": part, "abnormality": kind, "side": side, "view": view, "pathology": pathology}
     return Lesion(
         kind,
         part,
         patient[0],
-        row["left or right breast"],
-        row["image view"],
+        side,
+        view,
         row["abnormality id"],
-        row["pathology"],
+        pathology,
         case=image[0],
         folder=crop[0],
         image_series=image[2],
         lesion_series=tuple(dict.fromkeys((crop[2], mask[2]))),
-        meta={
-            "part": part,
-            "abnormality": kind,
-            "side": row["left or right breast"],
-            "view": row["image view"],
-            "pathology": row["pathology"],
-            **{key: value for key, value in known.items() if value},
-        },
+        meta=meta | {key: value for key, value in known.items() if value},
     )

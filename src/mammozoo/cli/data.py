@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from mammozoo.data.quality.description import Contents
-    from mammozoo.data.splits.audit import Audit, CrossingPair
+    from mammozoo.data.splits.audit import Audit
     from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
@@ -27,16 +25,13 @@ def list_data(as_json: Json = False) -> None:
     """List the data sets that mammozoo can read: what they are, how large, under which licence."""
     from mammozoo.plugins import registry
 
-    items = registry().items("datasets").values()
+    facts = [_facts(item) for item in registry().items("datasets").values()]
     if as_json:
-        print_json({"datasets": [_facts(item) for item in items]})
+        print_json({"datasets": facts})
         return
-    rows = []
-    for info in (item.value.info for item in items):
-        classes = ", ".join(info.classes) or "yours"
-        counts = info.images or "", info.patients or ""
-        rows.append((info.name, info.title, info.modality, classes, *counts, info.license))
-    print_table("", ["name", "title", "modality", "classes", "images", "patients", "licence"], rows)
+    columns = ["name", "title", "modality", "classes", "images", "patients", "license"]
+    cells = [f | {"classes": ", ".join(f["classes"]) or "yours"} for f in facts]
+    print_table("", [*columns[:-1], "licence"], [[cell[key] or "" for key in columns] for cell in cells])
     note_failed_plugins()
 
 
@@ -62,15 +57,29 @@ def show_data(
         print_json(_facts(item) | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
         return
     for fact, value in _facts(item).items():
+        word = {"license": "licence", "access": "get it"}.get(fact, fact)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif isinstance(value, list):
+            value = ", ".join(value) or "those found there"
         if fact != "layout":
-            _print_fact(fact, value)
+            typer.echo(f"{word:<13} {'not stated' if value in (None, '') else value}")
     if kind.info.layout:
         typer.echo(f"\nlayout\n{kind.info.layout}")
     if knobs:
         example = f"\noptions, as in {short}:{knobs[0].name}={knobs[0].default or '…'}"
         print_table(example, ["option", "values", "default", "meaning"], [dataclasses.astuple(knob) for knob in knobs])
     if found is not None:
-        _print_contents(found, "generated" if root is None else f"in {root}")
+        rows = [(part, *counts.values(), sum(counts.values())) for part, counts in found.parts.items()]
+        rows.append(("all", *found.classes.values(), found.images))
+        where = "generated" if root is None else f"in {root}"
+        print_table(f"\n{where}", ["official part" if found.parts else "", *found.classes, "images"], rows)
+        named = "no patient is named" if found.patients is None else f"{found.patients} patients"
+        if found.patients is not None and found.nameless:
+            named += f", {found.nameless} images without one"
+        typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
+        for text in found.notes:
+            note(text)
 
 
 def _facts(item: Item) -> dict[str, Any]:
@@ -78,30 +87,6 @@ def _facts(item: Item) -> dict[str, Any]:
     info = item.value.info
     stated = dataclasses.asdict(info) | {"classes": list(info.classes)}
     return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
-
-
-def _print_fact(fact: str, value: Any) -> None:
-    word = {"license": "licence", "access": "get it"}.get(fact, fact)
-    if isinstance(value, bool):
-        value = "yes" if value else "no"
-    elif isinstance(value, list):
-        value = ", ".join(value) or "those found there"
-    elif value in (None, ""):
-        value = "not stated"
-    typer.echo(f"{word:<13} {value}")
-
-
-def _print_contents(found: Contents, where: str) -> None:
-    names = list(found.classes)
-    rows = [(part, *counts.values(), sum(counts.values())) for part, counts in found.parts.items()]
-    rows.append(("all", *found.classes.values(), found.images))
-    print_table(f"\n{where}", ["official part" if found.parts else "", *names, "images"], rows)
-    named = "no patient is named" if found.patients is None else f"{found.patients} patients"
-    if found.patients is not None and found.nameless:
-        named += f", {found.nameless} images without one"
-    typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
-    for text in found.notes:
-        note(text)
 
 
 @app.command("check", cls=Command, epilog="mammozoo data check busi --root ~/BUSI --html pairs.html")
@@ -118,16 +103,18 @@ def check_data(
     with progress() as shown:
         result = check(open_dataset(name, root), root, shown)
         if html is not None:
-            from mammozoo.data.quality.pairs_page import render_page
             from mammozoo.files import write_text
 
-            write_text(html, render_page(result, shown))
+            write_text(html, result.page(shown))
     if html is not None:
         note(f"wrote {html}")
     if as_json:
         print_json(result.content())
     else:
-        rows = [(f.kind, f.severity, len(f.files) or "", _with_files(f.detail, f.files)) for f in result.findings]
+        rows = []
+        for one in result.findings:
+            text = "\n".join([one.detail, *one.files[:3], *(["…"] if one.files[3:] else [])])
+            rows.append((one.kind, one.severity, len(one.files) or "", text))
         print_table(f"{len(result.facts)} images", ["kind", "severity", "files", "detail"], rows)
     if result.failed:
         raise typer.Exit(1)
@@ -153,9 +140,8 @@ def audit_split(
     with progress() as shown:
         shown.start("reading images", len(samples))
         facts = survey(opened, samples, shown.advance, masks=False)
-    for image in facts:
-        if image.problem is not None:
-            note(f"not compared: {image.problem}")
+    for problem in [image.problem for image in facts if image.problem is not None]:
+        note(f"not compared: {problem}")
     audit = audit_splits(samples, duplicates_among(opened, facts), listed.splits, listed.unknown)
     if as_json:
         print_json(content(audit))
@@ -177,29 +163,18 @@ def _print_audit(audit: Audit) -> None:
     print_table("", ["split", "part", *audit.splits[0].counts["train"], "images"], rows)
     for split in audit.splits:
         typer.echo(split.verdict)
-        _print_some(
-            [f"patient {name} is in {' and '.join(parts)}" for name, parts in split.patients.items()], "patients"
-        )
-        _print_some([_pair(pair) for pair in split.pairs], "pairs")
-        _print_some(split.uneven, "shares")
+        patients = [f"patient {name} is in {' and '.join(parts)}" for name, parts in split.patients.items()]
+        pairs = [
+            f"{one.files[0]} ({one.parts[0]}) and {one.files[1]} ({one.parts[1]}): {one.pair.how}"
+            for one in split.pairs
+        ]
+        for what, lines in (("patients", patients), ("pairs", pairs), ("shares", split.uneven)):
+            for line in lines[:_SHOWN]:
+                typer.echo(f"  {line}")
+            if len(lines) > _SHOWN:
+                typer.echo(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
         if split.unlisted:
             typer.echo(f"  {len(split.unlisted)} images of the data set are in no part: {some(split.unlisted)}")
     if audit.unknown:
         typer.echo(f"{len(audit.unknown)} listed images are not in the data set: {some(audit.unknown)}")
     typer.echo(audit.verdict)
-
-
-def _pair(pair: CrossingPair) -> str:
-    (a, b), (part_a, part_b) = pair.files, pair.parts
-    return f"{a} ({part_a}) and {b} ({part_b}): {pair.how}"
-
-
-def _print_some(lines: Sequence[str], what: str) -> None:
-    for line in lines[:_SHOWN]:
-        typer.echo(f"  {line}")
-    if len(lines) > _SHOWN:
-        typer.echo(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
-
-
-def _with_files(detail: str, files: tuple[str, ...]) -> str:
-    return "\n".join([detail, *files[:3], *(["…"] if len(files) > 3 else [])])

@@ -47,22 +47,19 @@ def diagnose(
             model, dataset, root, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
         )
     if out is not None:
-        _write(out, found, against and Path(against).name)
+        from mammozoo.files import write_table
+        from mammozoo.report.diagnosis import draw_diagnosis
+
+        write_table(out / "blocks.csv", [dataclasses.asdict(block) for block in found.blocks])
+        write_table(out / "shifts.csv", [dataclasses.asdict(shift) for shift in found.shifts])
+        names = found.name, (against and Path(against).name) or found.against
+        for suffix in ("svg", "png"):
+            draw_diagnosis(out / f"diagnosis.{suffix}", found.blocks, found.shifts, names)
     if as_json:
         content = {key: value for key, value in dataclasses.asdict(found).items() if key != "name"}
         print_json({"model": model, "dataset": dataset, **content})
     else:
         _show(found)
-
-
-def _write(out: Path, found: Diagnosis, against: str | None) -> None:
-    from mammozoo.files import write_table
-    from mammozoo.report.diagnosis import draw_diagnosis
-
-    write_table(out / "blocks.csv", [dataclasses.asdict(block) for block in found.blocks])
-    write_table(out / "shifts.csv", [dataclasses.asdict(shift) for shift in found.shifts])
-    for suffix in ("svg", "png"):
-        draw_diagnosis(out / f"diagnosis.{suffix}", found.blocks, found.shifts, (found.name, against or found.against))
 
 
 def _show(found: Diagnosis) -> None:

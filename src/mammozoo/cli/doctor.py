@@ -13,14 +13,6 @@ EXAMPLES = "mammozoo doctor"
 
 def doctor(as_json: Json = False) -> None:
     """Report versions, device, precision, caches, the Hub and plugins, for a bug report."""
-    facts = _facts()
-    if as_json:
-        print_json({"facts": facts})
-    else:
-        print_table("", ["what", "is"], facts.items())
-
-
-def _facts() -> dict[str, str]:
     import os
     import platform
     import shutil
@@ -44,7 +36,7 @@ def _facts() -> dict[str, str]:
     except MammozooError as error:
         hub = str(error)
     libraries = ("torch", "torchvision", "timm", "huggingface_hub", "albumentations")
-    facts = {
+    facts: dict[str, str] = {
         "mammozoo": mammozoo.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{name: metadata.version(name) for name in libraries},
@@ -56,10 +48,13 @@ def _facts() -> dict[str, str]:
         "Hub": hub,
     }
     for plugin in plugins:
-        state = plugin.state + (f": {plugin.reason}" if plugin.reason else "")
+        state = f"{plugin.state}: {plugin.reason}" if plugin.reason else plugin.state
         key = f"plugin {plugin.name}"
         key += f" of {plugin.distribution}" if key in facts else ""
         facts[key] = "; ".join([f"{plugin.distribution} {plugin.version}, {state}", *plugin.notes])
     # A bug report is public, and the home folder holds the user's name.
-    home = str(Path.home())
-    return {what: value.replace(home, "~") for what, value in facts.items()}
+    facts = {what: value.replace(str(Path.home()), "~") for what, value in facts.items()}
+    if as_json:
+        print_json({"facts": facts})
+    else:
+        print_table("", ["what", "is"], facts.items())

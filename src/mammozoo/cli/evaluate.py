@@ -94,10 +94,8 @@ def _show(content: dict[str, Any], column: str | None) -> None:
     if content["subgroups"]:
         rows = []
         for part in content["subgroups"]:
-            cells = ["too few"] * len(_MAIN)
-            if (scores := part["scores"]) is not None:
-                found = [scores.get(name, {"value": None}) for name in _MAIN]
-                cells = [figure(s["value"], s.get("low"), s.get("high")) for s in found]
+            scores = [part["scores"] and part["scores"].get(name, {"value": None}) for name in _MAIN]
+            cells = [figure(s["value"], s.get("low"), s.get("high")) if s else "too few" for s in scores]
             rows.append((part["value"], part["n"], part["groups"], *cells))
         print_table(f"by {column}", [column or "", "n", "groups", *_MAIN], rows)
         note(f"Parts of fewer than {FEWEST} independent groups show no scores.")

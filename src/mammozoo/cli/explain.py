@@ -20,6 +20,14 @@ mammozoo explain runs/first lesion.png
 mammozoo explain runs/first --dataset busi --root ~/BUSI --limit 50 --sanity
 """
 
+_MEANS = {  # column → score
+    "heat inside": "heat_inside",
+    "area (chance)": "area_inside",
+    "hit": "hit",
+    "hit by chance": "hit_by_chance",
+    "hit of the centre": "hit_center",
+}
+
 
 def explain(
     model: ModelName,
@@ -75,7 +83,12 @@ def explain(
         note_stamps(result.stamps)
         _show(method, explanations, summary)
         if checked:
-            _show_sanity(method, checked)
+            rho, same = checked["rank_correlation"], checked["undefined"]
+            left_out = f"; undefined for {same}, where one map has no relief" if same else ""
+            note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
+            if checked["insensitive"]:
+                least = f"{checked['limit']} or more"
+                note(f"! {method} hardly depends on what this model has learnt ({least}): do not use its maps.")
     note(f"Overlays and maps: {out}. Model: {config.name}. {config.intended_use}")
     if summary["errors"]:
         raise typer.Exit(1)
@@ -84,45 +97,26 @@ def explain(
 def _show(method: str, explanations: list[Explanation], summary: dict[str, Any]) -> None:
     good = [explanation for explanation in explanations if explanation.error is None]
     if good and good[0].case.label is None:
-        print_table("", ["file", "class", "p", "heat inside", "area", "hit", "overlay"], map(_line, good))
+        rows: list[list[Any]] = []
+        for e in good:
+            inside = [""] * 3
+            if place := e.place:
+                inside = [figure(place.heat_inside), figure(place.area_inside), "yes" if place.hit else "no"]
+            rows.append([e.case.name, e.explained or "", figure(e.probability), *inside, e.overlay or ""])
+        print_table("", ["file", "class", "p", "heat inside", "area", "hit", "overlay"], rows)
     if summary["heat_inside"]["n"] > 1:
-        columns = {
-            "heat inside": "heat_inside",
-            "area (chance)": "area_inside",
-            "hit": "hit",
-            "hit by chance": "hit_by_chance",
-            "hit of the centre": "hit_center",
-        }
         groups = {"all": summary, **summary["by_class"]}
-        print_table(
-            f"{method}: means over images with a lesion mask, 95 % intervals by group",
-            ["class", "n", *columns],
-            [[name, g["heat_inside"]["n"], *(_mean(g[key]) for key in columns.values())] for name, g in groups.items()],
-        )
+        rows = [
+            [name, g["heat_inside"]["n"], *(_mean(g[key]) for key in _MEANS.values())] for name, g in groups.items()
+        ]
+        title = f"{method}: means over images with a lesion mask, 95 % intervals by group"
+        print_table(title, ["class", "n", *_MEANS], rows)
     for explanation in explanations:
         if explanation.error:
             note(f"mammozoo: {explanation.error}")
-    if summary["without_heat"]:
-        note(
-            f"! {summary['without_heat']} of {len(explanations)} maps have no heat: nothing there speaks for the class."
-        )
-
-
-def _line(one: Explanation) -> list[str]:
-    place = one.place
-    inside = [figure(place.heat_inside), figure(place.area_inside), "yes" if place.hit else "no"] if place else [""] * 3
-    return [one.case.name, one.explained or "", figure(one.probability), *inside, one.overlay or ""]
+    if bare := summary["without_heat"]:
+        note(f"! {bare} of {len(explanations)} maps have no heat: nothing there speaks for the class.")
 
 
 def _mean(score: dict[str, Any]) -> str:
     return figure(score["value"], score["low"], score["high"])
-
-
-def _show_sanity(method: str, checked: dict[str, Any]) -> None:
-    rho = checked["rank_correlation"]
-    left_out = f"; undefined for {checked['undefined']}, where one map has no relief" if checked["undefined"] else ""
-    note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
-    if checked["insensitive"]:
-        note(
-            f"! {method} hardly depends on what this model has learnt ({checked['limit']} or more): do not use its maps."
-        )

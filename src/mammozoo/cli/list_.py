@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import typer
@@ -28,21 +29,15 @@ def list_(
     items = [dataclasses.asdict(item) for item in api.list(kind, match)]
     columns = {"name": "name", "what it is": "summary", "plugin": "plugin"}
     if kind == "recipes":
-        columns["paper"] = "paper"
+        from mammozoo.config.recipe import load
+
+        columns["paper"] = "paper"  # whose method a recipe implements
         for item in items:
-            item["paper"] = _paper(item["name"])
+            item["paper"] = ""
+            with contextlib.suppress(MammozooError):  # of a recipe that cannot be loaded
+                item["paper"] = load(item["name"]).paper or ""
     if as_json:
         print_json({"kind": kind, "items": items})
         return
     print_table("", [*columns], [[item[key] for key in columns.values()] for item in items])
     note_failed_plugins()
-
-
-def _paper(recipe: str) -> str:
-    """The paper whose method a recipe implements; empty for none, and for a recipe that cannot be loaded."""
-    from mammozoo.config.recipe import load
-
-    try:
-        return load(recipe).paper or ""
-    except MammozooError:
-        return ""

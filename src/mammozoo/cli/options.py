@@ -1,13 +1,18 @@
-"""What several commands take, declared once, and how their help is laid out: options in panels, examples at the end."""
+"""What several commands take, declared once: options, settings, the signal to stop; and the layout of their help."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from mammozoo.errors import UsageError
 
 recipe_option = functools.partial(typer.Option, rich_help_panel="Recipe")
 data_option = functools.partial(typer.Option, rich_help_panel="Data")
@@ -32,6 +37,46 @@ Settings = Annotated[
 ]
 Csv = Annotated[Path | None, output_option(help="Also write a row for each image to this CSV file.")]
 Json = Annotated[bool, output_option("--json", help="Machine-readable result on stdout.")]
+
+
+def read_settings(pairs: list[str] | None) -> dict[str, Any]:
+    """`KEY=VALUE` pairs as values by dotted key; values are YAML.
+
+    Raises:
+        UsageError: a pair has no `=`, or its value is not YAML.
+    """
+    import yaml
+
+    values = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set takes KEY=VALUE, not '{pair}'.")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair}: {' '.join(str(error).split())}.") from None
+    return values
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """A function that tells whether SIGTERM came, which Slurm sends before a job's time is over.
+
+    Training then ends after the current batch. A second SIGTERM ends the process at once. Of several processes the main one
+    keeps the state; the launcher ends the others.
+    """
+    received: list[int] = []
+
+    def record(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGTERM, record)
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Command(TyperCommand):

@@ -112,10 +112,8 @@ class _Lines(Progress):
         note(f"{what}: {total} {unit}")
 
     def epoch(self, row: EpochRow) -> None:
-        note(
-            f"  {row.split} epoch {row.epoch}: train loss {row.train_loss:.4f}, val loss {row.val_loss:.4f}"
-            f"{' (best)' if row.best else ''}, {row.rate:.0f} images/s"
-        )
+        losses = f"train loss {row.train_loss:.4f}, val loss {row.val_loss:.4f}{' (best)' if row.best else ''}"
+        note(f"  {row.split} epoch {row.epoch}: {losses}, {row.rate:.0f} images/s")
 
     def note(self, text: str) -> None:
         note(text)

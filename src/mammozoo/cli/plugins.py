@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, print_json, print_table, progress
 from mammozoo.errors import FailedError, UsageError
-
-if TYPE_CHECKING:
-    from mammozoo.testing import Result
 
 app = typer.Typer(help="Installed plugins: list, write, check.", no_args_is_help=True, cls=Group)
 
@@ -31,9 +27,8 @@ def list_plugins(as_json: Json = False) -> None:
     rows = []
     for plugin in known:
         lines = [plugin.reason or plugin.brings, *(f"note: {remark}" for remark in plugin.notes)]
-        rows.append(
-            (plugin.name, f"{plugin.distribution} {plugin.version}", plugin.state, "\n".join(filter(None, lines)))
-        )
+        version = f"{plugin.distribution} {plugin.version}"
+        rows.append((plugin.name, version, plugin.state, "\n".join(filter(None, lines))))
     print_table("", ["plugin", "distribution", "state", "adds / reason"], rows)
 
 
@@ -83,10 +78,16 @@ def check_plugin(
         with captured(), limited(timeout):  # its import and its hooks may print or hang, too
             todo = checks(name, only=only, specs=with_, backbone=backbone, root=root)
     except TooLong:
-        raise FailedError(
-            f"Loading the plugins took longer than {timeout:g} seconds; give more by --timeout."
-        ) from None
-    _refuse_hundreds(name, {(check.kind, check.item) for check in todo})
+        reason = f"Loading the plugins took longer than {timeout:g} seconds; give more by --timeout."
+        raise FailedError(reason) from None
+    things = {(check.kind, check.item) for check in todo}
+    if len(things) > 100:  # each takes about a second, and a catalogue of a thousand networks would take all day
+        counts = Counter(kind for kind, _ in things if kind != "plugins")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        raise UsageError(
+            f"Plugin '{name}' brings more than can be checked in one go ({kinds}; a network takes seconds). Choose with --only, by "
+            "name (--only resnet18), pattern (--only 'resnet*') or kind (--only 'heads:*'); several may be given."
+        )
     results = []
     with progress() as shown:
         shown.start(f"Checking {name}", len(todo), "checks")
@@ -97,30 +98,13 @@ def check_plugin(
     if as_json:
         print_json({"plugin": name, "failed": len(failed), "items": [dataclasses.asdict(result) for result in results]})
     else:
-        _print_results(results)
+        rows = [(result.check, f"{result.kind}: {result.item}", result.state) for result in results]
+        print_table("", ["check", "item", "result"], rows)
+        for state in ("failed", "skipped"):
+            reasons = Counter(result.reason for result in results if result.state == state)  # each is printed once
+            for reason, times in reasons.items():
+                typer.echo(f"{state}{f' ({times} checks)' if times > 1 else ''}: {reason}\n")
+        count = Counter(result.state for result in results)
+        note(f"{len(results)} checks: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped.")
     if failed:
         raise typer.Exit(1)
-
-
-def _print_results(results: list[Result]) -> None:
-    """A table, then each reason once; a count on stderr."""
-    rows = [(result.check, f"{result.kind}: {result.item}", result.state) for result in results]
-    print_table("", ["check", "item", "result"], rows)
-    for state in ("failed", "skipped"):
-        reasons = Counter(result.reason for result in results if result.state == state)
-        for reason, times in reasons.items():
-            typer.echo(f"{state}{f' ({times} checks)' if times > 1 else ''}: {reason}\n")
-    count = Counter(result.state for result in results)
-    note(f"{len(results)} checks: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped.")
-
-
-def _refuse_hundreds(name: str, things: set[tuple[str, str]]) -> None:
-    """Each thing takes about a second, and a catalogue of a thousand networks would take all day."""
-
-    if len(things) > 100:
-        counts = Counter(kind for kind, _ in things if kind != "plugins")
-        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        raise UsageError(
-            f"Plugin '{name}' brings more than can be checked in one go ({kinds}; a network takes seconds). Choose with --only, by "
-            "name (--only resnet18), pattern (--only 'resnet*') or kind (--only 'heads:*'); several may be given."
-        )

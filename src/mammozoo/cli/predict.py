@@ -45,11 +45,18 @@ def predict(
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
     chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others
     result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=chosen)
-    rows = _rows(result)
+    config, rows = result.config, _rows(result)
     if csv is not None:
         write_table(csv, rows)
     if as_json:
-        _print_json(result)
+        used = {
+            "name": config.name,
+            "sha256": sha256(result.folder / "model.safetensors"),
+            "threshold": _threshold(config),
+            "calibration": config.calibration and config.calibration.model_dump(),
+        }
+        found = [dataclasses.asdict(prediction) for prediction in result.predictions]
+        print_json({"model": used, "warnings": [result.remark] if result.remark else [], "results": found})
     else:
         _show(result, rows, abstain)
     if result.remark:
@@ -59,35 +66,17 @@ def predict(
 
 
 def _rows(result: api.PredictResult) -> list[dict[str, str]]:
-    rows = []
-    for p in result.predictions:
-        probabilities = p.probabilities or {}
-        rows.append(
-            {
-                "file": p.file,
-                "label": "uncertain" if p.abstained else p.label or "",
-                **{f"p_{c}": f"{probabilities[c]:.6f}" if c in probabilities else "" for c in result.config.classes},
-                "threshold": "" if p.threshold is None else f"{p.threshold:.6f}",
-                "warnings": "; ".join(p.warnings),
-                "error": p.error or "",
-            }
-        )
-    return rows
-
-
-def _print_json(result: api.PredictResult) -> None:
-    print_json(
+    return [
         {
-            "model": {
-                "name": result.config.name,
-                "sha256": sha256(result.folder / "model.safetensors"),
-                "threshold": _threshold(result.config),
-                "calibration": result.config.calibration and result.config.calibration.model_dump(),
-            },
-            "warnings": [result.remark] if result.remark else [],
-            "results": [dataclasses.asdict(prediction) for prediction in result.predictions],
+            "file": p.file,
+            "label": "uncertain" if p.abstained else p.label or "",
+            **{f"p_{c}": f"{p.probabilities[c]:.6f}" if p.probabilities else "" for c in result.config.classes},
+            "threshold": "" if p.threshold is None else f"{p.threshold:.6f}",
+            "warnings": "; ".join(p.warnings),
+            "error": p.error or "",
         }
-    )
+        for p in result.predictions
+    ]
 
 
 def _threshold(config: ModelConfig) -> dict[str, Any] | None:
@@ -118,11 +107,9 @@ def _show(result: api.PredictResult, rows: list[dict[str, str]], abstain: bool) 
     for prediction in predictions:
         if prediction.error:
             note(f"mammozoo: {prediction.error}")
-    if abstain and config.abstention is not None:
-        note(
-            f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. The uncertain band was chosen on "
-            f"{config.abstention.chosen_on}: {config.abstention.share:.0%} of the images there lie in it."
-        )
+    if abstain and (band := config.abstention) is not None:
+        chosen = f"The uncertain band was chosen on {band.chosen_on}: {band.share:.0%} of the images there lie in it."
+        note(f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. {chosen}")
     label = "Label: the most probable class."
     if (used := _threshold(config)) is not None:
         source = f"threshold {used['name']}, chosen on {used['chosen_on']}"

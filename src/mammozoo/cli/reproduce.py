@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, recipe_option
+from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, read_settings, recipe_option, stopping
 from mammozoo.cli.output import note, print_json, print_table, progress
-from mammozoo.cli.settings import read_settings, stopping
 from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from mammozoo.reproduction.results import Results
     from mammozoo.reproduction.runs import Task
     from mammozoo.training.run_directory import RunDirectory
 
@@ -45,10 +43,12 @@ def reproduce(
     Their scores are set beside the reported ones. Complete runs are kept and interrupted ones resumed, so the same command
     continues after an interruption.
     """
+    from mammozoo.report.page import write_report
+    from mammozoo.reproduction import results as tables
     from mammozoo.reproduction.paper import PROTOCOLS, load_paper
-    from mammozoo.reproduction.results import as_json as content
-    from mammozoo.reproduction.results import collect, write_tables
-    from mammozoo.reproduction.runs import plan_runs
+    from mammozoo.reproduction.runs import plan_runs, train_tasks
+    from mammozoo.training import experiment
+    from mammozoo.training.checkpoint import Stopped
 
     if protocol not in (*PROTOCOLS, "both"):
         raise UsageError(f"--protocol is published, sound or both, not '{protocol}'.")
@@ -62,24 +62,6 @@ def reproduce(
     if dry_run:
         _show_tasks(tasks, as_json)
         return
-    failed = _train(tasks, paper, jobs, report)
-    results = collect(chosen, folder, failed)
-    written = write_tables(results, folder)
-    if as_json:
-        print_json({"out": folder.as_posix(), **content(results)})
-    else:
-        _show(results)
-        typer.echo(f"{', '.join(path.as_posix() for path in written)}")
-    if failed:
-        raise typer.Exit(1)
-
-
-def _train(tasks: list[Task], paper: str, jobs: int, report: bool) -> dict[Path, str]:
-    from mammozoo.report.page import write_report
-    from mammozoo.reproduction.runs import train_tasks
-    from mammozoo.training import experiment
-    from mammozoo.training.checkpoint import Stopped
-
     try:
         with progress() as shown, stopping() as stop:
 
@@ -87,10 +69,25 @@ def _train(tasks: list[Task], paper: str, jobs: int, report: bool) -> dict[Path,
                 if report:
                     write_report(run.path, progress=shown)
 
-            return train_tasks(tasks, shown, stop=stop, jobs=experiment.Jobs(jobs), on_run=on_run)
+            failed = train_tasks(tasks, shown, stop=stop, jobs=experiment.Jobs(jobs), on_run=on_run)
     except Stopped as stopped:
         note(f"mammozoo: stopped by a signal in {stopped}. The same command goes on: mammozoo reproduce {paper} …")
         raise typer.Exit(143) from None
+    results = tables.collect(chosen, folder, failed)
+    written = tables.write_tables(results, folder)
+    if as_json:
+        print_json({"out": folder.as_posix(), **tables.as_json(results)})
+    else:
+        print_table(results.paper.title, tables.COLUMNS, tables.rows(results))
+        if results.gaps:
+            print_table("What the published protocol adds", tables.GAP_COLUMNS, tables.gap_rows(results))
+        if results.remarks:
+            typer.echo("Departures:")
+        for remark in results.remarks:
+            typer.echo(f"  * {tables.remark_text(remark)}")
+        typer.echo(", ".join(path.as_posix() for path in written))
+    if failed:
+        raise typer.Exit(1)
 
 
 def _show_tasks(tasks: list[Task], as_json: bool) -> None:
@@ -106,15 +103,3 @@ def _show_tasks(tasks: list[Task], as_json: bool) -> None:
         for t in tasks
     ]
     print_table("Runs", ["protocol", "row", "seed", "state", "network", "strategy", "folder"], cells)
-
-
-def _show(results: Results) -> None:
-    from mammozoo.reproduction.results import COLUMNS, GAP_COLUMNS, gap_rows, remark_text, rows
-
-    print_table(results.paper.title, COLUMNS, rows(results))
-    if results.gaps:
-        print_table("What the published protocol adds", GAP_COLUMNS, gap_rows(results))
-    if results.remarks:
-        typer.echo("Departures:")
-        for remark in results.remarks:
-            typer.echo(f"  * {remark_text(remark)}")

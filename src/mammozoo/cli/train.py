@@ -7,17 +7,22 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from mammozoo.cli.options import Jobs, Json, Settings, computing_option, output_option, recipe_option
+from mammozoo.cli.options import (
+    Jobs,
+    Json,
+    Settings,
+    computing_option,
+    output_option,
+    read_settings,
+    recipe_option,
+    stopping,
+)
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
-from mammozoo.cli.settings import read_settings, stopping
 from mammozoo.errors import UsageError
-
-if TYPE_CHECKING:
-    from mammozoo.config.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,7 @@ def train(
     from mammozoo.config.recipe import load
     from mammozoo.training.distributed import check_processes
     from mammozoo.training.parallel import BACKENDS
+    from mammozoo.training.run_directory import RunDirectory
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
@@ -86,7 +92,7 @@ def train(
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
         begun = resume or extend
-        check_processes(resolved if begun is None else _recipe_of(begun), gpus)
+        check_processes(resolved if begun is None else RunDirectory.open(begun).recipe, gpus)
         raise typer.Exit(_launch(gpus))
     if dry_run:
         from mammozoo.training.dry_run import describe
@@ -124,12 +130,11 @@ def train(
     seconds = round(sum(spent.values()), 1)
     if as_json:
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
-        _end_in_team()
-        return
-    note_stamps(run.facts["stamps"])
-    print_scores(run.facts["scores"])
-    written = f", {run.path / 'report.html'}" if report else ""
-    typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+    else:
+        note_stamps(run.facts["stamps"])
+        print_scores(run.facts["scores"])
+        written = f", {run.path / 'report.html'}" if report else ""
+        typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
     _end_in_team()
 
 
@@ -139,12 +144,6 @@ def _end_in_team() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-
-def _recipe_of(run: Path) -> Recipe:
-    from mammozoo.training.run_directory import RunDirectory
-
-    return RunDirectory.open(run).recipe
 
 
 def _launch(processes: int) -> int:
@@ -166,9 +165,8 @@ def _launch(processes: int) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            note(
-                f"mammozoo: process {rank + 1} of {processes} was ended by signal {-failure.exitcode}; the others were stopped."
-            )
+            ended = f"process {rank + 1} of {processes} was ended by signal {-failure.exitcode}"
+            note(f"mammozoo: {ended}; the others were stopped.")
         return failure.exitcode if failure.exitcode > 0 else 1
     except SignalException as error:
         return 128 + int(error.sigval)
@@ -182,10 +180,8 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
     import yaml
 
     typer.echo(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
-    counts = content["parameters"]
-    typer.echo(
-        f"{counts['trainable']:,} of {counts['total']:,} parameters train, {counts['head']:,} of them in the head."
-    )
+    trainable, total, head = (f"{content['parameters'][key]:,}" for key in ("trainable", "total", "head"))
+    typer.echo(f"{trainable} of {total} parameters train, {head} of them in the head.")
     groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
     print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
     if content["stages"]:
@@ -193,15 +189,8 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         for stage in content["stages"]:
             counts = stage["left_out"].values()
             fewest_most = "–".join(str(n) for n in sorted({min(counts), max(counts)}))
-            trains = f"{stage['strategy']}, {stage['head']}"
-            facts = (
-                stage["name"],
-                stage["dataset"],
-                ", ".join(stage["classes"]),
-                trains,
-                stage["epochs"],
-                stage["images"],
-            )
+            cells = stage | {"classes": ", ".join(stage["classes"]), "trains": f"{stage['strategy']}, {stage['head']}"}
+            facts = [cells[key] for key in ("name", "dataset", "classes", "trains", "epochs", "images")]
             rows.append((*facts, fewest_most))
         columns = ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"]
         print_table("Stages before, each from the weights of the one above it", columns, rows)

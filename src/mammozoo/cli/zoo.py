@@ -14,7 +14,7 @@ from mammozoo.cli.zoo_push import push
 from mammozoo.errors import MammozooError
 
 if TYPE_CHECKING:
-    from mammozoo.zoo.entry import Entry, EntryTraining, ZooModel
+    from mammozoo.zoo.entry import ZooModel
 
 app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True, cls=Group)
 app.command("push", cls=Command, epilog=PUSH_EXAMPLES)(push)
@@ -98,9 +98,8 @@ def verify(
         print_json({"models": rows})
     else:
         print_table("", ["model", "state", "checked"], [(r["name"], r["state"], ", ".join(r["checked"])) for r in rows])
-    bad = [row for row in rows if row["problem"]]
-    for row in bad[1:]:
-        note(f"! {row['problem']}")
+    for problem in [row["problem"] for row in rows if row["problem"]][1:]:
+        note(f"! {problem}")
     if worst:
         raise worst
 
@@ -121,10 +120,8 @@ def export(
             chosen[model.entry.name] = model
     write(chosen.values(), to)
     for entry in (model.entry for model in chosen.values()):
-        if entry.base and entry.base.name not in chosen:
-            note(
-                f"'{entry.name}' is an adapter; where it is used, '{entry.base.name}' must be there too (--with-base)."
-            )
+        if entry.base and (base := entry.base.name) not in chosen:
+            note(f"'{entry.name}' is an adapter; where it is used, '{base}' must be there too (--with-base).")
     note(f"{len(chosen)} models, {sum(m.entry.size for m in chosen.values()) / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
     typer.echo(to)
 
@@ -151,26 +148,24 @@ def clean() -> None:
 
 
 def _summary(model: ZooModel) -> dict[str, Any]:
-    entry = model.entry
+    entry, headline = model.entry, ""
+    if entry.evaluation:  # the first score: AUC, if it has one
+        first = entry.evaluation[0]
+        name = "auc" if "auc" in first.scores else next(iter(first.scores))
+        score = first.scores[name]
+        headline = f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
     return {
         "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
-        "score": _headline(entry), "license": entry.license, "summary": entry.summary,
+        "score": headline, "license": entry.license, "summary": entry.summary,
         "base": entry.base.name if entry.base else None, "withdrawn": entry.withdrawn,
     }  # fmt: skip
 
 
-def _headline(entry: Entry) -> str:
-    """Its first score: AUC, if it has one."""
-    if not entry.evaluation:
-        return ""
-    first = entry.evaluation[0]
-    name = "auc" if "auc" in first.scores else next(iter(first.scores))
-    score = first.scores[name]
-    return f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
-
-
 def _facts(model: ZooModel) -> list[tuple[str, object]]:
-    entry = model.entry
+    entry, trained_on = model.entry, ""
+    if training := entry.training:
+        parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
+        trained_on = f"{training.dataset}: {parts}" if parts else training.dataset
     rows: list[tuple[str, object]] = [
         ("summary", entry.summary),
         ("intended use", entry.intended_use),
@@ -182,7 +177,7 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         ("classes", ", ".join(entry.classes)),
         ("input", "×".join(map(str, entry.input_size or ()))),
         ("threshold", (t := entry.threshold) and f"{t.value:.3f} ({t.name}, {t.chosen_on})"),
-        ("trained on", entry.training and _trained_on(entry.training)),
+        ("trained on", trained_on),
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
         ("whole, SHA-256", entry.full_sha256),
@@ -194,13 +189,7 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _trained_on(training: EntryTraining) -> str:
-    parts = ", ".join(f"{count} {part}" for part, count in training.images.items())
-    return f"{training.dataset}: {parts}" if parts else training.dataset
-
-
 def _folder(model: ZooModel) -> str:
-
     try:
         return str(model.folder)
     except MammozooError as error:

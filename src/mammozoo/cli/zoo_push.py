@@ -16,7 +16,6 @@ from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
     from mammozoo.zoo.entry import Entry
-    from mammozoo.zoo.staging import Staged
 
 EXAMPLES = """
 mammozoo zoo push runs/first --repo our-hospital/first --license Apache-2.0 --dry-run
@@ -92,8 +91,12 @@ def push(
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
         staged = stage(source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped)
         if not as_json:
-            _show(staged, public)
-        entry, revision = None, None
+            visible = f"{repo}, {'public' if public else 'private'}, tag v{version}"
+            typer.echo(visible if repo else f"{publication.name} {version}")
+            print_table("", ["file", "bytes"], [(n, f"{path.stat().st_size:,}") for n, path in staged.files.items()])
+            typer.echo(staged.files["README.md"].read_text(encoding="utf-8"))
+        entry: Entry | None = None
+        revision = None
         if dry_run:
             note(f"Nothing was {'written' if to else 'sent'} (--dry-run).")
         elif to is not None:
@@ -108,42 +111,24 @@ def push(
             entry = staged.entry(HubSource(hub=repo, revision=revision), summary)
             if zoo is not None and entry is not None:
                 write_entries(zoo, [entry])
-            note(
-                f"{'Published' if pushed.new else 'Already there, nothing was sent'}: {repo}, {pushed.tag}, commit {revision}"
-                f", {'private' if pushed.private else 'public'}."
-            )
-            if as_json:
-                pass
-            elif entry is None:
+            done = "Published" if pushed.new else "Already there, nothing was sent"
+            note(f"{done}: {repo}, {pushed.tag}, commit {revision}, {'private' if pushed.private else 'public'}.")
+            if entry is None and not as_json:
                 note(f'Use it with timm.create_model("hf-hub:{repo}@{revision}", pretrained=True).')
-            elif zoo is not None:
+            elif zoo is not None and not as_json:
                 note(f"Written into '{zoo}'.")
-            else:
+            elif entry is not None and not as_json:
                 note("For a zoo.yaml, under `models`:")
                 typer.echo(entry_text(entry), nl=False)
         if as_json:
-            _print_json(staged, public and to is None, revision, entry)
-
-
-def _show(staged: Staged, public: bool) -> None:
-    publication = staged.publication
-    if publication.repository:
-        typer.echo(f"{publication.repository}, {'public' if public else 'private'}, tag v{publication.version}")
-    else:
-        typer.echo(f"{publication.name} {publication.version}")
-    print_table("", ["file", "bytes"], [(name, f"{path.stat().st_size:,}") for name, path in staged.files.items()])
-    typer.echo(staged.files["README.md"].read_text(encoding="utf-8"))
-
-
-def _print_json(staged: Staged, public: bool, revision: str | None, entry: Entry | None) -> None:
-    print_json(
-        {
-            "repository": staged.publication.repository or None,
-            "private": not public if staged.publication.repository else None,
-            "tag": f"v{staged.publication.version}",
-            "revision": revision,
-            "files": {name: path.stat().st_size for name, path in staged.files.items()},
-            "card": staged.files["README.md"].read_text(encoding="utf-8"),
-            "entry": entry.model_dump(mode="json", exclude_defaults=True) if entry else None,
-        }
-    )
+            print_json(
+                {
+                    "repository": repo or None,
+                    "private": not public if repo else None,
+                    "tag": f"v{version}",
+                    "revision": revision,
+                    "files": {name: path.stat().st_size for name, path in staged.files.items()},
+                    "card": staged.files["README.md"].read_text(encoding="utf-8"),
+                    "entry": entry.model_dump(mode="json", exclude_defaults=True) if entry else None,
+                }
+            )

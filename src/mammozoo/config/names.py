@@ -33,11 +33,7 @@ class Spec:
 
 
 def parse(text: str) -> Spec:
-    """One `name[:arguments]`.
-
-    Raises:
-        UsageError: the text has another form.
-    """
+    """One `name[:arguments]`; UsageError if the text has another form."""
     name, colon, inside = text.strip().partition(":")
     if not _NAME.fullmatch(name) or (colon and not inside):
         raise UsageError(f"'{text}' does not have the form name[:argument,key=value].")

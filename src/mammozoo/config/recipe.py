@@ -7,8 +7,6 @@ no code. Unknown keys are errors with the nearest name.
 from __future__ import annotations
 
 import itertools
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,10 +16,9 @@ import yaml
 from pydantic import Field
 
 from mammozoo.config.names import parse
-from mammozoo.config.overrides import assign, value_at
 from mammozoo.config.requirements import checked
-from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, listed
-from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
+from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
 
@@ -142,10 +139,7 @@ class Recipe(Section):
     def _of_a_run(cls, value: str) -> str:
         return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
 
-    @pydantic.field_validator("threshold")
-    @classmethod
-    def _known_rule(cls, value: str) -> str:
-        return check_rule(value)
+    _known_rule = pydantic.field_validator("threshold")(check_rule)
 
     @pydantic.field_validator("grid")
     @classmethod
@@ -153,9 +147,8 @@ class Recipe(Section):
         for key in value:
             tried = key.split(".")[2:] if key.startswith("stages.") else key.split(".")
             if not tried or tried[0] not in _TRIED:
-                raise ValueError(
-                    f"'{key}' cannot differ within a run, only {', '.join(sorted(_TRIED))}; make several runs"
-                )
+                known = ", ".join(sorted(_TRIED))
+                raise ValueError(f"'{key}' cannot differ within a run, only {known}; make several runs")
         return value
 
     @pydantic.model_validator(mode="after")
@@ -176,14 +169,10 @@ class Recipe(Section):
     def of_stage(self, number: int) -> Recipe:
         """The recipe of an earlier stage: its own settings, and for the rest those of this recipe."""
         stage = self.stages[number]
-        said = {
-            key: value
-            for key in Stage.model_fields
-            if key in Recipe.model_fields and (value := getattr(stage, key)) is not None
-        }
-        changes: dict[str, Any] = {
-            "split": SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
-        }
+        shared = Stage.model_fields.keys() & Recipe.model_fields.keys()
+        said = {key: value for key in shared if (value := getattr(stage, key)) is not None}
+        split = SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
+        changes: dict[str, Any] = {"split": split}
         if stage.dataset is not None and parse(stage.dataset).name != parse(self.dataset).name:
             changes |= {"root": None, "classes": None}
         if stage.epochs is not None or stage.optimizer is not None:
@@ -234,21 +223,20 @@ def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Reci
     fields.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
-    _refuse_unknown(fields, Recipe, "", str(path))
     recipe = validated(fields, path.name)
     recipe.points()
     return recipe
 
 
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:
-    """A recipe of these fields.
-
-    Raises:
-        UsageError: a value is of the wrong type, or does not go with another.
-    """
+    """A recipe of these fields; UsageError if a value is of the wrong type, or does not go with another."""
     try:
         return Recipe.model_validate(fields)
     except pydantic.ValidationError as error:
+        for e in error.errors():
+            if e["type"] == "unknown_key":
+                key = ".".join([*(part for part in e["loc"] if isinstance(part, str)), e["ctx"]["key"]])
+                raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{e['ctx']['nearest']}") from None
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
@@ -268,24 +256,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
     return fields
-
-
-def _refuse_unknown(fields: Any, model: type[pydantic.BaseModel], prefix: str, source: str) -> None:
-    """Name the first unknown key with the nearest known one; pydantic alone would not offer it."""
-    if not isinstance(fields, dict):
-        return
-    for key, value in fields.items():
-        if key not in model.model_fields:
-            close = nearest(str(key), model.model_fields)
-            raise UsageError(f"Recipe '{source}' has an unknown key '{prefix}{key}'.{close}")
-        for inner in _models_in(model.model_fields[key].annotation):
-            for part in value if isinstance(value, list | tuple) else [value]:
-                _refuse_unknown(part, inner, f"{prefix}{key}.", source)
-
-
-def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return [annotation]
-    if typing.get_origin(annotation) in (tuple, list, typing.Union, types.UnionType):
-        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
-    return []

@@ -34,9 +34,8 @@ def checked(text: str) -> str:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise ValueError(
-            f"'{text}' is not a requirement such as mammozoo-peft>=0.2: {' '.join(str(error).split())}"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"'{text}' is not a requirement such as mammozoo-peft>=0.2: {reason}") from None
     if requirement.url is not None or requirement.marker is not None:
         raise ValueError(f"'{text}': name a distribution and its versions alone, such as mammozoo-peft>=0.2")
     return str(requirement)

@@ -1,4 +1,4 @@
-"""The sections of a recipe: split, optimizer, phases, schedule, earlier stages."""
+"""The sections of a recipe: split, optimizer, phases, schedule, earlier stages; and fields by dotted key."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from mammozoo.errors import UsageError, nearest
 
 
 class Section(pydantic.BaseModel):
     """Base of all sections: unknown keys are errors, and a section is immutable."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, fields: Any) -> Any:
+        """Refuse the first unknown key with the nearest known one, which pydantic alone would not offer."""
+        for key in fields if isinstance(fields, dict) else ():
+            if key not in cls.model_fields:
+                facts = {"key": str(key), "nearest": nearest(str(key), cls.model_fields)}
+                raise PydanticCustomError("unknown_key", "unknown key '{key}'.{nearest}", facts)
+        return fields
 
 
 class SplitSettings(Section):
@@ -103,3 +116,38 @@ class Stage(Section):
     patience: Annotated[int, Field(ge=1)] | None = None
 
     _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(listed)
+
+
+def assign(fields: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value at a dotted key; missing mappings on the way are created. A number indexes a list: `stages.0.root`.
+
+    Raises:
+        UsageError: a part is not an entry of a list, or holds a value and not further keys.
+    """
+    here: Any = fields
+    *parents, last = key.split(".")
+    for parent in parents:
+        place = _place(here, parent, key)
+        if isinstance(here, dict) and here.get(place) is None:
+            here[place] = {}
+        here = here[place]
+        if not isinstance(here, dict | list):
+            raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
+    here[_place(here, last, key)] = value
+
+
+def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
+    """A part of a dotted key as an index."""
+    if isinstance(fields, dict):
+        return part
+    if not part.isdecimal() or int(part) >= len(fields):
+        raise UsageError(f"--set {key}: '{part}' is not an entry of a list of {len(fields)}; they count from 0.")
+    return int(part)
+
+
+def value_at(fields: dict[str, Any], key: str) -> Any:
+    """The value at a dotted key; raises as `assign`."""
+    here: Any = fields
+    for part in key.split("."):
+        here = here[_place(here, part, key)]
+    return here

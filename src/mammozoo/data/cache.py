@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -51,11 +52,6 @@ class Stream:
     dtype: np.dtype[Any]
     parts: Iterable[Array]
 
-    @property
-    def bytes(self) -> int:
-        """Size of the whole array."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
 
 def cache_folder() -> Path | None:
     """`MAMMOZOO_CACHE`, or `~/.cache/mammozoo`; None without a home folder. The folder need not exist."""
@@ -70,8 +66,7 @@ def cache_folder() -> Path | None:
 def key_of(description: Mapping[str, Any]) -> str:
     """The key of the arrays that `description` determines: 64 hexadecimal digits.
 
-    Raises:
-        TypeError, ValueError: the description is not plain JSON, so its text may differ between processes.
+    TypeError or ValueError if it is not plain JSON, so that its text may differ between processes.
     """
     text = json.dumps(description, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -114,19 +109,19 @@ class Store:
         """Store arrays for `description` and return them memory-mapped; None if they cannot be stored.
 
         If another process stored the entry in the meantime, its arrays are returned. The parts of a `Stream` may be used up in
-        either case.
-
-        Raises:
-            ValueError: the parts of a stream do not fill its shape.
+        either case. ValueError if they do not fill its shape.
         """
         if self.folder is None:
             return None
-        streams = {name: array if isinstance(array, Stream) else _as_stream(array) for name, array in arrays.items()}
+        streams = {
+            name: a if isinstance(a, Stream) else Stream(a.shape, a.dtype, [a] if a.size else [])
+            for name, a in arrays.items()
+        }
         entry = self.folder / key_of(description)
         temporary = self.folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._make_room(sum(stream.bytes for stream in streams.values())):
+            if not self._make_room(sum(math.prod(s.shape) * s.dtype.itemsize for s in streams.values())):
                 return None
             temporary.mkdir()
             files = {name: _write(temporary / f"{name}.npy", stream) for name, stream in streams.items()}
@@ -140,9 +135,8 @@ class Store:
                 if not entry.is_dir():  # otherwise another process was first
                     raise
         except OSError as error:
-            _warn_once(
-                f"No cache: cannot write below '{self.folder}' ({error.strerror or error}); computing each time."
-            )
+            reason = error.strerror or error
+            _warn_once(f"No cache: cannot write below '{self.folder}' ({reason}); computing each time.")
             return None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -168,13 +162,11 @@ class Store:
             if path not in _opened:
                 _remove(path)
                 room, free = room + size, free + size
-        if wanted > min(room, free):
-            _warn_once(
-                f"No cache: {wanted / 1e9:.1f} GB do not fit below '{self.folder}' (limit {self.limit / 1e9:.1f} GB, "
-                "MAMMOZOO_CACHE_GB); computing each time."
-            )
-            return False
-        return True
+        if not (fits := wanted <= min(room, free)):
+            needed = f"{wanted / 1e9:.1f} GB do not fit below '{self.folder}'"
+            limit = f"limit {self.limit / 1e9:.1f} GB, MAMMOZOO_CACHE_GB"
+            _warn_once(f"No cache: {needed} ({limit}); computing each time.")
+        return fits
 
 
 def _limit() -> int:
@@ -202,10 +194,6 @@ def _read(entry: Path) -> Arrays:
     with contextlib.suppress(OSError):  # a read-only folder
         os.utime(index)
     return arrays
-
-
-def _as_stream(array: Array) -> Stream:
-    return Stream(array.shape, array.dtype, [array] if array.size else [])
 
 
 def _write(path: Path, stream: Stream) -> dict[str, Any]:

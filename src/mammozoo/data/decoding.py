@@ -16,7 +16,7 @@ import numpy as np
 
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import installed_distributions
-from mammozoo.data.cache import Arrays, Store
+from mammozoo.data.cache import Store
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
 from mammozoo.data.io.regions import Box
@@ -35,17 +35,13 @@ _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a data set as a model's input. Cached arrays are read-only and shared between processes.
+    """All images of a data set as a model's input. Cached arrays are read-only and shared between processes."""
 
-    Attributes:
-        pixels: (N, h, w, 1 or 3) uint8.
-        fingerprints: of the whole images as stored.
-        features: (N, 16) statistics for the out-of-distribution check, of the images as stored or of their cropped lesions.
-    """
-
-    pixels: Pixels
-    fingerprints: Fingerprints
-    features: Features
+    pixels: Pixels  # (N, h, w, 1 or 3) uint8
+    fingerprints: Fingerprints  # of the whole images as stored
+    features: (
+        Features  # (N, 16) statistics for the out-of-distribution check, of the images or of their cropped lesions
+    )
 
 
 def decode(
@@ -126,17 +122,21 @@ def decode_cached(
     store = store or Store()
     boxes = lesion_boxes(dataset, samples, input)
     description = _description(dataset, samples, input, boxes)
-    if description is not None and (arrays := store.get(description)) is not None:
+    arrays = None if description is None else store.get(description)
+    if arrays is not None:
         log.debug("%d decoded images come from the cache", len(samples))
         for _ in samples:
             advance()
-        return _images(arrays)
-    images = decode(dataset, samples, input, advance, boxes)
-    # A file may have been replaced while it was read.
-    if description is None or _description(dataset, samples, input, boxes) != description:
-        return images
-    stored = store.put(description, {"pixels": images.pixels, "features": images.features, **vars(images.fingerprints)})
-    return images if stored is None else _images(stored)
+    else:
+        images = decode(dataset, samples, input, advance, boxes)
+        # A file may have been replaced while it was read.
+        if description is not None and _description(dataset, samples, input, boxes) == description:
+            content = {"pixels": images.pixels, "features": images.features, **vars(images.fingerprints)}
+            arrays = store.put(description, content)
+        if arrays is None:
+            return images
+    prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
+    return Images(arrays["pixels"], prints, arrays["features"])
 
 
 def code_of(transforms: Sequence[str]) -> dict[str, Any]:
@@ -147,18 +147,18 @@ def code_of(transforms: Sequence[str]) -> dict[str, Any]:
     """
     builders = [transform_spec(text).build for text in transforms if parse(text).name != LESION]
     files = {file for build in builders for file in _package_files(inspect.getmodule(build))}
-    return {"transforms": list(transforms), "source": _digests(files), "versions": _versions(every=bool(builders))}
+    return {
+        "transforms": list(transforms),
+        "source": sorted(map(sha256, files)),
+        "versions": _versions(every=bool(builders)),
+    }
 
 
-def _versions(every: bool) -> str:
+def _versions(every: bool = False) -> str:
     """SHA-256 of the versions of Python and of the libraries that decode images, or of every installed distribution."""
     installed = installed_distributions().items()
     chosen = sorted(f"{name} {version}" for name, version in installed if every or name.lower() in _LIBRARIES)
     return hashlib.sha256("\n".join([sys.version, *chosen]).encode()).hexdigest()
-
-
-def _digests(files: set[Path]) -> list[str]:
-    return sorted(sha256(path) for path in files)
 
 
 def _package_files(module: Any) -> set[Path]:
@@ -176,8 +176,7 @@ def _description(
 ) -> Mapping[str, Any] | None:
     """Everything that determines the decoded images; None if they depend on more than files.
 
-    The whole content of the files is hashed: 0.05 s for the 680 images of BUSI that take 4 s to decode. Size and time of
-    a file could stay the same when its content changes.
+    The whole content is hashed, 0.05 s for BUSI: size and time of a file could stay the same when its content changes.
     """
     kind = type(dataset)
     if not samples or kind.read is not Dataset.read or kind.path is not Dataset.path:
@@ -193,10 +192,5 @@ def _description(
         "boxes": [box and list(box) for box in boxes],
         "input": input.model_dump(mode="json", include={"size", "color", "fit", "preprocess"}),
         "code": code_of(input.preprocess),
-        "reader": [_digests(set(Path(__file__).parent.rglob("*.py"))), _versions(every=False)],
+        "reader": [sorted(map(sha256, Path(__file__).parent.rglob("*.py"))), _versions()],
     }
-
-
-def _images(arrays: Arrays) -> Images:
-    prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
-    return Images(arrays["pixels"], prints, arrays["features"])

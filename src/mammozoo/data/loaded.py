@@ -1,7 +1,11 @@
-"""A whole data set in memory: samples, labels, groups and pixels."""
+"""A whole data set in memory: samples, labels, groups and pixels.
+
+A class of a model is a label of the data set, or several as one: `lesion=benign|malignant`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.config.names import call, parse
-from mammozoo.data.classes import read_classes
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import near_duplicates
+from mammozoo.data.duplicates.matching import group, near_duplicates
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import UsageError
+from mammozoo.errors import UsageError, nearest
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 
@@ -26,27 +28,74 @@ By = Literal["group", "patient"]
 
 @dataclass(frozen=True)
 class Data:
-    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped.
-
-    Attributes:
-        samples: their label is the name of their class, also if the class joins several labels of the data set.
-        labels: (N,) class numbers.
-        groups: (N,) group numbers; samples of one group are of one patient or near-duplicates.
-        merged: the classes as written, if one of them joins several labels of the data set; else empty.
-    """
+    """A data set ready to be split: its samples of the chosen classes, decoded, numbered and grouped."""
 
     dataset: Dataset
-    samples: list[Sample]
+    samples: list[Sample]  # their label is the name of their class, also if the class joins several labels
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.intp]
-    groups: npt.NDArray[np.intp]
+    labels: npt.NDArray[np.intp]  # (N,) class numbers
+    groups: npt.NDArray[np.intp]  # (N,) group numbers; samples of one group are of one patient or near-duplicates
     images: Images
-    merged: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()  # the classes as written, if one of them joins several labels of the data set
 
     @property
     def names(self) -> list[str]:
         """The names of the samples."""
         return [sample.image for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes in output order; `numbers` maps each label of the data set that belongs to a class to the class's number."""
+
+    names: tuple[str, ...]
+    numbers: dict[str, int]
+
+    @property
+    def merged(self) -> bool:
+        """Whether a class joins several labels, or has another name than its label."""
+        return any(self.names[number] != label for label, number in self.numbers.items())
+
+
+def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) -> Classes:
+    """The recipe's `classes`, for a data set with these labels; `dataset` is its name, for messages.
+
+    If the data set has none of the labels of `lesion=benign|malignant` but a label `lesion`, that label is the class. So a
+    model of merged classes can be evaluated on data whose labels are merged already.
+
+    Raises:
+        UsageError: fewer than two classes, an unknown label, or a class or label used twice.
+    """
+    names: list[str] = []
+    numbers: dict[str, int] = {}
+    for number, text in enumerate(written):
+        name, parts = _class_and_labels(text, labels)
+        if name in names:
+            raise UsageError(f"`classes` names '{name}' twice: {', '.join(written)}.")
+        names.append(name)
+        for part in parts:
+            if part not in labels:
+                has = f"It has {', '.join(labels)}."
+                raise UsageError(f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} {has}")
+            if part in numbers:
+                raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
+            numbers[part] = number
+    if len(names) < 2:
+        raise UsageError(f"`classes` must name two or more classes, not {', '.join(written) or 'none'}.")
+    return Classes(tuple(names), numbers)
+
+
+def _class_and_labels(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """(name of the class, its labels); a label that contains an equals sign stands for itself."""
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    if not equals or text in labels:
+        return text, (text,)
+    parts = tuple(part.strip() for part in rest.split("|"))
+    if not name or not all(parts):
+        raise UsageError(f"`classes` has '{text}'; several labels as one class are written 'lesion=benign|malignant'.")
+    if name in labels and not {*parts} & {*labels}:
+        return name, (name,)
+    return name, parts
 
 
 def open_dataset(name: str, root: Path | None) -> Dataset:
@@ -72,8 +121,8 @@ def open_data(
     everything = dataset.samples()
     written = tuple(classes or dataset.classes)
     chosen = read_classes(written, dataset.classes, name)
-    numbers = [chosen.numbers[sample.label] for sample in everything if sample.label in chosen.numbers]
     samples = [sample for sample in everything if sample.label in chosen.numbers]
+    numbers = [chosen.numbers[sample.label] for sample in samples]
     samples = [replace(sample, label=chosen.names[n]) for sample, n in zip(samples, numbers, strict=True)]
     for number, label in enumerate(chosen.names):
         if number not in numbers:

@@ -7,7 +7,7 @@ image statistics it can name in words what differs. It does not know anatomy: an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -47,42 +47,31 @@ _TRAITS = {  # words for a feature below and above the range of the training ima
     _FLAT: ("fewer flat areas", "more flat areas"),
 }
 _SIDE = 128  # of the thumbnail, in pixels
-_QUANTILE, _MARGIN = (
-    0.995,
-    1.1,
-)  # the limit is this quantile of the distances of held-out training images, times the margin
+# The limit is this quantile of the distances of held-out training images, times the margin.
+_QUANTILE, _MARGIN = 0.995, 1.1
 _CLEARER = 0.8  # an image looks inverted if its negative is nearer by this factor
 
 Features = npt.NDArray[np.float32]
 Numbers = tuple[float, ...]
 
 
-def _length(n: int) -> Any:
-    return Field(min_length=n, max_length=n)
-
-
 class Profile(pydantic.BaseModel):
     """A summary of the training images of a model.
 
-    Attributes:
-        images: number of images.
-        low, high: (16,) smallest and largest value of each feature (`NAMES`).
-        mean, scale: (11,) of the features of brightness and texture, all but the first five.
-        factor: lower triangle L of the standardised features' precision matrix L Lᵀ, by rows.
-        limit: Mahalanobis distance above which an image is out of distribution.
-        polarity: whether an image of this kind differs from its negative.
+    `low` and `high` are the smallest and largest value of each feature (`NAMES`), `mean` and `scale` are of brightness and
+    texture, all but the first five.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)]
-    low: Annotated[Numbers, _length(16)]
-    high: Annotated[Numbers, _length(16)]
-    mean: Annotated[Numbers, _length(11)]
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], _length(11)]
-    factor: tuple[Numbers, ...]
-    limit: Annotated[float, Field(gt=0)]
-    polarity: bool
+    low: Annotated[Numbers, Field(min_length=16, max_length=16)]
+    high: Annotated[Numbers, Field(min_length=16, max_length=16)]
+    mean: Annotated[Numbers, Field(min_length=11, max_length=11)]
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=11, max_length=11)]
+    factor: tuple[Numbers, ...]  # lower triangle L of the standardised features' precision matrix L Lᵀ, by rows
+    limit: Annotated[float, Field(gt=0)]  # Mahalanobis distance above which an image is out of distribution
+    polarity: bool  # whether an image of this kind differs from its negative
 
     @pydantic.field_validator("factor")
     @classmethod
@@ -101,48 +90,38 @@ class Profile(pydantic.BaseModel):
 
     def warnings(self, features: Features) -> list[str]:
         """In words, why an image with these (16,) features is out of distribution; empty if it is not."""
-        warnings = [text for text in (self._size(features), self._depth(features), self._colour(features)) if text]
+        warnings = [*self._of_the_file(features)]
         distance, negative = float(self.distance(features)), float(self.distance(_negative(features)))
         if self.polarity and negative < _CLEARER * distance and negative <= self.limit:
-            warnings.append(
-                "looks inverted: its negative fits the training images better "
-                f"(distance {negative:.1f}, its own {distance:.1f})"
-            )
+            distances = f"distance {negative:.1f}, its own {distance:.1f}"
+            warnings.append(f"looks inverted: its negative fits the training images better ({distances})")
         elif distance > self.limit:
-            warnings.append(
-                f"unlike the training images: {self._traits(features)} (distance {distance:.1f}, limit {self.limit:.1f})"
-            )
+            distances = f"distance {distance:.1f}, limit {self.limit:.1f}"
+            warnings.append(f"unlike the training images: {self._traits(features)} ({distances})")
         return warnings
 
-    def _size(self, features: Features) -> str:
-        """Limits: half the smallest side, four times the largest, an aspect ratio 1.4 times beyond the extremes."""
-        size = _pixels(features)
-        sides = f"({size}; training {_side(self.low[_SHORT])} to {_side(self.high[_LONG])} pixels a side)"
-        if features[_SHORT] < self.low[_SHORT] - 1 or features[_LONG] < self.low[_LONG] - 1:
-            return f"much smaller than any training image {sides}"
-        if features[_LONG] > self.high[_LONG] + 2:
-            return f"much larger than any training image {sides}"
-        if features[_ASPECT] < self.low[_ASPECT] - 0.5:
-            return f"much narrower than any training image ({size})"
-        return f"much wider than any training image ({size})" if features[_ASPECT] > self.high[_ASPECT] + 0.5 else ""
-
-    def _depth(self, features: Features) -> str:
-        if features[_BITS] > 8 >= self.high[_BITS]:
-            return f"{features[_BITS]:.0f}-bit values; the model was trained on 8-bit images"
-        if features[_BITS] <= 8 < self.low[_BITS]:
-            return f"8-bit values; the model was trained on images of {self.low[_BITS]:.0f} bits and more"
-        return ""
-
-    def _colour(self, features: Features) -> str:
-        share, low, high = float(features[_COLOUR]), self.low[_COLOUR], self.high[_COLOUR]
-        if share > max(2 * high, 0.05):
-            kind = "grey" if high < 0.05 else "less coloured"
-            return f"in colour: {share:.0%} of its pixels have a hue; the model was trained on {kind} images"
-        if share < low / 2 and low > 0.05:
-            return (
-                f"grey: {share:.0%} of its pixels have a hue; the model was trained on images with {low:.0%} and more"
-            )
-        return ""
+    def _of_the_file(self, features: Features) -> Iterator[str]:
+        """Size, depth, colour. A side may be half the smallest or four times the largest, the ratio of sides 1.4 times beyond."""
+        size, low, high = _pixels(features), self.low, self.high
+        sides = f"({size}; training {2 ** low[_SHORT]:.0f} to {2 ** high[_LONG]:.0f} pixels a side)"
+        if features[_SHORT] < low[_SHORT] - 1 or features[_LONG] < low[_LONG] - 1:
+            yield f"much smaller than any training image {sides}"
+        elif features[_LONG] > high[_LONG] + 2:
+            yield f"much larger than any training image {sides}"
+        elif features[_ASPECT] < low[_ASPECT] - 0.5:
+            yield f"much narrower than any training image ({size})"
+        elif features[_ASPECT] > high[_ASPECT] + 0.5:
+            yield f"much wider than any training image ({size})"
+        if features[_BITS] > 8 >= high[_BITS]:
+            yield f"{features[_BITS]:.0f}-bit values; the model was trained on 8-bit images"
+        elif features[_BITS] <= 8 < low[_BITS]:
+            yield f"8-bit values; the model was trained on images of {low[_BITS]:.0f} bits and more"
+        share, least, most = float(features[_COLOUR]), low[_COLOUR], high[_COLOUR]
+        hue = f"{share:.0%} of its pixels have a hue; the model was trained on"
+        if share > max(2 * most, 0.05):
+            yield f"in colour: {hue} {'grey' if most < 0.05 else 'less coloured'} images"
+        elif share < least / 2 and least > 0.05:
+            yield f"grey: {hue} images with {least:.0%} and more"
 
     def _traits(self, features: Features) -> str:
         """Features outside the range of the training images, farthest first; three at most."""
@@ -155,20 +134,17 @@ class Profile(pydantic.BaseModel):
 def features(image: npt.NDArray[Any]) -> Features:
     """(16,) float32 features (`NAMES`) of an image as read: (H, W) or (H, W, 3), any depth. About 1 ms."""
     height, width = image.shape[:2]
-    short, long = np.log2(min(height, width)), np.log2(max(height, width))
     bits, thumbnail = _thumbnail(image)
     # Beyond the chroma noise of JPEG.
     colour = float((np.ptp(thumbnail, axis=2) > 16 / 255).mean()) if thumbnail.ndim == 3 else 0.0
-    grey = to_channels(thumbnail, 1)[..., 0]
-    facts = [short, long, np.log2(width / height), bits, colour]
-    return np.array([*facts, *_look(grey)], np.float32)
+    facts = [np.log2(min(height, width)), np.log2(max(height, width)), np.log2(width / height), bits, colour]
+    return np.array([*facts, *_look(to_channels(thumbnail, 1)[..., 0])], np.float32)
 
 
 def fit_profile(features: npt.NDArray[np.floating[Any]]) -> Profile | None:
     """The profile of training (and validation) images from their (N, 16) features; None below `MIN_IMAGES`.
 
-    The limit comes from the distances of images that were held out of the fit, a fifth at a time: in a small set an image
-    that took part in the fit is always near.
+    The limit comes from images held out of the fit, a fifth at a time: in a small set one that took part is always near.
     """
     if len(features) < MIN_IMAGES:
         return None
@@ -265,10 +241,6 @@ def _rounded(values: npt.NDArray[np.floating[Any]]) -> Numbers:
     return tuple(round(float(value), 4) for value in values)
 
 
-def _side(log: float) -> str:
-    return f"{2**log:.0f}"
-
-
 def _pixels(features: Features) -> str:
-    short, long = _side(float(features[_SHORT])), _side(float(features[_LONG]))
+    short, long = (f"{2 ** float(features[place]):.0f}" for place in (_SHORT, _LONG))
     return f"{short} x {long} pixels" if features[_ASPECT] < 0 else f"{long} x {short} pixels"

@@ -21,8 +21,7 @@ import torch
 from PIL import Image
 
 from mammozoo.data.io.dicom import is_for_processing, read_modality
-from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, read_image
-from mammozoo.data.io.memory import image_from_memory
+from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, image_from_memory, read_image
 from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair
+from mammozoo.data.duplicates.matching import Pair, group
 
 
 def near(*pairs: tuple[int, int]) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation.
+"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation; and the groups that they form.
 
 Two images are near-duplicates if
 
@@ -13,13 +13,16 @@ are divided into 4 bands b = 0 … 3 of 16. If two hashes differ in at most n bi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mammozoo.data.duplicates.fingerprint import VIEWS, Fingerprints, view
 
@@ -48,6 +51,15 @@ class Pair:
     bits: int
     correlation: float
     view: str
+
+    @property
+    def how(self) -> str:
+        """How alike the two images are, in words."""
+        return f"{self.bits} bits, correlation {self.correlation:.2f}{'' if self.view == 'whole' else f', {self.view}'}"
+
+    def facts(self) -> dict[str, Any]:
+        """How alike the two images are, as plain data."""
+        return {"bits": self.bits, "correlation": round(self.correlation, 4), "view": self.view}
 
 
 def near_duplicates(prints: Fingerprints) -> list[Pair]:
@@ -84,6 +96,25 @@ def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -
     return np.stack(np.divmod(unique, max(1, len(second))), axis=1).astype(np.intp)
 
 
+def group(patients: Sequence[str | None], duplicates: Sequence[Pair] = ()) -> Indices:
+    """(N,) group numbers of the samples, ascending in the order of first appearance.
+
+    A group stays in one part of a split: samples connected by "same patient or near-duplicate". A random split of BUSI puts a
+    near-duplicate of every third test image into train.
+
+    Args:
+        patients: patient of each sample, None if unknown.
+        duplicates: pairs of near-duplicates among the samples.
+    """
+    first: dict[str, int] = {}
+    same = [(first.setdefault(patient, index), index) for index, patient in enumerate(patients) if patient is not None]
+    edges = np.array([*same, *((pair.i, pair.j) for pair in duplicates)], np.intp).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(patients),) * 2)
+    _, labels = connected_components(graph, directed=False)
+    _, start, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(start))[inverse]
+
+
 def _keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
     """(N,) keys of one band: every fourth bit, since neighbouring bits are of similar frequencies and correlate."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)[:, band::_BANDS]
@@ -97,19 +128,15 @@ def _candidates(
     order = np.argsort(table, kind="stable")
     starts = np.searchsorted(table[order], np.arange((1 << _BITS) + 1))
     flips = (sum(1 << bit for bit in chosen) for r in range(radius + 1) for chosen in combinations(range(_BITS), r))
+    every = np.arange(len(keys))
     for flip in flips:
         probes = keys ^ np.uint16(flip)
         first, count = starts[probes], starts[probes.astype(np.int64) + 1] - starts[probes]
-        ends = np.cumsum(count)
-        begin = 0
-        while begin < len(keys):
-            done = ends[begin - 1] if begin else 0
-            end = max(begin + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
-            times = count[begin:end]
-            i = np.repeat(np.arange(begin, end), times)
-            within = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
-            yield i, order[np.repeat(first[begin:end], times) + within]
-            begin = end
+        cuts = np.searchsorted(np.cumsum(count), np.arange(_CHUNK, count.sum(), _CHUNK))
+        for part in np.split(every, cuts) if len(cuts) else (every,):
+            times = count[part]
+            within = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+            yield np.repeat(part, times), order[np.repeat(first[part], times) + within]
 
 
 def _correlation(prints: Fingerprints, a: int, b: int, name: str) -> float:

@@ -1,4 +1,4 @@
-"""One image file → one array. A file that cannot be read completely is refused, with the reason.
+"""One image, in a file or in memory → one array. A file that cannot be read completely is refused, with the reason.
 
 The array is (H, W) for grey and (H, W, 3) for RGB, in the depth in which the file stores it:
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mammozoo.data.io.dicom import DICOM_SUFFIXES, displayed_pixels, is_dicom, lacks_decoder, read_header
-from mammozoo.errors import MammozooError, NotFoundError
+from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
 
@@ -30,6 +30,18 @@ MIN_SIDE = 16
 
 # A closed list, because Pillow would also try formats that run other programs (EPS).
 _PIL_FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
+_LOSSLESS = {
+    "1",
+    "L",
+    "LA",
+    "P",
+    "RGB",
+    "RGBA",
+    "I;16",
+    "I",
+    "F",
+    "CMYK",
+}  # modes of Pillow that a PNG or TIFF file holds
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -67,21 +79,50 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             pixels = _read_dicom(path, handle) if is_dicom(path, head) else _read_pil(path, handle)
         except MammozooError:
             raise
-        except UnidentifiedImageError as error:
-            raise UnreadableImageError(
-                f"'{path}' is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), "
-                "or its header is damaged."
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise UnreadableImageError(
-                f"'{path}' states a size far above the {MAX_PIXELS // 10**6} million pixels that mammozoo "
-                f"reads ({error}). Crop or shrink it first, or copy it again if it should be small."
-            ) from error
         except Exception as error:  # a decoder raises nearly any exception for a damaged file
-            raise UnreadableImageError(
-                f"'{path}' is truncated or damaged ({error or type(error).__name__}). Copy it again from its source."
-            ) from error
+            reason = f"is truncated or damaged ({str(error) or type(error).__name__}). Copy it again from its source."
+            if isinstance(error, UnidentifiedImageError):
+                reason = "is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), or its header is damaged."
+            elif isinstance(error, Image.DecompressionBombError):
+                reason = (
+                    f"states a size far above the {MAX_PIXELS // 10**6} million pixels that mammozoo reads ({error}). "
+                )
+                reason += "Crop or shrink it first, or copy it again if it should be small."
+            raise UnreadableImageError(f"'{path}' {reason}") from error
     return checked(pixels, f"'{path}'")
+
+
+def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
+    """The pixels of an image in memory, in a type that image files hold; messages call it `name`.
+
+    With `checked` it is the array that `read_image` would give for a lossless file of this image. It is (H, W) or (H, W, 1)
+    uint8, uint16, bool or float, (H, W, 3) uint8 RGB, or a Pillow image; UsageError for anything else.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode not in _LOSSLESS:
+            raise UsageError(f"{name} has Pillow's mode '{image.mode}'. Convert it first: image.convert('RGB') or 'L'.")
+        try:
+            return _pil_to_array(ImageOps.exif_transpose(image))
+        except OSError as error:  # Pillow decodes as late as here
+            raise UsageError(f"{name} cannot be decoded ({error}).") from error
+    if not isinstance(image, np.ndarray):
+        say = "Give a path, a NumPy array or a Pillow image (of a tensor its .numpy())."
+        raise UsageError(f"{name} is a {type(image).__name__}. {say}")
+    pixels = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    if pixels.size and pixels.ndim == 2:
+        if pixels.dtype == np.bool_:
+            return pixels.astype(np.uint8) * 255
+        if pixels.dtype in (np.uint8, np.uint16):
+            return pixels
+        if np.issubdtype(pixels.dtype, np.floating):
+            return pixels.astype(np.float32)
+    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        return pixels
+    shape = " x ".join(map(str, pixels.shape)) or "no axis"
+    raise UsageError(
+        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or (H, W, 3) uint8. "
+        "Of a stack give list(stack)."
+    )
 
 
 def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -111,9 +152,8 @@ def image_shape(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.height, image.width
     except Exception as error:
-        raise UnreadableImageError(
-            f"'{path}' does not state the size of its image ({error or type(error).__name__}). Copy it again from its source."
-        ) from error
+        reason = f"does not state the size of its image ({str(error) or type(error).__name__})"
+        raise UnreadableImageError(f"'{path}' {reason}. Copy it again from its source.") from error
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
@@ -154,31 +194,23 @@ def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
     return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)[..., None]
 
 
-def _check_size(name: str, width: int, height: int) -> None:
+def _check_size(name: str, width: int, height: int, frames: int = 1) -> None:
+    size = f"{name} has {width} x {height} pixels"
     if width * height > MAX_PIXELS:
-        raise UnreadableImageError(
-            f"{name} has {width} x {height} pixels; mammozoo reads up to {MAX_PIXELS // 10**6} million. "
-            "Crop or shrink it first."
-        )
+        limit = f"mammozoo reads up to {MAX_PIXELS // 10**6} million"
+        raise UnreadableImageError(f"{size}; {limit}. Crop or shrink it first.")
     if min(width, height) < MIN_SIDE:
-        raise UnreadableImageError(
-            f"{name} has {width} x {height} pixels; an image needs at least {MIN_SIDE} on each side."
-        )
-
-
-def _check_frames(path: Path, frames: int) -> None:
+        raise UnreadableImageError(f"{size}; an image needs at least {MIN_SIDE} on each side.")
     if frames > 1:
-        raise UnreadableImageError(
-            f"'{path}' holds {frames} frames; mammozoo reads single images. Export the frame you mean as PNG."
-        )
+        advice = "mammozoo reads single images. Export the frame you mean as PNG."
+        raise UnreadableImageError(f"{name} holds {frames} frames; {advice}")
 
 
 def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
     with Image.open(handle, formats=_PIL_FORMATS) as image:
-        _check_size(f"'{path}'", *image.size)
-        _check_frames(path, getattr(image, "n_frames", 1))
+        _check_size(f"'{path}'", *image.size, getattr(image, "n_frames", 1))
         image.load()
-        return pil_to_array(ImageOps.exif_transpose(image))
+        return _pil_to_array(ImageOps.exif_transpose(image))
 
 
 def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
@@ -186,22 +218,17 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
 
     dataset = pydicom.dcmread(handle, force=True)
     if "Rows" not in dataset or "PixelData" not in dataset:
-        raise UnreadableImageError(
-            f"'{path}' is named or marked as DICOM and holds no pixel data: a report, a truncated "
-            "file, or something else under that name."
-        )
-    _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows))
-    _check_frames(path, int(dataset.get("NumberOfFrames") or 1))
+        content = "a report, a truncated file, or something else under that name"
+        raise UnreadableImageError(f"'{path}' is named or marked as DICOM and holds no pixel data: {content}.")
+    _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows), int(dataset.get("NumberOfFrames") or 1))
     if compression := lacks_decoder(dataset):
-        raise UnreadableImageError(
-            f"'{path}' is compressed ({compression}) and no decoder for that is installed. "
-            "Run: pip install 'mammozoo[dicom]'"
-        )
+        lack = f"is compressed ({compression}) and no decoder for that is installed"
+        raise UnreadableImageError(f"'{path}' {lack}. Run: pip install 'mammozoo[dicom]'")
     pixels = displayed_pixels(dataset)
     return to_uint8(pixels) if pixels.ndim == 3 else pixels
 
 
-def pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
+def _pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
     """A decoded Pillow image as (H, W) or (H, W, 3); uint8, uint16 or float32. Transparent pixels are laid over black."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)

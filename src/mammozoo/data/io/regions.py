@@ -101,10 +101,8 @@ class Region:
             UsageError: the box is empty, or not in the image.
         """
         if clip_box(box, shape) is None:
-            raise UsageError(
-                f"The lesion's box {box} (left, top, right, bottom) is empty, or outside the image of {shape[1]} × "
-                f"{shape[0]} pixels."
-            )
+            outside = f"outside the image of {shape[1]} × {shape[0]} pixels"
+            raise UsageError(f"The lesion's box {box} (left, top, right, bottom) is empty, or {outside}.")
         left, top, right, bottom = box
         across = round(self.margin * (right - left)) + self.pixels
         down = round(self.margin * (bottom - top)) + self.pixels

@@ -1,52 +1,44 @@
-"""`data check`: all problems of a data set at once: files, near-duplicates, labels, official parts, sizes."""
+"""`data check`: all problems of a data set: files, near-duplicates, labels, official parts, sizes; as data and as a page."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mammozoo.data.dataset import Dataset
 from mammozoo.data.duplicates.fingerprint import collect
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair, near_duplicates
-from mammozoo.data.quality.findings import (
-    SEVERITIES,
-    Finding,
-    class_findings,
-    duplicate_findings,
-    file_findings,
-    part_findings,
-    size_findings,
-)
+from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
+from mammozoo.data.io.images import to_channels, to_uint8
+from mammozoo.data.quality import findings as find
 from mammozoo.data.quality.survey import ImageFacts, survey
 from mammozoo.progress import Progress
+
+#: Largest number of pairs of one label on the page; all contradicting pairs are on it.
+MOST = 400
+_SIDE = 240  # longer side of a picture on the page, in pixels
 
 
 @dataclass(frozen=True)
 class Check:
-    """The result of `check`.
-
-    Attributes:
-        facts: of every sample, in the data set's order.
-        pairs: near-duplicates, as positions among `facts`.
-        groups: positions of the images of each connected group of near-duplicates.
-        findings: the worst first; their files are relative to the root that the user gave.
-        files: path of each image relative to that root.
-    """
+    """The result of `check`."""
 
     dataset: Dataset
-    facts: list[ImageFacts]
-    pairs: list[Pair]
-    groups: list[list[int]]
-    findings: list[Finding]
-    files: list[str]
+    facts: list[ImageFacts]  # of every sample, in the data set's order
+    pairs: list[Pair]  # near-duplicates, as positions among `facts`
+    groups: list[list[int]]  # positions of the images of each connected group of near-duplicates
+    findings: list[find.Finding]  # the worst first; their files are relative to the root that the user gave
+    files: list[str]  # path of each image relative to that root
 
     @property
     def failed(self) -> bool:
@@ -59,9 +51,9 @@ class Check:
         counts = Counter(image.sample.label for image in self.facts)
         return {name: counts[name] for name in self.dataset.classes}
 
-    def conflicts(self, pair: Pair) -> bool:
-        """Whether the two images of a pair have different labels."""
-        return self.facts[pair.i].sample.label != self.facts[pair.j].sample.label
+    def labels(self, pair: Pair) -> list[str]:
+        """The labels of the two images of a pair."""
+        return [self.facts[place].sample.label for place in (pair.i, pair.j)]
 
     def content(self) -> dict[str, Any]:
         """The check as plain data, for JSON."""
@@ -72,16 +64,35 @@ class Check:
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "groups": [[self.files[i] for i in members] for members in self.groups],
             "pairs": [
-                {
-                    "files": [self.files[pair.i], self.files[pair.j]],
-                    "labels": [self.facts[pair.i].sample.label, self.facts[pair.j].sample.label],
-                    "bits": pair.bits,
-                    "correlation": round(pair.correlation, 4),
-                    "view": pair.view,
-                }
+                {"files": [self.files[pair.i], self.files[pair.j]], "labels": self.labels(pair), **pair.facts()}
                 for pair in self.pairs
             ],
         }
+
+    def page(self, progress: Progress) -> str:
+        """One self-contained HTML page: near-duplicates side by side, contradicting labels first, and the other findings."""
+        import jinja2
+
+        import mammozoo
+
+        conflicts = [pair for pair in self.pairs if len({*self.labels(pair)}) == 2]
+        same = [pair for pair in self.pairs if len({*self.labels(pair)}) == 1]
+        shown = [*conflicts, *same[:MOST]]
+        progress.start("drawing pairs", 2 * len(shown))
+        pictures: dict[int, str] = {}
+        for place in (place for pair in shown for place in (pair.i, pair.j)):
+            if place not in pictures:  # one image can be in many pairs
+                image = Image.fromarray(to_channels(to_uint8(self.dataset.read(self.facts[place].sample)), 3))
+                image.thumbnail((_SIDE, _SIDE))
+                buffer = io.BytesIO()
+                image.save(buffer, "JPEG", quality=80)
+                pictures[place] = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+            progress.advance()
+        template = (files(__package__) / "pairs.html.j2").read_text("utf-8")
+        page = jinja2.Environment(autoescape=True).from_string(template)
+        return page.render(
+            version=mammozoo.__version__, check=self, pictures=pictures, conflicts=conflicts, same=same, most=MOST
+        )
 
 
 def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
@@ -96,17 +107,15 @@ def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
     pairs = duplicates_among(dataset, facts)
     numbers = group([None] * len(facts), pairs)
     groups = [np.flatnonzero(numbers == number).tolist() for number in np.flatnonzero(np.bincount(numbers) > 1)]
-    generated = "not looked for: the images are generated, each by itself"
     findings = [
-        *(Finding("note", "info", (), note) for note in dataset.notes),
-        *file_findings(facts),
-        *class_findings(facts, dataset.classes),
-        *([Finding("near-duplicates", "info", (), generated)] if dataset.info.synthetic else []),
-        *duplicate_findings(facts, pairs, groups),
-        *part_findings(facts, pairs),
-        *size_findings(facts, group([sample.patient for sample in samples], pairs)),
+        *(find.Finding("note", "info", (), note) for note in dataset.notes),
+        *find.file_findings(facts),
+        *find.class_findings(facts, dataset.classes),
+        *find.duplicate_findings(facts, pairs, groups, generated=dataset.info.synthetic),
+        *find.part_findings(facts, pairs),
+        *find.size_findings(facts, group([sample.patient for sample in samples], pairs)),
     ]
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    findings.sort(key=lambda finding: find.SEVERITIES.index(finding.severity))
 
     def relative(file: str) -> str:
         if root is None or dataset.root is None:

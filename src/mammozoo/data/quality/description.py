@@ -16,64 +16,40 @@ from mammozoo.data.splits.make import PARTS, official_part
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a data set, as in `name:option=value`.
-
-    Attributes:
-        values: the type's name, or the allowed words joined by ` | `.
-        default: the default as text; empty if it is None.
-        meaning: the option's text in the docstring.
-    """
+    """One option of a data set, as in `name:option=value`."""
 
     name: str
-    values: str
-    default: str
-    meaning: str
+    values: str  # the type's name, or the allowed words joined by ` | `
+    default: str  # empty if it is None
+    meaning: str  # its text in the docstring
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a data set's folder, by its samples; no image is read.
-
-    Attributes:
-        classes: images of each class.
-        patients: number of named patients, None if no patient is named.
-        nameless: images without a patient's name.
-        masks: images with a mask file.
-        parts: official part or fold → images of each class; empty without an official split.
-        notes: the data set's remarks about this copy.
-    """
+    """The contents of a data set's folder, by its samples; no image is read."""
 
     images: int
-    classes: dict[str, int]
-    patients: int | None
-    nameless: int
-    masks: int
-    parts: dict[str, dict[str, int]]
-    notes: list[str]
+    classes: dict[str, int]  # images of each
+    patients: int | None  # number of named ones; None if no patient is named
+    nameless: int  # images without a patient's name
+    masks: int  # images with a mask file
+    parts: dict[str, dict[str, int]]  # official part or fold → images of each class; empty without an official split
+    notes: list[str]  # the data set's remarks about this copy
 
 
 def options(kind: type[Dataset]) -> list[Option]:
     """The options of a data set, from the signature and the `Args:` of its class; the root is left out."""
-    signature = inspect.signature(kind, eval_str=True)
     meanings = _meanings(inspect.getdoc(kind) or "") | _meanings(inspect.getdoc(kind.__init__) or "")
-    return [
-        Option(
-            parameter.name,
-            _values(parameter.annotation),
-            "" if parameter.default in (parameter.empty, None) else str(parameter.default),
-            meanings.get(parameter.name, ""),
-        )
-        for parameter in list(signature.parameters.values())[1:]
-        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
+    found = []
+    for one in list(inspect.signature(kind, eval_str=True).parameters.values())[1:]:
+        if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+            default = "" if one.default in (one.empty, None) else str(one.default)
+            found.append(Option(one.name, _values(one.annotation), default, meanings.get(one.name, "")))
+    return found
 
 
 def contents(dataset: Dataset) -> Contents:
-    """The contents of a data set.
-
-    Raises:
-        NotFoundError, UsageError: the samples cannot be listed.
-    """
+    """The contents of a data set; NotFoundError or UsageError if its samples cannot be listed."""
 
     def count(chosen: Sequence[Sample]) -> dict[str, int]:
         counts = Counter(sample.label for sample in chosen)
@@ -82,10 +58,7 @@ def contents(dataset: Dataset) -> Contents:
     samples = list(dataset.samples())
     patients = {sample.patient for sample in samples if sample.patient is not None}
     parts = {part for sample in samples if (part := official_part(sample)) is not None}
-    ordered = [
-        *(part for part in PARTS if part in parts),
-        *sorted(parts - {*PARTS}, key=lambda part: (len(part), part)),
-    ]
+    ordered = [*(p for p in PARTS if p in parts), *sorted(parts - {*PARTS}, key=lambda part: (len(part), part))]
     return Contents(
         images=len(samples),
         classes=count(samples),

@@ -19,17 +19,21 @@ from mammozoo.data.splits.make import official_part
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-#: Grey levels of 256; an image whose middle 99 % spans fewer shows nothing.
-FLAT = 8
-#: Shorter side in pixels below which an image holds little of a breast.
-SMALL = 64
-#: Ratio of the largest to the smallest class from which on it is a warning.
-IMBALANCED = 10
+_FLAT = 8  # grey levels of 256; an image whose middle 99 % spans fewer shows nothing
+_SMALL = 64  # shorter side in pixels below which an image holds little of a breast
+_IMBALANCED = 10  # ratio of the largest to the smallest class from which on it is a warning
 #: Lower end of the interval of image size's AUC above which the size gives the class away.
 TELLING = 0.6
-#: An image counts as inverted if its correlation with the mean image of the set is below `INVERTED`. The mean is used only if
-#: the median correlation reaches `TYPICAL`. On 680 images of BUSI: none flagged; of 1 to 40 % inverted on purpose 78–89 % found.
-INVERTED, TYPICAL, _ENOUGH = -0.5, 0.4, 20
+# An image counts as inverted if its correlation with the mean image of the set is below `_INVERTED`. The mean is used only if
+# the median correlation reaches `_TYPICAL`. On 680 images of BUSI: none flagged; of 1 to 40 % inverted on purpose 78–89 % found.
+_INVERTED, _TYPICAL, _ENOUGH = -0.5, 0.4, 20
+
+# Properties that may differ within a set: kind of finding, severity, value of an image (None if it has none), remark.
+_MIXED: tuple[tuple[str, Severity, Callable[[ImageFacts], str | None], str], ...] = (
+    ("bit-depth", "warning", lambda image: image.depth, "deeper ones are stretched to their own range"),
+    ("colour", "info", lambda i: ("grey", "colour")[i.colour], "all are read as grey unless the model wants colour"),
+    ("photometric", "info", lambda image: image.photometric, "MONOCHROME1 is inverted on reading"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,6 @@ class Finding:
     severity: Severity
     files: tuple[str, ...]
     detail: str
-
-
-def closeness(bits: int, correlation: float, view: str) -> str:
-    """How alike two near-duplicates are, in words."""
-    how = "" if view == "whole" else f", {view}"
-    return f"{bits} bits, correlation {correlation:.2f}{how}"
 
 
 def some(names: Sequence[str], first: int = 3) -> str:
@@ -65,14 +63,13 @@ def file_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
         yield from _mask_findings(label, members)
     readable = [image for image in facts if image.problem is None]
     yield from _pixel_findings(readable)
-    yield from _mixed(
-        readable, "bit-depth", "warning", lambda image: image.depth, "deeper ones are stretched to their own range"
-    )
-    colour = "all are read as grey unless the model wants colour"
-    yield from _mixed(readable, "colour", "info", lambda image: "colour" if image.colour else "grey", colour)
-    yield from _mixed(
-        readable, "photometric", "info", lambda image: image.photometric, "MONOCHROME1 is inverted on reading"
-    )
+    for kind, severity, value, remark in _MIXED:
+        counts = Counter(name for image in readable if (name := value(image)) is not None)
+        if len(counts) > 1:  # the files are those without the most frequent value
+            usual = counts.most_common(1)[0][0]
+            rare = tuple(image.sample.image for image in readable if value(image) not in (usual, None))
+            listed = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+            yield Finding(kind, severity, rare, f"{listed}; {remark}")
     yield from _inverted(readable)
 
 
@@ -82,7 +79,7 @@ def class_findings(facts: Sequence[ImageFacts], classes: Sequence[str]) -> Itera
     counts = {name: images[name] for name in classes}
     ratio = max(counts.values()) / max(1, min(counts.values())) if counts else 1.0
     listed = ", ".join(f"{n} {name}" for name, n in counts.items())
-    severe = not all(counts.values()) or ratio >= IMBALANCED
+    severe = not all(counts.values()) or ratio >= _IMBALANCED
     yield Finding("classes", "warning" if severe else "info", (), f"{listed}; largest to smallest {ratio:.1f} : 1")
     labels: defaultdict[str, set[str]] = defaultdict(set)
     for image in facts:
@@ -102,24 +99,21 @@ def class_findings(facts: Sequence[ImageFacts], classes: Sequence[str]) -> Itera
 
 
 def duplicate_findings(
-    facts: Sequence[ImageFacts], pairs: Sequence[Pair], groups: Sequence[Sequence[int]]
+    facts: Sequence[ImageFacts], pairs: Sequence[Pair], groups: Sequence[Sequence[int]], *, generated: bool
 ) -> Iterator[Finding]:
     """Near-duplicates; a group of them with different labels is an error."""
     samples = [image.sample for image in facts]
     conflicts = [pair for pair in pairs if samples[pair.i].label != samples[pair.j].label]
+    if generated:
+        yield Finding("near-duplicates", "info", (), "not looked for: the images are generated, each by itself")
     if groups:
         files = tuple(samples[place].image for members in groups for place in members)
-        detail = (
-            f"{len(groups)} groups of {len(files)} images show the same scan: {len(pairs) - len(conflicts)} pairs within a "
-            f"class, {len(conflicts)} across classes"
-        )
+        within = f"{len(pairs) - len(conflicts)} pairs within a class, {len(conflicts)} across classes"
+        detail = f"{len(groups)} groups of {len(files)} images show the same scan: {within}"
         yield Finding("near-duplicates", "warning", files, detail)
     for members in groups:
         if inside := [pair for pair in conflicts if pair.i in members]:
-            named = [
-                f"{samples[pair.i].label} / {samples[pair.j].label}: {closeness(pair.bits, pair.correlation, pair.view)}"
-                for pair in inside
-            ]
+            named = [f"{samples[pair.i].label} / {samples[pair.j].label}: {pair.how}" for pair in inside]
             yield Finding("label-conflict", "error", tuple(samples[place].image for place in members), "; ".join(named))
 
 
@@ -154,22 +148,18 @@ def size_findings(facts: Sequence[ImageFacts], groups: npt.NDArray[np.intp]) -> 
     if leaks := size_leaks(sizes, [facts[place].sample.label for place in readable], groups[readable]):
         listed = ", ".join(f"{leak.label} {leak.auc:.2f} ({leak.low:.2f}–{leak.high:.2f})" for leak in leaks)
         detail = f"AUC of width and height alone, out of fold, with 95 % interval: {listed}"
-        if max(leak.low for leak in leaks) > TELLING:
-            detail += "; a model may learn the format instead of the tissue"
-            yield Finding("size-tells-class", "warning", (), detail)
-        else:
-            yield Finding("size-tells-class", "info", (), detail)
+        telling = max(leak.low for leak in leaks) > TELLING
+        detail += "; a model may learn the format instead of the tissue" if telling else ""
+        yield Finding("size-tells-class", "warning" if telling else "info", (), detail)
 
 
 def _mask_findings(label: str, members: Sequence[ImageFacts]) -> Iterator[Finding]:
     masks = [(image, mask) for image in members for mask in image.masks if mask.shape]
     empty = tuple(mask.file for _, mask in masks if mask.empty)
     if empty and len(empty) == len(masks):
-        detail = f"every mask of class {label} is empty, as of images without lesion"
-        yield Finding("empty-mask", "info", empty, detail)
+        yield Finding("empty-mask", "info", empty, f"every mask of class {label} is empty, as of images without lesion")
     elif empty:
-        detail = f"{len(empty)} of {len(masks)} masks of class {label} are empty"
-        yield Finding("empty-mask", "warning", empty, detail)
+        yield Finding("empty-mask", "warning", empty, f"{len(empty)} of {len(masks)} masks of class {label} are empty")
     for image, mask in masks:
         if image.problem is None and mask.shape and mask.shape != image.shape:
             (mask_height, mask_width), (height, width) = mask.shape, image.shape
@@ -184,11 +174,11 @@ def _mask_findings(label: str, members: Sequence[ImageFacts]) -> Iterator[Findin
 def _pixel_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     if constant := _names(facts, lambda image: image.constant):
         yield Finding("constant", "error", constant, f"{len(constant)} images have the same value in every pixel")
-    if flat := _names(facts, lambda image: image.spread < FLAT and not image.constant):
-        detail = f"{len(flat)} images have 99 % of their pixels within {FLAT} of 256 grey levels"
+    if flat := _names(facts, lambda image: image.spread < _FLAT and not image.constant):
+        detail = f"{len(flat)} images have 99 % of their pixels within {_FLAT} of 256 grey levels"
         yield Finding("nearly-constant", "warning", flat, detail)
-    if small := _names(facts, lambda image: min(image.shape) < SMALL):
-        yield Finding("small", "warning", small, f"{len(small)} images have a side below {SMALL} pixels")
+    if small := _names(facts, lambda image: min(image.shape) < _SMALL):
+        yield Finding("small", "warning", small, f"{len(small)} images have a side below {_SMALL} pixels")
     if marked := _names(facts, lambda image: image.marks > 0):
         shares = [
             f"{sum(image.marks > 0 for image in members)} of {len(members)} {label}"
@@ -196,18 +186,6 @@ def _pixel_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
         ]
         detail = f"{len(marked)} grey images carry marks in colour (calipers, text, Doppler): {', '.join(shares)}"
         yield Finding("colour-marks", "warning", marked, detail)
-
-
-def _mixed(
-    facts: Sequence[ImageFacts], kind: str, severity: Severity, value: Callable[[ImageFacts], str | None], note: str
-) -> Iterator[Finding]:
-    """One finding if images have several values; the files are those without the most frequent one."""
-    counts = Counter(name for image in facts if (name := value(image)) is not None)
-    if len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
-        rare = _names(facts, lambda image: value(image) not in (usual, None))
-        listed = ", ".join(f"{n} {name}" for name, n in counts.most_common())
-        yield Finding(kind, severity, rare, f"{listed}; {note}")
 
 
 def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
@@ -222,9 +200,9 @@ def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
     mean = unit.mean(axis=0)
     correlation = unit @ (mean / max(float(np.linalg.norm(mean)), 1e-9))
-    files = tuple(file for (file, _), r in zip(shown, correlation, strict=True) if r < INVERTED)
-    if files and np.median(correlation) >= TYPICAL:
-        detail = f"{len(files)} images look inverted: their correlation with the mean image is below {INVERTED}"
+    files = tuple(file for (file, _), r in zip(shown, correlation, strict=True) if r < _INVERTED)
+    if files and np.median(correlation) >= _TYPICAL:
+        detail = f"{len(files)} images look inverted: their correlation with the mean image is below {_INVERTED}"
         yield Finding("inverted", "warning", files, detail)
 
 

@@ -15,9 +15,7 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-_FOLDS = 5
-_DRAWS = 200
-_LEVEL = 0.95
+_FOLDS, _DRAWS, _LEVEL = 5, 200, 0.95
 
 
 @dataclass(frozen=True)
@@ -30,41 +28,31 @@ class SizeLeak:
     high: float
 
 
-def size_leaks(
-    sizes: npt.NDArray[np.intp], labels: Sequence[str], groups: npt.NDArray[np.intp], seed: int = 0
-) -> list[SizeLeak]:
-    """For the second of two classes, or for each of more (one against the rest); empty if it cannot be measured.
+def size_leaks(sizes: npt.NDArray[np.intp], labels: Sequence[str], groups: npt.NDArray[np.intp]) -> list[SizeLeak]:
+    """For the second of two classes, or for each of more (one against the rest), from (N, 2) heights and widths in pixels.
 
-    It cannot be measured if all images have one size, or some class has fewer than five groups.
-
-    Args:
-        sizes: (N, 2) height and width in pixels.
-        labels: N names of classes.
-        groups: (N,) group numbers; images of one group stay in one fold.
+    Images of one of the (N,) `groups` stay in one fold. Empty if all images have one size, or some class fewer than five groups.
     """
     names = sorted(set(labels))
     y = np.array([names.index(label) for label in labels], np.intp)
-    if len(np.unique(sizes, axis=0)) < 2 or len(names) < 2:
-        return []
-    if min(len(np.unique(groups[y == number])) for number in range(len(names))) < _FOLDS:
+    independent = [len(np.unique(groups[y == number])) for number in range(len(names))]
+    if len(np.unique(sizes, axis=0)) < 2 or len(names) < 2 or min(independent) < _FOLDS:
         return []
     height, width = sizes.astype(float).T
     features = np.stack([width, height, width * height, width / height], axis=1)
     # A leaf of 3 % cannot single out the sizes of a few near-duplicates.
-    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(3, round(0.03 * len(y))), random_state=seed)
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(3, round(0.03 * len(y))), random_state=0)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     scores = cross_val_predict(tree, features, y, groups=groups, cv=folds, method="predict_proba")
-    chosen = [1] if len(names) == 2 else range(len(names))
     _, unit = np.unique(groups, return_inverse=True)
     n = int(unit.max()) + 1
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n)[unit] for _ in range(_DRAWS)])
     leaks = []
-    for number in chosen:
-        auc = float(_auc(y == number, scores[:, number], np.ones((1, len(y))))[0])
-        draws = _auc(y == number, scores[:, number], weights)
+    for number in [1] if len(names) == 2 else range(len(names)):
+        auc, *draws = _auc(y == number, scores[:, number], np.vstack([np.ones(len(y)), weights]))
         low, high = np.nanquantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-        leaks.append(SizeLeak(names[number], auc, float(low), float(high)))
+        leaks.append(SizeLeak(names[number], float(auc), float(low), float(high)))
     return leaks
 
 

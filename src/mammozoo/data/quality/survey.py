@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,13 @@ import numpy.typing as npt
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
 from mammozoo.data.io.dicom import header_value
-from mammozoo.data.io.images import read_mask, to_channels, to_uint8
+from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.errors import MammozooError
 
-#: A pixel is coloured if its largest and smallest channel differ by more than this, of 255.
-COLOURED = 40
-#: A pixel is grey if they differ by no more than this; between the two lies the noise of JPEG.
-GREY = 16
-#: The share of the other pixels that may be neither, in a grey picture with coloured marks on it.
-_TINTED = 0.05
-#: The number of coloured pixels that makes a mark, and the share above which the picture itself is in colour.
+# A pixel is coloured if its largest and smallest channel differ by more than `_COLOURED` of 255, and grey up to `_GREY`; between
+# the two lies the noise of JPEG. Coloured marks on a grey picture have `_MARK_PIXELS` or more pixels and at most `_MARK_SHARE` of
+# the picture, and at most `_TINTED` of it is neither coloured nor grey.
+_COLOURED, _GREY, _TINTED = 40, 16, 0.05
 _MARK_PIXELS, _MARK_SHARE = 8, 0.25
 
 
@@ -40,28 +36,18 @@ class MaskFacts:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts about one image, as stored.
-
-    Attributes:
-        problem: why it cannot be read; None if it can, and the rest is known.
-        shape: (height, width) in pixels.
-        depth: `uint8`, `uint16` or `float32`.
-        spread: grey levels of 256 between which the middle 99 % of the pixels lie.
-        constant: whether all pixels are equal.
-        marks: share of coloured pixels in an otherwise grey picture, 0 without such marks.
-        photometric: `MONOCHROME1`, … of a DICOM file, None for others.
-    """
+    """Facts about one image, as stored."""
 
     sample: Sample
     masks: tuple[MaskFacts, ...]
-    problem: str | None = None
-    shape: tuple[int, int] = (0, 0)
-    depth: str = ""
+    problem: str | None = None  # why it cannot be read; None if it can, and the rest is known
+    shape: tuple[int, int] = (0, 0)  # height and width in pixels
+    depth: str = ""  # `uint8`, `uint16` or `float32`
     colour: bool = False
-    spread: float = 0.0
-    constant: bool = False
-    marks: float = 0.0
-    photometric: str | None = None
+    spread: float = 0.0  # grey levels of 256 between which the middle 99 % of the pixels lie
+    constant: bool = False  # whether all pixels are equal
+    marks: float = 0.0  # share of coloured pixels in an otherwise grey picture, 0 without such marks
+    photometric: str | None = None  # `MONOCHROME1`, … of a DICOM file
     fingerprint: Fingerprint | None = None
 
 
@@ -73,7 +59,21 @@ def survey(
     def one(sample: Sample) -> ImageFacts:
         mask_facts = tuple(_masks(dataset, sample)) if masks else ()
         try:
-            facts = _facts(dataset, sample, dataset.read(sample), mask_facts)
+            image = dataset.read(sample)
+            low, high = np.percentile(to_uint8(to_channels(image, 1)), (0.5, 99.5))
+            dicom = header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None
+            facts = ImageFacts(
+                sample,
+                mask_facts,
+                shape=(image.shape[0], image.shape[1]),
+                depth=image.dtype.name,
+                colour=image.ndim == 3,
+                spread=float(high - low),
+                constant=bool((image == image[0, 0]).all()),
+                marks=_marks(image),
+                photometric=dicom,
+                fingerprint=fingerprint(image),
+            )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=_reason(error))
         advance()
@@ -85,41 +85,17 @@ def survey(
 
 def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
     """Facts of each mask file; if the data set joins or draws masks itself, of the result."""
-    if type(dataset).mask is Dataset.mask:
-        for file in sample.masks:
-            yield _mask(file, partial(_read, dataset, file))
-        return
-    facts = _mask(sample.masks[0] if sample.masks else sample.image, lambda: dataset.mask(sample))
-    if facts.problem or facts.shape:
-        yield facts
-
-
-def _read(dataset: Dataset, file: str) -> npt.NDArray[np.bool_]:
-    return read_mask(dataset.path(file))
-
-
-def _mask(file: str, read: Callable[[], npt.NDArray[np.bool_] | None]) -> MaskFacts:
-    try:
-        mask = read()
-    except Exception as error:  # as for images
-        return MaskFacts(file, problem=_reason(error))
-    return MaskFacts(file) if mask is None else MaskFacts(file, shape=_shape(mask), empty=not mask.any())
-
-
-def _facts(dataset: Dataset, sample: Sample, image: npt.NDArray[Any], masks: tuple[MaskFacts, ...]) -> ImageFacts:
-    low, high = np.percentile(to_uint8(to_channels(image, 1)), (0.5, 99.5))
-    return ImageFacts(
-        sample,
-        masks,
-        shape=_shape(image),
-        depth=image.dtype.name,
-        colour=image.ndim == 3,
-        spread=float(high - low),
-        constant=bool((image == image[0, 0]).all()),
-        marks=_marks(image),
-        photometric=header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None,
-        fingerprint=fingerprint(image),
-    )
+    parts = [(file, replace(sample, masks=(file,))) for file in sample.masks]
+    if type(dataset).mask is not Dataset.mask:
+        parts = [(sample.masks[0] if sample.masks else sample.image, sample)]
+    for file, part in parts:
+        try:
+            mask = dataset.mask(part)
+        except Exception as error:  # as for images
+            yield MaskFacts(file, problem=_reason(error))
+        else:
+            if mask is not None:
+                yield MaskFacts(file, shape=(mask.shape[0], mask.shape[1]), empty=not mask.any())
 
 
 def _marks(image: npt.NDArray[Any]) -> float:
@@ -127,15 +103,11 @@ def _marks(image: npt.NDArray[Any]) -> float:
     if image.ndim == 2:
         return 0.0
     chroma = np.ptp(to_uint8(image), axis=2)
-    coloured = chroma > COLOURED
-    tinted = (chroma > GREY) & ~coloured
+    coloured = chroma > _COLOURED
+    tinted = (chroma > _GREY) & ~coloured
     if coloured.sum() < _MARK_PIXELS or coloured.mean() > _MARK_SHARE or tinted.mean() > _TINTED:
         return 0.0
     return float(coloured.mean())
-
-
-def _shape(array: npt.NDArray[Any]) -> tuple[int, int]:
-    return int(array.shape[0]), int(array.shape[1])
 
 
 def _reason(error: Exception) -> str:

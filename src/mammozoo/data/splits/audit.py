@@ -11,9 +11,7 @@ import numpy as np
 from scipy.stats import chi2_contingency
 
 from mammozoo.data.dataset import Sample
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair
-from mammozoo.data.quality.findings import closeness
+from mammozoo.data.duplicates.matching import Pair, group
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 
 #: A class is named if its share in a part differs from its share in the whole split by more than this,
@@ -28,40 +26,22 @@ class CrossingPair:
 
     files: tuple[str, str]
     parts: tuple[Part, Part]
-    bits: int
-    correlation: float
-    view: str
-
-    @property
-    def how(self) -> str:
-        """How alike the two images are."""
-        return closeness(self.bits, self.correlation, self.view)
+    pair: Pair
 
 
 @dataclass(frozen=True)
 class SplitAudit:
-    """The audit of one split.
-
-    Attributes:
-        counts: part → class → images.
-        patients: patient → the parts that share it.
-        pairs: near-duplicates in different parts, the closest first.
-        groups: number of groups of related images (patient or near-duplicate, also through a third image) in several parts.
-        tested: the scored part: `test`, or `val` if there is no test part.
-        touched: number of images of that part with their patient or a near-duplicate in another part.
-        uneven: classes whose shares differ strongly, in words.
-        unlisted: images of the data set that are in no part.
-    """
+    """The audit of one split."""
 
     name: str
-    counts: dict[Part, dict[str, int]]
-    patients: dict[str, tuple[Part, ...]]
-    pairs: tuple[CrossingPair, ...]
-    groups: int
-    tested: Part
-    touched: int
-    uneven: tuple[str, ...]
-    unlisted: tuple[str, ...]
+    counts: dict[Part, dict[str, int]]  # images of each class
+    patients: dict[str, tuple[Part, ...]]  # those in several parts, with these
+    pairs: tuple[CrossingPair, ...]  # the closest first
+    groups: int  # of related images (patient or near-duplicate, also through a third image) in several parts
+    tested: Part  # the scored part: `test`, or `val` if there is no test part
+    touched: int  # images of that part with their patient or a near-duplicate in another part
+    uneven: tuple[str, ...]  # classes whose shares differ strongly, in words
+    unlisted: tuple[str, ...]  # images of the data set that are in no part
 
     @property
     def leaky(self) -> bool:
@@ -78,11 +58,8 @@ class SplitAudit:
         """One line."""
         if not self.leaky:
             return f"{self.name}: no patient and no group of near-duplicates is cut"
-        share = self.touched / max(1, self.images)
-        return (
-            f"{self.name}: LEAKY, {self.touched} of {self.images} {self.tested} images ({share:.0%}) have their patient or a "
-            "near-duplicate in another part"
-        )
+        share = f"{self.touched} of {self.images} {self.tested} images ({self.touched / max(1, self.images):.0%})"
+        return f"{self.name}: LEAKY, {share} have their patient or a near-duplicate in another part"
 
 
 @dataclass(frozen=True)
@@ -116,7 +93,11 @@ def audit_splits(
 def content(audit: Audit) -> dict[str, object]:
     """The audit as plain data, for JSON."""
     splits = [
-        {**dataclasses.asdict(split), "leaky": split.leaky, "images": split.images, "verdict": split.verdict}
+        {
+            **dataclasses.asdict(split),
+            "pairs": [{"files": one.files, "parts": one.parts, **one.pair.facts()} for one in split.pairs],
+            **{key: getattr(split, key) for key in ("leaky", "images", "verdict")},
+        }
         for split in audit.splits
     ]
     return {"verdict": audit.verdict, "leaky": audit.leaky, "unknown": list(audit.unknown), "splits": splits}
@@ -136,13 +117,7 @@ def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, sp
         counts=counts,
         patients=patients,
         pairs=tuple(
-            CrossingPair(
-                (samples[pair.i].image, samples[pair.j].image),
-                (parts[pair.i], parts[pair.j]),
-                pair.bits,
-                round(pair.correlation, 4),
-                pair.view,
-            )
+            CrossingPair((samples[pair.i].image, samples[pair.j].image), (parts[pair.i], parts[pair.j]), pair)
             for pair in sorted(crossing, key=lambda pair: (pair.bits, -pair.correlation))
         ),
         groups=len(_crossing((str(groups[place]), part) for place, part in parts.items())),

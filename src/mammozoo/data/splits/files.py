@@ -41,14 +41,10 @@ class SplitFile:
 
 def write_splits(path: Path, splits: Sequence[Split], names: Sequence[str]) -> Path:
     """Write `splits.json`; each split with its digest."""
-    content = [
-        {
-            "name": split.name,
-            "sha256": split.digest(names),
-            **{part: [names[i] for i in split.part(part)] for part in PARTS},
-        }
-        for split in splits
-    ]
+    content = []
+    for split in splits:
+        images: dict[str, Any] = {part: [names[i] for i in split.part(part)] for part in PARTS}
+        content.append({"name": split.name, "sha256": split.digest(names)} | images)
     return write_json(path, {"schema": 1, "splits": content})
 
 
@@ -66,9 +62,8 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
     for number, entry in enumerate(_entries(path)):
         name = str(entry.get("name") or f"fold-{number}")
         if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"Split file '{path}': '{name}' cannot be the name of a split; use letters, digits, '-' and '_'."
-            )
+            use = "cannot be the name of a split; use letters, digits, '-' and '_'"
+            raise UsageError(f"Split file '{path}': '{name}' {use}.")
         if any(split.name == name for split in splits):
             raise UsageError(f"Split file '{path}' has two splits of one name, '{name}'.")
         parts: dict[str, Indices] = {}
@@ -134,25 +129,18 @@ def _entries(path: Path) -> list[dict[str, Any]]:
             "([{train, val}, …])."
         )
     if not all("test" in entry for entry in content):  # nnU-Net scores its folds on the part that it calls val
-        return [
-            {"name": entry.get("name"), "train": entry.get("train", []), "test": entry.get("val", [])}
-            for entry in content
-        ]
+        return [{"name": e.get("name"), "train": e.get("train", []), "test": e.get("val", [])} for e in content]
     return content
 
 
 def _from_table(rows: Iterable[dict[str, str]], path: Path) -> list[dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for line, row in enumerate(rows, start=2):
-        cells = {
-            (key or "").strip().lower(): (cell or "").strip() for key, cell in row.items() if isinstance(cell, str)
-        }
+        cells = {(key or "").strip().lower(): cell.strip() for key, cell in row.items() if isinstance(cell, str)}
         image, part = cells.get("sample") or cells.get("path"), cells.get("part")
         if not image or part not in PARTS:
-            raise UsageError(
-                f"Split file '{path}', line {line}: needs the columns sample and part (train, val or test); got "
-                f"{dict(cells)}."
-            )
+            needed = "needs the columns sample and part (train, val or test)"
+            raise UsageError(f"Split file '{path}', line {line}: {needed}; got {cells}.")
         name = cells.get("split") or "holdout"
         entries.setdefault(name, {"name": name, **{known: [] for known in PARTS}})[part].append(image)
     if not entries:

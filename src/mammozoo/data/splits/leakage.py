@@ -7,8 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from mammozoo.data.duplicates.fingerprint import Fingerprints
-from mammozoo.data.duplicates.grouping import group
-from mammozoo.data.duplicates.matching import Pair, near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import Pair, group, near_duplicates, near_pairs
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 from mammozoo.errors import UsageError
@@ -25,11 +24,11 @@ def check_groups(split: Split, groups: Indices, names: Sequence[str]) -> None:
         for index in split.part(part):
             other, first = owner.setdefault(int(groups[index]), (part, int(index)))
             if other != part:
-                raise LeakageError(
-                    f"Leaky split '{split.name}': '{names[first]}' ({other}) and '{names[index]}' ({part}) are of one "
-                    "patient or near-duplicates. Split by group, or set `allow_leakage: true` and have every output "
-                    "stamped."
+                related = (
+                    f"'{names[first]}' ({other}) and '{names[index]}' ({part}) are of one patient or near-duplicates"
                 )
+                way_out = "Split by group, or set `allow_leakage: true` and have every output stamped."
+                raise LeakageError(f"Leaky split '{split.name}': {related}. {way_out}")
 
 
 def seen_before(data: Data, among: Indices, hashes: tuple[str, ...]) -> Indices:
@@ -64,8 +63,5 @@ def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
 def _equal(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[Pair]:
     """A pair for each value of `second` that is in `first`, except None; positions of `second` follow those of `first`."""
     places = {value: place for place, value in reversed(list(enumerate(first))) if value is not None}
-    return [
-        Pair(places[value], len(first) + place, 0, 1.0, "whole")
-        for place, value in enumerate(second)
-        if value in places
-    ]
+    known = [(places[value], len(first) + place) for place, value in enumerate(second) if value in places]
+    return [Pair(i, j, 0, 1.0, "whole") for i, j in known]

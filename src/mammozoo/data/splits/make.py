@@ -39,8 +39,7 @@ class Split:
 
     def part(self, name: Part) -> Indices:
         """The indices of one part."""
-        indices: Indices = getattr(self, name)
-        return indices
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def digest(self, names: Sequence[str]) -> str:
         """SHA-256 of the sorted (sample, part) list: two runs with one digest were tested on the same images."""
@@ -96,9 +95,8 @@ def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, v
     if None in parts or not parts:
         raise UsageError("The data set has no official split: not every sample states a part or a fold.")
     owner = np.array(parts, str)
-    if {*owner} <= {*PARTS}:
-        splits = [Split("official", *(np.flatnonzero(owner == part) for part in PARTS))]
-    else:
+    splits = [Split("official", *(np.flatnonzero(owner == part) for part in PARTS))]
+    if not {*owner} <= {*PARTS}:
         splits = [
             Split(f"fold-{fold}", np.flatnonzero(owner != fold), np.empty(0, np.intp), np.flatnonzero(owner == fold))
             for fold in sorted({*owner}, key=lambda text: (len(text), text))
@@ -115,9 +113,8 @@ def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *
     complete = []
     for number, split in enumerate(splits):
         if not len(split.train) or not len(split.test):
-            raise UsageError(
-                f"Split '{split.name}' needs a train and a test part; it has {len(split.train)} and {len(split.test)} samples."
-            )
+            found = f"it has {len(split.train)} and {len(split.test)} samples"
+            raise UsageError(f"Split '{split.name}' needs a train and a test part; {found}.")
         if not len(split.val):
             listed = len(split.train) + len(split.test)
             train, taken = _divide(split.train, labels, groups, val * listed / len(split.train), seed + 1 + number)
