@@ -1,21 +1,16 @@
 """Fixtures that many tests share: a run trained once, optional local data, the command line in two ways."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
+import functools
 import importlib.metadata
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,11 +23,14 @@ os.environ.setdefault("MAMMOZOO_TEST_CARD", os.environ.get("CUDA_VISIBLE_DEVICES
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a card gives other bytes than the processor does
 
 import torch
+from PIL import Image
 
 from mammozoo import cli, plugins
 from mammozoo.config.recipe import load
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
+
+from .helpers import Answer, python
 
 torch.set_num_threads(1)
 atexit.register(shutil.rmtree, os.environ["MAMMOZOO_CACHE"], ignore_errors=True)
@@ -55,6 +53,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 @pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """The flags of a training of two seconds."""
+    words = "--dataset phantom:n=60 --backbone test_resnet --weights random --epochs 1 --device cpu --no-report"
+    return [*words.split(), "--set", "size=64", "--set", "augment=[hflip]"]
+
+
+@pytest.fixture(scope="session")
 def local_data() -> Path:
     """The folder of optional local data: real images and weights."""
     folder = os.environ.get("MAMMOZOO_TEST_DATA")
@@ -64,41 +69,10 @@ def local_data() -> Path:
 
 
 @pytest.fixture
-def mammozoo(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+def mammozoo(tmp_path: Path) -> Callable[..., Answer]:
     """The command line in a process of its own, in an empty folder."""
 
-    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mammozoo", *map(str, words)],
-            cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-
-    yield run
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Standard output as JSON; the `schema` is checked on the way."""
-        content = json.loads(self.out)
-        assert content["schema"] == 1
-        return content
-
-    def refused(self, code: int, *words: str) -> None:
-        """Assert one clear message on stderr, with these words, this exit code and nothing else."""
-        assert self.code == code, self.err
-        assert "Traceback" not in self.err
-        messages = [line for line in self.err.splitlines() if line.startswith("mammozoo: ")]
-        assert len(messages) == 1, self.err
-        for word in words:
-            assert word in messages[0]
+    return functools.partial(python, "-m", "mammozoo", cwd=tmp_path)
 
 
 Command = Callable[..., Answer]
@@ -139,12 +113,8 @@ def pip_install() -> Callable[[Path, Path], Path]:
     """Builds and installs a package by pip, without a network and into a folder of its own, to be put on `PYTHONPATH`."""
 
     def install(package: Path, site: Path) -> Path:
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-             "--upgrade", "--no-build-isolation", "--target", str(site), str(package)],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        words = "-m pip install --quiet --disable-pip-version-check --no-deps --no-index --upgrade --no-build-isolation"
+        assert python(*words.split(), "--target", site, package).ok
         return site
 
     return install
@@ -192,6 +162,38 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     for name in set(sys.modules) - before:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+@pytest.fixture
+def run_copy(tiny_run: RunDirectory, tmp_path: Path) -> Path:
+    """A copy of `tiny_run` that a test may change."""
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def from_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Loads a plugin from its source, as `--plugin` does; gives its name."""
+
+    def install(source: str, name: str = "made_here") -> str:
+        file = tmp_path / f"{name}.py"
+        file.write_text(textwrap.dedent(source))
+        monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))
+        plugins.registry.cache_clear()
+        return name
+
+    yield install
+    plugins.registry.cache_clear()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """The first eight phantoms of `tiny_run` as PNG files, in a folder `pictures`."""
+    dataset = plugins.registry().get("datasets", "phantom")(None, n=60)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for sample in dataset.samples()[:8]:
+        Image.fromarray(dataset.read(sample)).save(folder / f"{sample.image}.png")
+    return folder
 
 
 @pytest.fixture

@@ -1,21 +1,20 @@
 """The contract with plugins does not change unnoticed: signatures against a snapshot, the page of hooks against the source."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 import mammozoo
-from mammozoo import hookspecs, testing
+from mammozoo import errors, hookspecs, testing
+from mammozoo.data.splits.leakage import LeakageError
+
+from .helpers import python
 
 ROOT = Path(__file__).parents[1]
 SNAPSHOT = (ROOT / "tests" / "api.txt").read_text(encoding="utf-8")
@@ -35,9 +34,7 @@ def load(script: str) -> ModuleType:
 
 @pytest.mark.parametrize("script", ["signatures", "make_hooks"])
 def test_snapshot_and_page_are_those_of_the_source(script: str) -> None:
-    command = [sys.executable, str(ROOT / "docs" / f"{script}.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    assert python(ROOT / "docs" / f"{script}.py", "--check").ok
 
 
 CHANGED = {
@@ -52,7 +49,7 @@ CHANGED = {
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(tmp_path_factory) -> Path:
     return Path(shutil.copytree(ROOT / "src", tmp_path_factory.mktemp("checkout") / "src"))
 
 
@@ -70,7 +67,7 @@ def test_a_changed_signature_is_seen(source: Path, what: str) -> None:
     assert load("signatures").render(source) == SNAPSHOT
 
 
-def test_a_difference_is_shown_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_difference_is_shown_and_says_what_to_do(tmp_path, capsys) -> None:
     signatures = load("signatures")
     assert signatures.keep(tmp_path / "api.txt", SNAPSHOT, ["--check"], signatures.WHAT_TO_DO) == 1
     printed = capsys.readouterr().err
@@ -83,7 +80,7 @@ def test_every_hook_on_the_page_is_the_imported_one(name: str) -> None:
     """The page reads the source; this asks the function itself."""
     section = PAGE[PAGE.index(f"\n### {name}\n") :].partition("\n### ")[2]
     shown = re.search(r"^def (\w+)\((.*)\) -> (.+): \.\.\.$", section, re.MULTILINE)
-    assert shown is not None and shown[1] == name
+    assert shown[1] == name
     signature = inspect.signature(getattr(hookspecs, name))
     assert shown[2] == ", ".join(f"{p.name}: {p.annotation}" for p in signature.parameters.values())
     assert shown[3] == signature.return_annotation
@@ -91,13 +88,6 @@ def test_every_hook_on_the_page_is_the_imported_one(name: str) -> None:
     example = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[1]
     compile(example, name, "exec")
     assert "@hookimpl" in example and f"def {name}(" in example
-
-
-def test_every_link_of_the_page_leads_somewhere() -> None:
-    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
-    for page in re.findall(r"\]\(([\w-]+\.md)\)", PAGE + CHANGES):
-        assert (ROOT / "docs" / page).is_file(), page
 
 
 CHECKS = [name for name, value in vars(testing).items() if name[0] != "_" and not inspect.ismodule(value)]
@@ -108,21 +98,33 @@ def test_every_public_name_is_in_the_snapshot(name: str) -> None:
     assert re.search(rf"^(class |def )?{name}\b", SNAPSHOT, re.MULTILINE), name
 
 
-def fields(kind: Any) -> list[str]:
-    return [name for name in inspect.get_annotations(kind) if not name.startswith("_") and name != "model_config"]
-
-
 @pytest.mark.parametrize(
     "name", ["Sample", "DatasetInfo", "Metric", "BackboneSpec", "TransformSpec", "Recipe", "EpochRow"]
 )
 def test_the_snapshot_has_the_fields_of_the_imported_class(name: str) -> None:
     kind = getattr(importlib.import_module(mammozoo._PUBLIC[name]), name)
     block = SNAPSHOT[re.search(rf"^class {name}\b.*:$", SNAPSHOT, re.MULTILINE).start() :].partition("\n\n")[0]  # type: ignore[union-attr]
-    assert re.findall(r"^    (\w+):", block, re.MULTILINE) == fields(kind)
+    fields = [name for name in inspect.get_annotations(kind) if not name.startswith("_") and name != "model_config"]
+    assert re.findall(r"^    (\w+):", block, re.MULTILINE) == fields
 
 
-def test_the_number_is_the_one_of_the_pages() -> None:
+def test_the_number_and_every_link_of_the_page_lead_somewhere() -> None:
     assert SNAPSHOT.startswith(f"# Public signatures, API {mammozoo.API}.")
     assert f"\n## API {mammozoo.API}\n" in CHANGES and f"This is API {mammozoo.API}." in CHANGES
     assert set(hookspecs.SINCE) <= set(HOOKS)
     assert all(1 < number <= mammozoo.API for number in hookspecs.SINCE.values())
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+    for page in re.findall(r"\]\(([\w-]+\.md)\)", PAGE + CHANGES):
+        assert (ROOT / "docs" / page).is_file(), page
+
+
+def test_errors_have_their_exit_codes() -> None:
+    """As docs/cli.md and scripts rely on them; a leak is a usage error."""
+    kinds = (
+        errors.MammozooError, LeakageError, errors.NotFoundError, errors.AccessError, errors.UnreachableError,
+        errors.NotVerifiedError, errors.IncompatibleError, errors.RegistryError, errors.ConflictError,
+        errors.RefusedToPublishError,
+    )  # fmt: skip
+    assert [kind.exit_code for kind in kinds] == list(range(1, 11))
+    assert errors.UsageError.exit_code == 2

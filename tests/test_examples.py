@@ -1,16 +1,15 @@
 """The packages of examples/: installed as a user installs them, they keep the contract, pass their tests and train."""
 
-from __future__ import annotations
-
+import functools
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from .helpers import Answer
+from .helpers import python as run_python
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 #: Package → plugin.
@@ -18,23 +17,18 @@ PACKAGES = {"mammozoo-example": "example", "mammozoo-peft": "peft"}
 HAS_PEFT = importlib.util.find_spec("peft") is not None
 WITHOUT = pytest.mark.skipif(not HAS_PEFT, reason="needs the library peft: pip install peft")
 
-Python = Callable[..., subprocess.CompletedProcess[str]]
+Python = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module")
-def python(pip_install: Callable[[Path, Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Python:
+def python(pip_install, tmp_path_factory) -> Python:
     """`python WORDS` in an empty folder, with both packages installed into a folder of their own."""
     site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
     for package in PACKAGES:
         pip_install(EXAMPLES / package, site)
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=240, check=False,
-            env=os.environ | {"PYTHONPATH": str(site), "MAMMOZOO_PLUGINS": ",".join(PACKAGES.values())},
-        )  # fmt: skip
-
-    return run
+    here = {"PYTHONPATH": str(site), "MAMMOZOO_PLUGINS": ",".join(PACKAGES.values())}
+    return functools.partial(run_python, cwd=folder, **here)
 
 
 @pytest.mark.parametrize("package", ["mammozoo-example", pytest.param("mammozoo-peft", marks=WITHOUT)])
@@ -42,18 +36,17 @@ def test_its_own_tests_pass(package: str, python: Python) -> None:
     """Those of the contract too, with the options that a user gets by default."""
     words = ["-q", "-p", "no:cacheprovider", "-k", "not with_options and not other_networks"]
     done = python("-m", "pytest", *words, EXAMPLES / package)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "skipped" not in done.stdout, "every check of the contract can be made"
+    assert "skipped" not in done.ok.out, "every check of the contract can be made"
 
 
-def test_everything_in_one_training(python: Python, tmp_path: Path) -> None:
+def test_everything_in_one_training(python: Python, tmp_path) -> None:
     strategy = "peft-ia3+example-norms" if HAS_PEFT else "example-norms"
     done = python(
         "-m", "mammozoo", "train", "--dataset", "example-shapes:patients=20", "--backbone", "example-net", "--weights", "random",
         "--head", "example-max:dropout=0.1", "--strategy", strategy, "--epochs", 1, "--device", "cpu", "--no-report",
         "--set", "monitor=example-youden", "--set", "augment=[example-speckle]", "--out", tmp_path / "run",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.ok
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     brought = {"mammozoo-example", "mammozoo-peft"} if HAS_PEFT else {"mammozoo-example"}
     assert brought <= facts["plugins"].keys()

@@ -1,11 +1,8 @@
 """The pages about writing plugins do what they say: their files are written, their commands run, their output compared."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import shlex
-import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -18,6 +15,8 @@ from PIL import Image
 
 from mammozoo import plugins
 from mammozoo.plugins import registry
+
+from .helpers import python
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -52,10 +51,7 @@ class Reader:
             self.install(self.folder / words[3], self.site)
             return ""
         if words[:2] == ["python", "-m"]:
-            done = subprocess.run(
-                [sys.executable, *words[1:]], capture_output=True, text=True, timeout=120, check=False
-            )
-            return done.stdout
+            return python(*words[1:]).out
         assert words[0] == "mammozoo"
         with self.watched("--epochs" not in words):  # tracing slows a training down
             answer = self.command(*words[1:])
@@ -105,7 +101,7 @@ def start_anew() -> None:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, command: Any, pip_install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+def reader(tmp_path, command, pip_install, monkeypatch) -> Iterator[Reader]:
     monkeypatch.setenv("MAMMOZOO_PLUGINS", "norms")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", "")
@@ -158,6 +154,5 @@ def test_one_of_each_kind(reader: Reader) -> None:
         ]
         mine = [] if f"{module}.py" in files else ["--plugin", f"{module}.py"]
         start_anew()
-        answer = reader.command(*files, *mine, "plugins", "check", module, "--root", "images")
-        assert answer.code == 0, answer.out
+        assert reader.command(*files, *mine, "plugins", "check", module, "--root", "images").ok
     assert plugins.registry is registry

@@ -1,13 +1,9 @@
 """The Python API for notebooks, and its page, whose blocks are executed and print what stands under them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +16,8 @@ from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predict import Prediction
 from mammozoo.plugins import registry
-from mammozoo.training.run_directory import RunDirectory
+
+from .helpers import python
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -32,9 +29,7 @@ def _without_digits(text: str) -> str:
     return re.sub(r"\d+\.\d+", "0.0", text)
 
 
-def test_the_page_does_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_page_does_what_it_says(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert len(blocks) >= 10
@@ -46,55 +41,36 @@ def test_the_page_does_what_it_says(
         assert _without_digits(capsys.readouterr().out) == _without_digits(said), code
 
 
-def test_the_package_is_imported_without_torch_and_names_what_it_has() -> None:
-    ask = (
-        "import sys, mammozoo.api; assert {'load', 'train', 'predict', 'list'} <= set(dir(mammozoo));"
-        "print(*[name for name in ('torch', 'numpy', 'PIL', 'pydantic') if name in sys.modules])"
-    )
-    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, timeout=60)
-    assert answer.stdout.strip() == ""
-
-
 @pytest.mark.parametrize("name", sorted({*mammozoo.__all__, "list"}))
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(mammozoo, name) is not None
 
 
-def test_a_star_import_leaves_pythons_own_list() -> None:
+def test_a_star_import_leaves_pythons_own_list_and_the_package_is_imported_without_torch() -> None:
     space: dict[str, object] = {}
     exec("from mammozoo import *", space)
     assert "load" in space and "list" not in space
+    ask = (
+        "import sys, mammozoo.api; assert {'load', 'train', 'predict', 'list'} <= set(dir(mammozoo));"
+        "print(*[name for name in ('torch', 'numpy', 'PIL', 'pydantic') if name in sys.modules])"
+    )
+    assert python("-c", ask).ok.out.strip() == ""
 
 
-def test_list_says_what_the_command_says(mammozoo_json) -> None:
+def test_list_says_what_the_command_says(command) -> None:
+    keys = ("name", "summary", "plugin", "distribution", "version")
     for kind in ("strategies", "recipes"):
-        said = [
-            {k: row[k] for k in ("name", "summary", "plugin", "distribution", "version")} for row in mammozoo_json(kind)
-        ]
+        said = [{key: row[key] for key in keys} for row in command("list", kind, "--json").json["items"]]
         assert [dataclasses.asdict(item) for item in mammozoo.list(kind)] == said
     assert [item.name for item in mammozoo.list("strategies", match="block")] == ["last-blocks"]
     with pytest.raises(UsageError, match="Did you mean 'strategies'"):
         mammozoo.list("strategy")
 
 
-@pytest.fixture
-def mammozoo_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    from mammozoo import cli
-
-    def ask(kind: str) -> list[dict[str, str]]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["mammozoo", "list", kind, "--json"])
-        with pytest.raises(SystemExit):
-            cli.main()
-        return json.loads(capsys.readouterr().out)["items"]
-
-    return ask
-
-
 # ---------------------------------------------------------------- train and evaluate
 
 
-def test_settings_arrive_in_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_arrive_in_the_recipe(monkeypatch, tmp_path) -> None:
     """Dotted keys and arguments, a path as text, and a Recipe in the place of its name."""
     seen = []
     monkeypatch.setattr("mammozoo.training.experiment.train", lambda recipe, out, progress: seen.append((recipe, out)))
@@ -114,7 +90,13 @@ def test_settings_arrive_in_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert seen[2][0] == recipe
 
 
-def test_what_train_refuses(tiny_run: RunDirectory, tmp_path: Path) -> None:
+def test_evaluate_gives_the_scores_of_the_run_and_what_train_refuses(tiny_run, tmp_path) -> None:
+    scored = mammozoo.evaluate(tiny_run.path)
+    assert scored.scores["auc"].value == pytest.approx(tiny_run.facts["scores"]["auc"]["value"])
+    assert scored.n == scored.scores["auc"].n == tiny_run.facts["scores"]["auc"]["n"]
+    assert scored.stamps == tuple(tiny_run.facts["stamps"])
+    with pytest.raises(UsageError, match="dataset"):
+        mammozoo.evaluate(tiny_run.path, root="somewhere")
     with pytest.raises(UsageError, match="'epochs' is set twice"):
         mammozoo.train("default", {"epochs": 1}, epochs=2)
     with pytest.raises(UsageError, match=r"unknown key 'optimizer\.rate'"):
@@ -125,20 +107,11 @@ def test_what_train_refuses(tiny_run: RunDirectory, tmp_path: Path) -> None:
         mammozoo.train(tiny_run.recipe, out=tiny_run.path)
 
 
-def test_evaluate_gives_the_scores_of_the_run(tiny_run: RunDirectory) -> None:
-    scored = mammozoo.evaluate(tiny_run.path)
-    assert scored.scores["auc"].value == pytest.approx(tiny_run.facts["scores"]["auc"]["value"])
-    assert scored.n == scored.scores["auc"].n == tiny_run.facts["scores"]["auc"]["n"]
-    assert scored.stamps == tuple(tiny_run.facts["stamps"])
-    with pytest.raises(UsageError, match="dataset"):
-        mammozoo.evaluate(tiny_run.path, root="somewhere")
-
-
 # ---------------------------------------------------------------- load and predict
 
 
 @pytest.fixture(scope="module")
-def model(tiny_run: RunDirectory) -> mammozoo.Classifier:
+def model(tiny_run) -> mammozoo.Classifier:
     return mammozoo.load(tiny_run.path, device="cpu", precision="fp32")
 
 
@@ -150,12 +123,11 @@ def phantom() -> np.ndarray:
 
 def _answer(prediction: Prediction) -> tuple[object, ...]:
     """All but where it came from."""
-    return tuple(
-        getattr(prediction, f.name) for f in dataclasses.fields(prediction) if f.name not in ("file", "sha256")
-    )
+    values = vars(prediction) if hasattr(prediction, "__dict__") else dataclasses.asdict(prediction)
+    return tuple(value for name, value in values.items() if name not in ("file", "sha256"))
 
 
-def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, tiny_run: RunDirectory) -> None:
+def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, tiny_run) -> None:
     assert model.classes == ("benign", "malignant")
     assert model.folder == tiny_run.path
     assert not model.model.training
@@ -167,9 +139,7 @@ def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, t
         mammozoo.load(tiny_run.path, precision="fp16")
 
 
-def test_images_in_memory_get_the_answer_of_their_file(
-    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path
-) -> None:
+def test_images_in_memory_get_the_answer_of_their_file(model, phantom: np.ndarray, tmp_path) -> None:
     """Of every type that has a file format, grey and in colour; the file is written by Pillow alone."""
     colour = np.stack([phantom, phantom // 2, 255 - phantom], axis=-1)
     deep = phantom.astype(np.uint16) * 16
@@ -191,7 +161,7 @@ def test_images_in_memory_get_the_answer_of_their_file(
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "P, transparent", "RGB", "RGBA", "I;16", "I", "F", "CMYK"])
-def test_a_pillow_image_is_read_as_its_file_is(phantom: np.ndarray, tmp_path: Path, mode: str) -> None:
+def test_a_pillow_image_is_read_as_its_file_is(phantom: np.ndarray, tmp_path, mode: str) -> None:
     """Bit for bit, through PNG, or TIFF for the modes that PNG lacks."""
     colour = Image.fromarray(np.stack([phantom, phantom // 2, 255 - phantom], axis=-1))
     image = {
@@ -212,15 +182,7 @@ def test_a_pillow_image_is_read_as_its_file_is(phantom: np.ndarray, tmp_path: Pa
     np.testing.assert_array_equal(pixels, expected)
 
 
-def test_one_image_needs_no_list(model: mammozoo.Classifier, phantom: np.ndarray) -> None:
-    for one in (str(EXAMPLE), EXAMPLE, phantom, phantom[..., None], Image.fromarray(phantom)):
-        assert len(model.predict(one)) == 1
-    assert model.predict([]) == []
-
-
-def test_kinds_are_mixed_in_order_and_a_bad_one_stops_nobody(
-    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path
-) -> None:
+def test_kinds_are_mixed_in_order_and_a_bad_one_stops_nobody(model, phantom: np.ndarray, tmp_path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("b.png", "a.png"):
@@ -240,7 +202,7 @@ def test_kinds_are_mixed_in_order_and_a_bad_one_stops_nobody(
     assert found[4].error.startswith("images[3] has 8 x 8 pixels")  # and says nothing of a temporary file
 
 
-def test_a_picture_taken_sideways_is_turned(model: mammozoo.Classifier, tmp_path: Path) -> None:
+def test_a_picture_taken_sideways_is_turned(model: mammozoo.Classifier, tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     wide = Image.fromarray(np.tile(np.linspace(0, 255, 128).astype(np.uint8), (64, 1)))
@@ -277,9 +239,7 @@ def test_abstaining_leaves_labels_open(model: mammozoo.Classifier) -> None:
         assert after.label == (None if after.abstained else before.label)
 
 
-def test_answers_that_are_all_the_same_are_remarked_upon(
-    model: mammozoo.Classifier, phantom: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_answers_that_are_all_the_same_are_remarked_upon(model, phantom: np.ndarray, caplog) -> None:
     """Three images that differ in one pixel are three images in memory too."""
     images = [phantom.copy() for _ in range(3)]
     for number, image in enumerate(images):
@@ -292,38 +252,33 @@ def test_answers_that_are_all_the_same_are_remarked_upon(
     assert not caplog.records  # one image four times
 
 
-def test_an_image_in_memory_is_written_nowhere(
-    model: mammozoo.Classifier, phantom: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_path_is_refused_before_any_image_is_read_and_none_is_written(
+    model, phantom: np.ndarray, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     assert model.predict([phantom])[0].error is None
-
-
-def test_a_wrong_path_is_refused_before_any_image_is_read(
-    model: mammozoo.Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr("mammozoo.evaluation.predict.read_image", lambda path: pytest.fail("an image was read"))
     with pytest.raises(NotFoundError, match=r"nowhere\.png"):
         model.predict([EXAMPLE] * 100 + ["nowhere.png"])
 
 
-def test_predict_in_one_call(model: mammozoo.Classifier, tiny_run: RunDirectory, phantom: np.ndarray) -> None:
+def test_predict_in_one_call_and_one_image_without_a_list(model, tiny_run, phantom: np.ndarray) -> None:
     result = mammozoo.predict([EXAMPLE, phantom], tiny_run.path, device="cpu", precision="fp32")
     assert result.predictions == model.predict([EXAMPLE, phantom])
     assert (result.folder, result.config, result.remark) == (tiny_run.path, model.config, None)
+    for one in (str(EXAMPLE), EXAMPLE, phantom, phantom[..., None], Image.fromarray(phantom)):
+        assert len(model.predict(one)) == 1
+    assert model.predict([]) == []
 
 
 # ---------------------------------------------------------------- explain and compare
 
 
-def test_explain_writes_what_the_command_writes(tiny_run: RunDirectory, tmp_path: Path) -> None:
+def test_explain_writes_what_the_command_writes_and_compare_takes_runs(tiny_run, tmp_path) -> None:
     result = mammozoo.explain(tiny_run.path, EXAMPLE, out=tmp_path, class_name="benign", device="cpu")
     (one,) = result.explanations
     assert one.explained == "benign"
     assert {path.name for path in tmp_path.iterdir()} == {"example.png", "example.npy"}
     assert result.stamps == tiny_run.facts["stamps"]
-
-
-def test_compare_takes_runs(tiny_run: RunDirectory) -> None:
     with pytest.raises(UsageError, match="twice"):
         mammozoo.compare([tiny_run.path, str(tiny_run.path)])

@@ -1,7 +1,5 @@
 """A DRS layer beside its two equations in float64, for the tests of every device."""
 
-from __future__ import annotations
-
 import copy
 import random
 
@@ -29,12 +27,10 @@ def plain(layer: DrsLayer, y: torch.Tensor) -> torch.Tensor:
 
 
 def activation(shape: tuple[int, ...], dtype: torch.dtype, format: torch.memory_format, device: str) -> torch.Tensor:
-    """Normal numbers."""
     return torch.randn(shape).to(device, dtype).to(memory_format=format)
 
 
 def layer_for(shape: tuple[int, ...], device: str = "cpu") -> DrsLayer:
-    """A layer with normal parameters in float32."""
     layer = DrsLayer(*shape[1:])
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)

@@ -1,19 +1,24 @@
 """Backbones of timm, torchvision and our own: maps, groups, gradients, insertion, weights."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+import torchvision
 from torch import nn
 
+from mammozoo import BackboneSpec
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
 from mammozoo.models.backbone import Backbone, By
 from mammozoo.models.factory import build_backbone, build_model, default_weights, load_starting_weights
 from mammozoo.models.model import has_folded_batch_norm
 from mammozoo.models.weights import read_tensors, write_tensors
+from mammozoo.plugins import registry
+from mammozoo_basics import catalogue
+
+from ..helpers import python
 
 CLASSES = ("benign", "malignant")
 #: Backbone → blocks that take a layer at 64 × 64; None if it has no such blocks.
@@ -66,8 +71,6 @@ def test_maps_groups_and_gradients(name: str) -> None:
 
 
 class Mark(nn.Module):
-    """Checks the shape for which it was made, and counts its calls."""
-
     def __init__(self, *shape: int):
         super().__init__()
         self.shape, self.calls = shape, 0
@@ -103,14 +106,11 @@ def test_a_network_without_feature_maps_is_refused(name: str) -> None:
         build_model(backbone, "frozen", "gap", CLASSES, backbone.input)
 
 
-def test_unknown_backbone_offers_the_nearest() -> None:
+def test_names_options_and_default_weights() -> None:
     with pytest.raises(NotFoundError, match="Did you mean 'resnet101'"):
         build_backbone("resnet1O1")
     with pytest.raises(UsageError, match=r"no option 'widht'.*'width'"):
         build_backbone("resnet9:widht=8")
-
-
-def test_default_weights() -> None:
     assert default_weights("resnet9") == "zoo:busi-resnet9"
     assert default_weights("test_resnet") == "imagenet"
 
@@ -119,7 +119,7 @@ def test_default_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "torchvision/squeezenet1_1", "mobilenetv3_small_100"])
-def test_published_weights_fit_with_their_classifier(name: str, tmp_path: Path) -> None:
+def test_published_weights_fit_with_their_classifier(name: str, tmp_path) -> None:
     """A file that the library saves, with its classifier: every tensor of the backbone comes from it."""
     if name.startswith("torchvision/"):
         import torchvision
@@ -138,28 +138,22 @@ def test_published_weights_fit_with_their_classifier(name: str, tmp_path: Path) 
         assert torch.equal(tensor, state[key.removeprefix("net.")]), key
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    import timm
-
-    path = write_tensors(tmp_path / "other.safetensors", timm.create_model("test_efficientnet").state_dict())
-    backbone = build("test_resnet")
-    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    with pytest.raises(IncompatibleError, match="missing") as caught:
-        load_starting_weights(backbone, "test_resnet", f"file:{path}", nowhere)
-    assert caught.value.exit_code == 7
-    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
-
-
-def test_weights_that_lack_a_tensor_or_have_another_shape_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(tmp_path) -> None:
     state = build("resnet9:width=8").state_dict()
     short = {name: tensor for name, tensor in state.items() if name != "res3.conv2.conv.weight"}
-    with pytest.raises(IncompatibleError, match=r"missing res3\.conv2\.conv\.weight"):
-        build("resnet9:width=8").load_pretrained(short)
-    with pytest.raises(IncompatibleError, match=r"prep\.conv\.weight is \(8, 3, 3, 3\), not \(4, 3, 3, 3\)"):
-        build("resnet9:width=4").load_pretrained(state)
+    for name, tensors, says in (
+        ("resnet9:width=8", short, r"missing res3\.conv2\.conv\.weight"),
+        ("resnet9:width=4", state, r"prep\.conv\.weight is \(8, 3, 3, 3\), not \(4, 3, 3, 3\)"),
+        ("test_resnet", state, "missing"),
+    ):
+        path, backbone = write_tensors(tmp_path / "other.safetensors", tensors), build(name)
+        before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+        with pytest.raises(IncompatibleError, match=says):
+            load_starting_weights(backbone, name, f"file:{path}", nowhere)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
-def test_pickles_are_never_opened(tmp_path: Path) -> None:
+def test_pickles_are_never_opened(tmp_path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(build("test_resnet").state_dict(), path)
     with pytest.raises(UsageError, match="safetensors"):
@@ -173,10 +167,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 def test_unknown_weights(text: str) -> None:
     with pytest.raises(UsageError, match="file:PATH"):
         load_starting_weights(build("test_resnet"), "test_resnet", text, nowhere)
-
-
-def test_a_backbone_without_imagenet_weights_says_what_to_give() -> None:
-    with pytest.raises(NotFoundError, match=r"file:PATH.*random"):
+    with pytest.raises(NotFoundError, match=r"file:PATH.*random"):  # a network without weights of that name
         load_starting_weights(build("resnet9:width=8"), "resnet9:width=8", "imagenet", nowhere)
 
 
@@ -187,7 +178,7 @@ def test_a_backbone_without_imagenet_weights_says_what_to_give() -> None:
         ("torchvision/squeezenet1_1", "squeezenet1_1-imagenet", False),
     ],
 )
-def test_local_weights(local_data: Path, name: str, file: str, folded: bool) -> None:
+def test_local_weights(local_data, name: str, file: str, folded: bool) -> None:
     path = local_data / "weights" / f"{file}.safetensors"
     backbone, state = build(name), read_tensors(path)
     assert not has_folded_batch_norm(backbone)
@@ -198,3 +189,49 @@ def test_local_weights(local_data: Path, name: str, file: str, folded: bool) -> 
     assert has_folded_batch_norm(backbone) is folded
     with pytest.raises(IncompatibleError):
         load_starting_weights(build("efficientnet_b0"), "efficientnet_b0", f"file:{path}", nowhere)
+
+
+# ---------------------------------------------------------------- the names of networks, read from source
+
+
+def test_the_names_of_both_libraries() -> None:
+    assert catalogue.timm_names() == sorted(timm.list_models())
+    with_features = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
+    names = torchvision.models.list_models(module=torchvision.models)
+    assert catalogue.torchvision_names() == sorted(name for name in names if name.startswith(with_features))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision/squeezenet1_1", "resnet9"])
+def test_a_lookup_makes_no_other_specs(name: str, fresh, monkeypatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        catalogue, "BackboneSpec", lambda name, *rest, **more: made.append(name) or BackboneSpec(name, *rest, **more)
+    )
+    assert fresh().get("backbones", name).name == name
+    assert made == ([name] if name != "resnet9" else [])
+
+
+@pytest.mark.parametrize("name", ["resnet1000", "torchvision/resnet18", "torchvision/", "hub/resnet18"])
+def test_a_name_that_no_library_has(name: str) -> None:
+    with pytest.raises(NotFoundError):
+        registry().get("backbones", name)
+
+
+def test_a_library_without_readable_source_is_asked(monkeypatch) -> None:
+    assert catalogue.registered_names("a_package_that_nobody_has") == []
+    assert catalogue.registered_names("json") == []  # it has no models
+    monkeypatch.setattr(catalogue, "registered_names", lambda package: [])
+    assert catalogue.timm_names() == sorted(timm.list_models())
+    assert "squeezenet1_1" in catalogue.torchvision_names()
+
+
+@pytest.mark.parametrize(
+    ("asked", "absent"),
+    [
+        ("len(r().items('backbones')) > 1000", ("timm", "torchvision")),
+        ("'byra-busi' in {*r().items('recipes'), *r().items('papers')}", ("torch", "numpy", "scipy", "PIL")),
+    ],
+)  # fmt: skip
+def test_a_listing_imports_only_what_its_kind_needs(asked: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys; from mammozoo.plugins import registry as r; print({asked}, [m for m in {absent} if m in sys.modules])"
+    assert python("-c", code).ok.out.split("\n")[0] == "True []"

@@ -1,11 +1,8 @@
 """BCDR-F03: spaces before cells, NaN as text, several outlines of a lesion, a balanced draw."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mammozoo.errors import NotFoundError, UsageError
@@ -15,8 +12,7 @@ from .trees.bcdr import HEADER, bcdr_f03, outline_row
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten patients, two views each; read it, never change it."""
+def small(tmp_path_factory) -> Path:
     return bcdr_f03(tmp_path_factory.mktemp("bcdr"), patients=10)
 
 
@@ -24,7 +20,7 @@ def home(root: Path) -> Path:
     return root / "BCDR-F03_dataset" / "BCDR-F03"
 
 
-def test_cells_are_stripped_and_nan_is_nothing(small: Path) -> None:
+def test_cells_are_stripped_and_outlines_of_two_readers_are_one_sample(small: Path) -> None:
     dataset = BcdrF03(small)
     samples = dataset.samples()
     assert Counter(s.label for s in samples) == {"benign": 10, "malignant": 10}
@@ -33,22 +29,18 @@ def test_cells_are_stripped_and_nan_is_nothing(small: Path) -> None:
     assert (first.patient, first.lesion, first.box) == ("bcdr-f03-1", "bcdr-f03-1-1", (9, 22, 29, 46))
     assert first.meta == {"side": "left", "view": "CC", "age": "61", "findings": "nodule"}
     mask = dataset.mask(first)
-    assert mask is not None and mask.shape == (72, 56) and mask.sum() == 20 * 24
+    assert mask.shape == (72, 56) and mask.sum() == 20 * 24
     assert dataset.box(first) == first.box
     assert any("10 of the published 426 benign, 10 of the published 310 malignant" in note for note in dataset.notes)
     assert samples == BcdrF03(home(small)).samples()
-
-
-def test_outlines_of_two_readers_are_one_sample(small: Path) -> None:
-    dataset = BcdrF03(small)
     (sample,) = [s for s in dataset.samples() if s.image.startswith("patient_3/") and s.image.endswith("LCC.tif")]
     assert sample.box == (8, 22, 31, 48)  # (11, 22, 31, 46) and (8, 24, 29, 48)
     mask = dataset.mask(sample)
-    assert mask is not None and mask.sum() == 20 * 24 + 21 * 24 - 18 * 22
+    assert mask.sum() == 20 * 24 + 21 * 24 - 18 * 22
     assert any(note.startswith("2 further outlines") for note in dataset.notes)
 
 
-def test_a_second_lesion_on_an_image_is_another_sample(tmp_path: Path) -> None:
+def test_a_second_lesion_on_an_image_is_another_sample(tmp_path) -> None:
     root = bcdr_f03(tmp_path, patients=2)
     name = "patient_1/study_7/img_1_7_1_LCC.tif"
     with (home(root) / "bcdr_f03_outlines.csv").open("a") as handle:
@@ -70,28 +62,21 @@ def test_the_balanced_draw_hangs_on_its_seed_alone(small: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("lesion", "label", "more", "says"),
     [
-        (
-            outline_row(1, 1, 9, 2, "a/img_1_7_1_LCC.tif", "Benign", (1, 1, 5, 5)),
-            "is benign, bcdr-f03-1 here, and malignant",
-        ),
-        (outline_row(1, 8, 9, 2, "a/img_1_7_1_LCC.tif", "Perhaps", (1, 1, 5, 5)), "'Perhaps' is neither"),
-        (
-            outline_row(1, 8, 9, 2, "a/img_1_7_1_LCC.tif", "Benign", (1, 1, 5, 5)) + " 7",
-            "outline",
-        ),
+        (1, "Benign", "", "is benign, bcdr-f03-1 here, and malignant"), (8, "Perhaps", "", "'Perhaps' is neither"),
+        (8, "Benign", " 7", "outline"),
     ],
-)
-def test_rows_that_make_no_sense_are_named(tmp_path: Path, row: str, says: str) -> None:
+)  # fmt: skip
+def test_rows_that_make_no_sense_are_named(tmp_path, lesion: int, label: str, more: str, says: str) -> None:
     root = bcdr_f03(tmp_path, patients=1)
     with (home(root) / "bcdr_f03_outlines.csv").open("a") as handle:
-        handle.write(row + "\n")
+        handle.write(outline_row(1, lesion, 9, 2, "a/img_1_7_1_LCC.tif", label, (1, 1, 5, 5)) + more + "\n")
     with pytest.raises(UsageError, match=f"line 4: .*{says}"):
         BcdrF03(root).samples()
 
 
-def test_missing_images_and_tables_are_told(tmp_path: Path) -> None:
+def test_missing_images_and_tables_are_told(tmp_path) -> None:
     root = bcdr_f03(tmp_path, patients=2)
     next(home(root).rglob("img_2_8_1_LO.tif")).unlink()
     dataset = BcdrF03(root)
@@ -104,16 +89,3 @@ def test_missing_images_and_tables_are_told(tmp_path: Path) -> None:
     (home(root) / "bcdr_f03_outlines.csv").write_text(HEADER.replace("lw_x_points", "x"))
     with pytest.raises(UsageError, match="no column 'lw_x_points'"):
         BcdrF03(root).samples()
-
-
-def test_lesions_are_cut_out_at_a_fixed_size(small: Path) -> None:
-    from mammozoo.data.decoding import decode
-    from mammozoo.data.preprocessing import Input
-
-    dataset = BcdrF03(small)
-    samples = dataset.samples()
-    images = decode(dataset, samples, Input(size=(24, 24), preprocess=("lesion:size=24",)))
-    left, top, right, bottom = samples[0].box or (0, 0, 0, 0)
-    middle = (left + right - 24) // 2, (top + bottom - 24) // 2
-    expected = dataset.read(samples[0])[middle[1] : middle[1] + 24, middle[0] : middle[0] + 24]
-    np.testing.assert_array_equal(images.pixels[0, ..., 0], expected)

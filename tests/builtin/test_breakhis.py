@@ -1,9 +1,6 @@
 """BreakHis: everything stands in the file's name."""
 
-from __future__ import annotations
-
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +8,11 @@ from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.breakhis import BreakHis
 
-from .trees.breakhis import breakhis
 from .trees.drawing import picture, save
+from .trees.pictures import breakhis
 
 
-def test_names_become_samples(tmp_path: Path) -> None:
+def test_names_become_samples(tmp_path) -> None:
     dataset = BreakHis(breakhis(tmp_path, slides=2))
     samples = dataset.samples()
     assert Counter(sample.label for sample in samples) == {"benign": 8, "malignant": 8}
@@ -29,33 +26,36 @@ def test_names_become_samples(tmp_path: Path) -> None:
     assert "8 of the published 2480 benign, 8 of the published 5429 malignant" in dataset.notes[0]
 
 
-def test_one_magnification(tmp_path: Path) -> None:
-    breakhis(tmp_path, slides=3)
-    samples = open_dataset("breakhis:magnification=200", tmp_path).samples()
-    assert {sample.meta["magnification"] for sample in samples} == {200}
-    assert len(samples) == 6
+def test_one_magnification(tmp_path) -> None:
+    breakhis(tmp_path / "all", slides=3)
+    samples = open_dataset("breakhis:magnification=200", tmp_path / "all").samples()
+    assert [sample.meta["magnification"] for sample in samples] == [200] * 6
     with pytest.raises(UsageError, match="'50'"):
-        open_dataset("breakhis:magnification=50", tmp_path)
+        open_dataset("breakhis:magnification=50", tmp_path / "all")
+    save(tmp_path / "few" / "benign" / "SOB_B_A-14-1AB-40-001.png", picture(1))
+    with pytest.raises(NotFoundError, match="other magnifications than 400"):
+        BreakHis(tmp_path / "few", "400").samples()
 
 
-def test_any_folder_above_the_classes(tmp_path: Path) -> None:
+def test_any_folder_above_the_classes_and_other_files_are_left_out(tmp_path) -> None:
     breakhis(tmp_path, slides=2)
     top = tmp_path / "BreaKHis_v1"
     roots = [tmp_path, top, top / "histology_slides", top / "histology_slides" / "breast"]
     assert len({tuple(sample.image for sample in BreakHis(root).samples()) for root in roots}) == 1
     assert len(BreakHis(top / "histology_slides" / "breast" / "benign").samples()) == 8  # a part, and that is said
+    for name in ("logo.png", "SOB_B_XX-14-1-40-001.png"):
+        save(tmp_path / "BreaKHis_v1" / "histology_slides" / "breast" / name, picture(1))
+    dataset = BreakHis(tmp_path)
+    assert len(dataset.samples()) == 16
+    assert "2 PNG files left out" in dataset.notes[1]
 
 
-def test_a_slide_in_two_subtypes_is_one_patient(tmp_path: Path) -> None:
-    """The published set has such a slide; its images must not be split."""
+def test_a_slide_in_two_subtypes_is_one_patient_and_contradictions_are_refused(tmp_path) -> None:
     for code in ("DC", "LC"):
         save(tmp_path / "malignant" / f"SOB_M_{code}-14-13412-40-001.png", picture(1))
     assert [(s.patient, s.meta["subtype"]) for s in BreakHis(tmp_path).samples()] == [
         ("14-13412", "ductal carcinoma"), ("14-13412", "lobular carcinoma"),
     ]  # fmt: skip
-
-
-def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "malignant" / "SOB_B_A-14-1AB-40-001.png", picture(1))
     with pytest.raises(UsageError, match="malignant/SOB_B_A-14-1AB-40-001"):
         BreakHis(tmp_path).samples()
@@ -64,18 +64,3 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
         save(tmp_path / folder / "SOB_B_A-14-1AB-40-001.png", picture(1))
     with pytest.raises(UsageError, match="are the same image"):
         BreakHis(tmp_path).samples()
-
-
-def test_other_files_are_left_out(tmp_path: Path) -> None:
-    breakhis(tmp_path, slides=1)
-    save(tmp_path / "BreaKHis_v1" / "histology_slides" / "breast" / "logo.png", picture(1))
-    save(tmp_path / "BreaKHis_v1" / "histology_slides" / "breast" / "SOB_B_XX-14-1-40-001.png", picture(1))
-    dataset = BreakHis(tmp_path)
-    assert len(dataset.samples()) == 8
-    assert "2 PNG files left out" in dataset.notes[1]
-
-
-def test_a_magnification_that_is_absent_is_refused(tmp_path: Path) -> None:
-    save(tmp_path / "benign" / "SOB_B_A-14-1AB-40-001.png", picture(1))
-    with pytest.raises(NotFoundError, match="other magnifications than 400"):
-        BreakHis(tmp_path, "400").samples()

@@ -1,29 +1,24 @@
 """BreastMNIST: arrays instead of files, labels the other way round, and a split that leaks."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mammozoo.data.dataset import Sample
+from mammozoo import Input, Progress, Sample
 from mammozoo.data.decoding import decode_cached
 from mammozoo.data.loaded import open_dataset
-from mammozoo.data.preprocessing import Input
 from mammozoo.data.quality.check import check
 from mammozoo.data.splits.make import official_part
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.progress import Progress
 from mammozoo_datasets import breastmnist as module
 from mammozoo_datasets.breastmnist import BreastMnist
 
-from .trees.breastmnist import breastmnist
+from .trees.pictures import breastmnist
 
 
-def test_zero_is_malignant(tmp_path: Path) -> None:
+def test_zero_is_malignant_and_samples_of_other_data_sets_are_refused(tmp_path) -> None:
     dataset = BreastMnist(breastmnist(tmp_path, train=4, val=1, test=2))
     samples = dataset.samples()
     assert [(s.image, s.label, official_part(s)) for s in samples] == [
@@ -34,17 +29,15 @@ def test_zero_is_malignant(tmp_path: Path) -> None:
     assert dataset.classes == ("normal-or-benign", "malignant")  # the second is the positive one
     with np.load(tmp_path / "breastmnist.npz") as file:
         np.testing.assert_array_equal(dataset.read(samples[6]), file["test_images"][1])
-
-
-def test_what_is_read_is_the_callers_own(tmp_path: Path) -> None:
+        dataset.read(samples[6])[:] = 0  # what is read is the caller's own
+        np.testing.assert_array_equal(dataset.read(samples[6]), file["test_images"][1])
     dataset = BreastMnist(breastmnist(tmp_path))
-    sample = dataset.samples()[0]
-    before = dataset.read(sample)
-    dataset.read(sample)[:] = 0
-    np.testing.assert_array_equal(dataset.read(sample), before)
+    for name in ("train-9999", "benign/1.png", "train-x"):
+        with pytest.raises(NotFoundError, match=name):
+            dataset.read(Sample(name, "malignant"))
 
 
-def test_the_file_by_size(tmp_path: Path) -> None:
+def test_the_file_by_size(tmp_path) -> None:
     for size in (28, 64):
         breastmnist(tmp_path, size=size, train=3, val=1, test=1)
 
@@ -64,7 +57,7 @@ def test_the_file_by_size(tmp_path: Path) -> None:
         BreastMnist(tmp_path / "breastmnist.npz", size=64).samples()
 
 
-def test_it_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_what_it_is(tmp_path, monkeypatch) -> None:
     dataset = BreastMnist(breastmnist(tmp_path))
     dataset.samples()
     leak, md5, counts = dataset.notes
@@ -78,7 +71,7 @@ def test_it_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert again.notes == [leak, counts]
 
 
-def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_anew(tmp_path) -> None:
     """What an earlier decoding left in the cache must not stand for other bytes under the same name."""
     settings = Input(size=(32, 32))
     breastmnist(tmp_path)
@@ -93,57 +86,38 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(before[24:], after[24:])
 
 
-@pytest.mark.parametrize("given", ["folder", "file"])
-def test_data_check_reads_it(tmp_path: Path, given: str) -> None:
-    breastmnist(tmp_path, size=64)
-    root = tmp_path if given == "folder" else tmp_path / "breastmnist_64.npz"
-    result = check(BreastMnist(root), root, Progress())
+def test_data_check_reads_it(tmp_path) -> None:
+    file = breastmnist(tmp_path, size=64) / "breastmnist_64.npz"
+    result = check(BreastMnist(file), file, Progress())
     assert result.classes == {"normal-or-benign": 28, "malignant": 14}
     assert not result.failed
     assert result.files[0] == "train-0000"
 
 
-def write(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-def test_other_arrays_are_refused(tmp_path: Path) -> None:
+def test_other_arrays_are_refused(tmp_path) -> None:
     path = tmp_path / "breastmnist.npz"
     images, labels = np.zeros((2, 28, 28), np.uint8), np.zeros((2, 1), np.uint8)
-    good = {
-        f"{part}_{what}": value
-        for part in ("train", "val", "test")
-        for what, value in (("images", images), ("labels", labels))
-    }
-    assert len(BreastMnist(write(path, **good)).samples()) == 6
-    lacking = {name: array for name, array in good.items() if name != "val_labels"}
-    with pytest.raises(UsageError, match="lacks 'val_images' or 'val_labels'; it has train_images"):
-        BreastMnist(write(path, **lacking)).samples()
-    with pytest.raises(UsageError, match=r"'test_images' is uint8 \(2, 28, 28, 3\) with 2 labels"):
-        BreastMnist(write(path, **good | {"test_images": np.zeros((2, 28, 28, 3), np.uint8)})).samples()
-    with pytest.raises(UsageError, match=r"'val_images' is uint8 \(2, 28, 28\) with 3 labels"):
-        BreastMnist(write(path, **good | {"val_labels": np.zeros((3, 1), np.uint8)})).samples()
-    with pytest.raises(UsageError, match="labels besides 0 and 1"):
-        BreastMnist(write(path, **good | {"test_labels": labels + 7})).samples()
+    parts = ("train", "val", "test")
+    good = {f"{part}_images": images for part in parts} | {f"{part}_labels": labels for part in parts}
+    np.savez(path, **good)
+    assert len(BreastMnist(path).samples()) == 6
+    for name, array, says in (
+        ("val_labels", None, "lacks 'val_images' or 'val_labels'; it has train_images"),
+        ("test_images", images[..., None].repeat(3, -1), r"'test_images' is uint8 \(2, 28, 28, 3\) with 2 labels"),
+        ("val_labels", np.zeros((3, 1), np.uint8), r"'val_images' is uint8 \(2, 28, 28\) with 3 labels"),
+        ("test_labels", labels + 7, "labels besides 0 and 1"),
+    ):
+        arrays = {key: value for key, value in (good | {name: array}).items() if value is not None}
+        np.savez(path, **arrays)
+        with pytest.raises(UsageError, match=says):
+            BreastMnist(path).samples()
 
 
-def test_pickles_and_damage_are_refused(tmp_path: Path) -> None:
+def test_pickles_and_damage_are_refused(tmp_path) -> None:
+    whole = (breastmnist(tmp_path / "sound") / "breastmnist.npz").read_bytes()
     path = tmp_path / "breastmnist.npz"
-    write(path, train_images=np.array([{"a": 1}], object))
-    with pytest.raises(UsageError, match="is damaged"):
-        BreastMnist(path).samples()
-    path.write_bytes(pickle.dumps([1]))
-    with pytest.raises(UsageError, match="is damaged"):
-        BreastMnist(path).samples()
-    breastmnist(tmp_path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UsageError, match="is damaged"):
-        BreastMnist(path).samples()
-
-
-def test_samples_of_other_data_sets_are_refused(tmp_path: Path) -> None:
-    dataset = BreastMnist(breastmnist(tmp_path))
-    for name in ("train-9999", "benign/1.png", "train-x"):
-        with pytest.raises(NotFoundError, match=name):
-            dataset.read(Sample(name, "malignant"))
+    np.savez(path, train_images=np.array([{"a": 1}], object))
+    for content in (path.read_bytes(), pickle.dumps([1]), whole[:2000]):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="is damaged"):
+            BreastMnist(path).samples()

@@ -1,7 +1,5 @@
 """CBIS-DDSM: three layouts, masks told from crops, odd tables, patients on both sides; and the published tables whole."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mammozoo.data.dataset import Sample
+from mammozoo import Input, Sample
 from mammozoo.data.decoding import decode
-from mammozoo.data.preprocessing import Input
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.cbis_ddsm import CbisDdsm, _without_shared
 from mammozoo_datasets.cbis_ddsm.table import disagreeing, read_table
@@ -29,14 +26,12 @@ LESIONS = [
 
 
 @pytest.fixture(scope="module", params=["tables", "retriever", "jpeg"])
-def layout(request: pytest.FixtureRequest) -> Any:
-    """How the files lie on disk."""
+def layout(request) -> Any:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, layout: Any) -> Path:
-    """Five lesions in four images; read it, never change it."""
+def small(tmp_path_factory, layout: Any) -> Path:
     return cbis_ddsm(tmp_path_factory.mktemp("cbis"), layout, LESIONS)
 
 
@@ -44,7 +39,7 @@ def by_lesion(samples: list[Sample]) -> dict[str | None, Sample]:
     return {sample.lesion: sample for sample in samples}
 
 
-def test_every_layout_gives_the_same_lesions(small: Path) -> None:
+def test_every_layout_gives_the_same_lesions_masks_and_depth(small: Path, layout: str) -> None:
     dataset = CbisDdsm(small)
     found = by_lesion(dataset.samples())
     assert {name: (s.label, s.patient, s.meta["part"]) for name, s in found.items()} == {
@@ -56,28 +51,19 @@ def test_every_layout_gives_the_same_lesions(small: Path) -> None:
     first, second = found["P_00001-LEFT-mass-1"], found["P_00001-LEFT-mass-2"]
     assert first.image.removesuffix("#mass-1") == second.image.removesuffix("#mass-2")
     assert dataset.read(first).shape == SHAPE
-
-
-def test_masks_are_told_from_crops_by_content(small: Path) -> None:
-    dataset = CbisDdsm(small)
-    found = by_lesion(dataset.samples())
     for name, box in (("P_00001-LEFT-mass-1", (10, 20, 30, 40)), ("P_00001-LEFT-mass-2", (5, 5, 15, 10))):
         mask = dataset.mask(found[name])
-        assert mask is not None and mask.shape == SHAPE
+        assert mask.shape == SHAPE
         if not found[name].masks[0].endswith(".jpg"):
             assert dataset.box(found[name]) == box
         else:  # JPEG blurs the border
             assert np.abs(np.subtract(dataset.box(found[name]), box)).max() <= 1  # type: ignore[arg-type]
-
-
-def test_deep_originals_and_the_8_bit_mirror(small: Path, layout: str) -> None:
-    dataset = CbisDdsm(small)
     deep = dataset.read(dataset.samples()[0]).dtype
     warned = any("8-bit JPEG copies" in note for note in dataset.notes)
     assert (deep, warned) == ((np.uint8, True) if layout == "jpeg" else (np.uint16, False))
 
 
-def test_options_choose_lesions(small: Path) -> None:
+def test_options_choose_lesions_and_the_range_of_width_over_height(small: Path) -> None:
     masses = CbisDdsm(small, abnormality="mass")
     assert Counter(s.meta["abnormality"] for s in masses.samples()) == {"mass": 3}
     calcs = CbisDdsm(small, abnormality="calc")
@@ -86,9 +72,6 @@ def test_options_choose_lesions(small: Path) -> None:
     dropped = CbisDdsm(small, abnormality="calc", callback="drop")
     assert [s.patient for s in dropped.samples()] == ["P_00002"]
     assert any(note.startswith("1 lesions benign without callback") and "left out" in note for note in dropped.notes)
-
-
-def test_the_range_of_width_over_height(small: Path) -> None:
     masses = CbisDdsm(small, abnormality="mass", aspect="0.4-1.5")
     samples = masses.samples()
     assert by_lesion(samples).keys() == {"P_00001-LEFT-mass-1", "P_00002-LEFT-mass-1"}  # the third is 10 × 5
@@ -100,37 +83,30 @@ def test_the_range_of_width_over_height(small: Path) -> None:
             CbisDdsm(small, aspect=wrong)
 
 
-def test_patients_on_both_sides_stay_in_test(small: Path) -> None:
-    dataset = CbisDdsm(small)
-    samples = dataset.samples()
-    parts = {(s.patient, s.meta["part"]) for s in samples}
-    assert ("P_00002", "test") in parts and ("P_00002", "train") not in parts
-    assert any(
-        note.startswith("1 patients are in the training part") and "1 of their" in note for note in dataset.notes
-    )
-
-
 def test_what_the_tables_say_is_kept_and_density_0_is_unknown(small: Path) -> None:
-    found = by_lesion(CbisDdsm(small).samples())
+    dataset = CbisDdsm(small)
+    found = by_lesion(dataset.samples())
     assert found["P_00003-LEFT-calc-1"].meta == {
         "part": "train", "abnormality": "calc", "side": "LEFT", "view": "CC", "pathology": "BENIGN_WITHOUT_CALLBACK",
         "density": "4", "assessment": "4", "subtlety": "3", "type": "AMORPHOUS", "distribution": "CLUSTERED",
     }  # fmt: skip
     assert found["P_00001-LEFT-mass-1"].meta["density"] == "2"
     assert "density" not in found["P_00002-LEFT-mass-1"].meta
+    both = [note for note in dataset.notes if note.startswith("1 patients are in the training part")]
+    assert len(both) == 1 and "1 of their" in both[0]  # and P_00002 stays in test
 
 
-def test_a_mask_of_another_size_is_resized_and_named(tmp_path: Path) -> None:
+def test_a_mask_of_another_size_is_resized_and_named(tmp_path) -> None:
     root = cbis_ddsm(tmp_path, lesions=[Row("mass", "test", "P_00145", "BENIGN", mask_shape=(120, 96))])
     dataset = CbisDdsm(root)
     (sample,) = dataset.samples()
     mask = dataset.mask(sample)
-    assert mask is not None and mask.shape == SHAPE
+    assert mask.shape == SHAPE
     assert dataset.box(sample) == (10, 20, 30, 40)
     assert any(note.startswith("1 masks are not of their image's size") and "P_00145" in note for note in dataset.notes)
 
 
-def test_of_two_files_of_one_size_the_one_with_two_values_is_the_mask(tmp_path: Path) -> None:
+def test_of_two_files_of_one_size_the_one_with_two_values_is_the_mask(tmp_path) -> None:
     rows = [Row("mass", "test", "P_00001", "BENIGN", box=(0, 0, 46, 58), swapped=swapped, view=view)
             for swapped, view in ((True, "CC"), (False, "MLO"))]  # fmt: skip
     dataset = CbisDdsm(cbis_ddsm(tmp_path, lesions=rows))
@@ -140,7 +116,7 @@ def test_of_two_files_of_one_size_the_one_with_two_values_is_the_mask(tmp_path: 
         assert dataset.path(sample.masks[0]).name == ("000000.dcm" if "_CC_" in sample.masks[0] else "000001.dcm")
 
 
-def test_missing_images_and_masks_are_told(tmp_path: Path) -> None:
+def test_missing_images_and_masks_are_told(tmp_path) -> None:
     rows = [*LESIONS[:3], Row("mass", "test", "P_00007", "MALIGNANT", box=None)]
     root = cbis_ddsm(tmp_path, lesions=rows)
     shutil.rmtree(root / "CBIS-DDSM" / "Mass-Test_P_00002_LEFT_MLO")
@@ -154,22 +130,20 @@ def test_missing_images_and_masks_are_told(tmp_path: Path) -> None:
         decode(dataset, list(found.values()), Input(size=(8, 8), preprocess=("lesion",)))
 
 
-def test_tables_without_images_are_refused(tmp_path: Path) -> None:
-    cbis_ddsm(tmp_path, lesions=LESIONS)
-    shutil.rmtree(tmp_path / "CBIS-DDSM")
-    with pytest.raises(NotFoundError, match="None of the 4 lesions of the tables has its image there"):
-        CbisDdsm(tmp_path).samples()
-
-
-def test_rows_that_make_no_sense_are_named(tmp_path: Path) -> None:
+def test_tables_without_images_and_rows_that_make_no_sense_are_refused(tmp_path) -> None:
     root = cbis_ddsm(tmp_path, lesions=LESIONS[:1])
     table = root / "mass_case_description_train_set.csv"
     text = table.read_text()
-    table.write_text(text.replace("MALIGNANT", "PERHAPS"))
-    with pytest.raises(UsageError, match=r"line 3: the pathology 'PERHAPS'"):
-        CbisDdsm(root).samples()
-    table.write_text(text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1))
-    with pytest.raises(UsageError, match="line 3: no patient"):
+    for changed, says in (
+        (text.replace("MALIGNANT", "PERHAPS"), r"line 3: the pathology 'PERHAPS'"),
+        (text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1), "line 3: no patient"),
+    ):
+        table.write_text(changed)
+        with pytest.raises(UsageError, match=says):
+            CbisDdsm(root).samples()
+    table.write_text(text)
+    shutil.rmtree(root / "CBIS-DDSM")
+    with pytest.raises(NotFoundError, match="None of the 1 lesions of the tables has its image there"):
         CbisDdsm(root).samples()
 
 
@@ -177,8 +151,7 @@ def test_rows_that_make_no_sense_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def published(local_data: Path) -> list[Any]:
-    """All rows of the four published tables."""
+def published(local_data) -> list[Any]:
     folder = local_data / "data" / "cbis_ddsm_csv"
     if not folder.is_dir():
         pytest.skip("needs the tables of CBIS-DDSM in data/cbis_ddsm_csv")
@@ -199,9 +172,7 @@ def published(local_data: Path) -> list[Any]:
         ("calc", "test", 129, 130, 67, 151, 284),
     ],
 )
-def test_the_published_tables_row_by_row(
-    published: list[Any], kind: str, part: str, malignant: int, benign: int, uncalled: int, patients: int, images: int
-) -> None:
+def test_the_published_tables_row_by_row(published, kind, part, malignant, benign, uncalled, patients, images) -> None:
     lesions = [lesion for lesion in published if (lesion.kind, lesion.part) == (kind, part)]
     counts = Counter(lesion.pathology for lesion in lesions)
     assert counts == {"MALIGNANT": malignant, "BENIGN": benign, "BENIGN_WITHOUT_CALLBACK": uncalled}

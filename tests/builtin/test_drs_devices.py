@@ -4,13 +4,11 @@ There is no card here. Fake tensors have every device and no memory; the Triton 
 of their own, since its environment variable counts while Triton is imported. `tests/gpu` has what only a card can tell.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os
-import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mammozoo_drs import scaling, scaling_cpu, scaling_plain
 from mammozoo_drs.drs import DrsLayer
 
+from ..helpers import python
 from .drs_exactness import FORMATS, SHAPES, activation, errors, layer_for, plain
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -37,8 +36,7 @@ interpreted = pytest.mark.skipif(not INTERPRETED, reason="test_triton_kernels_in
 
 
 @pytest.fixture(params=["cpu", "plain", pytest.param("triton", marks=interpreted)])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """One path, which all layers take."""
+def path(request, monkeypatch) -> ModuleType:
     module = importlib.import_module(f"mammozoo_drs.scaling_{request.param}")
     monkeypatch.setattr(scaling, "arithmetic", lambda x: module)
     return module
@@ -46,7 +44,6 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mod
 
 @pytest.fixture
 def unproved() -> Iterator[None]:
-    """No card has been tried."""
     for cache in (scaling._on_card, scaling._say_once):
         cache.cache_clear()
     yield
@@ -68,9 +65,7 @@ def test_each_path_is_the_formula(path: ModuleType, format: torch.memory_format,
 
 @pytest.mark.parametrize(("learns", "of_y"), [(False, True), (True, False)], ids=["of-y-alone", "of-parameters-alone"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_each_path_gives_what_is_asked_for(
-    path: ModuleType, format: torch.memory_format, learns: bool, of_y: bool
-) -> None:
+def test_each_path_gives_what_is_asked_for(path, format: torch.memory_format, learns: bool, of_y: bool) -> None:
     torch.manual_seed(0)
     y, g = (activation((6, 5, 9, 11), torch.float32, format, "cpu") for _ in "yg")
     found = errors(layer_for(y.shape), y, g, learns, of_y)
@@ -100,7 +95,7 @@ def test_each_path_takes_views(path: ModuleType) -> None:
 
 @interpreted
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_proof_of_the_kernels_holds_and_can_fail(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proof_of_the_kernels_holds_and_can_fail(dtype: torch.dtype, monkeypatch) -> None:
     from mammozoo_drs import scaling_triton
 
     scaling_triton.prove(torch.device("cpu"), dtype)
@@ -113,19 +108,15 @@ def test_the_proof_of_the_kernels_holds_and_can_fail(dtype: torch.dtype, monkeyp
 @pytest.mark.skipif(INTERPRETED, reason="already there")
 def test_triton_kernels_in_the_interpreter() -> None:
     """All of this file's tests of paths, with kernels that Triton interprets."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "each_path and triton or proof", __file__],
-        cwd=Path(__file__).parents[2], env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "14 passed" in done.stdout, done.stdout
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "each_path and triton or proof", __file__)
+    done = python(*words, cwd=Path(__file__).parents[2], TRITON_INTERPRET="1").ok
+    assert "14 passed" in done.out, done.out
 
 
 @has_triton
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
 @pytest.mark.parametrize("architecture", [75, 80, 90])
-def test_triton_kernels_compile_for_cards(architecture: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triton_kernels_compile_for_cards(architecture: int, tmp_path, monkeypatch) -> None:
     """To machine code, which needs no card; the interpreter takes much that the compiler refuses."""
     triton = pytest.importorskip("triton", "3.3", reason="older ones are asked in another way")
     from triton.backends.compiler import GPUTarget
@@ -171,7 +162,6 @@ def test_a_layer_without_memory(format: torch.memory_format, dtype: torch.dtype)
                 assert layer(y).stride() == y.stride()
             if device.type == "meta":
                 z.sum().backward()
-                assert y.grad is not None
                 assert (y.grad.dtype, y.grad.device, y.grad.stride()) == (dtype, device, y.stride())
                 assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in layer.parameters())
 
@@ -181,13 +171,13 @@ def test_the_cpu_takes_its_own_path_and_empty_batches_the_plain_one() -> None:
     assert scaling.arithmetic(torch.zeros(2, 3, dtype=torch.float64)) is scaling_cpu
     layer, y = DrsLayer(3, 4, 5), torch.zeros(0, 3, 4, 5, requires_grad=True)
     layer(y).sum().backward()
-    assert y.grad is not None and y.grad.shape == y.shape
+    assert y.grad.shape == y.shape
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
 
 
 @has_triton
 @pytest.mark.usefixtures("unproved")
-def test_cuda_takes_triton_where_it_has_proved_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_takes_triton_where_it_has_proved_itself(monkeypatch) -> None:
     from mammozoo_drs import scaling_triton
 
     proved = []
@@ -203,7 +193,7 @@ def test_cuda_takes_triton_where_it_has_proved_itself(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a card is there")
 @pytest.mark.usefixtures("unproved")
-def test_a_card_without_working_triton_says_so_once_and_takes_the_plain_path(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_card_without_working_triton_says_so_once_and_takes_the_plain_path(caplog) -> None:
     """Here neither card nor driver is there, so that the proof fails as it does on a card that Triton can't use."""
     with caplog.at_level(logging.WARNING, "mammozoo_drs"):
         for dtype in [*DTYPES, *DTYPES]:
@@ -213,7 +203,7 @@ def test_a_card_without_working_triton_says_so_once_and_takes_the_plain_path(cap
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compilers_and_exporters_read_the_plain_formula(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compilers_and_exporters_read_the_plain_formula(dtype: torch.dtype, monkeypatch) -> None:
     """No function of ours is in the graph, and values and gradients are those of the layer as it is."""
     torch.manual_seed(0)
     layer, y = layer_for((2, 3, 4, 5)), torch.randn(2, 3, 4, 5).to(dtype).requires_grad_()
@@ -230,9 +220,8 @@ def test_compilers_and_exporters_read_the_plain_formula(dtype: torch.dtype, monk
     traced = torch.jit.trace(layer, (y.detach(),), check_trace=False)  # the check runs the layer untraced
     assert "_Scale" not in str(traced.graph)
     for form in (compiled, exported, traced):
-        found = (
-            [form(y), *torch.autograd.grad(form(y).float().square().sum(), wanted)] if form is compiled else [form(y)]
-        )
+        gradients = torch.autograd.grad(form(y).float().square().sum(), wanted) if form is compiled else []
+        found = [form(y), *gradients]
         for ours, theirs in zip(found, expected, strict=False):
             assert ours.dtype == theirs.dtype
             torch.testing.assert_close(ours, theirs, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5)
@@ -246,8 +235,4 @@ def test_a_step_on_the_cpu_imports_no_triton() -> None:
         layer(torch.ones(2, 3, 4, 5, requires_grad=True)).sum().backward()
         assert not {"triton", "mammozoo_drs.scaling_triton"} & set(sys.modules)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(line.strip() for line in code.splitlines())],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert python("-c", textwrap.dedent(code), PYTHONPATH=os.pathsep.join(sys.path)).ok

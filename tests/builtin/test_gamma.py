@@ -1,48 +1,44 @@
 """`gamma`, Keras's numbers of layers, the paper's metric and rejection rule, and its recipes."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from timm import list_models
 
 import mammozoo_gamma
+from mammozoo import Backbone, Model, Outcome, RunDirectory, UsageError
 from mammozoo.config.recipe import load
-from mammozoo.errors import UsageError
-from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import accuracy_gap
-from mammozoo.models.backbone import Backbone
 from mammozoo.models.factory import build_backbone, build_model, build_strategy
-from mammozoo.models.model import Model
 from mammozoo.reproduction.paper import load_paper
-from mammozoo.training.run_directory import RunDirectory
 from mammozoo_gamma.gamma import VGG, Gamma, keras_places
 from mammozoo_gamma.judging import ONE_POINT, rejection
+
+from ..helpers import outcome
 
 RECIPES = sorted(path.stem for path in mammozoo_gamma.register_recipes())
 
 
 def empty(name: str) -> Backbone:
-    """The network without memory for its weights."""
     with torch.device("meta"):
         return build_backbone(name)
 
 
 def learning(text: str, backbone: Backbone) -> list[str]:
-    """Names of the weights that the strategy lets learn."""
     model = Model(backbone, torch.nn.Identity(), ("benign", "malignant"))
     chosen = {id(p) for p in build_strategy(text).trainable(model)}
     return [name for name, p in backbone.named_parameters() if id(p) in chosen and name.endswith("weight")]
 
 
-def test_the_numbers_of_keras() -> None:
+def test_the_numbers_of_keras_and_exactly_one_numbering() -> None:
     """`[layer.name for layer in keras.applications.VGG16(include_top=False).layers]`: input_1, block1_conv1, …, block5_pool."""
     assert keras_places(VGG["VGG16"]) == [1, 2, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17]
     assert keras_places(VGG["VGG19"]) == [1, 2, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15, 17, 18, 19, 20]
+    with pytest.raises(UsageError, match=r"gamma:layer=8.*gamma:keras=10"):
+        Gamma()
+    with pytest.raises(UsageError, match=r"'layer' and 'keras'"):
+        Gamma(layer=3, keras=4)
 
 
 #: Convolutions of timm's `features` in each block.
@@ -58,18 +54,14 @@ VGG19 = {1: [0, 2], 2: [5, 7], 3: [10, 12, 14, 16], 4: [19, 21, 23, 25], 5: [28,
         ("vgg16", "gamma:keras=0", [i for block in VGG16.values() for i in block]),
         ("vgg16", "gamma:8", [*VGG16[4], *VGG16[5]]),
         ("vgg16", "gamma:layer=6", [*VGG16[3][1:], *VGG16[4], *VGG16[5]]),
+        ("torchvision/vgg16", "gamma:keras=10", [*VGG16[4], *VGG16[5]]),
         ("vgg19", "gamma:keras=17", VGG19[5]),
         ("vgg19", "gamma:keras=15", [*VGG19[4][3:], *VGG19[5]]),
     ],
 )
 def test_what_learns(name: str, text: str, expected: list[int]) -> None:
-    assert learning(text, empty(name)) == [f"net.features.{i}.weight" for i in expected]
-
-
-def test_vgg_of_torchvision_has_the_same_numbers() -> None:
-    assert learning("gamma:keras=10", empty("torchvision/vgg16")) == [
-        f"features.{i}.weight" for i in (*VGG16[4], *VGG16[5])
-    ]
+    found = [weight.removeprefix("net.") for weight in learning(text, empty(name))]
+    assert found == [f"features.{i}.weight" for i in expected]
 
 
 @pytest.mark.parametrize(
@@ -87,50 +79,35 @@ def test_places_out_of_range(name: str, text: str, words: list[str]) -> None:
     assert all(word in str(caught.value) for word in words)
 
 
-def test_exactly_one_numbering_is_given() -> None:
-    with pytest.raises(UsageError, match=r"gamma:layer=8.*gamma:keras=10"):
-        Gamma()
-    with pytest.raises(UsageError, match=r"'layer' and 'keras'"):
-        Gamma(layer=3, keras=4)
-
-
 # The metric and the rejection rule of the paper.
 
 
-def outcome(labels: list[int], positive: list[float], groups: int = 0) -> Outcome:
-    p = np.stack([1 - np.array(positive), np.array(positive)], 1)
-    return Outcome(("benign", "malignant"), np.array(labels), p, decide(p, 0.5), np.arange(len(labels)) + groups)
-
-
-def test_auc_of_one_point_by_hand() -> None:
+def test_auc_of_one_point_by_hand_in_the_paper_and_for_two_classes_alone() -> None:
     """Of four positives three are called, of six negatives two: ½ · (1 + 3/4 − 2/6)."""
     ten = outcome([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [0.9, 0.8, 0.6, 0.3, 0.7, 0.5, 0.3, 0.2, 0.1, 0.1])
     assert ONE_POINT.value(ten) == pytest.approx((1 + 3 / 4 - 2 / 6) / 2)
     assert np.isnan(ONE_POINT.value(outcome([1, 1], [0.1, 0.9])))
-
-
-def test_the_papers_confusion_matrix() -> None:
-    """Figure 8: 2547 and 453 of 3000 malignant, 652 and 2348 of 3000 benign, and the AUC 0.816 of Table 9."""
     labels = np.repeat([1, 1, 0, 0], [2547, 453, 652, 2348])
     called = np.repeat([0.9, 0.1, 0.9, 0.1], [2547, 453, 652, 2348])
     assert ONE_POINT.value(outcome(labels.tolist(), called.tolist())) == pytest.approx(0.816, abs=5e-4)
-
-
-def test_only_two_classes_have_it() -> None:
     assert ONE_POINT.keys(("a", "b", "c")) == {}
     assert ONE_POINT.keys(("a", "b")) == {"auc-one-point": None}
 
 
 def right(count: int, of: int, groups: int) -> Outcome:
     """`count` right decisions of `of`, each sample a group of its own."""
-    return outcome([1] * of, [0.9] * count + [0.1] * (of - count), groups)
+    return outcome([1] * of, [0.9] * count + [0.1] * (of - count), range(groups, groups + of))
 
 
-def test_the_gap_by_hand() -> None:
+def test_the_gap_by_hand_and_its_limit_of_ten_points() -> None:
     gap = accuracy_gap(right(95, 100, 0), right(32, 40, 1000))
     assert gap.value == pytest.approx(0.95 - 0.80) and gap.n == 40
-    assert gap.low is not None and gap.high is not None and gap.low < 0.15 < gap.high
+    assert gap.high is not None and gap.low < 0.15 < gap.high
     assert accuracy_gap(right(3, 4, 0), right(4, 4, 10)).value == pytest.approx(-0.25)
+    assert rejection(predictions(right(80, 100, 0), right(70, 100, 500))) is None  # ten exactly
+    assert rejection(predictions(right(50, 100, 0), right(80, 100, 500))) is None
+    reason = rejection(predictions(right(100, 100, 0), right(86, 100, 500)))  # resnet-50-TL of the paper's Table 8
+    assert reason is not None and "14 points" in reason and "rejects" in reason
 
 
 def predictions(train: Outcome, test: Outcome) -> Predictions:
@@ -144,14 +121,7 @@ def predictions(train: Outcome, test: Outcome) -> Predictions:
     return Predictions(np.arange(n).astype(str), texts, parts, texts, texts, both, np.full(n, 0.5), {})
 
 
-def test_more_than_ten_points_are_rejected() -> None:
-    assert rejection(predictions(right(80, 100, 0), right(70, 100, 500))) is None  # ten exactly
-    assert rejection(predictions(right(50, 100, 0), right(80, 100, 500))) is None
-    reason = rejection(predictions(right(100, 100, 0), right(86, 100, 500)))  # resnet-50-TL of the paper's Table 8
-    assert reason is not None and "14 points" in reason and "rejects" in reason
-
-
-def test_a_run_of_the_paper_is_stamped_and_no_other(tmp_path: Path, tiny_run: RunDirectory) -> None:
+def test_a_run_of_the_paper_is_stamped_and_no_other(tmp_path, tiny_run) -> None:
     (tmp_path / "predictions.csv").write_text(
         "sample,group,patient,lesion,fold,part,label,decision,threshold,p_benign,p_malignant\n"
         + "".join(f"a{i},{i},,,holdout,train,benign,benign,0.5,0.9,0.1\n" for i in range(9))
@@ -187,9 +157,13 @@ def test_every_row_is_a_recipe_on_a_network_that_exists() -> None:
         for protocol in ("published", "sound"):
             recipe = paper.recipe(protocol, row.name)
             assert recipe.backbone in networks
-            assert recipe.strategy == (
-                "frozen" if row.name.endswith("-tl") else f"gamma:keras={row.name.split('-')[1]}"
-            )
+            whole, _, way = row.name.rpartition("-")
+            assert recipe.strategy == ("frozen" if way == "tl" else f"gamma:keras={whole.split('-')[1]}")
+    paper = load_paper("falconi-2020")
+    for name in ("vgg16-8", "vgg16-10", "vgg19-17"):
+        hidden = {"name", "summary"}
+        own, row = load(f"falconi-cbis-{name}"), paper.recipe("sound", f"{name}-ft")
+        assert own.model_dump(exclude=hidden) == row.model_dump(exclude=hidden)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +182,3 @@ def test_how_much_learns(name: str, trainable: int) -> None:
         input = backbone.input.model_copy(update={"size": recipe.size})
         model, _ = build_model(backbone, recipe.strategy, recipe.head, ("benign", "malignant"), input)
     assert model.parameter_counts()["trainable"] == trainable
-
-
-def test_fine_tuning_rows_are_the_recipes() -> None:
-    paper = load_paper("falconi-2020")
-    for name in ("vgg16-8", "vgg16-10", "vgg19-17"):
-        hidden = {"name", "summary"}
-        own, row = load(f"falconi-cbis-{name}"), paper.recipe("sound", f"{name}-ft")
-        assert own.model_dump(exclude=hidden) == row.model_dump(exclude=hidden)

@@ -1,7 +1,5 @@
 """INbreast: patients from names of files, BI-RADS as classes, outlines from XML; and DICOM files shown as they ask."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from .trees.inbreast import inbreast, write_outlines
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(tmp_path_factory) -> Path:
     """Eight patients of categories 1, 2, 3, 4a, 4c, 5, 6, 4b, two views each; read it, never change it."""
     return inbreast(tmp_path_factory.mktemp("inbreast"), patients=8)
 
@@ -48,16 +46,16 @@ def test_masses_have_boxes_and_masks_of_their_own(small: Path) -> None:
     assert first.image.endswith("_MG_R_CC_ANON.dcm#mass-1")
     assert first.box == (11, 20, 30, 44)
     mask = dataset.mask(first)
-    assert mask is not None and mask.sum() == 19 * 24
+    assert mask.sum() == 19 * 24
     whole = InBreast(small)
     (image,) = [s for s in whole.samples() if s.image == first.image.partition("#")[0]]
     everything = whole.mask(image)
-    assert everything is not None and everything.sum() == 19 * 24 + 1  # and one calcification
+    assert everything.sum() == 19 * 24 + 1  # and one calcification
     assert whole.mask(whole.samples()[0]) is None
     assert np.array_equal(dataset.read(first), whole.read(image))
 
 
-def test_images_without_a_row_or_a_category_are_left_out_and_named(tmp_path: Path) -> None:
+def test_images_without_a_row_or_a_category_are_left_out_and_named(tmp_path) -> None:
     root = inbreast(tmp_path, patients=2)
     table = root / "INbreast Release 1.0" / "INbreast.csv"
     lines = table.read_text().splitlines()
@@ -68,10 +66,9 @@ def test_images_without_a_row_or_a_category_are_left_out_and_named(tmp_path: Pat
     assert any(note.startswith("1 images left out, without a BI-RADS category: 'AllD") for note in dataset.notes)
 
 
-def test_outlines_of_an_xml_file(tmp_path: Path) -> None:
-    path = write_outlines(
-        tmp_path / "1.xml", [("mass ", [(1.5, 2), (9, 2), (9, 8)]), ("Cluster", [(3, 4)]), ("Mass", [])]
-    )
+def test_outlines_of_an_xml_file(tmp_path) -> None:
+    regions = [("mass ", [(1.5, 2), (9, 2), (9, 8)]), ("Cluster", [(3, 4)]), ("Mass", [])]
+    path = write_outlines(tmp_path / "1.xml", regions)
     first, second = read_outlines(path)
     assert first.points == ((1.5, 2.0), (9.0, 2.0), (9.0, 8.0))
     assert first.is_mass and not second.is_mass
@@ -86,7 +83,7 @@ def test_outlines_of_an_xml_file(tmp_path: Path) -> None:
 RAMP = np.tile(np.arange(0, 4096, 64, dtype=np.uint16), (20, 1))  # 12 bits, 64 columns
 
 
-def test_padding_is_black_in_either_polarity(tmp_path: Path) -> None:
+def test_what_a_dicom_file_asks_for_is_done_and_nothing_else(tmp_path) -> None:
     padded = RAMP.copy()
     padded[:5] = 0
     plain = read_image(write_dicom(tmp_path / "a.dcm", padded, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
@@ -97,9 +94,6 @@ def test_padding_is_black_in_either_polarity(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown[5:, 1:], plain[5:, 1:])
     ranged = read_image(write_dicom(tmp_path / "c.dcm", RAMP, **told, PixelPaddingRangeLimit=640))
     assert not ranged[:, :11].any() and ranged[:, 11].all()
-
-
-def test_a_voi_table_maps_the_values(tmp_path: Path) -> None:
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 
@@ -109,9 +103,6 @@ def test_a_voi_table_maps_the_values(tmp_path: Path) -> None:
     table.add_new("LUTData", "OW", table.LUTData)
     shown = read_image(write_dicom(tmp_path / "a.dcm", RAMP, BitsStored=12, VOILUTSequence=Sequence([table])))
     np.testing.assert_array_equal(shown, np.minimum(RAMP.astype(int) * 2, 4095))
-
-
-def test_what_asks_for_nothing_is_shown_as_stored(tmp_path: Path) -> None:
     stored = read_image(write_dicom(tmp_path / "a.dcm", RAMP, BitsStored=12))
     np.testing.assert_array_equal(stored, RAMP)
     halved = read_image(write_dicom(tmp_path / "b.dcm", RAMP, BitsStored=12, WindowCenter=2048, WindowWidth=1024))

@@ -1,9 +1,5 @@
 """Mendeley breast ultrasound: crops without masks, a balanced subset, and the look-alike that is refused."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from mammozoo.data.loaded import open_dataset
@@ -11,14 +7,14 @@ from mammozoo.errors import UsageError
 from mammozoo_datasets.mendeley import Mendeley
 
 from .trees.drawing import picture, save, spot
-from .trees.mendeley import mendeley
+from .trees.pictures import mendeley
 
 
 def names(dataset: Mendeley) -> list[str]:
     return [sample.image for sample in dataset.samples()]
 
 
-def test_every_bmp_in_any_case_by_number(tmp_path: Path) -> None:
+def test_every_bmp_in_any_case_by_number(tmp_path) -> None:
     dataset = Mendeley(mendeley(tmp_path, benign=12, malignant=4))
     samples = dataset.samples()
     assert [sample.image for sample in samples if sample.label == "benign"][:4] == [
@@ -33,7 +29,7 @@ def test_every_bmp_in_any_case_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "originals"])
-def test_names_do_not_depend_on_the_folder_pointed_at(tmp_path: Path, below: str) -> None:
+def test_names_do_not_depend_on_the_folder_pointed_at(tmp_path, below: str) -> None:
     mendeley(tmp_path / "download" / "unpacked", benign=2, malignant=2)
     for root in (tmp_path, tmp_path / "download", tmp_path / "download" / "unpacked" / below):
         assert names(Mendeley(root)) == [
@@ -41,7 +37,7 @@ def test_names_do_not_depend_on_the_folder_pointed_at(tmp_path: Path, below: str
         ]  # fmt: skip
 
 
-def test_a_balanced_subset_is_drawn_by_the_seed(tmp_path: Path) -> None:
+def test_a_balanced_subset_is_drawn_by_the_seed(tmp_path) -> None:
     mendeley(tmp_path, benign=30, malignant=40)
     everything = names(Mendeley(tmp_path))
     dataset = open_dataset("mendeley:balanced=20,seed=3", tmp_path)
@@ -52,14 +48,13 @@ def test_a_balanced_subset_is_drawn_by_the_seed(tmp_path: Path) -> None:
     assert order == sorted(order)
     assert names(Mendeley(tmp_path, balanced=20, seed=3)) == [sample.image for sample in chosen]
     assert names(Mendeley(tmp_path, balanced=20, seed=4)) != [sample.image for sample in chosen]
-    assert (
-        len({name for seed in range(9) for name in names(Mendeley(tmp_path, 20, seed))}) > 55
-    )  # no image is left behind
+    drawn = {name for seed in range(9) for name in names(Mendeley(tmp_path, 20, seed))}
+    assert len(drawn) > 55  # no image is left behind
     # All of the smaller class, whatever the seed.
     assert names(Mendeley(tmp_path, balanced=30))[:30] == everything[:30]
 
 
-def test_too_much_is_asked_for(tmp_path: Path) -> None:
+def test_too_much_is_asked_for(tmp_path) -> None:
     mendeley(tmp_path, benign=5, malignant=9)
     with pytest.raises(UsageError, match=r"balanced=6 asks for more than the 5 benign images"):
         Mendeley(tmp_path, balanced=6).samples()
@@ -68,36 +63,34 @@ def test_too_much_is_asked_for(tmp_path: Path) -> None:
             Mendeley(tmp_path, **options)
 
 
-def test_busc_is_refused_by_its_masks(tmp_path: Path) -> None:
+def test_busc_is_refused_by_its_masks_and_by_its_size(tmp_path) -> None:
     mendeley(tmp_path, benign=2, malignant=2)
     save(tmp_path / "originals" / "benign" / "Masks" / "us1.png", spot())
     with pytest.raises(UsageError, match=r"looks like BUSC .*'benign/Masks/us1.png' looks like a mask"):
         Mendeley(tmp_path).samples()
-
-
-def test_busc_is_refused_by_its_size(tmp_path: Path) -> None:
+    other = tmp_path / "other"
     for number in range(4):
-        save(tmp_path / ("benign", "malignant")[number % 2] / f"{number}.bmp", picture(number, 128, 128))
+        save(other / ("benign", "malignant")[number % 2] / f"{number}.bmp", picture(number, 128, 128))
     with pytest.raises(UsageError, match="all 4 images are 128 x 128"):
-        Mendeley(tmp_path).samples()
-    save(tmp_path / "benign" / "9.bmp", picture(9, 128, 90))
-    assert len(Mendeley(tmp_path).samples()) == 5
+        Mendeley(other).samples()
+    save(other / "benign" / "9.bmp", picture(9, 128, 90))
+    assert len(Mendeley(other).samples()) == 5
 
 
-def test_a_damaged_file_is_no_reason_to_refuse_the_set(tmp_path: Path) -> None:
+def test_a_damaged_file_is_no_reason_to_refuse_the_set(tmp_path) -> None:
     mendeley(tmp_path, benign=3, malignant=3)
     (tmp_path / "originals" / "benign" / "us1.bmp").write_bytes(b"BM")
     assert len(Mendeley(tmp_path).samples()) == 6
 
 
-def test_two_copies_are_refused(tmp_path: Path) -> None:
+def test_two_copies_are_refused(tmp_path) -> None:
     mendeley(tmp_path / "a", benign=1, malignant=1)
     mendeley(tmp_path / "b", benign=1, malignant=1)
     with pytest.raises(UsageError, match="holds 2 copies"):
         Mendeley(tmp_path)
 
 
-def test_what_belongs_to_no_class_is_left_out(tmp_path: Path) -> None:
+def test_what_belongs_to_no_class_is_left_out(tmp_path) -> None:
     mendeley(tmp_path, benign=2, malignant=2)
     save(tmp_path / "originals" / "extra.bmp", picture(1))
     save(tmp_path / "originals" / "benign" / "._us1.bmp", picture(1))

@@ -1,7 +1,5 @@
 """Every score by hand or against an independent formula, and its vectorised form against the score itself."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
@@ -17,11 +15,9 @@ from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import Resamples, Source
 from mammozoo_basics.metrics import METRICS
 
+from ..helpers import outcome as by_hand
+
 METRIC = {metric.name: metric for metric in METRICS}
-
-
-def average_precision(o: Outcome) -> float:
-    return float(sk.average_precision_score(label_binarize(o.labels, classes=range(len(o.classes))), o.probabilities))
 
 
 def calibration_error(hit: np.ndarray, p: np.ndarray) -> float:
@@ -56,7 +52,9 @@ TWO_CLASSES: dict[str, Callable[[Outcome], float]] = {
 }
 SEVERAL_CLASSES: dict[str, Callable[[Outcome], float]] = {
     "auc": lambda o: sk.roc_auc_score(o.labels, o.probabilities, multi_class="ovr", average="macro"),
-    "auprc": average_precision,
+    "auprc": lambda o: sk.average_precision_score(
+        label_binarize(o.labels, classes=range(len(o.classes))), o.probabilities
+    ),
     "brier": lambda o: np.sum((np.eye(len(o.classes))[o.labels] - o.probabilities) ** 2) / len(o),
     "ece": lambda o: calibration_error(o.probabilities.argmax(1) == o.labels, o.probabilities.max(1)),
 }
@@ -106,12 +104,8 @@ def test_several_classes(name: str, ties: bool) -> None:
         assert METRIC[name].value(o) == pytest.approx(SEVERAL_CLASSES[name](o), abs=1e-12)
 
 
-def cases() -> list[tuple[str, int]]:
-    return [(name, 2) for name in NAMES] + [(name, 3) for name in SEVERAL_NAMES]
-
-
 @pytest.mark.parametrize("ties", [True, False])
-@pytest.mark.parametrize(("name", "classes"), cases())
+@pytest.mark.parametrize(("name", "classes"), [*((name, 2) for name in NAMES), *((name, 3) for name in SEVERAL_NAMES)])
 def test_resampled_twin(name: str, classes: int, ties: bool) -> None:
     """All weights one: the score. Whole-number weights: the score of the repeated rows."""
     o, metric = outcome(classes, 7, ties=ties), METRIC[name]
@@ -133,11 +127,6 @@ def test_one_of_three_classes(name: str) -> None:
         found = metric.resampled(one)
         expected = [metric.value(repeated(o.one_against_rest(number), row)) for row in draws.times]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-
-
-def by_hand(labels: list[int], positive: list[float]) -> Outcome:
-    p = np.stack([1 - np.array(positive), np.array(positive)], 1)
-    return Outcome(("n", "y"), np.array(labels), p, decide(p, 0.5), np.arange(len(labels)))
 
 
 #: Called positive from 0.5 on: tp 3, fn 1, tn 4, fp 2.
@@ -206,11 +195,6 @@ def test_ninety_percent_is_enough() -> None:
             assert twin(METRIC[name], o, weights) == pytest.approx(0.9)
 
 
-def only(label: int) -> Outcome:
-    p = np.array([[0.3, 0.7], [0.6, 0.4], [0.2, 0.8]])
-    return Outcome(("n", "y"), np.full(3, label, np.intp), p, decide(p, 0.5), np.arange(3))
-
-
 DEFINED = {  # with labels all 0, all 1; decisions are of both classes
     "auc": (False, False), "auprc": (False, False), "accuracy": (True, True), "balanced-accuracy": (False, False),
     "macro-f1": (True, True), "mcc": (False, False), "kappa": (False, False), "sensitivity": (False, True),
@@ -224,7 +208,7 @@ DEFINED = {  # with labels all 0, all 1; decisions are of both classes
 @pytest.mark.parametrize("name", DEFINED)
 @pytest.mark.filterwarnings("error")
 def test_one_class_only(name: str, label: int) -> None:
-    o, metric = only(label), METRIC[name]
+    o, metric = by_hand([label] * 3, [0.7, 0.4, 0.8]), METRIC[name]
     (found,) = twin(metric, o, np.ones((1, 3)))
     assert math.isnan(metric.value(o)) != DEFINED[name][label]
     assert found == pytest.approx(metric.value(o), nan_ok=True)

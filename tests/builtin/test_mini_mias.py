@@ -1,7 +1,5 @@
 """mini-MIAS: the y axis from below, several lines an image, notes in place of circles, headers of mirrors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,7 @@ INFO = [
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """Four images, one of each kind."""
+def small(tmp_path) -> Path:
     return mini_mias(tmp_path, info=INFO)
 
 
@@ -47,12 +44,10 @@ def test_y_counts_from_the_lower_edge(small: Path) -> None:
     first, normal, both, noted = dataset.samples()
     assert dataset.box(first) == (20, SIDE - 100 - 10, 41, SIDE - 100 + 11)
     mask = dataset.mask(first)
-    assert mask is not None
     assert mask[28, 30] and mask[18, 30] and not mask[17, 30]
     assert mask.sum() == pytest.approx(np.pi * 100, rel=0.03)
     assert dataset.mask(normal) is None and dataset.mask(noted) is None
     several = dataset.mask(both)
-    assert several is not None
     assert several[SIDE - 40, 30] and several[SIDE - 20, 90]
     assert both.box is None and dataset.box(both) == (25, SIDE - 45, 99, SIDE - 11)
 
@@ -68,27 +63,23 @@ def test_lesions_are_samples_of_their_own(small: Path) -> None:
     ]
     assert samples[2].box == (82, SIDE - 28, 99, SIDE - 11)
     mask = dataset.mask(samples[2])
-    assert mask is not None
     assert mask[SIDE - 20, 90] and not mask[SIDE - 40, 30]
     assert np.array_equal(dataset.read(samples[1]), dataset.read(samples[2]))
     assert any("1 normal images and 1 abnormalities" in note for note in dataset.notes)
 
 
-def test_mirrors_with_a_header_are_read_alike(small: Path, tmp_path: Path) -> None:
+def test_mirrors_are_read_alike_and_what_lacks_the_other_is_told(small: Path, tmp_path) -> None:
     other = mini_mias(tmp_path / "mirror", KAGGLE_HEADER, INFO)
     assert MiniMias(other).samples() == MiniMias(small).samples() == MiniMias(small / "all-mias").samples()
-
-
-def test_a_line_that_breaks_the_form_is_named(tmp_path: Path) -> None:
-    for line in ("mdb001 G CIRC B 535 425", "mdb001 G CIRC X 535 425 197", "mdb001 G NORM B", "mdb001 G CIRC"):
-        (tmp_path / "Info.txt").write_text(f"Some text\n{line}\n")
-        with pytest.raises(UsageError, match="line 2"):
-            read_info(tmp_path / "Info.txt")
-
-
-def test_images_and_lines_that_lack_each_other_are_told(small: Path) -> None:
     (small / "all-mias" / "mdb001.pgm").rename(small / "all-mias" / "mdb009.pgm")
     dataset = MiniMias(small)
     assert [s.image for s in dataset.samples()] == ["mdb002.pgm", "mdb003.pgm", "mdb004.pgm"]
     absent, unlisted = dataset.notes[-2:]
     assert "'mdb001'" in absent and "'mdb009.pgm'" in unlisted
+
+
+def test_a_line_that_breaks_the_form_is_named(tmp_path) -> None:
+    for line in ("mdb001 G CIRC B 535 425", "mdb001 G CIRC X 535 425 197", "mdb001 G NORM B", "mdb001 G CIRC"):
+        (tmp_path / "Info.txt").write_text(f"Some text\n{line}\n")
+        with pytest.raises(UsageError, match="line 2"):
+            read_info(tmp_path / "Info.txt")

@@ -4,12 +4,10 @@ The network, its input, the epochs and the folds are made small. Everything else
 options, classes, split, preprocessing, augmentation, strategy, head, optimizers and stages.
 """
 
-from __future__ import annotations
-
 import csv
-import dataclasses
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,39 +22,28 @@ from mammozoo.plugins import registry
 from mammozoo.training.experiment import train
 
 from .trees.bcdr import bcdr_f03
-from .trees.breakhis import breakhis
-from .trees.busi import busi
 from .trees.cbis_ddsm import cbis_ddsm, rows
-from .trees.mendeley import mendeley
+from .trees.pictures import breakhis, busi, mendeley
 
 
 def cbis(root: Path) -> Path:
     """Masses alone, each in a place of its own: bright lesions in one place would make near-duplicates of all."""
-    masses = [row for row in rows() if row.kind == "mass"]
+    masses = [row for row in rows() if row.kind == "mass"][:24]
     places = [(2 + 17 * i % 36, 2 + 11 * i % 40) for i in range(len(masses))]
-    return cbis_ddsm(
-        root,
-        lesions=[
-            dataclasses.replace(row, box=(left, top, left + 14, top + 12))
-            for row, (left, top) in zip(masses, places, strict=True)
-        ],
-    )
+    boxes = [(left, top, left + 14, top + 12) for left, top in places]
+    return cbis_ddsm(root, lesions=[replace(row, box=box) for row, box in zip(masses, boxes, strict=True)])
 
 
-def few_of_mendeley(root: Path) -> Path:
-    """As many images as two folds need."""
-    return mendeley(root, benign=14, malignant=14)
-
-
-TREES: dict[str, Callable[[Path], Path]] = {
-    "busi": busi, "bcdr-f03": bcdr_f03, "breakhis": breakhis, "cbis-ddsm": cbis, "mendeley": few_of_mendeley,
+TREES: dict[str, Callable[[Path], Path]] = {  # as many images as two folds need
+    "busi": busi, "cbis-ddsm": cbis, "bcdr-f03": lambda root: bcdr_f03(root, patients=16),
+    "breakhis": lambda root: breakhis(root, slides=6), "mendeley": lambda root: mendeley(root, benign=14, malignant=14),
 }  # fmt: skip
 RECIPES = sorted(registry().items("recipes"))
 Tree = Callable[[str], str | None]
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+def tree(tmp_path_factory) -> Tree:
     """The root of the data set of that name, written when it is first asked for; None for generated images."""
     written: dict[str, str] = {}
 
@@ -72,7 +59,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 def small(text: str) -> str:
-    """A data set's options with numbers that its tree can serve."""
     return re.sub(r"\b(balanced|n)=\d+", lambda found: f"{found[1]}={12 if found[1] == 'balanced' else 40}", text)
 
 
@@ -95,7 +81,7 @@ def shrunk(name: str, tree: Tree) -> Recipe:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_an_epoch_of_it_trains(name: str, tree: Tree, tmp_path: Path) -> None:
+def test_an_epoch_of_it_trains(name: str, tree: Tree, tmp_path) -> None:
     recipe = shrunk(name, tree)
     run = train(recipe, tmp_path / "run")
     with (run.path / "predictions.csv").open(encoding="utf-8", newline="") as file:
@@ -112,19 +98,21 @@ def test_an_epoch_of_it_trains(name: str, tree: Tree, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_as_published_means_by_image_and_says_so(name: str) -> None:
+def test_as_published_means_by_image_says_so_and_differs_in_nothing_else(name: str) -> None:
     recipe = load(name)
     assert recipe.allow_leakage is name.endswith("-as-published")
     if recipe.allow_leakage:
         assert recipe.split.by == "image"
         assert re.search("leak", recipe.summary)
-        assert name.removesuffix("-as-published") in RECIPES, "it has no sound twin"
+        sound, published = (one.model_dump(mode="json") for one in (load(name.removesuffix("-as-published")), recipe))
+        differ = {"name", "summary", "split", "allow_leakage"}
+        if not name.startswith(("multistage", "efficientnet")):  # the other papers decide at a half
+            differ |= {"threshold", "calibration"}
+        assert {key for key in sound if sound[key] != published[key]} <= differ
 
 
 def _networks() -> dict[tuple[str, str, str], Recipe]:
-    """One recipe for each network with a strategy and a head."""
-    recipes = [load(name) for name in RECIPES]
-    return {(recipe.backbone, recipe.strategy, recipe.head): recipe for recipe in recipes}
+    return {(recipe.backbone, recipe.strategy, recipe.head): recipe for recipe in map(load, RECIPES)}
 
 
 @pytest.mark.parametrize("recipe", _networks().values(), ids=lambda recipe: recipe.name)

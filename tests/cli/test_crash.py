@@ -1,10 +1,10 @@
 """A bug, of ours or of an operator that torch lacks here: one message, the traceback in a file, a run that can go on."""
 
-from __future__ import annotations
-
 import json
 import os
+import socket
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from mammozoo.errors import scene_of, set_scene
 from mammozoo.evaluation import predict
 from mammozoo.training.trainer import Trainer
+from mammozoo.zoo import hub
 
 NO_KERNEL = "no kernel image is available for execution on the device"
 SITE = """
@@ -33,7 +34,6 @@ SITE = """
 
 
 def failing(error: BaseException, from_epoch: int = 0) -> Callable[..., float]:
-    """A training step that raises."""
     step = Trainer._step
 
     def fail(trainer: Trainer, *given: Any) -> float:
@@ -45,24 +45,17 @@ def failing(error: BaseException, from_epoch: int = 0) -> Callable[..., float]:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_a_training_that_met_one_can_be_resumed(
-    command, tiny, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
-) -> None:
+def test_a_training_that_met_one_can_be_resumed(command, tiny, monkeypatch, cache: Path, tmp_path) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", failing(RuntimeError(NO_KERNEL), from_epoch=1))
         answer = command("train", *tiny, "--epochs", "2", "--out", "run")
-    answer.refused(
-        70,
-        "training holdout, epoch 2 failed: RuntimeError: no kernel image",
-        "train --resume run",
-        "run/log.txt",
-        "doctor",
-    )
+    failed = "training holdout, epoch 2 failed: RuntimeError: no kernel image"
+    answer.refused(70, failed, "train --resume run", "run/log.txt", "doctor")
     assert "--device cpu" not in answer.err, "it was on the processor"
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["status"] == "failed" and NO_KERNEL in facts["reason"]
@@ -73,22 +66,19 @@ def test_a_training_that_met_one_can_be_resumed(
 
 
 @pytest.mark.parametrize("more", [[], ["--folds", "2", "--jobs", "2"]], ids=["here", "in workers"])
-def test_an_operator_that_is_not_there(mammozoo, tiny, tmp_path: Path, more: list[str]) -> None:
+def test_an_operator_that_is_not_there(mammozoo, tiny, tmp_path, more: list[str]) -> None:
     """For real: every convolution with a gradient raises, in this process and those that it starts."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(SITE))
     path = os.pathsep.join(part for part in (str(tmp_path), os.environ.get("PYTHONPATH", "")) if part)
-    answer = mammozoo("train", *tiny, *more, "--out", "run", PYTHONPATH=path)
-    assert answer.returncode == 70, answer.stderr
-    said = [line for line in answer.stderr.splitlines() if line.startswith("mammozoo: ")]
-    assert len(said) == 1 and "Traceback" not in answer.stderr, answer.stderr
-    assert f"mammozoo: training {'fold-' if more else 'holdout'}" in said[0]
-    assert ", epoch 1 failed: RuntimeError: no kernel image" in said[0] and "--resume run" in said[0]
+    where = f"mammozoo: training {'fold-' if more else 'holdout'}"
+    failed = ", epoch 1 failed: RuntimeError: no kernel image"
+    mammozoo("train", *tiny, *more, "--out", "run", PYTHONPATH=path).refused(70, where, failed, "--resume run")
     assert "in conv2d" in (tmp_path / "run/log.txt").read_text()
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+def broken(monkeypatch) -> Callable[[BaseException], None]:
     """Makes `predict` meet an exception behind the network."""
 
     def install(error: BaseException) -> None:
@@ -120,18 +110,15 @@ def test_the_way_on_is_the_processor_where_a_card_had_part_in_it(command, broken
     command("predict", "--example").refused(70, "predicting failed", "--device cpu may avoid it.")
 
 
-def test_a_file_that_cannot_be_written_is_no_second_bug(command, broken, cache: Path) -> None:
+def test_a_file_that_cannot_be_written_is_no_second_bug_and_debug_shows_it_at_once(
+    command, broken, cache: Path, monkeypatch
+) -> None:
     cache.write_text("no folder")
-    broken(ValueError())
-    command("predict", "--example", "--device", "cpu").refused(
-        70, "predict failed: ValueError.", "could not be written", "MAMMOZOO_DEBUG=1 shows it"
-    )
-
-
-def test_debug_shows_it_at_once(command, broken, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAMMOZOO_DEBUG", "1")
     broken(ValueError("odd"))
-    answer = command("predict", "--example", "--device", "cpu")
+    words = ("predict", "--example", "--device", "cpu")
+    command(*words).refused(70, "predict failed: ValueError", "could not be written", "MAMMOZOO_DEBUG=1 shows it")
+    monkeypatch.setenv("MAMMOZOO_DEBUG", "1")
+    answer = command(*words)
     assert answer.code == 70 and "Traceback" in answer.err and "in decide" in answer.err and "mammozoo: " in answer.err
 
 
@@ -143,9 +130,7 @@ def test_debug_shows_it_at_once(command, broken, cache: Path, monkeypatch: pytes
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_too_little_memory_is_no_bug(
-    command, tiny, broken, monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, error: BaseException
-) -> None:
+def test_too_little_memory_is_no_bug(command, tiny, broken, monkeypatch, cache, tmp_path, error: BaseException) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", failing(error))
         command("train", *tiny, "--out", "run").refused(1, "Out of memory at batch 16. Try --batch 8.")
@@ -153,3 +138,39 @@ def test_too_little_memory_is_no_bug(
     broken(error)
     command("predict", "--example").refused(1, "Out of memory", "smaller --batch")
     assert not list(cache.glob("crash-*"))
+
+
+# ---------------------------------------------------------------- `mammozoo doctor`: a report that can be posted
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["refuses", "says nothing"])
+def test_a_hub_without_an_answer_is_reported_and_not_waited_for(command, monkeypatch, listens: bool) -> None:
+    assert hub.PATIENCE <= 5
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listens:
+            taken.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub, "PATIENCE", 0.5)
+        started = time.perf_counter()
+        facts = command("doctor", "--json").ok.json["facts"]
+    assert time.perf_counter() - started < 5
+    assert "does not answer" in facts["Hub"]
+    assert {"mammozoo", "Python", "torch", "timm", "device", "precision", "Hub cache", "plugin drs"} <= set(facts)
+    assert facts["precision"].startswith(("bf16", "fp32"))
+
+
+def test_no_home_folder_and_no_user_name(mammozoo, tmp_path) -> None:
+    home = tmp_path / "jane-doe"
+    home.mkdir()
+    (home / "mine.py").write_text("raise RuntimeError(__file__)")
+    answer = mammozoo(
+        "--plugin", home / "mine.py", "doctor", "--json",
+        HOME=str(home), USER="jane-doe", LOGNAME="jane-doe", HF_HOME=str(home / "cache"),
+    )  # fmt: skip
+    assert "jane-doe" not in answer.ok.out
+    facts = answer.json["facts"]
+    assert facts["Hub cache"].startswith("~")
+    assert "RuntimeError" in facts["plugin mine"]

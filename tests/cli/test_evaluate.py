@@ -1,7 +1,5 @@
 """`mammozoo evaluate`: a model on a data set."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path
@@ -12,10 +10,10 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 
-def test_json_and_csv(command, tiny_run, tmp_path: Path) -> None:
-    answer = command("evaluate", tiny_run.path, "--dataset", "phantom:n=30,seed=7", "--csv", "all.csv", "--json")
-    assert answer.code == 0, answer.err
-    content = answer.json
+def test_json_csv_and_a_table_for_people(command, tiny_run, tmp_path) -> None:
+    content = command(
+        "evaluate", tiny_run.path, "--dataset", "phantom:n=30,seed=7", "--csv", "all.csv", "--json"
+    ).ok.json
     assert {"schema", "model", "dataset", "n", "split", "scores"} <= set(content)
     assert (content["dataset"], content["n"], content["split"]) == ("phantom:n=30,seed=7", 30, "all")
     assert content["stamps"] == ["synthetic data: says nothing about patients"]
@@ -27,18 +25,14 @@ def test_json_and_csv(command, tiny_run, tmp_path: Path) -> None:
     for score in content["scores"].values():
         assert set(score) == {"value", "low", "high", "n"}
         assert score["low"] <= score["value"] <= score["high"]
-
-
-def test_a_table_for_people(command, tiny_run) -> None:
-    answer = command("evaluate", tiny_run.path, "--dataset", "phantom:n=20,seed=7")
-    assert answer.code == 0, answer.err
+    answer = command("evaluate", tiny_run.path, "--dataset", "phantom:n=20,seed=7").ok
     assert "auc" in answer.out and "95 % interval" in answer.out
     assert "Threshold: closest-to-corner" in answer.err
     assert "! synthetic" in answer.err
 
 
 @pytest.fixture
-def clinic(tmp_path: Path) -> Path:
+def clinic(tmp_path) -> Path:
     """24 pictures of 12 patients with two lesions each, two hospitals; the second lesion of every other patient is malignant."""
     rng = np.random.default_rng(0)
     lines = ["path,label,patient,lesion,hospital"]
@@ -52,7 +46,7 @@ def clinic(tmp_path: Path) -> Path:
     return table
 
 
-def test_patients(command, tiny_run, clinic: Path, tmp_path: Path) -> None:
+def test_patients(command, tiny_run, clinic: Path, tmp_path) -> None:
     words = ["evaluate", tiny_run.path, "--dataset", "csv", "--root", clinic, "--csv", "all.csv", "--json"]
     images = command(*words).json
     assert (images["n"], images["level"]) == (24, "image")
@@ -78,22 +72,18 @@ def test_subgroups(command, tiny_run, clinic: Path) -> None:
     command(*words[:-1], "hospitals").refused(2, "'hospital'")
 
 
-def test_a_run_on_its_own_test_images(command, tiny_run) -> None:
+def test_a_run_on_its_own_test_images_at_another_threshold(command, tiny_run) -> None:
     content = command("evaluate", tiny_run.path, "--json").json
     assert (content["n"], content["split"]) == (12, "test")
     scores = json.loads((tiny_run.path / "scores.json").read_text())
     of_training = {"beta", "accuracy-gap"}  # these two need more than the test part
     assert content["scores"] == {name: score for name, score in scores.items() if name not in of_training}
-
-
-def test_another_threshold(command, tiny_run) -> None:
     config = json.loads((tiny_run.path / "config.json").read_text())["mammozoo"]
     for name in ("youden", "sensitivity:0.9"):
         content = command("evaluate", tiny_run.path, "--threshold", name, "--json").json
         used = content["threshold"]
         assert used["name"] == name and used["chosen_on"] == "validation"
         assert used["lowest"] == used["highest"] == config["thresholds"][name]["value"]
-    command("evaluate", tiny_run.path, "--threshold", "yuden").refused(2, "'youden'")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +92,7 @@ def test_another_threshold(command, tiny_run) -> None:
         (["--aggregate", "median"], 2, "noisy-or"),
         (["--aggregate", "mean", "--by", "breast"], 2, "lesion"),
         (["--root", "somewhere"], 2, "--dataset"),
+        (["--threshold", "yuden"], 2, "'youden'"),
         (["--dataset", "fantom"], 3, "'phantom'"),
         (["--dataset", "phantom:n=none"], 2, "'n'"),
         (["--dataset", "folder"], 2, "--root"),
@@ -111,7 +102,4 @@ def test_another_threshold(command, tiny_run) -> None:
 )
 def test_refusals(command, tiny_run, words: list[str], code: int, said: str) -> None:
     command("evaluate", tiny_run.path, *words).refused(code, said)
-
-
-def test_no_such_model(command) -> None:
     command("evaluate", "nothing", "--dataset", "phantom").refused(3, "'nothing'")

@@ -1,9 +1,6 @@
 """`mammozoo explain`: files, scores, sanity, data sets, refusals."""
 
-from __future__ import annotations
-
 import csv
-import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +11,8 @@ from PIL import Image
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
 
+from ..helpers import edit_config
+
 KEYS = {
     "file", "label", "fold", "class", "probability", "heat_inside", "area_inside", "hit", "hit_by_chance", "hit_center",
     "overlay", "array", "rank_correlation", "warnings", "error",
@@ -21,31 +20,25 @@ KEYS = {
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(pictures) -> Path:
     """Three phantoms as PNG files, the first two with their masks beside them, BUSI's way."""
+    for path in sorted(pictures.iterdir())[3:]:
+        path.unlink()
     dataset = registry().get("datasets", "phantom")(None, n=60)
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number, sample in enumerate(dataset.samples()[:3]):
-        Image.fromarray(dataset.read(sample)).save(folder / f"{sample.image}.png")
-        if number < 2:
-            mask = dataset.mask(sample)
-            halves = [mask.copy(), mask.copy()]
-            halves[0][:, 64:], halves[1][:, :64] = False, False
-            for half, name in zip(halves, ("_mask", "_mask_1"), strict=True):
-                Image.fromarray(half.astype(np.uint8) * 255).save(folder / f"{sample.image}{name}.png")
-    return folder
+    for sample in dataset.samples()[:2]:
+        halves = [dataset.mask(sample).copy() for _ in range(2)]
+        halves[0][:, 64:], halves[1][:, :64] = False, False
+        for half, name in zip(halves, ("_mask", "_mask_1"), strict=True):
+            Image.fromarray(half.astype(np.uint8) * 255).save(pictures / f"{sample.image}{name}.png")
+    return pictures
 
 
-def test_json_files_and_masks(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+def test_json_files_and_masks(command, tiny_run, pictures, tmp_path) -> None:
     dataset = registry().get("datasets", "phantom")(None, n=60)
     scored = []
     for explained in ("benign", "malignant"):
-        answer = command(
-            "explain", tiny_run.path, "pictures", "--class", explained, "--out", explained, "--sanity", "--json"
-        )
-        assert answer.code == 0, answer.err
-        content = answer.json
+        words = ("--class", explained, "--out", explained, "--sanity", "--json")
+        content = command("explain", tiny_run.path, "pictures", *words).ok.json
         assert set(content) == {"schema", "model", "method", "stamps", "results", "summary", "sanity"}
         assert content["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
         assert [Path(r["file"]).name for r in content["results"]] == [f"phantom-0-0000{i}.png" for i in range(3)]
@@ -67,9 +60,8 @@ def test_json_files_and_masks(command, tiny_run, pictures: Path, tmp_path: Path)
     assert all(found == pytest.approx(whole, rel=0.1) for found, whole in scored), "both halves of the mask"
 
 
-def test_a_table_for_people(command, tiny_run, pictures: Path) -> None:
-    answer = command("explain", tiny_run.path, "pictures", "--class", "malignant", "--sanity")
-    assert answer.code == 0, answer.err
+def test_a_table_for_people(command, tiny_run, pictures) -> None:
+    answer = command("explain", tiny_run.path, "pictures", "--class", "malignant", "--sanity").ok
     for word in ("file", "class", "heat inside", "overlay", "phantom-0-00001"):
         assert word in answer.out
     assert "! synthetic data" in answer.err
@@ -77,7 +69,7 @@ def test_a_table_for_people(command, tiny_run, pictures: Path) -> None:
     assert "Research only" in answer.err
 
 
-def test_a_mask_by_name_and_occlusion(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+def test_a_mask_by_name_and_occlusion(command, tiny_run, pictures, tmp_path) -> None:
     mask = np.zeros((128, 128), np.uint8)
     mask[:64] = 255
     Image.fromarray(mask).save(tmp_path / "upper.png")
@@ -94,7 +86,7 @@ def test_a_mask_by_name_and_occlusion(command, tiny_run, pictures: Path, tmp_pat
             assert result["heat_inside"] == pytest.approx(found[:32].sum() / found.sum(), rel=1e-4)
 
 
-def test_nothing_is_overwritten_unasked(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_unasked(command, tiny_run, pictures, tmp_path) -> None:
     image = "pictures/phantom-0-00002.png"
     (tmp_path / "other").mkdir()
     shutil.copy(tmp_path / image, tmp_path / "other")
@@ -107,7 +99,7 @@ def test_nothing_is_overwritten_unasked(command, tiny_run, pictures: Path, tmp_p
     assert sha256(tmp_path / image) == before
 
 
-def test_a_bad_file_or_mask_does_not_stop_the_others(command, tiny_run, pictures: Path) -> None:
+def test_a_bad_file_or_mask_does_not_stop_the_others(command, tiny_run, pictures) -> None:
     (pictures / "broken.png").write_text("no image")
     Image.new("L", (40, 40), 255).save(pictures / "phantom-0-00002_mask.png")  # of another size than its image
     answer = command("explain", tiny_run.path, "pictures", "--json")
@@ -119,9 +111,7 @@ def test_a_bad_file_or_mask_does_not_stop_the_others(command, tiny_run, pictures
 
 
 def test_of_its_own_data_set_a_run_explains_the_test_part(command, tiny_run) -> None:
-    answer = command("explain", tiny_run.path, "--dataset", "phantom:n=60", "--json")
-    assert answer.code == 0, answer.err
-    content = answer.json
+    content = command("explain", tiny_run.path, "--dataset", "phantom:n=60", "--json").ok.json
     with (tiny_run.path / "predictions.csv").open() as handle:
         test = {row["sample"]: row["label"] for row in csv.DictReader(handle) if row["part"] == "test"}
     assert {result["file"]: result["label"] for result in content["results"]} == test
@@ -133,35 +123,27 @@ def test_of_its_own_data_set_a_run_explains_the_test_part(command, tiny_run) -> 
     assert content["summary"]["heat_inside"]["value"] == pytest.approx(np.mean(values))
 
 
-def test_a_fold_is_explained_by_its_own_model(command, tiny_run, tmp_path: Path) -> None:
-    """The model of the fold and not the one that stands for the run: take it away, and nothing is left to explain with."""
+def test_a_fold_is_explained_by_its_own_model_and_other_data_whole_or_in_part(command, tiny_run, tmp_path) -> None:
+    content = command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--limit", "4", "--json").json
+    assert len(content["results"]) == 4
+    assert {result["fold"] for result in content["results"]} == {None}
+    command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--part", "val").refused(2, "--part")
     run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
     (run / "holdout" / "model.safetensors").unlink()
     command("explain", run, "--dataset", "phantom:n=60").refused(3, "holdout")
 
 
-def test_other_data_are_explained_whole_or_in_part(command, tiny_run) -> None:
-    content = command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--limit", "4", "--json").json
-    assert len(content["results"]) == 4
-    assert {result["fold"] for result in content["results"]} == {None}
-    command("explain", tiny_run.path, "--dataset", "phantom:n=10,seed=5", "--part", "val").refused(2, "--part")
-
-
-def test_a_backbone_without_maps_is_refused(command, tiny_run, pictures: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(tiny_run.path, tmp_path / "copy"))
-    content = json.loads((copy / "config.json").read_text())
-    content["mammozoo"] |= {"backbone": "test_vit"}
-    (copy / "config.json").write_text(json.dumps(content))
-    command("explain", copy, "pictures").refused(7, "no feature maps", "convolutional")
-
-
-def test_refusals(command, tiny_run, pictures: Path) -> None:
-    run = tiny_run.path
-    command("explain", run).refused(2, "--dataset")
-    command("explain", run, "pictures", "--dataset", "phantom").refused(2, "not both")
-    command("explain", run, "pictures", "--part", "test").refused(2, "--dataset")
-    command("explain", run, "pictures", "--method", "gradcam").refused(2, "Did you mean 'grad-cam'")
-    command("explain", run, "pictures", "--class", "malign").refused(2, "Did you mean 'malignant'")
-    command("explain", run, "pictures", "--mask", "pictures/phantom-0-00000_mask.png").refused(2, "one image")
-    command("explain", run, "nowhere.png").refused(3, "nowhere.png")
+def test_refusals(command, run_copy, pictures) -> None:
+    for words, code, *said in (
+        ([], 2, "--dataset"),
+        (["pictures", "--dataset", "phantom"], 2, "not both"),
+        (["pictures", "--part", "test"], 2, "--dataset"),
+        (["pictures", "--method", "gradcam"], 2, "Did you mean 'grad-cam'"),
+        (["pictures", "--class", "malign"], 2, "Did you mean 'malignant'"),
+        (["pictures", "--mask", "pictures/phantom-0-00000_mask.png"], 2, "one image"),
+        (["nowhere.png"], 3, "nowhere.png"),
+    ):
+        command("explain", run_copy, *words).refused(code, *said)
     command("explain", "no-such-model", "pictures").refused(3, "no-such-model")
+    edit_config(run_copy, backbone="test_vit")
+    command("explain", run_copy, "pictures").refused(7, "no feature maps", "convolutional")

@@ -1,7 +1,5 @@
 """`--help` answers at once, imports nothing heavy, and shows options in panels with examples that are commands."""
 
-from __future__ import annotations
-
 import inspect
 import resource
 import shlex
@@ -16,6 +14,8 @@ import pytest
 import typer
 
 from mammozoo.cli import app
+
+from ..helpers import python
 
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "albumentations", "numpy", "PIL", "yaml", "huggingface_hub", "rich")
 
@@ -43,10 +43,9 @@ for words in {list(COMMANDS)}:
         assert end.code == 0, words
 print("imported:", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("--help") >= len(COMMANDS)
-    assert answer.stderr.strip() == "imported:"
+    answer = python("-c", code).ok
+    assert answer.out.count("--help") >= len(COMMANDS)
+    assert answer.err.strip() == "imported:"
 
 
 def test_help_takes_less_than_half_a_second() -> None:

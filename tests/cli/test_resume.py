@@ -1,7 +1,5 @@
 """Runs that end early, and runs in several processes: killed, stopped and resumed for real."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os
@@ -21,9 +19,8 @@ from mammozoo import cli
 
 #: The runs, and what must be equal in the end, are those of the benchmark that kills much more often.
 _KILLS = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"))
-WORDS, start, history, children, differences = (
-    _KILLS[name] for name in ("WORDS", "start", "history", "children", "differences")
-)
+NAMES = ("WORDS", "start", "history", "children", "differences")
+WORDS, start, history, children, differences = map(_KILLS.get, NAMES)
 
 
 def train_here(folder: Path, *words: object) -> None:
@@ -38,8 +35,6 @@ def train_here(folder: Path, *words: object) -> None:
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:
-    """Until it has said so."""
-    assert process.stderr is not None
     assert any(words in line for line in process.stderr), f"it ended without '{words}'"
 
 
@@ -53,14 +48,13 @@ def kill(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run as it is when nobody interrupts it."""
+def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     train_here(folder, *WORDS, "--out", "run")
     return folder / "run"
 
 
-def test_killed_again_and_again(command, whole: Path, tmp_path: Path) -> None:
+def test_killed_again_and_again(command, whole: Path, tmp_path) -> None:
     """The resumed process dies too; what remains in the end has the bytes of a run that lived."""
     rng, kills = random.Random(0), 0
     for words in ([*WORDS, "--out", "run"], ["--resume", "run", "--no-report"]):
@@ -79,7 +73,7 @@ def test_killed_again_and_again(command, whole: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "run").rglob("*.tmp")), "half-written files are gone or never seen"
 
 
-def test_sigterm_keeps_the_batch(command, whole: Path, tmp_path: Path) -> None:
+def test_sigterm_keeps_the_batch(command, whole: Path, tmp_path) -> None:
     """As Slurm does before a job's time is over: it ends at once, says how to go on, and loses nothing."""
     process = start(tmp_path, *WORDS, "--out", "run")
     wait_for(process, "epoch 2")
@@ -96,7 +90,7 @@ def test_sigterm_keeps_the_batch(command, whole: Path, tmp_path: Path) -> None:
     assert facts["status"] == "done" and len(facts["resumed"]) == 1
 
 
-def test_only_what_is_missing_is_trained(command, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_trained(command, tmp_path) -> None:
     """Folds that are complete are not trained again."""
     words = [*WORDS, "--folds", "3", "--set", "phases=[{name: adam, lr: 1e-3, epochs: 2}]", "--out", "run"]
     process = start(tmp_path, *words)
@@ -110,7 +104,7 @@ def test_only_what_is_missing_is_trained(command, tmp_path: Path) -> None:
     assert differences(tmp_path / "again", tmp_path / "run", "fold-2") == []
 
 
-def test_what_cannot_be_resumed_or_extended(command, whole: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_resumed_or_extended(command, whole: Path, tmp_path) -> None:
     command("train", "--resume", whole).refused(9, "complete")
     command("train", "--resume", "nowhere").refused(3, "nowhere")
     command("train", "--resume", whole, "--epochs", "3").refused(2, "nothing else")
@@ -130,7 +124,7 @@ TEAM = [
 ]  # fmt: skip
 
 
-def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     process = start(tmp_path, *TEAM, "--epochs", "3", "--gpus", "2", "--out", "two")
     train_here(tmp_path, *TEAM, "--epochs", "3", "--out", "one")
     _, err = process.communicate(timeout=120)
@@ -146,7 +140,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "two/run.json").read_text())["processes"] == 2
 
 
-def test_when_one_process_dies_none_lives_on(tmp_path: Path) -> None:
+def test_when_one_process_dies_none_lives_on(tmp_path) -> None:
     """Neither where one of two is killed, which the launcher tells, nor where the launcher itself is."""
     process = start(tmp_path, *TEAM, "--epochs", "200", "--gpus", "2", "--out", "run")
     wait_for(process, "epoch 2")
@@ -170,7 +164,7 @@ def test_when_one_process_dies_none_lives_on(tmp_path: Path) -> None:
     ]
 
 
-def test_a_team_says_what_is_wrong_once(tmp_path: Path) -> None:
+def test_a_team_says_what_is_wrong_once(tmp_path) -> None:
     process = start(tmp_path, *TEAM, "--gpus", "2", "--strategy", "drz")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3

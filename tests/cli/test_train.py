@@ -1,8 +1,5 @@
 """`mammozoo train`: what it prints, what it leaves behind, and how it says no."""
 
-from __future__ import annotations
-
-import csv
 import json
 import os
 import resource
@@ -18,6 +15,7 @@ import yaml
 from sklearn import metrics
 
 from mammozoo.config.recipe import load
+from mammozoo.files import read_table as _table
 from mammozoo.files import sha256
 
 FILES = {
@@ -31,11 +29,6 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
 def _start(words: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "mammozoo", *words],
@@ -46,10 +39,8 @@ def _start(words: list[str], folder: Path, **options: object) -> subprocess.Pope
 # What it prints
 
 
-def test_json(command, tiny, tmp_path: Path) -> None:
-    answer = command("train", *tiny, "--out", "run", "--json")
-    assert answer.code == 0, answer.err
-    content = answer.json
+def test_json(command, tiny, tmp_path) -> None:
+    content = command("train", *tiny, "--out", "run", "--json").ok.json
     assert set(content) == {"schema", "run", "scores", "seconds"}
     assert content["run"] == "run"
     assert content["seconds"] > 0
@@ -60,9 +51,8 @@ def test_json(command, tiny, tmp_path: Path) -> None:
     assert "Synthetic data" in (tmp_path / "run/README.md").read_text()
 
 
-def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_path: Path) -> None:
-    answer = command("train", *tiny)
-    assert answer.code == 0, answer.err
+def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_path) -> None:
+    answer = command("train", *tiny).ok
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.endswith("_phantom_test-resnet_drs")
     assert f"--model runs/{run.name}" in answer.out
@@ -70,10 +60,8 @@ def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_pat
     assert "Warning" not in answer.err
 
 
-def test_dry_run_as_json_writes_nothing(command, tiny, tmp_path: Path) -> None:
-    answer = command("train", *tiny, "--strategy", "frozen", "--lr", "0.01", "--dry-run", "--json")
-    assert answer.code == 0, answer.err
-    content = answer.json
+def test_dry_run_as_json_writes_nothing(command, tiny, tmp_path) -> None:
+    content = command("train", *tiny, "--strategy", "frozen", "--lr", "0.01", "--dry-run", "--json").ok.json
     assert {"schema", "recipe", "parameters", "groups", "splits"} <= set(content)
     assert set(content["parameters"]) == {"total", "trainable", "head"}
     assert 0 < content["parameters"]["head"] == content["parameters"]["trainable"] < content["parameters"]["total"]
@@ -98,9 +86,8 @@ def test_the_run_folder_is_complete(tiny_run) -> None:
     assert _files(tiny_run.path) == FILES
     facts = json.loads((tiny_run.path / "run.json").read_text())
     assert facts["status"] == "done"
-    assert {"started", "ended", "versions", "plugins", "git", "device", "precision", "seed", "splits", "scores"} <= set(
-        facts
-    )
+    told = {"started", "ended", "versions", "plugins", "git", "device", "precision", "seed", "splits", "scores"}
+    assert told <= set(facts)
     assert {"torch", "timm", "numpy", "scikit-learn"} <= set(facts["versions"])
     assert facts["model"]["sha256"] == sha256(tiny_run.path / "model.safetensors")
     assert load(str(tiny_run.path / "recipe.yaml")) == tiny_run.recipe
@@ -128,11 +115,10 @@ def test_every_score_can_be_computed_again_from_the_predictions(tiny_run) -> Non
     }
     scores = json.loads((tiny_run.path / "scores.json").read_text())
     assert {name: scores[name]["value"] for name in again} == pytest.approx(again, abs=1e-12)
-    rows = {
-        part: [row for row in _table(tiny_run.path / "predictions.csv") if row["part"] == part]
-        for part in ("train", "val", "test")
-    }
-    right = {part: sum(row["label"] == row["decision"] for row in found) / len(found) for part, found in rows.items()}
+    right = {}
+    for part in ("train", "val", "test"):
+        rows = [row for row in _table(tiny_run.path / "predictions.csv") if row["part"] == part]
+        right[part] = sum(row["label"] == row["decision"] for row in rows) / len(rows)
     assert scores["beta"]["value"] == pytest.approx(right["train"] / right["val"])
     assert scores["accuracy-gap"]["value"] == pytest.approx(right["train"] - right["test"])
 
@@ -158,60 +144,39 @@ def test_what_took_how_long_is_kept_and_said(mammozoo, tiny, tmp_path: Path) -> 
     assert all(f"{phase} " in line for phase in seconds)
 
 
-def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path: Path) -> None:
+def test_a_run_repeats_bit_for_bit(mammozoo, tiny, tmp_path) -> None:
     tiny = [*tiny, "--epochs", "2", "--seed", "3"]
-    first = mammozoo("train", *tiny, "--out", "a")
-    assert first.returncode == 0, first.stderr
-    second = mammozoo("train", "a/recipe.yaml", "--out", "b")
-    assert second.returncode == 0, second.stderr
-    for name in (
-        "recipe.yaml",
-        "model.safetensors",
-        "config.json",
-        "predictions.csv",
-        "scores.json",
-        "holdout/split.csv",
-        "splits.json",
-    ):
+    assert mammozoo("train", *tiny, "--out", "a").ok and mammozoo("train", "a/recipe.yaml", "--out", "b").ok
+    for name in (FILES | {"holdout/split.csv"}) - {"log.txt", "run.json", "README.md", "holdout/history.csv"}:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    clock = {"seconds", "rate"}
-    a, b = (
-        [
-            {key: cell for key, cell in row.items() if key not in clock}
-            for row in _table(tmp_path / run / "holdout/history.csv")
-        ]
-        for run in "ab"
-    )
-    assert a == b
+    a, b = (_table(tmp_path / run / "holdout/history.csv") for run in "ab")
     assert len(a) == 2
+    for one, other in zip(a, b, strict=True):
+        assert one == other | {clock: one[clock] for clock in ("seconds", "rate")}
 
 
-def test_a_report_comes_with_it(command, tiny, tmp_path: Path) -> None:
+def test_a_report_comes_with_it(command, tiny, tmp_path) -> None:
     tiny = [word for word in tiny if word != "--no-report"]
-    answer = command("train", *tiny, "--out", "run")
-    assert answer.code == 0, answer.err
+    answer = command("train", *tiny, "--out", "run").ok
     assert "report.html" in answer.out
     assert "CLAIM" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_split_of_another_run(command, tiny, tiny_run, tmp_path: Path) -> None:
+def test_a_split_of_another_run(command, tiny, tiny_run, tmp_path) -> None:
     """The same test images, though everything else may differ."""
-    answer = command("train", *tiny, "--seed", "5", "--split", tiny_run.path / "splits.json", "--out", "again")
-    assert answer.code == 0, answer.err
+    assert command("train", *tiny, "--seed", "5", "--split", tiny_run.path / "splits.json", "--out", "again").ok
     assert (tmp_path / "again" / "splits.json").read_bytes() == (tiny_run.path / "splits.json").read_bytes()
     assert command("compare", tiny_run.path, "again").code == 0
 
 
-def test_a_split_from_nnunet(command, tiny, tmp_path: Path) -> None:
+def test_a_split_from_nnunet(command, tiny, tmp_path) -> None:
     """Its folds are tested, and each gets a validation part by group, which nnU-Net does not have."""
     cases = [f"phantom-0-{number:05d}" for number in range(60)]
     folds = [{"train": cases[20:], "val": cases[:20]}, {"train": cases[:20], "val": cases[20:40]}]
     (tmp_path / "splits_final.json").write_text(json.dumps(folds))
-    answer = command("train", *tiny, "--split", "splits_final.json", "--dry-run", "--json")
-    assert answer.code == 0, answer.err
-    counts = {
-        (s["name"], part): sum(s[part].values()) for s in answer.json["splits"] for part in ("train", "val", "test")
-    }
+    answer = command("train", *tiny, "--split", "splits_final.json", "--dry-run", "--json").ok
+    splits, parts = answer.json["splits"], ("train", "val", "test")
+    counts = {(split["name"], part): sum(split[part].values()) for split in splits for part in parts}
     assert counts["fold-0", "test"] == counts["fold-1", "test"] == 20
     assert 6 <= counts["fold-0", "val"] <= 12 and counts["fold-0", "train"] + counts["fold-0", "val"] == 40
     (tmp_path / "other.csv").write_text("sample,part\nphantom-0-00001,train\nnowhere.png,test\n")
@@ -220,10 +185,9 @@ def test_a_split_from_nnunet(command, tiny, tmp_path: Path) -> None:
     command("train", *tiny, "--split", "splits_final.json", "--folds", "3").refused(2, "choose one")
 
 
-def test_nested_folds(command, tiny, tmp_path: Path) -> None:
+def test_nested_folds(command, tiny, tmp_path) -> None:
     """Outer folds test each image once, by the inner model that was best on its own validation part."""
-    answer = command("train", *tiny, "--folds", "2", "--set", "split.inner=2", "--out", "nested", "--json")
-    assert answer.code == 0, answer.err
+    assert command("train", *tiny, "--folds", "2", "--set", "split.inner=2", "--out", "nested", "--json").ok
     rows = _table(tmp_path / "nested" / "predictions.csv")
     tested = [row for row in rows if row["part"] == "test"]
     assert len(tested) == len({row["sample"] for row in tested}) == 60
@@ -238,10 +202,9 @@ def test_nested_folds(command, tiny, tmp_path: Path) -> None:
     assert command("report", "nested", "--no-heatmaps").code == 0
 
 
-def test_a_grid_chooses_on_validation(command, tiny, tmp_path: Path) -> None:
+def test_a_grid_chooses_on_validation(command, tiny, tmp_path) -> None:
     words = ["--folds", "2", "--set", "grid={optimizer.lr: [1e-4, 1e-2]}", "--set", "repeats=2"]
-    answer = command("train", *tiny, *words, "--out", "grid", "--json")
-    assert answer.code == 0, answer.err
+    assert command("train", *tiny, *words, "--out", "grid", "--json").ok
     attempts = _table(tmp_path / "grid" / "attempts.csv")
     assert [(row["fit"], row["optimizer.lr"], row["repeat"]) for row in attempts[:4]] == [
         ("fold-0/000", "0.0001", "0"), ("fold-0/001", "0.0001", "1"), ("fold-0/002", "0.01", "0"), ("fold-0/003", "0.01", "1"),
@@ -251,26 +214,23 @@ def test_a_grid_chooses_on_validation(command, tiny, tmp_path: Path) -> None:
         (told,) = [row["fit"] for row in mine if row["reports"] == "True"]
         assert told == min(mine, key=lambda row: float(row["validation loss"]))["fit"]
     tested = [row for row in _table(tmp_path / "grid" / "predictions.csv") if row["part"] == "test"]
-    assert len(tested) == 60 and {row["fold"] for row in tested} == {
-        a["fit"] for a in attempts if a["reports"] == "True"
-    }
+    reporting = {row["fit"] for row in attempts if row["reports"] == "True"}
+    assert len(tested) == 60 and {row["fold"] for row in tested} == reporting
     command("train", *tiny, "--set", "grid={backbone: [a, b]}").refused(2, "'backbone'", "several runs")
     command("train", *tiny, "--set", "grid={optimizer.lr: [fast]}").refused(2, "optimizer.lr")
 
 
-def test_jobs_change_nothing(mammozoo, tiny, tmp_path: Path) -> None:
+def test_jobs_change_nothing(mammozoo, tiny, tmp_path) -> None:
     words = ["train", *tiny, "--folds", "2", "--set", "repeats=2"]
     for out, more in (("one", []), ("two", ["--jobs", "2"])):
-        answer = mammozoo(*words, *more, "--out", out, OMP_NUM_THREADS="1")
-        assert answer.returncode == 0, answer.stderr
+        assert mammozoo(*words, *more, "--out", out, OMP_NUM_THREADS="1").ok
     for name in ("model.safetensors", "config.json", "predictions.csv", "scores.json", "attempts.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
-def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path: Path) -> None:
+def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path) -> None:
     pytest.importorskip("distributed", reason="needs dask: pip install 'mammozoo[dask]'")
-    answer = mammozoo("train", *tiny, "--folds", "2", "--jobs", "2", "--jobs-by", "dask", "--out", "run")
-    assert answer.returncode == 0, answer.stderr
+    assert mammozoo("train", *tiny, "--folds", "2", "--jobs", "2", "--jobs-by", "dask", "--out", "run").ok
 
 
 # How it says no
@@ -283,7 +243,6 @@ def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path: Path) -> None:
         (["--head", "gapp"], 3, ["head 'gapp'", "'gap'"]),
         (["--set", "augment=[hflipp]"], 3, ["'hflipp'", "'hflip'"]),
         (["--set", "monitor=aucc"], 3, ["'aucc'", "'auc'"]),
-        (["--set", "preprocess=[hflipp]"], 3, ["'hflipp'"]),
         (["--dataset", "fantom"], 3, ["'fantom'", "'phantom'"]),
         (["--dataset", "phantom:m=3"], 2, ["'m'"]),
         (["--backbone", "test_resnett"], 3, ["'test_resnett'"]),
@@ -295,21 +254,19 @@ def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path: Path) -> None:
         (["--set", "optimizer.lrr=3"], 2, ["'optimizer.lrr'", "'lr'"]),
         (["--set", "epochs"], 2, ["KEY=VALUE"]),
         (["--set", "epochs=[1"], 2, ["epochs=[1"]),
-        (["--set", "batch=many"], 2, ["batch", "integer"]),
         (["--set", "batch.more=1"], 2, ["batch.more"]),
-        (["--epochs", "0"], 2, ["epochs"]),
         (["--folds", "1000"], 2, ["1000"]),
         (["--set", "split.by=image"], 2, ["leak", "allow_leakage"]),
         (["--set", "classes=[benign,malignnt]"], 2, ["'malignnt'", "'malignant'"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )
-def test_what_a_recipe_cannot_have(command, tiny, tmp_path: Path, words: list[str], code: int, said: list[str]) -> None:
+def test_what_a_recipe_cannot_have(command, tiny, tmp_path, words: list[str], code: int, said: list[str]) -> None:
     command("train", *tiny, *words, "--out", "run").refused(code, *said)
     assert not (tmp_path / "run").exists()  # nothing was begun
 
 
-def test_recipes_that_are_not_there_or_not_sound(command, tmp_path: Path) -> None:
+def test_recipes_that_are_not_there_or_not_sound(command, tmp_path) -> None:
     command("train", "nowhere.yaml").refused(3, "nowhere.yaml")
     command("train", "defaul").refused(3, "'defaul'", "'default'")
     file = tmp_path / "mine.yaml"
@@ -321,7 +278,7 @@ def test_recipes_that_are_not_there_or_not_sound(command, tmp_path: Path) -> Non
     command("train", "mine.yaml").refused(2, "mine.yaml")
 
 
-def test_a_folder_with_something_in_it_is_never_touched(command, tiny, tmp_path: Path) -> None:
+def test_a_folder_with_something_in_it_is_never_touched(command, tiny, tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/mine.txt").write_text("mine")
     answer = command("train", *tiny, "--out", "run")
@@ -335,12 +292,12 @@ def test_a_folder_with_something_in_it_is_never_touched(command, tiny, tmp_path:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
-def test_a_folder_that_must_not_be_written(command, tiny, tmp_path: Path) -> None:
+def test_a_folder_that_must_not_be_written(command, tiny, tmp_path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     command("train", *tiny, "--out", "locked/run").refused(4, "locked/run", "--out")
 
 
-def test_a_full_disk(tiny, tmp_path: Path) -> None:
+def test_a_full_disk(tiny, tmp_path) -> None:
     """No file may grow beyond 16 KB: the recipe fits, the log and the weights do not."""
     (tmp_path / "talker.py").write_text(
         "import logging\nfrom mammozoo import hookimpl\n\n@hookimpl\ndef epoch_end(run, row):\n"
@@ -361,7 +318,7 @@ def test_a_full_disk(tiny, tmp_path: Path) -> None:
     assert "No space left" in facts["reason"]
 
 
-def test_a_disk_so_full_that_nothing_can_be_said(command, tiny, tmp_path: Path) -> None:
+def test_a_disk_so_full_that_nothing_can_be_said(command, tiny, tmp_path) -> None:
     """A file system of three pages: `run.json` itself cannot be written again, and stays as it was."""
     (tmp_path / "small").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "none", str(tmp_path / "small")]
@@ -377,25 +334,20 @@ def test_a_disk_so_full_that_nothing_can_be_said(command, tiny, tmp_path: Path) 
         subprocess.run(["umount", str(tmp_path / "small")], check=True)
 
 
-def test_a_loss_that_is_no_number(command, tiny, tmp_path: Path) -> None:
-    answer = command("train", *tiny, "--strategy", "full", "--lr", "1e30", "--set", "precision=fp32", "--out", "run")
+def test_a_loss_that_is_no_number_in_training_or_on_validation(command, tiny, tmp_path) -> None:
+    """With one batch an epoch the weights burst after the only loss that training sees."""
+    words = ("train", *tiny, "--strategy", "full", "--lr", "1e30", "--set", "precision=fp32")
+    answer = command(*words, "--out", "run")
     answer.refused(1, "loss became", "1e+30", "--lr", "phantom-0-000")
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["status"] == "failed"
     assert "loss became" in facts["reason"]
     assert not (tmp_path / "run/model.safetensors").exists()
+    command(*words, "--batch", "64", "--out", "other").refused(1, "validation loss", "epoch 1")
+    assert json.loads((tmp_path / "other/run.json").read_text())["status"] == "failed"
 
 
-def test_a_loss_that_is_no_number_only_on_validation(command, tiny, tmp_path: Path) -> None:
-    """One batch an epoch: the weights burst after the only loss that training sees."""
-    answer = command(
-        "train", *tiny, "--strategy", "full", "--lr", "1e30", "--batch", "64", "--set", "precision=fp32", "--out", "run"
-    )
-    answer.refused(1, "validation loss", "epoch 1")
-    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
-
-
-def test_ctrl_c(tiny, tmp_path: Path) -> None:
+def test_ctrl_c(tiny, tmp_path) -> None:
     process = _start(
         ["train", *tiny, "--epochs", "5000", "--out", "run"], tmp_path,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it is ignored below some shells
@@ -440,7 +392,7 @@ def test_ctrl_c(tiny, tmp_path: Path) -> None:
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )
 def test_a_team_that_cannot_be_is_refused_before_it_starts(
-    command, tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], cards: int, said: list[str]
+    command, tiny, tmp_path, monkeypatch, words: list[str], cards: int, said: list[str]
 ) -> None:
     """By the process that would start the others; the cards are counted, and CUDA is not started."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
@@ -450,16 +402,11 @@ def test_a_team_that_cannot_be_is_refused_before_it_starts(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_goes_on_with_no_more_cards_than_there_are(
-    command, tiny_run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_run_goes_on_with_no_more_cards_than_there_are(command, tiny_run, monkeypatch, tmp_path) -> None:
     """The device is that of the run."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     command("train", "--resume", tiny_run.path, "--gpus", "2").refused(2, "--gpus 2 needs 2 CUDA cards", "there is 1")
     command("train", "--resume", "nowhere", "--gpus", "2").refused(3, "nowhere")
-
-
-@pytest.mark.parametrize("gpus", ["0", "-1"])
-def test_no_process_is_not_enough(command, tiny, gpus: str) -> None:
-    answer = command("train", *tiny, "--gpus", gpus)
-    assert answer.code == 2 and "'--gpus'" in answer.err and "greater than or equal to 1" in answer.err
+    for gpus in ("0", "-1"):
+        answer = command("train", "--gpus", gpus)
+        assert answer.code == 2 and "'--gpus'" in answer.err and "greater than or equal to 1" in answer.err

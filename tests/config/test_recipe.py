@@ -1,9 +1,5 @@
 """The recipe: which of several settings applies, and what is refused."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import yaml
 
@@ -15,9 +11,7 @@ LEAST = "dataset: phantom\nbackbone: resnet9\n"
 
 
 @pytest.fixture
-def recipe(tmp_path: Path):
-    """A recipe from YAML text and overrides."""
-
+def recipe(tmp_path):
     def made(text: str = "", overrides: dict[str, object] | None = None) -> Recipe:
         path = tmp_path / "mine.yaml"
         path.write_text(LEAST + text)
@@ -26,25 +20,23 @@ def recipe(tmp_path: Path):
     return made
 
 
-def test_a_field_not_mentioned_has_its_default(recipe) -> None:
+def test_a_field_has_its_default_that_of_the_file_or_an_override(recipe) -> None:
     made = recipe()
     assert (made.strategy, made.head, made.epochs, made.optimizer) == ("frozen", "gap", 20, Optimizer())
     assert made.name == "mine"
-
-
-def test_yaml_beats_the_default_and_an_override_beats_yaml(recipe) -> None:
     text = "epochs: 7\noptimizer: {lr: 0.5, momentum: 0.1}\n"
     assert recipe(text).epochs == 7
     made = recipe(text, {"epochs": 9, "optimizer.lr": 0.25})
     assert made.epochs == 9
     assert (made.optimizer.lr, made.optimizer.momentum) == (0.25, 0.1)  # its neighbours stay
+    with pytest.raises(UsageError, match="'epochs' holds a value"):
+        recipe("epochs: 3\n", {"epochs.more": 1})
 
 
-def test_a_flag_beats_set(command, tmp_path: Path) -> None:
+def test_a_flag_beats_set(command, tmp_path) -> None:
     """On the command line, which is where the two meet."""
-    (tmp_path / "mine.yaml").write_text(
-        "dataset: phantom:n=24\nbackbone: test_resnet\nweights: random\nsize: 32\nepochs: 7\n"
-    )
+    least = "dataset: phantom:n=24\nbackbone: test_resnet\nweights: random\nsize: 32\nepochs: 7\n"
+    (tmp_path / "mine.yaml").write_text(least)
     words = ["--set", "optimizer.lr=0.5", "--lr", "0.25", "--set", "seed=4", "--set", "epochs=8", "--dry-run", "--json"]
     made = command("train", "mine.yaml", *words).json["recipe"]
     assert (made["optimizer"]["lr"], made["seed"], made["epochs"]) == (0.25, 4, 8)
@@ -78,59 +70,39 @@ def test_every_way_to_write_a_number(recipe, text: str) -> None:
 def test_refusals_name_the_key(recipe, text: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as refused:
         recipe(text)
-    assert refused.value.exit_code == 2
     for word in words:
         assert word in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "just words", "a: [", "\t: x"])
-def test_a_file_that_is_not_a_mapping(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_mapping(tmp_path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"mine\.yaml"):
         load(str(tmp_path / "mine.yaml"))
 
 
-def test_required_keys(tmp_path: Path) -> None:
+def test_required_keys_and_a_file_that_is_not_there(tmp_path) -> None:
     (tmp_path / "mine.yaml").write_text("epochs: 3\n")
-    with pytest.raises(UsageError, match="dataset") as refused:
+    with pytest.raises(UsageError, match=r"dataset.*backbone"):
         load(str(tmp_path / "mine.yaml"))
-    assert "backbone" in str(refused.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
         load(str(tmp_path / "nowhere.yaml"))
 
 
-def test_an_override_below_a_value(recipe) -> None:
-    with pytest.raises(UsageError, match="'epochs' holds a value"):
-        recipe("epochs: 3\n", {"epochs.more": 1})
-
-
-def test_a_recipe_without_phases_is_one_phase(recipe) -> None:
+def test_short_forms_and_phases_which_replace_epochs_and_optimizer(recipe) -> None:
     made = recipe("epochs: 3\noptimizer: {name: sgd, lr: 0.1}\n")
     assert made.all_phases() == (Phase(name="sgd", lr=0.1, epochs=3),)
-
-
-def test_phases_replace_epochs_and_optimizer(recipe) -> None:
     made = recipe("epochs: 99\nphases: [{name: adam, lr: 1e-3, epochs: 2}, {name: sgd, lr: 1e-2, epochs: 3}]\n")
     assert made.all_phases() == (Phase(name="adam", lr=1e-3, epochs=2), Phase(name="sgd", lr=1e-2, epochs=3))
-
-
-def test_short_forms(recipe) -> None:
     made = recipe("size: 64\nclasses: benign+malignant\naugment: hflip + affine\n")
     assert (made.size, made.classes, made.augment) == ((64, 64), ("benign", "malignant"), ("hflip", "affine"))
     assert recipe("size: [64, 96]\n").size == (64, 96)
 
 
-def test_what_it_writes_it_reads(recipe, tmp_path: Path) -> None:
-    made = recipe(
-        "root: some/where\nphases: [{epochs: 2}]\nsize: 64\nsummary: 'ümlaut: and colon'\nclasses: ['no', 'yes']\n"
-    )
+def test_what_it_writes_it_reads_and_that_is_every_field(recipe, tmp_path) -> None:
+    text = "root: some/where\nphases: [{epochs: 2}]\nsize: 64\nsummary: 'ümlaut: and colon'\nclasses: ['no', 'yes']\n"
+    made = recipe(text)
     (tmp_path / "again.yaml").write_text(made.to_yaml(), encoding="utf-8")
     assert load(str(tmp_path / "again.yaml")) == made
     assert made.classes == ("no", "yes")  # which YAML would read as False and True
-
-
-def test_every_field_is_written(recipe) -> None:
     assert set(yaml.safe_load(recipe().to_yaml())) == set(Recipe.model_fields)

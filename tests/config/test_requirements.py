@@ -1,11 +1,8 @@
 """A model or recipe whose plugin is not installed says which distribution to install, and in which version."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,14 +32,10 @@ LAB = """
     def register_transforms():
         return [TransformSpec("negative", "white becomes black", build)]
 """
-TRAIN = [
-    "train", "--dataset", "phantom:n=24", "--backbone", "test_resnet", "--weights", "random", "--epochs", "1",
-    "--device", "cpu", "--set", "size=32", "--no-report",
-]  # fmt: skip
 
 
 @pytest.fixture
-def lab(shelf: Any, fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def lab(shelf, fresh, monkeypatch) -> Callable[[bool], None]:
     """Installs (True) or removes `tail-lab` 3.1."""
     monkeypatch.delenv("MAMMOZOO_PLUGINS")
 
@@ -56,9 +49,9 @@ def lab(shelf: Any, fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -
     return change
 
 
-def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, command: Any, tmp_path: Path) -> None:
+def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, command, tmp_path, tiny) -> None:
     lab(True)
-    assert command(*TRAIN, "--strategy", "tail", "--out", "run").code == 0
+    assert command("train", *tiny, "--strategy", "tail", "--out", "run").code == 0
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert recipe["requires"] == ["tail-lab>=3.1"]
     assert command("predict", "--example", "--model", "run").code == 0
@@ -78,32 +71,29 @@ def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, comm
     assert command("show", "run/recipe.yaml").code == 0
 
 
-def test_a_model_whose_preprocessing_is_missing_is_refused_before_the_first_image(lab: Any, command: Any) -> None:
+def test_a_model_whose_preprocessing_is_missing_is_refused_before_the_first_image(lab: Any, command, tiny) -> None:
     lab(True)
-    assert command(*TRAIN, "--set", "preprocess=[negative]", "--out", "run").code == 0
+    assert command("train", *tiny, "--set", "preprocess=[negative]", "--out", "run").code == 0
     lab(False)
     needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown transform 'negative'")
     command("predict", "--example", "--model", "run").refused(7, *needs)
 
 
-def test_a_plugin_from_a_file_is_named_without_its_folder(
-    fresh: Callable[[], Any], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_from_a_file_is_named_without_its_folder(fresh, command, tmp_path, monkeypatch, tiny) -> None:
     (tmp_path / "jane-doe").mkdir()
     file = tmp_path / "jane-doe" / "trial.py"
     file.write_text(textwrap.dedent(LAB))
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))  # as --plugin does
     fresh()
-    assert command(*TRAIN, "--strategy", "tail", "--out", "run").code == 0
+    assert command("train", *tiny, "--strategy", "tail", "--out", "run").code == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())["mammozoo"]
     assert config["plugins"]["trial.py"] == "file"
     for name in ("config.json", "run.json", "recipe.yaml", "README.md"):
         assert "jane-doe" not in (tmp_path / "run" / name).read_text()
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", "")
     fresh()
-    command("predict", "--example", "--model", "run").refused(
-        7, "trial.py (a file, given with --plugin) (not installed)"
-    )
+    told = "trial.py (a file, given with --plugin) (not installed)"
+    command("predict", "--example", "--model", "run").refused(7, told)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +104,7 @@ def test_a_plugin_from_a_file_is_named_without_its_folder(
         ("tail-lab<5,>=4", ["tail-lab<5,>=4", "3.1 is installed", "pip install 'tail-lab<5,>=4'"]),
     ],
 )
-def test_a_missing_requirement_is_named_with_the_command_that_installs_it(
-    shelf: Any, requirement: str, words: list[str]
-) -> None:
+def test_a_missing_requirement_is_named_with_the_command_that_installs_it(shelf, requirement, words: list[str]) -> None:
     shelf.install("tail-lab", "", "3.1")
     with pytest.raises(IncompatibleError) as missing:
         check_requirements([requirement], "Recipe 'mine'")
@@ -124,21 +112,23 @@ def test_a_missing_requirement_is_named_with_the_command_that_installs_it(
         assert word in str(missing.value)
 
 
-def test_a_development_version_satisfies(shelf: Any) -> None:
+def test_a_development_version_satisfies_and_a_run_requires_what_it_used(shelf) -> None:
+    """Our own is always there, a file has no version, and pip cannot find a local build's suffix."""
     shelf.install("dev-lab", "", "1.0.dev3")
     check_requirements(["dev-lab>=1.0.dev2"], "This")
     with pytest.raises(IncompatibleError, match=r"dev-lab>=1\.0.*1\.0\.dev3"):
         check_requirements(["dev-lab>=1.0"], "This")
+    used = {"mammozoo": "0.1.0", "tail-lab": "3.1", "trial.py": "file", "?": "?", "dev-lab": "1.0.dev3+g12ab"}
+    assert requirements_of(used) == ("tail-lab>=3.1", "dev-lab>=1.0.dev3")
 
 
 RECIPE = "dataset: phantom:n=24\nbackbone: test_resnet\nweights: random\nstrategy: {strategy}\nrequires: {requires}\n"
 
 
-def test_a_recipe_may_say_what_it_requires(lab: Any, command: Any, tmp_path: Path) -> None:
+def test_a_recipe_may_say_what_it_requires(lab: Any, command, tmp_path) -> None:
     lab(True)
     (tmp_path / "mine.yaml").write_text(RECIPE.format(strategy="tail", requires="[tail-lab>=3, mammozoo]"))
-    answer = command("train", "mine.yaml", "--dry-run", "--json")
-    assert answer.code == 0, answer.err
+    answer = command("train", "mine.yaml", "--dry-run", "--json").ok
     assert answer.json["recipe"]["requires"] == ["tail-lab>=3", "mammozoo"]
     (tmp_path / "mine.yaml").write_text(RECIPE.format(strategy="tail", requires="mammozoo-peft"))
     command("train", "mine.yaml", "--dry-run").refused(7, "Recipe 'mine'", "mammozoo-peft")
@@ -151,9 +141,3 @@ def test_a_requirement_is_a_name_with_versions(text: str) -> None:
     """With an address, the message would advise to load code from wherever a recipe says."""
     with pytest.raises(ValueError, match="such as mammozoo-peft"):
         checked(text)
-
-
-def test_requirements_of_the_plugins_that_a_run_used() -> None:
-    """Our own is always there, a file has no version, and pip cannot find a local build's suffix."""
-    used = {"mammozoo": "0.1.0", "tail-lab": "3.1", "trial.py": "file", "?": "?", "dev-lab": "1.0.dev3+g12ab"}
-    assert requirements_of(used) == ("tail-lab>=3.1", "dev-lab>=1.0.dev3")

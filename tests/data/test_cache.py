@@ -1,7 +1,5 @@
 """The array store: reading back, damage, eviction, concurrent writers, and full or read-only disks."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -19,7 +17,7 @@ NUMBERS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
 @pytest.fixture(autouse=True)
-def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def new_process(monkeypatch) -> None:
     """State of a process that has not opened an entry or logged a warning."""
     monkeypatch.setattr(module, "_opened", {})
     module._warn_once.cache_clear()
@@ -29,13 +27,12 @@ def entry(folder: Path, description: dict[str, object] = WHAT) -> Path:
     return folder / "arrays" / key_of(description)
 
 
-def test_what_is_put_is_got_mapped_and_read_only(tmp_path: Path) -> None:
+def test_what_is_put_is_got_mapped_and_read_only_by_a_key_of_plain_json(tmp_path) -> None:
     store = Store(tmp_path)
     assert store.get(WHAT) is None
     stored = store.put(WHAT, {"a": NUMBERS, "b": np.array([7], np.uint64)})
     assert stored is not None
     found = Store(tmp_path).get(dict(reversed(WHAT.items())))
-    assert found is not None
     assert found["a"].dtype == np.float32 and np.array_equal(found["a"], NUMBERS)
     assert found["b"].tolist() == [7]
     assert isinstance(found["a"].base, np.memmap)
@@ -44,12 +41,17 @@ def test_what_is_put_is_got_mapped_and_read_only(tmp_path: Path) -> None:
     assert Store(tmp_path).get({**WHAT, "n": 4}) is None
     assert json.loads((entry(tmp_path) / "entry.json").read_text())["made_from"] == WHAT
     assert [path.name for path in (tmp_path / "arrays").iterdir()] == [key_of(WHAT)]
+    assert key_of({"a": 1, "b": [2]}) == key_of({"b": [2], "a": 1}) != key_of({"a": 1, "b": [3]})
+    with pytest.raises(TypeError):
+        key_of({"a": object()})
+    with pytest.raises(ValueError):
+        key_of({"a": float("nan")})
 
 
-def test_a_stream_is_written_as_it_is_made(tmp_path: Path) -> None:
+def test_a_stream_is_written_as_it_is_made(tmp_path) -> None:
     parts = (NUMBERS[i : i + 2] for i in (0, 2))
     found = Store(tmp_path).put(WHAT, {"a": Stream((3, 4), np.dtype(np.float32), parts)})
-    assert found is not None and np.array_equal(found["a"], NUMBERS)
+    assert np.array_equal(found["a"], NUMBERS)
     with pytest.raises(ValueError, match="2 of 3 rows"):
         Store(tmp_path).put({"n": 1}, {"a": Stream((3, 4), np.dtype(np.float32), [NUMBERS[:2]])})
     with pytest.raises(ValueError, match="float64"):
@@ -58,15 +60,7 @@ def test_a_stream_is_written_as_it_is_made(tmp_path: Path) -> None:
     assert len(list((tmp_path / "arrays").iterdir())) == 1
 
 
-def test_a_key_takes_plain_json_alone() -> None:
-    assert key_of({"a": 1, "b": [2]}) == key_of({"b": [2], "a": 1}) != key_of({"a": 1, "b": [3]})
-    with pytest.raises(TypeError):
-        key_of({"a": object()})
-    with pytest.raises(ValueError):
-        key_of({"a": float("nan")})
-
-
-def test_damage_is_noticed_and_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_noticed_and_removed(tmp_path, caplog) -> None:
     def flip(path: Path) -> None:
         content = bytearray((path / "a.npy").read_bytes())
         content[-3] ^= 1
@@ -92,10 +86,10 @@ def test_damage_is_noticed_and_removed(tmp_path: Path, caplog: pytest.LogCapture
         assert harm is lose or str(entry(tmp_path)) in caplog.text
         assert not entry(tmp_path).exists()
         again = store.put(WHAT, {"a": NUMBERS})
-        assert again is not None and np.array_equal(again["a"], NUMBERS)
+        assert np.array_equal(again["a"], NUMBERS)
 
 
-def test_the_least_recently_used_leaves_first_and_what_is_in_use_stays(tmp_path: Path) -> None:
+def test_the_least_recently_used_leaves_first_and_what_is_in_use_stays(tmp_path) -> None:
     array = np.zeros(10_000, np.uint8)
     store = Store(tmp_path, limit=35_000)
     for n in range(3):
@@ -110,7 +104,7 @@ def test_the_least_recently_used_leaves_first_and_what_is_in_use_stays(tmp_path:
     assert [store.get({"n": n}) is not None for n in range(6)] == [True, False, True, True, False, False]
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path) -> None:
     for name, age in ((".tmp-1-a", 90_000), (".tmp-2-b", 60)):
         left = tmp_path / "arrays" / name
         left.mkdir(parents=True)
@@ -121,9 +115,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> No
     assert {path.name for path in (tmp_path / "arrays").iterdir()} == {".tmp-2-b", key_of(WHAT)}
 
 
-def test_a_folder_that_cannot_be_means_no_cache_and_one_line(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_means_no_cache_and_one_line(tmp_path, caplog, monkeypatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
@@ -134,7 +126,7 @@ def test_a_folder_that_cannot_be_means_no_cache_and_one_line(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
-def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path, caplog) -> None:
     import resource
 
     store = Store(tmp_path)
@@ -149,14 +141,14 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path, caplo
     assert store.put(WHAT, {"a": NUMBERS}) is not None
 
 
-def test_processes_that_write_at_once_agree(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_agree(tmp_path) -> None:
     program = """
 import sys, numpy as np
 from pathlib import Path
 from mammozoo.data.cache import Store
 for n in range(8):
     found = Store(Path(sys.argv[1])).put({"n": n}, {"a": np.full(50_000, int(sys.argv[2]), np.uint8)})
-    assert found is not None and len(set(found["a"].tolist())) == 1
+    assert len(set(found["a"].tolist())) == 1
 """
     writers = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(rank)], stderr=subprocess.PIPE, text=True)
@@ -168,7 +160,7 @@ for n in range(8):
     assert {path.name for path in (tmp_path / "arrays").iterdir()} == {key_of({"n": n}) for n in range(8)}
 
 
-def test_the_environment_says_where_and_how_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.setenv("MAMMOZOO_CACHE_GB", "0.5")

@@ -1,35 +1,27 @@
 """Several labels of a data set as one class of a model: in training, in evaluation, and what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from mammozoo import Input, Progress, UsageError
 from mammozoo.config.recipe import load
 from mammozoo.data.loaded import open_data, read_classes
-from mammozoo.data.preprocessing import Input
-from mammozoo.errors import UsageError
 from mammozoo.evaluation.evaluate import evaluate
-from mammozoo.progress import Progress
 from mammozoo.training.experiment import train
+
+from ..builtin.trees.pictures import folder
+from ..helpers import tiny
 
 LABELS = ("benign", "malignant", "normal")
 MERGED = ("normal", "lesion=benign|malignant")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(tmp_path_factory) -> Path:
     """Twelve different pictures of each of three labels."""
-    root, rng = tmp_path_factory.mktemp("three") / "data", np.random.default_rng(0)
-    for label in LABELS:
-        (root / label).mkdir(parents=True)
-        for number in range(12):
-            blotches = Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8))
-            blotches.resize((48, 48), Image.Resampling.BICUBIC).save(root / label / f"{number:02}.png")
-    return root
+    return folder(tmp_path_factory.mktemp("three") / "data", classes=LABELS)
 
 
 def test_labels_are_numbered_by_their_class() -> None:
@@ -39,13 +31,7 @@ def test_labels_are_numbered_by_their_class() -> None:
     assert classes.merged
     assert not read_classes(("malignant", "benign"), LABELS, "busi").merged
     assert read_classes((" sick = malignant ", "well=benign | normal"), LABELS, "busi").names == ("sick", "well")
-
-
-def test_data_merged_already_are_read_by_the_class_own_name() -> None:
     assert read_classes(MERGED, ("lesion", "normal"), "mine").numbers == {"normal": 0, "lesion": 1}
-
-
-def test_a_label_that_holds_an_equals_sign_is_no_merge() -> None:
     assert read_classes(("a=b", "c"), ("a=b", "c"), "folder").names == ("a=b", "c")
 
 
@@ -68,7 +54,7 @@ def test_what_makes_no_sense_is_refused(classes: tuple[str, ...], words: list[st
         assert word in str(error.value)
 
 
-def test_samples_carry_the_name_of_their_class(pictures: Path) -> None:
+def test_samples_carry_the_name_of_their_class(pictures) -> None:
     data = open_data("folder", pictures, MERGED, Input(size=(16, 16)), "group", Progress())
     assert data.classes == ("normal", "lesion")
     assert data.merged == MERGED
@@ -79,11 +65,8 @@ def test_samples_carry_the_name_of_their_class(pictures: Path) -> None:
     assert open_data("folder", pictures, None, Input(size=(16, 16)), "group", Progress()).merged == ()
 
 
-def test_a_model_of_merged_classes_is_evaluated_on_the_data_set_as_it_is(pictures: Path, tmp_path: Path) -> None:
-    recipe = load(None, {
-        "dataset": "folder", "root": str(pictures), "classes": "normal+lesion=benign|malignant", "backbone": "test_resnet",
-        "weights": "random", "size": 32, "epochs": 1, "augment": [], "device": "cpu",
-    })  # fmt: skip
+def test_a_model_of_merged_classes_is_evaluated_on_the_data_set_as_it_is(pictures, tmp_path) -> None:
+    recipe = tiny(dataset="folder", root=str(pictures), classes="normal+lesion=benign|malignant")
     run = train(recipe, tmp_path / "run")
     assert load(str(run.path / "recipe.yaml")).classes == MERGED  # the written recipe repeats the run
     evaluation = evaluate(run.path, "folder", pictures, device="cpu")

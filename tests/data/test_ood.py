@@ -1,9 +1,5 @@
 """Out-of-distribution check: features by hand, images that it warns about, images that it accepts."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -37,7 +33,7 @@ def _mammogram(seed: int, kind: type = np.uint8) -> np.ndarray:
     return np.rint((image[:, ::-1] if seed % 2 else image) * np.iinfo(kind).max).astype(kind)
 
 
-def test_features_by_hand() -> None:
+def test_features_by_hand_of_any_depth(phantoms: list[np.ndarray]) -> None:
     """Upper half white, lower half black, twice as high as wide, a quarter of it red."""
     image = np.zeros((256, 128, 3), np.uint8)
     image[:128] = 255
@@ -51,9 +47,6 @@ def test_features_by_hand() -> None:
     assert seen["top minus bottom"] == pytest.approx((0.299 + 1) / 2, abs=1e-4)
     assert seen["left minus right"] == pytest.approx((0.299 - 1) / 2, abs=1e-4)
     assert seen["flat share"] ** 2 == pytest.approx(1 - 1 / 127 - 0.5 / 127, abs=0.01)
-
-
-def test_depth_is_that_of_the_values_and_deep_images_are_stretched(phantoms: list[np.ndarray]) -> None:
     image = np.clip(phantoms[0], 1, 254)
     image[0, 0], image[0, 1] = 0, 255  # so that stretching changes nothing
     shallow, deep = features(image), features(image.astype(np.uint16) * 16)
@@ -75,9 +68,18 @@ def test_the_distance_is_mahalanobis() -> None:
     assert (profile.distance(seen) > profile.limit).mean() < 0.005
 
 
-def test_its_own_kind_passes(phantoms: list[np.ndarray], profile: Profile) -> None:
+def test_its_own_kind_passes_by_a_profile_collected_while_reading_that_survives_json(phantoms, profile) -> None:
     warned = [bool(_warnings(image, profile)) for image in phantoms[60:]]
     assert sum(warned) <= 1
+    text = profile.model_dump_json()
+    assert len(text) < 4000
+    assert Profile.model_validate_json(text) == profile
+    with pytest.raises(ValueError, match="rows of 1 to 11"):
+        Profile.model_validate(profile.model_dump() | {"factor": profile.factor[:-1]})
+    dataset = registry().get("datasets", "phantom")(None, n=3)
+    images = decode(dataset, dataset.samples(), Input(size=(32, 32)))
+    np.testing.assert_array_equal(images.features, np.stack([features(image) for image in phantoms[:3]]))
+    assert decode(dataset, [], Input(size=(32, 32))).features.shape == (0, len(NAMES))
 
 
 @pytest.mark.parametrize(
@@ -103,48 +105,26 @@ def test_other_kinds_are_told_with_the_reason(phantoms: list[np.ndarray], profil
         assert word in _warnings(np.ascontiguousarray(make(image)), profile)
 
 
-def test_grey_for_a_model_of_colour(phantoms: list[np.ndarray]) -> None:
+def test_grey_for_a_model_of_colour_and_what_is_safe_without_a_profile(phantoms: list[np.ndarray]) -> None:
     stained = [np.stack([image, image // 2, image], axis=2) for image in phantoms[:40]]
     profile = fit_profile(np.stack([features(image) for image in stained]))
     assert _warnings(stained[0], profile) == ""
     assert "grey: 0% of its pixels have a hue" in _warnings(phantoms[0], profile)
-
-
-def test_without_a_profile_only_what_is_safe(phantoms: list[np.ndarray]) -> None:
     assert "constant" in _warnings(np.zeros((100, 100), np.uint8), None)
     assert _warnings(phantoms[0][:20, :40], None) == "tiny (40 x 20 pixels)"
     assert _warnings(255 - phantoms[0], None) == ""
 
 
-def test_a_profile_is_small_and_survives_json(phantoms: list[np.ndarray], profile: Profile) -> None:
-    text = profile.model_dump_json()
-    assert len(text) < 4000
-    assert Profile.model_validate_json(text) == profile
-    with pytest.raises(ValueError, match="rows of 1 to 11"):
-        Profile.model_validate(profile.model_dump() | {"factor": profile.factor[:-1]})
-
-
-def test_too_few_images_make_no_profile(phantoms: list[np.ndarray]) -> None:
+def test_profiles_of_too_few_images_or_without_polarity(phantoms: list[np.ndarray]) -> None:
     seen = np.stack([features(image) for image in phantoms[:MIN_IMAGES]])
     assert fit_profile(seen[:-1]) is None
     assert fit_profile(seen).images == MIN_IMAGES
-
-
-def test_what_has_no_polarity_is_never_called_inverted() -> None:
-    """Noise and its negative are one kind."""
     rng = np.random.default_rng(3)
     noise = np.stack([features(rng.integers(0, 256, (64, 64), np.uint8)) for _ in range(60)])
     assert not fit_profile(noise).polarity
 
 
-def test_features_are_collected_while_images_are_read(phantoms: list[np.ndarray]) -> None:
-    dataset = registry().get("datasets", "phantom")(None, n=3)
-    images = decode(dataset, dataset.samples(), Input(size=(32, 32)))
-    np.testing.assert_array_equal(images.features, np.stack([features(image) for image in phantoms[:3]]))
-    assert decode(dataset, [], Input(size=(32, 32))).features.shape == (0, len(NAMES))
-
-
-def test_real_images_of_the_other_half_pass_and_their_negatives_do_not(local_data: Path) -> None:
+def test_real_images_of_the_other_half_pass_and_their_negatives_do_not(local_data) -> None:
     dataset = registry().get("datasets", "busi")(local_data / "data" / "busi")
     images = [dataset.read(sample) for sample in dataset.samples()[::4]]
     profile = fit_profile(np.stack([features(image) for image in images[::2]]))

@@ -1,7 +1,5 @@
 """Comparisons: DeLong against its definition and the bootstrap, Holm and McNemar by hand, refusals."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -9,19 +7,17 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from mammozoo.errors import UsageError
+from mammozoo import Metric, UsageError
 from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, RANK_SUM, Contender, compare, delong, holm
 from mammozoo.evaluation.intervals import DRAWS, resample
-from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import draw
 from mammozoo.plugins import registry
 
+from ..helpers import outcome
+
 
 def _contender(name: str, labels: np.ndarray, positive: np.ndarray) -> Contender:
-    p = np.stack([1 - positive, positive], axis=1)
-    outcome = Outcome(("benign", "malignant"), labels, p, decide(p, 0.5), np.arange(len(labels)))
-    return Contender(name, tuple(f"image-{i}" for i in range(len(labels))), outcome)
+    return Contender(name, tuple(f"image-{i}" for i in range(len(labels))), outcome(labels, positive))
 
 
 def _draws(metric: Metric, contender: Contender, draws: int, seed: int) -> np.ndarray:
@@ -37,7 +33,7 @@ def pair() -> tuple[Contender, Contender]:
     return _contender("good", labels, good), _contender("weak", labels, weak)
 
 
-def test_delong_is_its_definition(pair: tuple[Contender, Contender]) -> None:
+def test_delong_is_its_definition_and_agrees_with_the_bootstrap(pair: tuple[Contender, Contender]) -> None:
     """Against the kernel written out over all pairs (DeLong 1988, equations 4 to 6), ties included."""
     labels = pair[0].outcome.labels == 1
     scores = [np.round(c.outcome.probabilities[:, 1], 2) for c in pair]
@@ -52,9 +48,6 @@ def test_delong_is_its_definition(pair: tuple[Contender, Contender]) -> None:
     found = delong(labels, *scores)
     assert found[0] == pytest.approx(roc_auc_score(labels, scores[0]) - roc_auc_score(labels, scores[1]))
     assert found[1] == pytest.approx(error)
-
-
-def test_delong_and_the_bootstrap_agree_to_two_digits(pair: tuple[Contender, Contender]) -> None:
     results = {r.test: r for r in compare(pair, registry().get("metrics", "auc"))}
     one, other = results[DELONG], results[BOOTSTRAP]
     assert one.difference == pytest.approx(other.difference)
@@ -63,25 +56,19 @@ def test_delong_and_the_bootstrap_agree_to_two_digits(pair: tuple[Contender, Con
     assert one.p < 0.05 and other.p < 0.05
 
 
-@pytest.mark.parametrize("name", ["auc", "auprc", "accuracy", "mcc", "brier", "ece", "sensitivity@90specificity"])
-def test_a_pair_is_drawn_together(name: str, pair: tuple[Contender, Contender]) -> None:
-    """Draw i of one model and of the other is the score on the same repeated rows."""
-    metric = registry().get("metrics", name)
-    one, other = (_draws(metric, c, 100, 9) for c in pair)
-    slow = dataclasses.replace(metric, resampled=None)
-    np.testing.assert_allclose(one, _draws(slow, pair[0], 100, 9), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(other, _draws(slow, pair[1], 100, 9), rtol=0, atol=1e-12)
-
-
-def test_lower_is_better_keeps_its_sign(pair: tuple[Contender, Contender]) -> None:
+def test_lower_is_better_keeps_its_sign_and_a_model_does_not_differ_from_itself(pair) -> None:
     brier = registry().get("metrics", "brier")
     (result,) = [r for r in compare(pair, brier) if r.test == BOOTSTRAP]
     assert result.difference == pytest.approx(brier.value(pair[0].outcome) - brier.value(pair[1].outcome))
     assert result.low is not None and result.high is not None
     assert result.low < result.difference < result.high
+    twin = dataclasses.replace(pair[0], name="twin")
+    for result in compare([pair[0], twin], registry().get("metrics", "auc")):
+        assert result.difference == 0
+        assert result.p == 1
 
 
-def test_scores_that_are_not_there_are_refused(pair: tuple[Contender, Contender]) -> None:
+def test_scores_that_are_not_there_and_other_images_are_refused(pair: tuple[Contender, Contender]) -> None:
     three = [
         dataclasses.replace(
             c, outcome=dataclasses.replace(c.outcome, classes=("a", "b", "c"), probabilities=np.full((400, 3), 1 / 3))
@@ -92,15 +79,24 @@ def test_scores_that_are_not_there_are_refused(pair: tuple[Contender, Contender]
         compare(three, registry().get("metrics", "sensitivity"))
     with pytest.raises(UsageError, match=r"undefined.*'good'"):
         compare(three, registry().get("metrics", "auc"))
+    metric = registry().get("metrics", "auc")
+    moved = dataclasses.replace(pair[1], samples=tuple(f"other-{i}" for i in range(400)))
+    with pytest.raises(UsageError, match="different images"):
+        compare([pair[0], moved], metric)
+    (result,) = compare([pair[0], moved], metric, paired=False)
+    (paired,) = [r for r in compare(pair, metric) if r.test == BOOTSTRAP]
+    assert result.high - result.low > paired.high - paired.low  # what the images have in common no longer cancels
 
 
-def test_mcnemar_by_hand() -> None:
+def test_mcnemar_and_holm_by_hand() -> None:
     labels = np.ones(10, np.intp)
     a = _contender("a", labels, np.array([0.9] * 8 + [0.1] * 2))  # right on 8
     b = _contender("b", labels, np.array([0.9] * 2 + [0.1] * 7 + [0.9]))  # right on 3, one of them where a is wrong
     (result,) = [r for r in compare([a, b], registry().get("metrics", "accuracy")) if r.test == MCNEMAR]
     assert result.difference == pytest.approx((6 - 1) / 10)
     assert result.p == pytest.approx(2 * (1 + 7) / 2**7)  # six against one of seven disagreements
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_the_rank_sum_is_on_the_replicates_and_falls_with_their_number(pair: tuple[Contender, Contender]) -> None:
@@ -110,25 +106,3 @@ def test_the_rank_sum_is_on_the_replicates_and_falls_with_their_number(pair: tup
     a, b = (_draws(auc, c, DRAWS, 0) for c in (pair[0], middling))
     assert result.p == pytest.approx(stats.ranksums(a, b).pvalue)
     assert result.p < stats.ranksums(a[: DRAWS // 4], b[: DRAWS // 4]).pvalue
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-
-
-def test_a_model_against_itself_differs_by_nothing(pair: tuple[Contender, Contender]) -> None:
-    twin = dataclasses.replace(pair[0], name="twin")
-    for result in compare([pair[0], twin], registry().get("metrics", "auc")):
-        assert result.difference == 0
-        assert result.p == 1
-
-
-def test_other_images_are_refused_unless_unpaired(pair: tuple[Contender, Contender]) -> None:
-    metric = registry().get("metrics", "auc")
-    moved = dataclasses.replace(pair[1], samples=tuple(f"other-{i}" for i in range(400)))
-    with pytest.raises(UsageError, match="different images"):
-        compare([pair[0], moved], metric)
-    (result,) = compare([pair[0], moved], metric, paired=False)
-    (paired,) = [r for r in compare(pair, metric) if r.test == BOOTSTRAP]
-    assert result.high - result.low > paired.high - paired.low  # what the images have in common no longer cancels

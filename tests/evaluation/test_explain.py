@@ -1,17 +1,12 @@
 """Explanations: heat where it must be, models left as found, scores against masks by hand, refusals."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, IncompatibleError, UsageError
+from mammozoo import Backbone, Input, Model
 from mammozoo.evaluation.cases import free_stems, of_files
 from mammozoo.evaluation.explain import (
     METHODS,
@@ -25,35 +20,22 @@ from mammozoo.evaluation.explain import (
     side_by_side,
     untrained,
 )
-from mammozoo.evaluation.explanations import explain_cases, refuse_occupied_files
+from mammozoo.evaluation.explanations import explain_cases
 from mammozoo.evaluation.predict import find_masks
 from mammozoo.evaluation.scores import mean
-from mammozoo.models.backbone import Backbone
 from mammozoo.models.config import ModelConfig, Training
 from mammozoo.models.device import Engine
 from mammozoo.models.factory import build_backbone, build_model, load_model
-from mammozoo.models.model import Model
 
 CPU = Engine(torch.device("cpu"), torch.float32)
-FAMILIES = [
-    "test_resnet",
-    "mobilenetv3_small_050",
-    "torchvision/squeezenet1_1",
-    "resnet9:width=8",
-]
 
 
 def config(backbone: str = "x", classes: tuple[str, ...] = ("benign", "malignant"), **changes: object) -> ModelConfig:
     input = Input(size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
     return ModelConfig(
-        name="x",
-        backbone=backbone,
-        strategy="frozen",
-        head="gap",
-        classes=classes,
-        input=input.model_copy(update=changes),
+        name="x", backbone=backbone, strategy="frozen", head="gap", classes=classes, input=input.model_copy(update=changes),
         training=Training(dataset="x"),
-    )
+    )  # fmt: skip
 
 
 class Bright(Backbone):
@@ -121,9 +103,8 @@ def test_without_a_target_the_decided_class_is_explained() -> None:
         model = Model(Bright(), Sum(weight), ("benign", "malignant"))
         decided, p = classify(model, config(), bright_square(), CPU)
         assert decided == int(p[1] >= 0.5)
-        assert np.array_equal(
-            heat(model, config(), bright_square(), CPU), heat(model, config(), bright_square(), CPU, target=decided)
-        )
+        named = heat(model, config(), bright_square(), CPU, target=decided)
+        assert np.array_equal(heat(model, config(), bright_square(), CPU), named)
 
 
 def test_occlusion_is_the_fall_of_the_logit_by_hand() -> None:
@@ -139,7 +120,9 @@ def test_occlusion_is_the_fall_of_the_logit_by_hand() -> None:
         assert found[0, 0] == pytest.approx((model(x) - model(covered)).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "mobilenetv3_small_050", "torchvision/squeezenet1_1", "resnet9:width=8"]
+)
 def test_families_with_frozen_weights_are_left_as_found(name: str) -> None:
     torch.manual_seed(0)
     backbone = build_backbone(name)
@@ -157,25 +140,6 @@ def test_families_with_frozen_weights_are_left_as_found(name: str) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-
-
-def test_refusals() -> None:
-    model = Model(Bright(), Sum(10.0), ("benign", "malignant"))
-    with pytest.raises(UsageError, match="Did you mean 'grad-cam'"):
-        heat(model, config(), bright_square(), CPU, method="gradcam")
-    with pytest.raises(UsageError, match="class number 2"):
-        heat(model, config(), bright_square(), CPU, target=2)
-
-    class Tokens(Bright):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x).flatten(2)
-
-    class Mean(nn.Module):
-        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-            return tokens.mean((1, 2), keepdim=False)[:, None]
-
-    with pytest.raises(IncompatibleError, match="Tokens makes no feature maps"):
-        heat(Model(Tokens(), Mean(), ("benign", "malignant")), config(), bright_square(), CPU, target=1)
 
 
 # ---------------------------------------------------------------- overlay
@@ -198,21 +162,23 @@ def test_overlay_leaves_the_picture_where_there_is_no_heat() -> None:
 # ---------------------------------------------------------------- masks
 
 
-def test_scores_by_hand() -> None:
+def test_scores_by_hand_and_the_middle_of_a_plateau() -> None:
     mask = np.zeros((100, 100), bool)
     mask[10:20, 10:30] = True  # 200 of 10,000 pixels
     found = np.zeros((100, 100))
     found[12, 15], found[60, 60] = 3.0, 1.0
     place = localise(found, mask)
-    assert place is not None
     assert place.heat_inside == pytest.approx(0.75)
     assert place.area_inside == pytest.approx(0.02)
     assert place.hit
     assert not place.hit_center
     even = localise(np.ones((100, 100)), mask)
-    assert even is not None and even.heat_inside == pytest.approx(even.area_inside)
+    assert even.heat_inside == pytest.approx(even.area_inside)
     assert localise(found, np.zeros((100, 100), bool)) is None, "no lesion"
     assert localise(np.zeros((100, 100)), mask) is None, "no heat"
+    found = np.zeros((20, 20))
+    found[4:9, 10:15] = 1.0
+    assert hottest(found) == (6, 12)
 
 
 def test_the_pointing_game_forgives_three_percent_of_the_side() -> None:
@@ -223,14 +189,8 @@ def test_the_pointing_game_forgives_three_percent_of_the_side() -> None:
         found = np.zeros((100, 100))
         found[15, column] = 1.0
         place = localise(found, mask)
-        assert place is not None and place.hit is hit
+        assert place.hit is hit
         assert place.hit_by_chance == pytest.approx((100 + 4 * 30 + 4 * 4) / 10_000)  # and 4 pixels at each corner
-
-
-def test_the_hottest_of_a_plateau_is_its_middle() -> None:
-    found = np.zeros((20, 20))
-    found[4:9, 10:15] = 1.0
-    assert hottest(found) == (6, 12)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
@@ -245,20 +205,7 @@ def test_a_mask_goes_where_its_image_goes(fit: str) -> None:
     assert mask.any() and not mask[0].any()
 
 
-def test_masks_beside_an_image(tmp_path: Path) -> None:
-    for name in (
-        "a (1).png",
-        "a (1)_mask.png",
-        "a (1)_mask_1.png",
-        "a (1)_mask.txt",
-        "a (11)_mask.png",
-        "a (1)_masked.png",
-    ):
-        (tmp_path / name).touch()
-    assert [path.name for path in find_masks(tmp_path / "a (1).png")] == ["a (1)_mask.png", "a (1)_mask_1.png"]
-
-
-def test_intervals_draw_whole_groups() -> None:
+def test_rank_correlation_and_intervals_of_whole_groups() -> None:
     values = [0.0, 1.0] * 20
     alone = mean(values, list(range(40)))
     copied = mean(values * 4, list(range(40)) * 4)  # copies are no new evidence
@@ -268,16 +215,13 @@ def test_intervals_draw_whole_groups() -> None:
     assert taken_as_new.high - taken_as_new.low < 0.7 * (copied.high - copied.low)
     assert mean([], []).n == 0
     assert mean([0.3], [0]).low is None
-
-
-# ---------------------------------------------------------------- sanity
-
-
-def test_rank_correlation() -> None:
     a = np.random.default_rng(0).random((8, 8))
     assert rank_correlation(a, np.exp(a)) == pytest.approx(1)
     assert rank_correlation(a, -a) == pytest.approx(-1)
     assert rank_correlation(a, np.zeros((8, 8))) is None
+
+
+# ---------------------------------------------------------------- sanity
 
 
 def test_an_untrained_network_shares_no_weight_with_the_model(tiny_run) -> None:
@@ -302,19 +246,14 @@ def test_files_of_one_name_do_not_overwrite_each_other() -> None:
     assert free_stems(["../../x.png", "/etc/x.png"]) == ["x", "etc/x"]
 
 
-def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
-    Image.fromarray(bright_square()[..., 0]).save(tmp_path / "a.png")
-    cases = of_files([tmp_path / "a.png"])
-    with pytest.raises(ConflictError, match="image to explain"):
-        refuse_occupied_files(tmp_path, cases, [tmp_path / "a.png"], overwrite=True)
-
-
-def test_a_map_without_heat_says_so(tmp_path: Path) -> None:
+def test_masks_beside_an_image_and_maps_without_heat(tmp_path) -> None:
     Image.fromarray(bright_square()[..., 0]).save(tmp_path / "a.png")
     model = Model(Bright(), Sum(0.0), ("benign", "malignant"))
-    (result,) = explain_cases(
-        model, config(), of_files([tmp_path / "a.png"]), CPU, tmp_path / "out", method="grad-cam", target=1
-    )
+    cases, out = of_files([tmp_path / "a.png"]), tmp_path / "out"
+    (result,) = explain_cases(model, config(), cases, CPU, out, method="grad-cam", target=1)
     assert any("no heat" in warning for warning in result.warnings)
     assert not np.load(tmp_path / "out" / "a.npy").any()
     assert (tmp_path / "out" / "a.png").is_file()
+    for end in ("1).png", "1)_mask.png", "1)_mask_1.png", "1)_mask.txt", "11)_mask.png", "1)_masked.png"):
+        (tmp_path / f"a ({end}").touch()
+    assert [path.name for path in find_masks(tmp_path / "a (1).png")] == ["a (1)_mask.png", "a (1)_mask_1.png"]

@@ -1,7 +1,5 @@
 """Bootstrap intervals: by group, repeatable, honest about what is undefined."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 
@@ -52,15 +50,12 @@ def test_copies_of_an_image_are_no_news(name: str) -> None:
     assert alone[0] < metric.value(o) < alone[1]
 
 
-def test_accuracy_has_the_width_of_the_binomial() -> None:
+def test_the_width_is_that_of_the_binomial_and_repeatable() -> None:
     o = outcome(400)
     accuracy = METRIC["accuracy"].value(o)
     low, high = interval(METRIC["accuracy"], o)
     assert width((low, high)) == pytest.approx(2 * 1.96 * math.sqrt(accuracy * (1 - accuracy) / 400), rel=0.08)
     assert (low + high) / 2 == pytest.approx(accuracy, abs=0.01)
-
-
-def test_repeatable() -> None:
     o, auc = outcome(), METRIC["auc"]
     assert interval(auc, o, seed=3) == interval(auc, o, seed=3)
     assert interval(auc, o, seed=3) != interval(auc, o, seed=4)
@@ -73,45 +68,32 @@ def test_without_a_twin_the_bounds_are_the_same(name: str) -> None:
     assert interval(plain, o, draws=60) == pytest.approx(interval(metric, o, draws=60), abs=1e-12)
 
 
-def test_undefined_has_no_bounds() -> None:
+def test_what_bounds_nothing() -> None:
     o = outcome(20)
     one_class = dataclasses.replace(o, labels=np.zeros(20, np.intp))
     assert all(map(math.isnan, interval(METRIC["auc"], one_class, draws=50)))
     never = Metric("never", "", lambda o: float("nan"))
     assert all(map(math.isnan, interval(never, o, draws=50)))
-
-
-def test_bca_is_that_of_scipy() -> None:
-    """On one distribution of draws, each image a group; the widening for few groups is nothing with a million of them."""
-    rng = np.random.default_rng(0)
-    data = rng.exponential(size=40)
-    theirs = stats.bootstrap((data,), np.mean, n_resamples=2000, method="BCa", rng=rng)
-    without = (data.sum() - data) / 39
-    ours = bca(theirs.bootstrap_distribution, data.mean(), without, 10**9)
-    assert ours == pytest.approx(theirs.confidence_interval, abs=1e-3)
-
-
-def test_a_symmetric_case_by_hand() -> None:
-    """No bias, no skewness: the percentiles; with 12 groups of the rarer class those of √(12/11) · 2.201 = 2.299 deviations."""
-    draws, jackknife = np.arange(1.0, 10000), np.array([4000.0, 5000, 6000])
-    assert bca(draws, 5000, jackknife, 10**9) == pytest.approx((250.95, 9749.05), abs=1)
-    share = stats.norm.cdf(-2.2990)
-    assert bca(draws, 5000, jackknife, 12) == pytest.approx((10000 * share, 10000 * (1 - share)), abs=2)
-
-
-def test_draws_that_all_agree_bound_nothing() -> None:
-    """No miss among twelve images does not say that there will be none."""
+    labels = np.zeros(20, np.intp)
+    labels[3] = 1
+    assert all(map(math.isnan, interval(METRIC["auc"], dataclasses.replace(o, labels=labels))))
     o = outcome(12)
     right = dataclasses.replace(o, decisions=o.labels)
     assert METRIC["accuracy"].value(right) == 1
     assert all(map(math.isnan, interval(METRIC["accuracy"], right)))
 
 
-def test_a_class_in_one_group_bounds_nothing() -> None:
-    o = outcome(20)
-    labels = np.zeros(20, np.intp)
-    labels[3] = 1
-    assert all(map(math.isnan, interval(METRIC["auc"], dataclasses.replace(o, labels=labels))))
+def test_bca_is_that_of_scipy_and_a_symmetric_case_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.exponential(size=40)
+    theirs = stats.bootstrap((data,), np.mean, n_resamples=2000, method="BCa", rng=rng)
+    without = (data.sum() - data) / 39
+    ours = bca(theirs.bootstrap_distribution, data.mean(), without, 10**9)
+    assert ours == pytest.approx(theirs.confidence_interval, abs=1e-3)
+    draws, jackknife = np.arange(1.0, 10000), np.array([4000.0, 5000, 6000])
+    assert bca(draws, 5000, jackknife, 10**9) == pytest.approx((250.95, 9749.05), abs=1)
+    share = stats.norm.cdf(-2.2990)
+    assert bca(draws, 5000, jackknife, 12) == pytest.approx((10000 * share, 10000 * (1 - share)), abs=2)
 
 
 @pytest.mark.parametrize("groups", [7, 200, 450])

@@ -1,20 +1,15 @@
 """From images to patients, by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.evaluate import FEWEST, aggregate, by_subgroup
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome
+
+from ..helpers import outcome
 
 CUTS = np.full(5, 0.5)
-
-
-def outcome(labels: list[int], positive: list[float], groups: list[int] | None = None) -> Outcome:
-    p = np.stack([1 - np.array(positive), positive], 1)
-    return Outcome(("benign", "malignant"), np.array(labels), p, decide(p, 0.5), np.array(groups or range(len(labels))))
 
 
 IMAGES = outcome([0, 1, 0, 0, 1], [0.2, 0.9, 0.4, 0.6, 0.3], [7, 7, 8, 9, 9])
@@ -37,19 +32,7 @@ def test_patients(how: str, expected: list[float], decisions: list[int]) -> None
     assert joined.groups.tolist() == [7, 8, 9]
 
 
-def test_unknown_patients_stand_alone() -> None:
-    joined = aggregate(IMAGES, np.array(["", "", "B", "C", "C"]), CUTS, "max")
-    assert joined.probabilities[:, 1] == pytest.approx([0.2, 0.9, 0.4, 0.6])
-    with pytest.raises(UsageError, match="name no such unit"):
-        aggregate(IMAGES, np.array([""] * 5), CUTS, "mean")
-
-
-def test_each_image_at_the_threshold_of_its_fold() -> None:
-    joined = aggregate(IMAGES, PATIENTS, np.array([0.2, 0.2, 0.3, 0.8, 0.8]), "max")
-    assert joined.decisions.tolist() == [1, 1, 0]
-
-
-def test_three_classes() -> None:
+def test_three_classes_and_unknown_patients() -> None:
     p = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
     o = Outcome(("a", "b", "c"), np.array([1, 1, 2]), p, p.argmax(1), np.arange(3))
     joined = aggregate(o, np.array(["P", "P", "Q"]), np.full(3, np.nan), "mean")
@@ -59,6 +42,12 @@ def test_three_classes() -> None:
         aggregate(o, np.array(["P", "P", "Q"]), np.full(3, np.nan), "max")
     with pytest.raises(UsageError, match="'P' has images of b and c"):
         aggregate(o, np.array(["P", "Q", "P"]), np.full(3, np.nan), "mean")
+    joined = aggregate(IMAGES, np.array(["", "", "B", "C", "C"]), CUTS, "max")
+    assert joined.probabilities[:, 1] == pytest.approx([0.2, 0.9, 0.4, 0.6])
+    with pytest.raises(UsageError, match="name no such unit"):
+        aggregate(IMAGES, np.array([""] * 5), CUTS, "mean")
+    joined = aggregate(IMAGES, PATIENTS, np.array([0.2, 0.2, 0.3, 0.8, 0.8]), "max")
+    assert joined.decisions.tolist() == [1, 1, 0]
 
 
 def test_small_subgroups_are_not_scored() -> None:

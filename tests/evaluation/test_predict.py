@@ -1,7 +1,6 @@
 """What surrounds a prediction: reading ahead, the header's modality, and answers that are all the same."""
 
-from __future__ import annotations
-
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,14 @@ import pytest
 from PIL import Image
 
 from mammozoo.data.io.dicom import is_for_processing, read_modality
+from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation import predict
+from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predict import same_answer
+from mammozoo.evaluation.predictions import Predictions, read_predictions
+from mammozoo.files import write_table
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
-from mammozoo.training.run_directory import RunDirectory
 
 
 def _header(path: Path, **tags: str) -> Path:
@@ -25,7 +27,7 @@ def _header(path: Path, **tags: str) -> Path:
     return path
 
 
-def test_the_modality_is_read_from_the_header_alone(tmp_path: Path) -> None:
+def test_the_modality_is_read_from_the_header_alone_or_is_none(tmp_path) -> None:
     bare = _header(tmp_path / "bare.dcm", Modality="MG", PresentationIntentType="FOR PROCESSING", PatientID="x")
     assert read_modality(bare) == "MG"  # no preamble, no pixels
     assert is_for_processing(bare)
@@ -33,9 +35,6 @@ def test_the_modality_is_read_from_the_header_alone(tmp_path: Path) -> None:
     marked.write_bytes(b"\0" * 128 + b"DICM" + _header(tmp_path / "us.dcm", Modality="US").read_bytes())
     assert read_modality(marked) == "US"
     assert not is_for_processing(marked)
-
-
-def test_a_file_without_a_modality_says_none(tmp_path: Path) -> None:
     Image.new("L", (32, 32)).save(tmp_path / "a.png")
     (tmp_path / "broken.dcm").write_bytes(np.random.default_rng(0).bytes(500))
     (tmp_path / "empty.dcm").write_bytes(b"")
@@ -59,7 +58,7 @@ def test_answers_that_are_all_the_same(positive: tuple[float, ...], alike: bool)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
-def test_the_order_is_kept_whatever_the_batch(tiny_run: RunDirectory, tmp_path: Path, batch: int) -> None:
+def test_the_order_is_kept_whatever_the_batch(tiny_run, tmp_path, batch: int) -> None:
     """Of fast and slow files, and of those that cannot be read."""
     files = []
     for number in range(14):
@@ -71,3 +70,35 @@ def test_the_order_is_kept_whatever_the_batch(tiny_run: RunDirectory, tmp_path: 
     results, _ = predict.predict_images(model, config, files, choose_engine("cpu", "fp32"), batch)
     assert [result.file for result in results] == [file.as_posix() for file in files]
     assert [bool(result.error) for result in results] == [number == 5 for number in range(14)]
+
+
+# ---------------------------------------------------------------- the table of predictions
+
+
+def test_rows_in_memory_are_those_of_the_file_also_of_three_classes(tiny_run) -> None:
+    stored = read_predictions(tiny_run.path)
+    again = Predictions.from_rows(stored.rows(), stored.outcome.classes)
+    for one, other in ((stored, again), (stored.outcome, again.outcome)):
+        for field in dataclasses.fields(one):
+            if field.name not in ("outcome", "classes", "meta"):
+                np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
+    assert set(stored.meta) == set(again.meta)
+    zero = stored.cut_at(np.zeros(len(stored)))
+    assert (Predictions.from_rows(zero.rows(), stored.outcome.classes).cuts == 0).all()
+    p = np.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]])
+    text = np.array(["x", "y"])
+    outcome = Outcome(("a", "b", "c"), np.array([1, 2]), p, decide(p, 0.5), np.arange(2))
+    three = Predictions(text, text, text, text, text, outcome, np.full(2, np.nan), {"device": text})
+    again = Predictions.from_rows(three.rows(), outcome.classes)
+    assert np.isnan(again.cuts).all()
+    assert again.meta["device"].tolist() == ["x", "y"]
+    assert again.cut_at(np.zeros(2)) is again
+
+
+@pytest.mark.parametrize("change", [{"label": "other"}, {"group": "one"}, {"p_benign": ""}])
+def test_a_damaged_table_is_refused(tiny_run, tmp_path, change: dict[str, str]) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_run.path / "config.json").read_bytes())
+    first, *rest = read_predictions(tiny_run.path).rows()
+    write_table(tmp_path / "predictions.csv", [{**first, **change}, *rest])
+    with pytest.raises(IncompatibleError, match=r"predictions\.csv"):
+        read_predictions(tmp_path)

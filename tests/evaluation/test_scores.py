@@ -1,7 +1,5 @@
 """All scores at once: on shared draws, the same as one by one, the same whatever the memory, written without NaN."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Iterable
@@ -30,11 +28,16 @@ def metrics() -> list[Metric]:
     return [item.value for item in registry().items("metrics").values()]
 
 
-def test_keys_of_two_and_three_classes() -> None:
+def test_keys_of_two_and_three_classes_and_null_for_undefined() -> None:
     two, three = score_all(outcome(2)), score_all(outcome(3))
     assert set(two) == {metric.name for metric in metrics()}
     assert {"auc", "auc[a]", "auc[c]", "accuracy", "brier", "brier[b]", "sensitivity@90specificity[c]"} <= set(three)
     assert not {"sensitivity", "accuracy[a]", "ppv"} & set(three)
+    o = outcome()
+    scores = as_json(score_all(dataclasses.replace(o, labels=np.zeros(60, np.intp))))
+    assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
+    assert scores["specificity"]["value"] is not None
+    json.dumps(scores, allow_nan=False)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -56,7 +59,7 @@ def test_metrics_see_the_same_draws() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_memory_does_not_decide(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_decide(classes: int, monkeypatch) -> None:
     o = outcome(classes, groups=30)
     at_once = resample(metrics(), o, draw(o, 100, 1))
     monkeypatch.setattr(resampling, "CELLS", 7 * len(o))
@@ -64,7 +67,7 @@ def test_memory_does_not_decide(classes: int, monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_allclose(values, at_once[key], rtol=0, atol=1e-12)
 
 
-def test_whole_groups_are_drawn() -> None:
+def test_whole_groups_are_drawn_and_only_two_classes_ranked() -> None:
     o = outcome(groups=20)
     (chunk,) = draw(o, 200, 0)
     assert (chunk.times.sum(axis=1) == 20).all()
@@ -72,9 +75,6 @@ def test_whole_groups_are_drawn() -> None:
     for number in range(20):
         assert (chunk.weights[:, o.groups == number] == chunk.times[:, [number]]).all()
     assert (chunk.total == chunk.weights.sum(axis=1)).all()
-
-
-def test_only_two_classes_can_be_ranked() -> None:
     (chunk,) = draw(outcome(3), 5, 0)
     with pytest.raises(ValueError, match="each_against_rest"):
         _ = chunk.ranked
@@ -89,14 +89,6 @@ def test_classes_together_are_each_against_the_rest() -> None:
             value, bounds = interval_all([metric], view, draws=100, seed=4)[metric.name]
             np.testing.assert_allclose(together[key][1], bounds, err_msg=key)
             assert together[key][0] == pytest.approx(value, nan_ok=True)
-
-
-def test_undefined_is_null() -> None:
-    o = outcome()
-    scores = as_json(score_all(dataclasses.replace(o, labels=np.zeros(60, np.intp))))
-    assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
-    assert scores["specificity"]["value"] is not None
-    json.dumps(scores, allow_nan=False)
 
 
 def test_each_source_is_summed_once() -> None:

@@ -1,26 +1,21 @@
 """Scores over several seeds: by hand, as one run's own interval, and against a bootstrap written out."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
 import pytest
 
 from mammozoo.evaluation.intervals import DRAWS, interval_all, resample
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import draw
 from mammozoo.evaluation.seeds import align, mean_score
 from mammozoo.plugins import registry
 
+from ..helpers import outcome as _outcome
+
 AUC = registry().get("metrics", "auc")
 ACCURACY = registry().get("metrics", "accuracy")
-
-
-def _outcome(labels: list[int], positive: list[float], groups: list[int]) -> Outcome:
-    p = np.stack([1 - np.array(positive), np.array(positive)], axis=1)
-    return Outcome(("benign", "malignant"), np.array(labels, np.intp), p, decide(p, 0.5), np.array(groups, np.intp))
 
 
 def _random(seed: int, groups: np.ndarray, shift: float = 1.0) -> Outcome:
@@ -39,23 +34,22 @@ def _test(outcome: Outcome, samples: list[str]) -> Predictions:
     )
 
 
-def test_the_mean_and_the_seeds_by_hand() -> None:
+def test_the_mean_and_the_seeds_by_hand_and_one_class_against_the_rest() -> None:
     """Of four images one seed has three right, the other one; they share two groups."""
     one = _outcome([0, 0, 1, 1], [0.1, 0.2, 0.9, 0.4], [0, 1, 2, 3])
     other = _outcome([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.3], [2, 3, 4, 5])
     found = mean_score(ACCURACY, None, [one, other])
     assert (found.least, found.most) == (0.25, 0.75)
     assert found.value == pytest.approx(0.5)
+    p = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
+    outcome = Outcome(("a", "b", "c"), np.array([0, 1, 2, 0]), p, p.argmax(axis=1), np.arange(4))
+    assert mean_score(AUC, 0, [outcome]).value == pytest.approx(AUC.value(outcome.one_against_rest(0)))
 
 
-def test_one_seed_has_the_interval_of_its_run() -> None:
+def test_one_seed_has_the_interval_of_its_run_and_so_have_two_alike() -> None:
     outcome = _random(1, np.arange(90) // 2)
     found = mean_score(AUC, None, [outcome])
     assert (found.low, found.high) == pytest.approx(interval_all([AUC], outcome)["auc"][1])
-
-
-def test_the_same_run_twice_is_no_more_evidence() -> None:
-    """Pooling would halve the variance; drawing groups once for both does not."""
     outcome = _random(2, np.arange(80))
     once, twice = mean_score(AUC, None, [outcome]), mean_score(AUC, None, [outcome, outcome])
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
@@ -76,14 +70,7 @@ def test_a_group_is_drawn_for_all_seeds_or_none() -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(slow), rel=0.12)
 
 
-def test_a_metric_without_shortcut_gives_the_same() -> None:
-    outcomes = [_random(seed, np.arange(seed * 5, 30 + seed * 5)) for seed in range(2)]
-    slow = dataclasses.replace(ACCURACY, resampled=None)
-    fast, plain = (mean_score(metric, None, outcomes) for metric in (ACCURACY, slow))
-    assert (plain.low, plain.high) == pytest.approx((fast.low, fast.high))
-
-
-def test_a_difference_is_on_the_same_draws() -> None:
+def test_a_difference_is_on_the_same_draws_and_so_without_shortcut() -> None:
     """With one seed each on one test set it is the paired bootstrap; a run does not differ from itself."""
     a, b = _random(3, np.arange(100), 2.0), _random(4, np.arange(100), 1.0)
     found = mean_score(AUC, None, [a], minus=[b])
@@ -93,12 +80,10 @@ def test_a_difference_is_on_the_same_draws() -> None:
     same = mean_score(AUC, None, [a], minus=[a])
     assert same.value == 0
     assert same.low is None
-
-
-def test_one_class_against_the_rest() -> None:
-    p = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
-    outcome = Outcome(("a", "b", "c"), np.array([0, 1, 2, 0]), p, p.argmax(axis=1), np.arange(4))
-    assert mean_score(AUC, 0, [outcome]).value == pytest.approx(AUC.value(outcome.one_against_rest(0)))
+    outcomes = [_random(seed, np.arange(seed * 5, 30 + seed * 5)) for seed in range(2)]
+    slow = dataclasses.replace(ACCURACY, resampled=None)
+    fast, plain = (mean_score(metric, None, outcomes) for metric in (ACCURACY, slow))
+    assert (plain.low, plain.high) == pytest.approx((fast.low, fast.high))
 
 
 def test_groups_of_two_runs_are_numbered_alike() -> None:

@@ -1,13 +1,24 @@
 """Thresholds in cases small enough to do by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import log_loss
 
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import decide
-from mammozoo.evaluation.thresholds import RULES, check_rule, choose_threshold
+from mammozoo.evaluation.thresholds import (
+    HIGHEST,
+    LOWEST,
+    RULES,
+    abstains,
+    check_rule,
+    choose_abstention,
+    choose_threshold,
+    fit_temperature,
+    margin,
+)
+from mammozoo.models.model import probabilities
 
 
 def choose(rule: str, labels: list[int], positive: list[float]) -> float:
@@ -45,6 +56,11 @@ def test_ties_stay_together(rule: str) -> None:
 def test_nothing_to_choose_from(rule: str) -> None:
     assert choose(rule, [1, 1, 1], [0.7, 0.8, 0.9]) == 0.5
     assert choose(rule, [0, 0], [0.7, 0.8]) == 0.5
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        labels = rng.integers(0, 2, 12).tolist()
+        positive = rng.integers(0, 5, 12) / 4
+        assert 0 <= choose(rule, labels, positive.tolist()) <= 1
 
 
 @pytest.mark.parametrize("rule", ["closest-to-corner", "youden", "half"])
@@ -72,11 +88,6 @@ def test_bounded_rules(rule: str, cut: float) -> None:
     assert choose(rule, *OVERLAP) == pytest.approx(cut)
 
 
-def test_a_specificity_that_only_silence_has() -> None:
-    """The highest probability is a negative's: nothing may be called positive."""
-    assert choose("specificity:0.9", [1, 1, 0], [0.2, 0.5, 0.7]) == 1.0
-
-
 def test_rules_are_stored_in_one_spelling() -> None:
     assert check_rule("sensitivity:0.90") == "sensitivity:0.9"
     for bad in (
@@ -89,20 +100,9 @@ def test_rules_are_stored_in_one_spelling() -> None:
     ):
         with pytest.raises(UsageError, match="up to 1"):
             check_rule(bad)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_always_a_probability(rule: str) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        labels = rng.integers(0, 2, 12).tolist()
-        positive = rng.integers(0, 5, 12) / 4
-        assert 0 <= choose(rule, labels, positive.tolist()) <= 1
-
-
-def test_unknown_rule() -> None:
     with pytest.raises(UsageError, match="Did you mean 'youden'"):
         choose("yuden", [0, 1], [0.1, 0.9])
+    assert choose("specificity:0.9", [1, 1, 0], [0.2, 0.5, 0.7]) == 1.0
 
 
 def test_decide() -> None:
@@ -111,3 +111,75 @@ def test_decide() -> None:
     assert decide(p, 0.71).tolist() == [0, 0, 0]
     three = np.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]])
     assert decide(three, 0.99).tolist() == [1, 0], "more than two classes know no threshold"
+
+
+# ---------------------------------------------------------------- the uncertain band
+
+
+def _two(*positive: float) -> np.ndarray:
+    p = np.array(positive)
+    return np.stack([1 - p, p], axis=1)
+
+
+def test_margins_edge_and_empty_band_by_hand() -> None:
+    assert margin(_two(0.75, 0.25, 0.5), 0.5) == pytest.approx([np.log(3), np.log(3), 0])
+    assert margin(_two(0.75), 0.25) == pytest.approx([np.log(9)])
+    three = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    assert margin(three, 0.5) == pytest.approx([0.2, 0.7])
+    assert np.isfinite(margin(_two(0.0, 1.0), 0.5)).all()
+    assert np.isfinite(margin(_two(0.3), 1.0)).all()
+    assert choose_abstention(_two(0.5, 0.75, 0.9, 0.1, 0.05), 0.5).margin == pytest.approx(np.log(3) / 2)
+    p = _two(0.5, 0.9)
+    chosen = choose_abstention(p, 0.5)
+    assert chosen.margin == 0
+    assert not abstains(p, 0.5, chosen).any()
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        choose_abstention(_two(0.5), 0.5, 1.0)
+    with pytest.raises(UsageError, match="no validation image"):
+        choose_abstention(np.empty((0, 2)), 0.5)
+
+
+@pytest.mark.parametrize(("share", "cut"), [(0.1, 0.2), (0.2, 0.5), (0.5, 0.8)])
+def test_the_band_holds_the_share(share: float, cut: float) -> None:
+    p = _two(*np.random.default_rng(0).random(90))
+    chosen = choose_abstention(p, cut, share)
+    inside = abstains(p, cut, chosen)
+    assert inside.sum() == round(share * 90)
+    assert margin(p, cut)[inside].max() < chosen.margin < margin(p, cut)[~inside].min()
+    assert (chosen.share, chosen.chosen_on) == (share, "validation")
+
+
+# ---------------------------------------------------------------- temperature scaling
+
+
+def overconfident(n: int, outputs: int, times: float) -> tuple[torch.Tensor, np.ndarray]:
+    """Logits that are `times` what the labels were drawn from."""
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(0, 1.5, (n, outputs)))
+    p = probabilities(logits).numpy()
+    labels = (rng.random(n)[:, None] > np.cumsum(p, axis=1)).sum(1)
+    return logits * times, labels
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("times", [0.7, 3.0])
+def test_it_finds_what_was_put_in(outputs: int, times: float) -> None:
+    logits, labels = overconfident(4000, outputs, times)
+    assert fit_temperature(logits, labels) == pytest.approx(times, rel=0.08)
+
+
+def test_the_temperature_is_the_best_and_keeps_the_order() -> None:
+    logits, labels = overconfident(300, 1, 2.0)
+    found = fit_temperature(logits, labels)
+
+    def loss(temperature: float) -> float:
+        return log_loss(labels, probabilities(logits, temperature).numpy())
+
+    assert loss(found) <= min(loss(t) for t in np.linspace(LOWEST, HIGHEST, 200)) + 1e-6
+    logits = torch.tensor([[-3.0], [0.0], [0.5], [9.0]])
+    p = probabilities(logits, 4.0)[:, 1]
+    assert p[1] == 0.5 and (p.diff() > 0).all()
+    logits = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]])
+    assert fit_temperature(logits, np.array([0, 0, 1, 1])) == pytest.approx(LOWEST, rel=1e-3)
+    assert fit_temperature(logits, np.array([1, 1, 0, 0])) == pytest.approx(HIGHEST, rel=1e-3)
+    assert fit_temperature(logits, np.array([1, 1, 1, 1])) == 1.0

@@ -1,7 +1,5 @@
 """What a processor forgives and a card does not, tested without a card: TF32, tensors made without a device, device names."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 
@@ -12,14 +10,17 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from mammozoo.config.recipe import Recipe
+from mammozoo import Recipe, UsageError
 from mammozoo.data.splits.make import Split
-from mammozoo.errors import UsageError
 from mammozoo.models.device import Engine, choose_engine, without_tf32
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
+from mammozoo.models.randomness import generator_states, restore_generators, seed_generators, seeded
+from mammozoo.training.experiment import train
 from mammozoo.training.loss import Loss
 from mammozoo.training.trainer import Trainer, TrainingData
+
+from ..helpers import network, tiny
 
 CARD = torch.device("cuda", 0)
 HERE = Engine(torch.device("cpu"), torch.float32)
@@ -38,7 +39,7 @@ def test_float32_on_a_card_is_not_tf32() -> None:
         assert allowed()
 
 
-def test_backward_passes_are_exact_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backward_passes_are_exact_too(monkeypatch) -> None:
     inside, backward = [], []
 
     @contextlib.contextmanager
@@ -49,9 +50,7 @@ def test_backward_passes_are_exact_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Engine, "exactly", exactly)
     recipe = Recipe.model_validate({"dataset": "phantom", "backbone": "test_resnet", "strategy": "full", "epochs": 1})
-    backbone = build_backbone(recipe.backbone)
-    input = backbone.input.model_copy(update={"size": (32, 32)})
-    model, strategy = build_model(backbone, recipe.strategy, recipe.head, ("a", "b"), input)
+    model, strategy = network(size=32)
     for parameter in model.parameters():
         parameter.register_hook(lambda gradient: backward.append(bool(inside)))
     n = np.arange(8)
@@ -84,10 +83,9 @@ def test_no_tensor_of_the_processor_meets_one_of_the_card(backbone: str, strateg
 
 
 @pytest.mark.parametrize(
-    ("device", "reason"),
-    [("cuda:7", "0 to 1"), ("meta", "numbers"), ("tpu", "device type"), ("cuda", "'cuda'")],
+    ("device", "reason"), [("cuda:7", "0 to 1"), ("meta", "numbers"), ("tpu", "device type"), ("cuda", "'cuda'")]
 )
-def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str, reason: str) -> None:
+def test_a_device_that_is_not_there(monkeypatch, device: str, reason: str) -> None:
     if device == "cuda:7":
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match=reason):
@@ -119,3 +117,35 @@ def test_images_come_in_the_memory_format_of_the_model() -> None:
     model.layout = torch.contiguous_format
     model(images)
     assert seen == [True, False]
+
+
+# ---------------------------------------------------------------- torch's generators
+
+
+def test_the_generator_of_the_card_is_kept_too(card) -> None:
+    seed_generators(3, CARD)
+    kept = generator_states(CARD)
+    first = torch.rand(2), torch.rand(2, generator=card)
+    with seeded(9, CARD):
+        assert card.initial_seed() == torch.initial_seed() == 9
+        torch.rand(5, generator=card)
+    restore_generators(kept, CARD)
+    again = torch.rand(2), torch.rand(2, generator=card)
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    restore_generators({"mps": torch.zeros(1)} | kept)  # of other devices than the one in use
+    assert torch.equal(torch.rand(2), first[0])
+
+
+def test_training_on_the_processor_leaves_cards_alone(monkeypatch, tmp_path) -> None:
+    """Somebody else may use the card. Dropout, augmentation and the search for a cut point draw numbers."""
+
+    def start() -> None:
+        raise AssertionError("CUDA was started")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", start)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: start())
+    sgd = {"name": "sgd"}  # torch's own Adam asks the card on every step
+    recipe = tiny(augment=["hflip"], strategy="last-blocks:1", head="gap:dropout=0.5", cache_views=1, optimizer=sgd)
+    assert train(recipe, tmp_path / "run").facts["status"] == "done"

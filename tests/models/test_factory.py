@@ -1,15 +1,16 @@
 """A model is built once and copied for every fold: a copy computes the same, and learns alone."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest
 import torch
+from torch import nn
 
-from mammozoo.config.names import parse
-from mammozoo.models.factory import build_backbone, build_model, build_strategy
+from mammozoo.models.backbone import Backbone
+from mammozoo.models.factory import build_backbone
 from mammozoo.plugins import registry
+
+from ..helpers import network
 
 
 @pytest.mark.parametrize(
@@ -17,11 +18,9 @@ from mammozoo.plugins import registry
 )
 @pytest.mark.parametrize("head", registry().items("heads"))
 def test_a_copy_is_a_model_of_its_own(backbone: str, head: str) -> None:
-    network = build_backbone(parse(backbone))
-    input = network.input.model_copy(update={"size": (64, 64)})
-    model, chosen = build_model(network, build_strategy("drs+last-blocks:1"), parse(head), ("a", "b"), input)
+    model, chosen = network(backbone, "drs+last-blocks:1", head)
     twin = copy.deepcopy(model)
-    images = torch.rand(2, input.channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model.eval()(images)
         assert torch.equal(twin.eval()(images), expected)
@@ -33,3 +32,44 @@ def test_a_copy_is_a_model_of_its_own(backbone: str, head: str) -> None:
             parameter.zero_()
     with torch.inference_mode():
         assert torch.equal(model(images), expected) and not torch.equal(twin(images), expected)
+
+
+# a layer that a strategy has wrapped, keeping it as `base_layer`, counts once
+
+
+class LowRank(nn.Module):
+    """A convolution and two small ones beside it, as `peft` lays them out."""
+
+    def __init__(self, base_layer: nn.Conv2d):
+        super().__init__()
+        self.base_layer = base_layer
+        self.down = nn.Conv2d(base_layer.in_channels, 2, 3, padding=1, bias=False)
+        self.up = nn.Conv2d(2, base_layer.out_channels, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.base_layer(x) + self.up(self.down(x))
+        return out
+
+
+def wrapped(backbone: Backbone) -> Backbone:
+    for name, module in list(backbone.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            parent, _, child = name.rpartition(".")
+            setattr(backbone.get_submodule(parent), child, LowRank(module))
+    return backbone
+
+
+def test_a_wrapped_layer_is_one_layer_with_what_was_put_around_it() -> None:
+    plain, changed = build_backbone("resnet9:width=4"), wrapped(build_backbone("resnet9:width=4"))
+    assert [group.name for group in changed.groups("layer")] == [group.name for group in plain.groups("layer")]
+    assert len(plain.groups("layer")) == 8
+    changed = wrapped(build_backbone("resnet9:width=4"))
+    last = changed.groups("layer")[-1]
+    names = {name for name, parameter in changed.named_parameters() if parameter in set(last.parameters)}
+    assert names == {
+        f"res3.conv2.{part}"
+        for part in ("conv.base_layer.weight", "conv.down.weight", "conv.up.weight", "norm.weight", "norm.bias")
+    }
+    changed = wrapped(build_backbone("test_resnet"))
+    grouped = [parameter for group in changed.groups("layer") for parameter in group.parameters]
+    assert len(grouped) == len(set(grouped)) == len(list(changed.parameters()))

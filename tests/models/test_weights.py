@@ -1,31 +1,20 @@
 """Weights on disk: the same bytes for the same tensors, whatever wrote them, and nothing but sound files read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
 from mammozoo.errors import NotFoundError, NotVerifiedError
-from mammozoo.models.weights import (
-    DTYPES,
-    read_shapes,
-    read_tensors,
-    refuse_non_finite,
-    to_bytes,
-    write_tensors,
-)
+from mammozoo.models.weights import DTYPES, read_shapes, read_tensors, refuse_non_finite, to_bytes, write_tensors
 
 
 def many() -> dict[str, torch.Tensor]:
     """Every type, shapes with and without elements, a transposed view, and names that JSON must escape."""
-    tensors = {
-        f'{i}."ü\\{dtype}': (torch.arange(6).reshape(2, 3) % 2).to(dtype) for i, dtype in enumerate(DTYPES.values())
-    }
+    numbers = torch.arange(6).reshape(2, 3) % 2
+    tensors = {f'{i}."ü\\{dtype}': numbers.to(dtype) for i, dtype in enumerate(DTYPES.values())}
     return tensors | {
         "scalar": torch.tensor(2.5),
         "empty": torch.zeros(0, 3),
@@ -33,10 +22,9 @@ def many() -> dict[str, torch.Tensor]:
     }
 
 
-def test_a_file_by_hand(tmp_path: Path) -> None:
-    path = write_tensors(
-        tmp_path / "a.safetensors", {"b": torch.tensor([1.0, 2.0]), "a": torch.tensor([7], dtype=torch.int64)}
-    )
+def test_a_file_by_hand_whatever_the_order(tmp_path) -> None:
+    tensors = {"b": torch.tensor([1.0, 2.0]), "a": torch.tensor([7], dtype=torch.int64)}
+    path = write_tensors(tmp_path / "a.safetensors", tensors)
     header = (
         b'{"__metadata__":{"format":"pt"},"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},'
         b'"b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}'
@@ -44,15 +32,17 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
     header += b" " * (-len(header) % 8)
     data = bytes.fromhex("07000000000000000000803f00000040")
     assert path.read_bytes() == len(header).to_bytes(8, "little") + header + data
+    tensors = {"w": torch.ones(3), "a.b": torch.zeros(2, 2, dtype=torch.float16), "n": torch.tensor(3)}
+    one = write_tensors(tmp_path / "a.safetensors", tensors).read_bytes()
+    assert write_tensors(tmp_path / "b.safetensors", dict(reversed(tensors.items()))).read_bytes() == one
+    # Pinned: published hashes must not change with a version of anything.
+    assert hashlib.sha256(one).hexdigest() == "4a583562ee7ecad63191da422ffc9e6f667a181cf8c4c54a3fdac6b9494bfafb"
 
 
-def test_the_bytes_are_those_of_the_library(tmp_path: Path) -> None:
+def test_the_bytes_are_those_of_the_library_and_are_read_back(tmp_path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in many().items()}
     path = write_tensors(tmp_path / "a.safetensors", tensors)
     assert path.read_bytes() == safetensors.torch.save(tensors, metadata={"format": "pt"})
-
-
-def test_what_is_written_is_read(tmp_path: Path) -> None:
     tensors = many()
     path = write_tensors(tmp_path / "a.safetensors", tensors)
     read = read_tensors(path)
@@ -62,15 +52,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert to_bytes(read_tensors(path)) == path.read_bytes()
 
 
-def test_the_order_changes_no_byte(tmp_path: Path) -> None:
-    tensors = {"w": torch.ones(3), "a.b": torch.zeros(2, 2, dtype=torch.float16), "n": torch.tensor(3)}
-    one = write_tensors(tmp_path / "a.safetensors", tensors).read_bytes()
-    assert write_tensors(tmp_path / "b.safetensors", dict(reversed(tensors.items()))).read_bytes() == one
-    # Pinned: published hashes must not change with a version of anything.
-    assert hashlib.sha256(one).hexdigest() == "4a583562ee7ecad63191da422ffc9e6f667a181cf8c4c54a3fdac6b9494bfafb"
-
-
-def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_and_what_is_no_file(tmp_path) -> None:
     path = tmp_path / "x.safetensors"
     refuse_non_finite({"a": torch.tensor([1, 2]), "b": torch.tensor([1e38])}, path)
     with pytest.raises(NotVerifiedError, match=r"not finite, in a, b, c and 1 more") as caught:
@@ -78,13 +60,16 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
     with pytest.raises(NotVerifiedError, match="in h"):
         refuse_non_finite({"h": torch.tensor([float("inf")], dtype=torch.float16)}, path)
+    for read in (read_tensors, read_shapes):
+        for path in (tmp_path, tmp_path / "absent.safetensors"):
+            with pytest.raises(NotFoundError, match="no weights file"):
+                read(path)
 
 
 # ---------------------------------------------------------------- hostile files
 
 
 def file(header: object, data: bytes = b"", length: int | None = None) -> bytes:
-    """A file with this header, sound or not."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text + data
 
@@ -132,18 +117,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("how", HOSTILE)
-def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path: Path) -> None:
+def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE[how])
     for read in (read_tensors, read_shapes):
         with pytest.raises(NotVerifiedError, match="not a sound safetensors file") as caught:
             read(path)
-        assert caught.value.exit_code == 6
         assert str(path) in str(caught.value)
-
-
-def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    for read in (read_tensors, read_shapes):
-        for path in (tmp_path, tmp_path / "absent.safetensors"):
-            with pytest.raises(NotFoundError, match="no weights file"):
-                read(path)

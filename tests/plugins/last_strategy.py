@@ -1,7 +1,5 @@
 """The source of a plugin with one sound strategy of a given name, and short ways to the plugins of a registry."""
 
-from __future__ import annotations
-
 import importlib.metadata
 
 from mammozoo.plugins import Plugin, Registry

@@ -1,7 +1,5 @@
 """The report in a real browser: complete, quiet, readable on a phone and in the dark."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +42,7 @@ def _open(browser: Any, report: Path, width: int = 1200, scheme: str = "light") 
     return page, wrong
 
 
-def test_everything_is_shown_and_nothing_complains(browser: Any, tiny_report: Path) -> None:
+def test_everything_is_shown_and_nothing_complains(browser: Any, tiny_report) -> None:
     page, wrong = _open(browser, tiny_report)
     assert wrong == []
     widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
@@ -62,7 +60,7 @@ def test_everything_is_shown_and_nothing_complains(browser: Any, tiny_report: Pa
     page.close()
 
 
-def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, tiny_report: Path) -> None:
+def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, tiny_report) -> None:
     page, _ = _open(browser, tiny_report, width=360)
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
@@ -71,7 +69,7 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, tiny_report: Path
     page.close()
 
 
-def test_the_dark_page_is_dark_and_so_are_its_figures(browser: Any, tiny_report: Path) -> None:
+def test_the_dark_page_is_dark_and_so_are_its_figures(browser: Any, tiny_report) -> None:
     page, _ = _open(browser, tiny_report, scheme="dark")
     ground, text, label, line = page.evaluate(
         """() => {
@@ -89,7 +87,7 @@ def test_the_dark_page_is_dark_and_so_are_its_figures(browser: Any, tiny_report:
     page.close()
 
 
-def test_paper_is_white_even_when_the_screen_is_dark(browser: Any, tiny_report: Path) -> None:
+def test_paper_is_white_even_when_the_screen_is_dark(browser: Any, tiny_report) -> None:
     page, _ = _open(browser, tiny_report, scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -1,26 +1,23 @@
 """The report's page: its numbers are the run's, its HTML is whole, nothing in it is executed or fetched."""
 
-from __future__ import annotations
-
-import csv
 import json
 import re
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mammozoo.config.recipe import load
 from mammozoo.data.splits.make import PARTS
 from mammozoo.errors import NotFoundError
+from mammozoo.files import read_table as _rows
+from mammozoo.files import write_table as _write
 from mammozoo.models.config import LEAKY, SYNTHETIC
 from mammozoo.report.page import write_report
 from mammozoo.training.experiment import train
-from mammozoo.training.run_directory import RunDirectory
+
+from ..helpers import edit_json as _change
+from ..helpers import tiny
 
 _VOID = {"meta", "br", "img", "link", "hr", "input"}
 _HOSTILE = '<script>alert("$x$")</script>'
@@ -75,7 +72,6 @@ class _Page(HTMLParser):
             self._rows[-1][-1] += data
 
     def table(self, start: str) -> list[list[str]]:
-        """The rows of the table whose caption starts so, without the heading row."""
         return next(rows for caption, rows in self.tables.items() if caption.startswith(start))[1:]
 
 
@@ -83,36 +79,12 @@ def _read(path: Path) -> _Page:
     return _Page(path.read_text(encoding="utf-8"))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-def _write(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _change(path: Path, change: Callable[[Any], object]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
-def page(tiny_report: Path) -> _Page:
+def page(tiny_report) -> _Page:
     return _read(tiny_report)
 
 
-@pytest.fixture
-def copy(tiny_run: RunDirectory, tmp_path: Path) -> Path:
-    """A copy of `tiny_run` that a test may change."""
-    return Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
-
-
-def test_every_score_of_the_run_is_printed_with_its_interval_and_n(page: _Page, tiny_run: RunDirectory) -> None:
+def test_the_page_is_the_same_every_time_with_every_score(page: _Page, tiny_run, tiny_report, tmp_path) -> None:
     scores = json.loads((tiny_run.path / "scores.json").read_text(encoding="utf-8"))
     table = {row[0].splitlines()[0]: row[1:4] for row in page.table("Every score")}
     assert len(table) == len(scores) > 5
@@ -120,9 +92,11 @@ def test_every_score_of_the_run_is_printed_with_its_interval_and_n(page: _Page, 
         value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
         bounds = "none" if score["low"] is None else f"{score['low']:.3f}–{score['high']:.3f}"
         assert table[name] == [value, bounds, str(score["n"])]
+    again = write_report(tiny_run.path, out=tmp_path / "again.html")
+    assert again.read_bytes() == tiny_report.read_bytes()
 
 
-def test_the_confusion_matrix_counts_the_test_predictions(page: _Page, tiny_run: RunDirectory) -> None:
+def test_the_split_and_the_confusion_matrix_are_those_of_the_run(page: _Page, tiny_run) -> None:
     tested = [row for row in _rows(tiny_run.path / "predictions.csv") if row["part"] == "test"]
     for label, *cells, total in page.table("Confusion matrix"):
         of_label = [row["decision"] for row in tested if row["label"] == label]
@@ -131,9 +105,6 @@ def test_the_confusion_matrix_counts_the_test_predictions(page: _Page, tiny_run:
             count = of_label.count(name)
             # the count and its share stand in one cell
             assert cell == f"{count}{100 * count / len(of_label):.1f} %"
-
-
-def test_the_split_is_described_as_it_was(page: _Page, tiny_run: RunDirectory) -> None:
     split = _rows(tiny_run.path / "holdout" / "split.csv")
     table = page.table("Images by split")
     assert [int(row[-2]) for row in table] == [sum(row["part"] == part for row in split) for part in PARTS]
@@ -144,29 +115,29 @@ def test_the_split_is_described_as_it_was(page: _Page, tiny_run: RunDirectory) -
     assert "computed again, is that in its model's config" in page.text
 
 
-def test_a_split_that_was_tampered_with_is_called_out(copy: Path) -> None:
-    rows = _rows(copy / "holdout" / "split.csv")
+def test_a_split_that_was_tampered_with_is_called_out(run_copy: Path) -> None:
+    rows = _rows(run_copy / "holdout" / "split.csv")
     rows[0]["group"] = rows[-1]["group"]  # a training image and a test image
     rows[1]["sample"] = "another image"
-    _write(copy / "holdout" / "split.csv", rows)
-    page = _read(write_report(copy, heatmaps=False))
+    _write(run_copy / "holdout" / "split.csv", rows)
+    page = _read(write_report(run_copy, heatmaps=False))
     assert "1 group has images in more than one part" in page.text
     assert "is not that in the model's config: files were changed" in page.text
     assert "This split leaks" in page.text
 
 
-def test_stamps_stand_out_and_the_use_is_research(page: _Page, copy: Path) -> None:
+def test_stamps_stand_out_and_the_use_is_research(page: _Page, run_copy: Path) -> None:
     stamps = [i for i, (tag, given) in enumerate(page.tags) if tag == "p" and given.get("class") == "stamp"]
     headings = [i for i, (tag, _) in enumerate(page.tags) if tag == "h2"]
     assert len(stamps) == 1
     assert stamps[0] < headings[0]
     assert SYNTHETIC[1:] in page.text
     assert "Research only" in page.text
-    _change(copy / "run.json", lambda facts: facts.update(stamps=[SYNTHETIC, LEAKY]))
-    assert LEAKY[1:] in _read(write_report(copy, heatmaps=False)).text
+    _change(run_copy / "run.json", lambda facts: facts.update(stamps=[SYNTHETIC, LEAKY]))
+    assert LEAKY[1:] in _read(write_report(run_copy, heatmaps=False)).text
 
 
-def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, tiny_run: RunDirectory) -> None:
+def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, tiny_run) -> None:
     tested = [row for row in _rows(tiny_run.path / "predictions.csv") if row["part"] == "test"]
     wrong = sorted(
         (row for row in tested if row["label"] != row["decision"]),
@@ -175,45 +146,40 @@ def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, t
     assert wrong, "a model of one epoch makes mistakes"
     pictures = [given["alt"] for tag, given in page.tags if tag == "img"]
     named = [row["sample"] for row in wrong[:8]]
-    assert pictures == [
-        alt for name in named for alt in (f"{name}, the input of the model", f"{name} with its heatmap")
-    ]
+    assert pictures == [f"{name}{what}" for name in named for what in (", the input of the model", " with its heatmap")]
     assert f"{len(wrong)} of {len(tested)} test images were decided wrongly" in page.text
 
 
-def test_without_the_data_the_page_says_why_there_are_no_pictures(copy: Path) -> None:
-    recipe = (copy / "recipe.yaml").read_text().replace("dataset: phantom:n=60", "dataset: busi\nroot: /no/such/folder")
-    (copy / "recipe.yaml").write_text(recipe.replace("root: null\n", ""))
-    page = _read(write_report(copy))
+def test_without_the_data_the_page_says_why_there_are_no_pictures(run_copy: Path) -> None:
+    recipe = (
+        (run_copy / "recipe.yaml").read_text().replace("dataset: phantom:n=60", "dataset: busi\nroot: /no/such/folder")
+    )
+    (run_copy / "recipe.yaml").write_text(recipe.replace("root: null\n", ""))
+    page = _read(write_report(run_copy))
     assert "No pictures: the data cannot be read" in page.text
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "taken for" in page.text  # the mistakes are listed all the same
     assert "/no/such" not in page.source
 
 
-def test_hostile_names_are_text(copy: Path) -> None:
+def test_hostile_names_are_text(run_copy: Path) -> None:
     """A class, a file and a recipe may be called anything: nothing of it becomes markup, in figures neither."""
 
     def rename(text: str) -> str:
         return text.replace("malignant", _HOSTILE)
 
-    for config in (copy / "config.json", copy / "holdout" / "config.json"):
+    for config in (run_copy / "config.json", run_copy / "holdout" / "config.json"):
         _change(config, lambda c: c["mammozoo"].update(classes=["benign", _HOSTILE], name=_HOSTILE))
-    for table in (copy / "predictions.csv", copy / "holdout" / "split.csv"):
-        _write(
-            table,
-            [
-                {rename(key): _HOSTILE if key == "sample" else rename(value) for key, value in row.items()}
-                for row in _rows(table)
-            ],
-        )
-    page = _read(write_report(copy))
+    for table in (run_copy / "predictions.csv", run_copy / "holdout" / "split.csv"):
+        rows = [{rename(key): rename(value) for key, value in row.items()} for row in _rows(table)]
+        _write(table, [row | {"sample": _HOSTILE} for row in rows])
+    page = _read(write_report(run_copy))
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert page.text.count(_HOSTILE) > 10
     assert all(not name.startswith("on") for _, given in page.tags for name in given)
 
 
-def test_nothing_is_fetched_and_nothing_runs(page: _Page) -> None:
+def test_nothing_is_fetched_or_runs_and_the_structure_serves_screen_readers(page: _Page) -> None:
     for tag, given in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "embed")
         assert given.get("src", "data:").startswith("data:image/") if tag == "img" else "src" not in given
@@ -222,9 +188,6 @@ def test_nothing_is_fetched_and_nothing_runs(page: _Page) -> None:
     assert "@import" not in page.source
     assert re.findall(r"url\((?!#)", page.source) == []
     assert len(page.source) < 2_000_000
-
-
-def test_the_structure_serves_screen_readers(page: _Page) -> None:
     tags = [tag for tag, _ in page.tags]
     assert tags.count("h1") == 1
     assert tags.count("table") == len(page.tables) == tags.count("caption")
@@ -238,16 +201,8 @@ def test_the_structure_serves_screen_readers(page: _Page) -> None:
     assert links <= set(ids)
 
 
-def test_the_page_is_the_same_every_time(tiny_run: RunDirectory, tiny_report: Path, tmp_path: Path) -> None:
-    again = write_report(tiny_run.path, out=tmp_path / "again.html")
-    assert again.read_bytes() == tiny_report.read_bytes()
-
-
-def test_folds_are_shown_each_and_together(tmp_path: Path) -> None:
-    recipe = load(None, {
-        "dataset": "phantom:n=60", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1,
-        "split.folds": 3, "split.val": 0.2, "monitor": "auc",
-    })  # fmt: skip
+def test_folds_are_shown_each_and_together(tmp_path) -> None:
+    recipe = tiny(dataset="phantom:n=60", monitor="auc", **{"split.folds": 3, "split.val": 0.2})
     run = train(recipe, tmp_path / "run")
     page = _read(write_report(run.path))
     trained = page.table("Trained models")
@@ -258,45 +213,44 @@ def test_folds_are_shown_each_and_together(tmp_path: Path) -> None:
     assert "the test parts of the 3 models" in page.text
 
 
-def test_three_classes_have_a_curve_each(copy: Path) -> None:
+def test_three_classes_have_a_curve_each(run_copy: Path) -> None:
     """The run's files made to hold a third class; no model is needed where no picture is drawn."""
     classes = ["benign", "malignant", "normal"]
-    for config in (copy / "config.json", copy / "holdout" / "config.json"):
+    for config in (run_copy / "config.json", run_copy / "holdout" / "config.json"):
         _change(config, lambda c: c["mammozoo"].update(classes=classes, thresholds={}, threshold=""))
-    rows = _rows(copy / "predictions.csv")
+    rows = _rows(run_copy / "predictions.csv")
     for number, row in enumerate(rows):
         p = dict.fromkeys(classes, 0.2) | {classes[number % 3]: 0.6}
         row.update({f"p_{name}": str(value) for name, value in p.items()})
         row.update(label=classes[number // 2 % 3], decision=classes[number % 3], threshold="")
-    _write(copy / "predictions.csv", rows)
-    _change(copy / "scores.json", lambda s: s.update({"auc[normal]": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}}))
-    page = _read(write_report(copy, heatmaps=False))
+    _write(run_copy / "predictions.csv", rows)
+    _change(
+        run_copy / "scores.json", lambda s: s.update({"auc[normal]": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}})
+    )
+    page = _read(write_report(run_copy, heatmaps=False))
     assert [row[0] for row in page.table("Confusion matrix")] == classes
     roc = next(given["aria-label"] for tag, given in page.tags if given.get("aria-label", "").startswith("ROC"))
     assert all(f"{name}: area 0." in roc for name in classes)
     assert "normal against the rest" in page.text
 
 
-def test_settings_are_those_of_the_file(copy: Path) -> None:
+def test_settings_are_those_of_the_file_and_an_unfinished_run_has_no_report(run_copy: Path, tmp_path) -> None:
     """A key that the run's version did not know has no value in its report, and no folder of this machine shows."""
-    lines = (copy / "recipe.yaml").read_text().splitlines(keepends=True)
+    lines = (run_copy / "recipe.yaml").read_text().splitlines(keepends=True)
     kept = [line.replace("weights: random", "weights: file:/home/someone/w.safetensors") for line in lines]
-    (copy / "recipe.yaml").write_text("".join(line for line in kept if not line.startswith("workers:")))
-    table = dict(row for row in _read(write_report(copy, heatmaps=False)).table("The recipe"))
+    (run_copy / "recipe.yaml").write_text("".join(line for line in kept if not line.startswith("workers:")))
+    table = dict(row for row in _read(write_report(run_copy, heatmaps=False)).table("The recipe"))
     assert "workers" not in table
     assert table["weights"] == "file:w.safetensors"
     assert table["dataset"] == "phantom:n=60"
-
-
-def test_an_unfinished_run_has_no_report(copy: Path, tmp_path: Path) -> None:
-    (copy / "predictions.csv").unlink()
+    (run_copy / "predictions.csv").unlink()
     with pytest.raises(NotFoundError, match=r"predictions\.csv"):
-        write_report(copy)
+        write_report(run_copy)
     with pytest.raises(NotFoundError, match=r"no run\.json"):
         write_report(tmp_path)
 
 
-def test_real_images(local_data: Path, tmp_path: Path) -> None:
+def test_real_images(local_data, tmp_path) -> None:
     """Pictures are read from where the data is now, not where it was at training."""
     root = tmp_path / "busi"
     for kind in ("malignant", "normal"):
@@ -304,11 +258,7 @@ def test_real_images(local_data: Path, tmp_path: Path) -> None:
         for number in range(1, 31):
             for file in (local_data / "data" / "busi").rglob(f"{kind} ({number})*.png"):
                 (root / kind / file.name).symlink_to(file)
-    recipe = load(None, {
-        "dataset": "busi", "root": root, "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1,
-        "classes": "malignant+normal",
-    })  # fmt: skip
-    run = train(recipe, tmp_path / "run")
+    run = train(tiny(dataset="busi", root=root, classes="malignant+normal"), tmp_path / "run")
     moved = root.rename(tmp_path / "moved")
     page = _read(write_report(run.path))
     assert "No pictures" in page.text

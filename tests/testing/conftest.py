@@ -1,7 +1,5 @@
 """Which checks a thing fails, for the tests that break one promise at a time."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +17,8 @@ def breaks() -> Breaks:
     """Assert that a thing fails one check and no other, and that the reason holds some words (a regular expression)."""
 
     def check(rule: str, words: str, thing: Any, **settings: Any) -> None:
-        failed = {
-            result.check: result.reason for result in map(run, checks(thing, **settings)) if result.state == "failed"
-        }
+        results = [result for result in map(run, checks(thing, **settings)) if result.state == "failed"]
+        failed = {result.check: result.reason for result in results}
         assert set(failed) == {rule}
         assert re.search(words, failed[rule]), failed[rule]
 

@@ -1,18 +1,8 @@
 """Each check of a plugin as a whole, tried on one that breaks just that."""
 
-from __future__ import annotations
-
-import textwrap
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from mammozoo import plugins
 from mammozoo.testing import checks
-
-Install = Callable[[str], str]
 
 SOUND = """
     from mammozoo import Metric, hookimpl
@@ -37,27 +27,12 @@ BROKEN = [
 ]
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Loads a plugin from its source; gives its name."""
-
-    def install(source: str) -> str:
-        file = tmp_path / "made_here.py"
-        file.write_text(textwrap.dedent(source))
-        monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))
-        plugins.registry.cache_clear()
-        return file.stem
-
-    yield install
-    plugins.registry.cache_clear()
-
-
-def test_a_sound_plugin_passes_all(passes: Any, installed: Install) -> None:
-    name = installed(SOUND)
+def test_a_sound_plugin_passes_all(passes, from_file) -> None:
+    name = from_file(SOUND)
     passes(name)
     assert {check.kind for check in checks(name)} == {"plugins", "metrics"}
 
 
 @pytest.mark.parametrize(("rule", "words", "source"), BROKEN)
-def test_a_broken_plugin_fails_just_that(breaks: Any, installed: Install, rule: str, words: str, source: str) -> None:
-    breaks(rule, words, installed(source))
+def test_a_broken_plugin_fails_just_that(breaks, from_file, rule: str, words: str, source: str) -> None:
+    breaks(rule, words, from_file(source))

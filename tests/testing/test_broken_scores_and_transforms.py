@@ -1,24 +1,24 @@
 """Each check of metrics and of transforms, tried on one that breaks just that."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mammozoo import Metric, TransformSpec
-from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import Resamples, Values
+from mammozoo import Metric, Outcome, TransformSpec
 
 
 def accuracy(outcome: Outcome) -> float:
     return float((outcome.labels == outcome.decisions).mean())
 
 
+def one_class(outcome: Outcome) -> bool:
+    return len(set(outcome.labels.tolist())) < 2
+
+
 def fails_on_one_class(outcome: Outcome) -> float:
-    if len(set(outcome.labels.tolist())) < 2:
+    if one_class(outcome):
         raise ZeroDivisionError("no second class")
     return accuracy(outcome)
 
@@ -34,56 +34,36 @@ def sorts_in_place(outcome: Outcome) -> float:
     return score
 
 
-def of_two_only(outcome: Outcome) -> float:
-    return accuracy(outcome) if outcome.binary else float("nan")
-
-
-def as_text(outcome: Outcome) -> Any:
-    return f"{accuracy(outcome):.2f}"
-
-
-def crashes(outcome: Outcome) -> float:
-    raise KeyError("age")
-
-
 def perfect_is_infinite(outcome: Outcome) -> float:
     return accuracy(outcome) / (1 - accuracy(outcome)) if accuracy(outcome) < 1 else float("nan")
 
 
-def infinite_for_one_class(outcome: Outcome) -> float:
-    return accuracy(outcome) if len(set(outcome.labels.tolist())) > 1 else float("inf")
-
-
-def one_too_many(draws: Resamples) -> Values:
-    return np.zeros(len(draws) + 1)
-
-
-def always_half(draws: Resamples) -> Values:
-    return np.full(len(draws), 0.5)
+def score(value: Callable[[Outcome], Any], **more: Any) -> Metric:
+    return Metric("s", "s", value, **more)
 
 
 METRICS = [
     ("has-name-and-summary", "'a share'", Metric("a share", "right decisions", accuracy)),
-    ("direction-is-right", "perfect .* 1 .* worst 0", Metric("s", "s", accuracy, higher_is_better=False)),
-    ("direction-is-right", "perfect", Metric("s", "s", perfect_is_infinite)),
-    ("gives-a-float", "'0.", Metric("s", "s", as_text)),
-    ("gives-a-float", "KeyError .*test_broken_scores_and_transforms.py, line", Metric("s", "s", crashes)),
-    ("single-class-input", "in fails_on_one_class.: no second class", Metric("s", "s", fails_on_one_class)),
-    ("single-class-input", "class 0 .* inf", Metric("s", "s", infinite_for_one_class)),
-    ("agrees-over-permutations", "order", Metric("s", "s", first_half)),
-    ("leaves-its-input-alone", "`outcome.probabilities`", Metric("s", "s", sorts_in_place)),
-    ("classes-beyond-two", "'s' .* nan", Metric("s", "s", of_two_only)),
-    ("resampled-agrees", "0.5", Metric("s", "s", accuracy, resampled=always_half)),
-    ("resampled-agrees", r"\(21,\) for 20", Metric("s", "s", accuracy, resampled=one_too_many)),
+    ("direction-is-right", "perfect .* 1 .* worst 0", score(accuracy, higher_is_better=False)),
+    ("direction-is-right", "perfect", score(perfect_is_infinite)),
+    ("gives-a-float", "'0.", score(lambda outcome: f"{accuracy(outcome):.2f}")),
+    ("gives-a-float", "KeyError .*test_broken_scores_and_transforms.py, line", score(lambda outcome: {}["age"])),
+    ("single-class-input", "in fails_on_one_class.: no second class", score(fails_on_one_class)),
+    ("single-class-input", "class 0 .* inf", score(lambda o: float("inf") if one_class(o) else accuracy(o))),
+    ("agrees-over-permutations", "order", score(first_half)),
+    ("leaves-its-input-alone", "`outcome.probabilities`", score(sorts_in_place)),
+    ("classes-beyond-two", "'s' .* nan", score(lambda o: accuracy(o) if o.binary else float("nan"))),
+    ("resampled-agrees", "0.5", score(accuracy, resampled=lambda draws: np.full(len(draws), 0.5))),
+    ("resampled-agrees", r"\(21,\) for 20", score(accuracy, resampled=lambda draws: np.zeros(len(draws) + 1))),
 ]
 
 
-def test_a_sound_metric_passes_all(passes: Any) -> None:
+def test_a_sound_metric_passes_all(passes) -> None:
     passes(Metric("share", "share of right decisions", accuracy))
 
 
 @pytest.mark.parametrize(("rule", "words", "metric"), METRICS)
-def test_a_broken_metric_fails_just_that(breaks: Any, rule: str, words: str, metric: Metric) -> None:
+def test_a_broken_metric_fails_just_that(breaks, rule: str, words: str, metric: Metric) -> None:
     breaks(rule, words, metric)
 
 
@@ -95,48 +75,41 @@ def untyped(k=1) -> Callable[..., Any]:  # type: ignore[no-untyped-def]
     return mirror()
 
 
-def _unseeded() -> Callable[..., Any]:
+def drawn() -> Callable[..., Any]:
+    return lambda pixels, rng: rng.permutation(pixels, axis=1)
+
+
+def unseeded() -> Callable[..., Any]:
     own = np.random.default_rng()
     return lambda pixels, rng: own.permutation(pixels, axis=1)
 
 
-def _drawn() -> Callable[..., Any]:
-    return lambda pixels, rng: rng.permutation(pixels, axis=1)
+def blacken(pixels: Any, rng: Any) -> Any:
+    before = pixels.copy()
+    pixels[:] = 0
+    return before
 
 
-def _floats() -> Callable[..., Any]:
-    return lambda pixels, rng: pixels / 255
-
-
-def _flat() -> Callable[..., Any]:
-    return lambda pixels, rng: pixels[:, :, 0]
-
-
-def _in_place() -> Callable[..., Any]:
-    def change(pixels: Any, rng: Any) -> Any:
-        before = pixels.copy()
-        pixels[:] = 0
-        return before
-
-    return change
+def transform(build: Callable[..., Any], **more: Any) -> TransformSpec:
+    return TransformSpec("m", "mirror", build, **more)
 
 
 TRANSFORMS = [
     ("has-name-and-summary", "'a mirror'", TransformSpec("a mirror", "mirror", mirror)),
-    ("options-have-types", "'k'", TransformSpec("m", "mirror", untyped)),
-    ("same-generator-same-result", "one seed", TransformSpec("m", "mirror", _unseeded, random=True)),
-    ("fixed-unless-random", "generator", TransformSpec("m", "mirror", _drawn)),
-    ("form-is-kept", "float64", TransformSpec("m", "mirror", _floats)),
-    ("form-is-kept", r"\(40, 48, 1\) becomes \(40, 48\)", TransformSpec("m", "mirror", _flat)),
-    ("leaves-its-input-alone", "image", TransformSpec("m", "mirror", _in_place)),
+    ("options-have-types", "'k'", transform(untyped)),
+    ("same-generator-same-result", "one seed", transform(unseeded, random=True)),
+    ("fixed-unless-random", "generator", transform(drawn)),
+    ("form-is-kept", "float64", transform(lambda: lambda pixels, rng: pixels / 255)),
+    ("form-is-kept", r"\(40, 48, 1\) becomes \(40, 48\)", transform(lambda: lambda pixels, rng: pixels[:, :, 0])),
+    ("leaves-its-input-alone", "image", transform(lambda: blacken)),
 ]
 
 
-@pytest.mark.parametrize(("build", "random"), [(mirror, False), (_drawn, True)])
-def test_a_sound_transform_passes_all(passes: Any, build: Callable[..., Any], random: bool) -> None:
+@pytest.mark.parametrize(("build", "random"), [(mirror, False), (drawn, True)])
+def test_a_sound_transform_passes_all(passes, build: Callable[..., Any], random: bool) -> None:
     passes(TransformSpec("sound", "left and right", build, random=random))
 
 
 @pytest.mark.parametrize(("rule", "words", "transform"), TRANSFORMS)
-def test_a_broken_transform_fails_just_that(breaks: Any, rule: str, words: str, transform: TransformSpec) -> None:
+def test_a_broken_transform_fails_just_that(breaks, rule: str, words: str, transform: TransformSpec) -> None:
     breaks(rule, words, transform)

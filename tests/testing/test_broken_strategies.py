@@ -1,11 +1,8 @@
 """Each check of strategies, tried on one that breaks just that."""
 
-from __future__ import annotations
-
-import contextlib
+import copy
 import itertools
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +11,8 @@ from torch import nn
 
 from mammozoo import Model, Strategy
 from mammozoo.testing import checks, run
+
+from ..helpers import call_home
 
 _COUNT = itertools.count()
 
@@ -30,49 +29,49 @@ class Sound(Strategy):
         return model.backbone.groups("block")[-1].parameters
 
 
+def broken(called: str, base: type[Strategy] = Sound, /, **methods: Any) -> type[Strategy]:
+    """A strategy with other methods; as a name of this module, so that it can be pickled."""
+    globals()[called] = made = type(
+        called, (base,), {"__module__": __name__, "__doc__": "Broken in one way.", **methods}
+    )
+    return made
+
+
+def last(model: Model) -> Iterable[nn.Parameter]:
+    return model.backbone.groups("block")[-1].parameters
+
+
+def first(model: Model) -> nn.Parameter:
+    return next(model.backbone.parameters())
+
+
+def behind_the_pool(layer: nn.Module) -> Callable[[Strategy, Model], None]:
+    def adapt(strategy: Strategy, model: Model) -> None:
+        model.backbone.net.maxpool = nn.Sequential(model.backbone.net.maxpool, copy.deepcopy(layer))
+
+    return adapt
+
+
+def with_extra(length: Callable[[Model], int]) -> Callable[[Strategy, Model], None]:
+    return lambda strategy, model: model.backbone.register_buffer("extra", torch.zeros(length(model)))
+
+
+def rate(factor: float) -> Callable[[Strategy, Model], Any]:
+    return lambda strategy, model: dict.fromkeys(last(model), factor)
+
+
 class Crashes(Sound):
     def adapt(self, model: Model) -> None:
         raise KeyError("layer9")
 
 
-class BadName(Sound):
-    name = "bad name"
-
-
-class UntypedOption(Sound):
-    def __init__(self, k=1) -> None:  # type: ignore[no-untyped-def]
-        self.k = k
-
-
-class Undecided(Sound):
-    """Starts from the weights of a counter, not of torch's generator."""
-
-    def adapt(self, model: Model) -> None:
-        with torch.no_grad():
-            next(model.backbone.parameters()).fill_(float(next(_COUNT)))
-
-
-class Curious(Sound):
-    def adapt(self, model: Model) -> None:
-        with contextlib.suppress(OSError):  # found out all the same
-            socket.create_connection(("127.0.0.1", 9), timeout=0.1)
-
-
-class TrainsTheHead(Sound):
-    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
-        return [*(super().trainable(model) or ()), next(model.head.parameters())]
-
-
-class Unused(Sound):
-    """Adds a parameter to the last block that `forward` does not use."""
-
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.layer4[-1].register_parameter("spare", nn.Parameter(torch.zeros(3)))
+class OddOption(Sound):
+    def __init__(self, place: nn.Module | None = None) -> None:
+        self.place = place
 
 
 class Drifting(nn.Module):
-    """A layer that changes its own frozen weight while it trains."""
+    """A layer that changes its own frozen weight, or its statistics, while it trains."""
 
     def __init__(self, what: str):
         super().__init__()
@@ -83,180 +82,18 @@ class Drifting(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             with torch.no_grad():
-                (self.weight if self.what == "weight" else self.seen).add_(1.0)
+                getattr(self, self.what).add_(1.0)
         return x
 
 
-class NoOptimizer(Sound):
-    def optimizer(self, groups: list[dict[str, Any]], lr: float, weight_decay: float) -> Any:
-        raise RuntimeError("no optimizer for you")
-
-
-class MovesFrozen(Sound):
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.maxpool = nn.Sequential(net.maxpool, Drifting("weight"))
-
-
-class MovesStatistics(Sound):
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.maxpool = nn.Sequential(net.maxpool, Drifting("seen"))
-
-
-class Backwards(Sound):
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        return dict.fromkeys(self.trainable(model) or (), -1.0)
-
-
 class Hidden(nn.Module):
-    """A random number that is in no file."""
+    """A number that is in no file."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = 1.0
+    scale = 1.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            self.scale += 1.0
+        self.scale += float(self.training)
         return x * self.scale
-
-
-class Forgets(Sound):
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.maxpool = nn.Sequential(net.maxpool, Hidden())
-
-
-class Unpicklable(Sound):
-    def __init__(self) -> None:
-        self.pick = lambda model: model
-
-
-class AllOrNothing(Strategy):
-    """Has no opinion on what trains, and weighs what the others train; the two below forget a case."""
-
-    name = "all-or-nothing"
-
-    def shares(self, model: Model) -> list[bool]:
-        return [parameter.requires_grad for parameter in model.backbone.parameters()]
-
-
-class DividesByWhatTrains(AllOrNothing):
-    """Divides by the number of backbone weights that train: beside `frozen` there are none."""
-
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        factor = len(self.shares(model)) / sum(self.shares(model))
-        return dict.fromkeys(model.backbone.parameters(), factor)
-
-
-class ExpectsAllOrNothing(AllOrNothing):
-    """Takes for granted that all trains where something does: beside `last-blocks` it is a part."""
-
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        if any(self.shares(model)) and not all(self.shares(model)):
-            raise IndexError("one factor for each parameter")
-        return {}
-
-
-class Alone(Sound):
-    """Expects that nothing else trains: `last-blocks` trains the same block, so that only `full` disturbs it."""
-
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        own = set(self.trainable(model) or ())
-        if any(p.requires_grad and p not in own for p in model.backbone.parameters()):
-            raise RuntimeError("somebody else trains too")
-        return {}
-
-
-class OddOption(Sound):
-    def __init__(self, place: nn.Module | None = None) -> None:
-        self.place = place
-
-
-class Twice(Sound):
-    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
-        return [next(model.backbone.parameters())] * 2
-
-
-class Names(Sound):
-    def trainable(self, model: Model) -> Any:
-        return [name for name, _ in model.backbone.named_parameters()]
-
-
-class Elsewhere(Sound):
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        return {nn.Parameter(torch.zeros(1)): 1.0}
-
-
-class Grows(Sound):
-    def adapt(self, model: Model) -> None:
-        model.backbone.register_buffer("extra", torch.zeros(1 + next(_COUNT)))
-
-
-class ByWeights(Sound):
-    """Makes a layer as wide as the weights are positive."""
-
-    def adapt(self, model: Model) -> None:
-        width = int((next(model.backbone.parameters()) > 0).sum())
-        model.backbone.register_buffer("extra", torch.zeros(width))
-
-
-class AlwaysBatch(nn.BatchNorm2d):
-    """Learns statistics though the strategy trains nothing of it."""
-
-    def train(self, mode: bool = True) -> AlwaysBatch:
-        super().train(True)
-        return self
-
-
-class MovesBatchNorm(Sound):
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.bn1.__class__ = AlwaysBatch
-
-
-class Explodes(Sound):
-    def lr_scale(self, model: Model) -> Mapping[nn.Parameter, float]:
-        return dict.fromkeys(self.trainable(model) or (), 1e30)
-
-
-BROKEN = [
-    ("has-name-and-summary", "'bad name'", BadName),
-    ("options-have-types", "'k'", UntypedOption),
-    ("options-have-types", "'place'", OddOption),
-    ("adapts-a-network", r"KeyError .*test_broken_strategies.py, line \d+, in adapt.: 'layer9'", Crashes),
-    ("adapt-is-deterministic", "other numbers", Undecided),
-    ("adapt-is-deterministic", "'backbone.extra'", Grows),
-    ("adapt-needs-no-data", "127.0.0.1.*9", Curious),
-    ("adapt-needs-no-data", "'backbone.extra'", ByWeights),
-    ("trainable-is-in-the-backbone", "'head.2.weight'", TrainsTheHead),
-    ("trainable-is-in-the-backbone", "Entry 1 .* twice", Twice),
-    ("trainable-is-in-the-backbone", "Entry 0 .* a str", Names),
-    ("every-trainable-gets-a-gradient", "spare' .* no gradient", Unused),
-    ("learning-rates-are-positive", "-1.0", Backwards),
-    ("learning-rates-are-positive", "not of the model", Elsewhere),
-    ("training-goes-through", "no optimizer for you", NoOptimizer),
-    ("training-goes-through", "not finite", Explodes),
-    ("frozen-weights-stay", "'backbone.net.maxpool.1.weight'", MovesFrozen),
-    ("frozen-statistics-stay", "'backbone.net.maxpool.1.seen'", MovesStatistics),
-    ("frozen-statistics-stay", "'backbone.net.bn1.running_mean'", MovesBatchNorm),
-    ("weights-reload", "other outputs", Forgets),
-    ("pickles", "PicklingError|AttributeError", Unpicklable),
-    ("composes-with-frozen", "before 'frozen' .* ZeroDivisionError", DividesByWhatTrains),
-    ("composes-with-last-blocks", "before 'last-blocks' .* IndexError", ExpectsAllOrNothing),
-    ("composes-with-full", "before 'full' .* RuntimeError .*somebody else trains too", Alone),
-]
-
-
-@pytest.mark.parametrize("sound", [Sound, AllOrNothing])
-def test_a_sound_strategy_passes_all(passes: Any, sound: type[Strategy]) -> None:
-    passes(sound)
-
-
-@pytest.mark.parametrize(("rule", "words", "thing"), BROKEN)
-def test_a_broken_strategy_fails_just_that(breaks: Any, rule: str, words: str, thing: type[Strategy]) -> None:
-    breaks(rule, words, thing)
 
 
 class Root(nn.Module):
@@ -270,14 +107,113 @@ class Root(nn.Module):
         return x + 0 * self.weight.sqrt()
 
 
-class TakesRoots(Sound):
-    def adapt(self, model: Model) -> None:
-        net: Any = model.backbone.net
-        net.maxpool = nn.Sequential(net.maxpool, Root())
+class AlwaysBatch(nn.BatchNorm2d):
+    """Learns statistics though the strategy trains nothing of it."""
 
-    def trainable(self, model: Model) -> Iterable[nn.Parameter]:
-        net: Any = model.backbone.net
-        return [*(super().trainable(model) or ()), net.maxpool[1].weight]
+    def train(self, mode: bool = True) -> Any:
+        return super().train(True)
+
+
+def start_from_a_counter(strategy: Strategy, model: Model) -> None:
+    nn.init.constant_(first(model), float(next(_COUNT)))
+
+
+def no_optimizer(strategy: Strategy, groups: Any, lr: float, weight_decay: float) -> Any:
+    raise RuntimeError("no optimizer for you")
+
+
+class AllOrNothing(Strategy):
+    """Has no opinion on what trains, and weighs what the others train; the two below forget a case."""
+
+    name = "all-or-nothing"
+
+
+def shares(model: Model) -> list[bool]:
+    return [parameter.requires_grad for parameter in model.backbone.parameters()]
+
+
+def divide_by_what_trains(strategy: Strategy, model: Model) -> Mapping[nn.Parameter, float]:
+    """Beside `frozen` there are no backbone weights that train."""
+    return dict.fromkeys(model.backbone.parameters(), len(shares(model)) / sum(shares(model)))
+
+
+def expect_all_or_nothing(strategy: Strategy, model: Model) -> Mapping[nn.Parameter, float]:
+    """Beside `last-blocks` it is a part."""
+    if any(shares(model)) and not all(shares(model)):
+        raise IndexError("one factor for each parameter")
+    return {}
+
+
+def expect_to_be_alone(strategy: Strategy, model: Model) -> Mapping[nn.Parameter, float]:
+    """`last-blocks` trains the same block, so that only `full` disturbs it."""
+    if any(p.requires_grad and p not in set(last(model)) for p in model.backbone.parameters()):
+        raise RuntimeError("somebody else trains too")
+    return {}
+
+
+Undecided = broken("Undecided", adapt=start_from_a_counter)
+Untyped = broken("Untyped", __init__=lambda self, k=1: setattr(self, "k", k))
+Grows = broken("Grows", adapt=with_extra(lambda model: 1 + next(_COUNT)))
+ByWeights = broken("ByWeights", adapt=with_extra(lambda model: int((first(model) > 0).sum())))
+TrainsTheHead = broken("TrainsTheHead", trainable=lambda self, model: [*last(model), next(model.head.parameters())])
+Names = broken("Names", trainable=lambda self, model: [name for name, _ in model.backbone.named_parameters()])
+Elsewhere = broken("Elsewhere", lr_scale=lambda self, model: {nn.Parameter(torch.zeros(1)): 1.0})
+Unused = broken(
+    "Unused",
+    adapt=lambda self, model: model.backbone.net.layer4[-1].register_parameter("spare", nn.Parameter(torch.zeros(3))),
+)
+MovesBatchNorm = broken(
+    "MovesBatchNorm", adapt=lambda self, model: setattr(model.backbone.net.bn1, "__class__", AlwaysBatch)
+)
+Unpicklable = broken("Unpicklable", __init__=lambda self: setattr(self, "pick", lambda model: model))
+TakesRoots = broken(
+    "TakesRoots", adapt=behind_the_pool(Root()),
+    trainable=lambda self, model: [*last(model), model.backbone.net.maxpool[1].weight],
+)  # fmt: skip
+Twice = broken("Twice", trainable=lambda self, model: [first(model)] * 2)
+MovesFrozen = broken("MovesFrozen", adapt=behind_the_pool(Drifting("weight")))
+MovesStatistics = broken("MovesStatistics", adapt=behind_the_pool(Drifting("seen")))
+Divides = broken("Divides", AllOrNothing, lr_scale=divide_by_what_trains)
+Expects = broken("Expects", AllOrNothing, lr_scale=expect_all_or_nothing)
+Alone = broken("Alone", lr_scale=expect_to_be_alone)
+
+
+BROKEN = [
+    ("has-name-and-summary", "'bad name'", broken("BadName", name="bad name")),
+    ("options-have-types", "'k'", Untyped),
+    ("options-have-types", "'place'", OddOption),
+    ("adapts-a-network", r"KeyError .*test_broken_strategies.py, line \d+, in adapt.: 'layer9'", Crashes),
+    ("adapt-is-deterministic", "other numbers", Undecided),
+    ("adapt-is-deterministic", "'backbone.extra'", Grows),
+    ("adapt-needs-no-data", "127.0.0.1.*9", broken("Curious", adapt=call_home)),
+    ("adapt-needs-no-data", "'backbone.extra'", ByWeights),
+    ("trainable-is-in-the-backbone", "'head.2.weight'", TrainsTheHead),
+    ("trainable-is-in-the-backbone", "Entry 1 .* twice", Twice),
+    ("trainable-is-in-the-backbone", "Entry 0 .* a str", Names),
+    ("every-trainable-gets-a-gradient", "spare' .* no gradient", Unused),
+    ("learning-rates-are-positive", "-1.0", broken("Backwards", lr_scale=rate(-1.0))),
+    ("learning-rates-are-positive", "not of the model", Elsewhere),
+    ("training-goes-through", "no optimizer for you", broken("NoOptimizer", optimizer=no_optimizer)),
+    ("training-goes-through", "not finite", broken("Explodes", lr_scale=rate(1e30))),
+    ("frozen-weights-stay", "'backbone.net.maxpool.1.weight'", MovesFrozen),
+    ("frozen-statistics-stay", "'backbone.net.maxpool.1.seen'", MovesStatistics),
+    ("frozen-statistics-stay", "'backbone.net.bn1.running_mean'", MovesBatchNorm),
+    ("weights-reload", "other outputs", broken("Forgets", adapt=behind_the_pool(Hidden()))),
+    ("pickles", "PicklingError|AttributeError", Unpicklable),
+    ("composes-with-frozen", "before 'frozen' .* ZeroDivisionError", Divides),
+    ("composes-with-last-blocks", "before 'last-blocks' .* IndexError", Expects),
+    ("composes-with-full", "before 'full' .* RuntimeError .*somebody else trains too", Alone),
+]
+
+
+@pytest.mark.parametrize("sound", [Sound, AllOrNothing])
+def test_a_sound_strategy_passes_all(passes, sound: type[Strategy]) -> None:
+    passes(sound)
+
+
+@pytest.mark.parametrize(("rule", "words", "thing"), BROKEN)
+def test_a_broken_strategy_fails_just_that(breaks, rule: str, words: str, thing: type[Strategy]) -> None:
+    breaks(rule, words, thing)
 
 
 def test_a_gradient_that_is_not_a_number_ruins_the_weights_too() -> None:

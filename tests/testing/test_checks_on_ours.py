@@ -1,13 +1,14 @@
 """Our own plugins keep the contract that others are held to."""
 
-from __future__ import annotations
-
+import importlib
+import importlib.util
+import inspect
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from mammozoo import plugins
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.testing import Check, checks, parametrize_with_checks, run
 from mammozoo.testing.plugin import RULES
@@ -56,58 +57,80 @@ def test_our_recipes_metrics_and_transforms(check: Check) -> None:
     check.run()
 
 
-def test_a_data_set_on_real_files(local_data: Path) -> None:
+def test_a_data_set_on_real_files(local_data) -> None:
     found = [run(check) for check in checks("datasets", only=["busi"], root=local_data / "data" / "busi")]
     assert {result.state for result in found} == {"passed"}, found
 
 
 def test_names_that_are_not_there() -> None:
-    with pytest.raises(NotFoundError, match=r"'basic'.*'basics'"):
-        checks("basic")
-    with pytest.raises(NotFoundError, match=r"'resnet81'"):
-        checks("drs", backbone="resnet81")
-    with pytest.raises(NotFoundError, match=r"'dsr'.*'drs'"):
-        checks("drs", specs=["dsr:rate=2"])
-    with pytest.raises(UsageError, match="0"):
-        checks(0)
+    for words, options, error, said in (
+        ("basic", {}, NotFoundError, r"'basic'.*'basics'"),
+        ("drs", {"backbone": "resnet81"}, NotFoundError, r"'resnet81'"),
+        ("drs", {"specs": ["dsr:rate=2"]}, NotFoundError, r"'dsr'.*'drs'"),
+        (0, {}, UsageError, "0"),
+    ):
+        with pytest.raises(error, match=said):
+            checks(words, **options)
 
 
-def test_a_module_and_a_single_thing() -> None:
+def test_modules_single_things_and_missing_options() -> None:
     import mammozoo_drs
     from mammozoo_drs.drs import Drs
 
     alone = {(check.name, check.item) for check in checks(Drs)}
     whole = {(check.name, check.item) for check in checks(mammozoo_drs)}
     assert ("adapt-is-deterministic", "drs") in alone < whole
-
-
-def test_options_that_are_missing_are_a_skip_that_says_what_to_do() -> None:
-    states = {
-        result.state: result for result in map(run, checks("gamma", only=["gamma"])) if result.kind == "strategies"
-    }
+    results = map(run, checks("gamma", only=["gamma"]))
+    states = {result.state: result for result in results if result.kind == "strategies"}
     assert set(states) == {"passed", "skipped"}
     assert "--with gamma:" in states["skipped"].reason and "gamma:layer=8" in states["skipped"].reason
 
 
-def test_the_page_lists_every_check_of_each_kind_and_no_other() -> None:
+def test_every_check_is_on_the_page_and_says_what_must_hold_and_what_to_do() -> None:
     page = (Path(__file__).parents[2] / "docs" / "testing-plugins.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))
-    listed = {
-        kind.lower(): re.findall(r"^\| `([\w-]+)` \| (.+?) \|$", text, re.MULTILINE) for kind, text in sections.items()
-    }
+    row = re.compile(r"^\| `([\w-]+)` \| (.+?) \|$", re.MULTILINE)
+    listed = {kind.lower(): row.findall(text) for kind, text in sections.items()}
     assert listed == {kind: [(rule.name, rule.summary) for rule in rules] for kind, rules in RULES.items()}
+    assert set(RULES) == set(KINDS.values())
+    for rule in (rule for rules in RULES.values() for rule in rules):
+        for text in (rule.summary, rule.advice):
+            assert re.fullmatch(r"[A-Z`(].*[.]", text), (rule.name, text)
 
 
-def test_a_plugin_that_failed_is_one_failed_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "sad.py"
-    file.write_text("from mammozoo import hookimpl\n@hookimpl\ndef register_strategies(): raise KeyError('lost')\n")
-    monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", str(file))
-    plugins.registry.cache_clear()
-    try:
-        found = checks("sad")
-    finally:
-        plugins.registry.cache_clear()
-    result, heard = map(run, found)
+def test_a_plugin_that_failed_is_one_failed_check(from_file) -> None:
+    source = "from mammozoo import hookimpl\n@hookimpl\ndef register_strategies(): raise KeyError('lost')\n"
+    result, heard = map(run, checks(from_file(source)))
     assert heard.state == "skipped"
     assert (result.check, result.state) == ("loads", "failed")
     assert "register_strategies raised KeyError: 'lost'" in result.reason
+
+
+# ---------------------------------------------------------------- no check without a test that breaks just that
+
+#: What the tests call the things of each kind: `test_a_broken_head_fails_just_that` is about heads.
+KINDS = {
+    "plugin": "plugins", "data_set": "datasets", "backbone": "backbones", "head": "heads", "strategy": "strategies",
+    "metric": "metrics", "transform": "transforms", "recipe": "recipes", "paper": "papers", "zoo": "zoos",
+    "event_hook": "events",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def broken() -> dict[str, set[str]]:
+    """Kind → checks with which a test is parametrised that breaks them, one by one."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in sorted(Path(__file__).parent.glob("test_broken_*.py")):
+        for name, test in inspect.getmembers(importlib.import_module(f".{file.stem}", __package__), inspect.isfunction):
+            if which := re.fullmatch(r"test_a_broken_(\w+)_fails_just_that", name):
+                (mark,) = test.pytestmark
+                assert mark.name == "parametrize" and mark.args[0][0] == "rule"
+                found[KINDS[which[1]]] |= {row[0] for row in mark.args[1]}
+    return found
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_every_check_has_a_thing_that_breaks_just_that(broken: dict[str, set[str]], kind: str) -> None:
+    names = [rule.name for rule in RULES[kind]]
+    assert broken[kind] == set(names)
+    assert len(names) == len(set(names))

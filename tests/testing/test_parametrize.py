@@ -1,17 +1,13 @@
 """`parametrize_with_checks` in somebody else's folder: plain pytest, readable names, `-k`, several processes."""
 
-from __future__ import annotations
-
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from mammozoo.testing import checks
+
+from ..helpers import Answer, python
 
 OURS = """
 from mammozoo.testing import parametrize_with_checks
@@ -47,21 +43,17 @@ class Lost(Strategy):
 def test_contract(check):
     check.run()
 """
-Pytest = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def plain_pytest(tmp_path: Path) -> Pytest:
+def plain_pytest(tmp_path) -> Callable[..., Answer]:
     """pytest in an empty folder with these test files; warnings are errors."""
 
-    def run(files: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    def run(files: dict[str, str], *words: str) -> Answer:
         for name, text in files.items():
             (tmp_path / name).write_text(text)
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-W", "error::pytest.PytestWarning",
-             *words],
-            cwd=tmp_path, env=os.environ | {"COLUMNS": "160"}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        options = ("-p", "no:cacheprovider", "--color=no", "-W", "error::pytest.PytestWarning")
+        return python("-m", "pytest", *options, *words, cwd=tmp_path, COLUMNS="160")
 
     return run
 
@@ -73,18 +65,18 @@ def test_names_are_unique_and_in_the_same_order_every_time() -> None:
     assert "strategies-drs-adapt-is-deterministic" in names
 
 
-def test_somebody_elses_folder(plain_pytest: Pytest) -> None:
+def test_somebody_elses_folder(plain_pytest: Callable[..., Answer]) -> None:
     """A plugin that keeps its contract, one that breaks it, and one that is not installed, in one go."""
     files = {"test_ours.py": OURS, "test_absent.py": ABSENT, "test_broken.py": BROKEN}
     done = plain_pytest(files, "-v", "--continue-on-collection-errors", "-k", "pickles or (lost and adapts)")
-    assert done.returncode == 1, done.stdout
-    assert "test_ours.py::test_contract[strategies-gamma:layer=2-pickles] PASSED" in done.stdout
-    assert "test_broken.py::test_contract[strategies-lost-adapts-a-network] FAILED" in done.stdout
-    assert "test_broken.py::test_contract[strategies-lost-pickles] SKIPPED" in done.stdout
-    assert "because 'adapts-a-network' fails; mend that first" in done.stdout
-    assert "KeyError was raised (test_broken.py, line 12, in adapt): 'layer9'" in done.stdout
-    assert '>       raise KeyError("layer9")' in done.stdout, "the line of whoever wrote it"
-    error = done.stdout.partition("ERROR collecting test_absent.py")[2].splitlines()[1:]
+    assert done.code == 1, done.out
+    assert "test_ours.py::test_contract[strategies-gamma:layer=2-pickles] PASSED" in done.out
+    assert "test_broken.py::test_contract[strategies-lost-adapts-a-network] FAILED" in done.out
+    assert "test_broken.py::test_contract[strategies-lost-pickles] SKIPPED" in done.out
+    assert "because 'adapts-a-network' fails; mend that first" in done.out
+    assert "KeyError was raised (test_broken.py, line 12, in adapt): 'layer9'" in done.out
+    assert '>       raise KeyError("layer9")' in done.out, "the line of whoever wrote it"
+    error = done.out.partition("ERROR collecting test_absent.py")[2].splitlines()[1:]
     lines = list(itertools.takewhile(lambda line: not line.startswith(("=", "_")), error))
     assert len(lines) == 1, "one line and no traceback"
     assert "There is no plugin 'gama'. Did you mean 'gamma'?" in lines[0]

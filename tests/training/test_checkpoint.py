@@ -1,7 +1,5 @@
 """The saved state of a fit: every generator goes on, states of version 0.1 and of other devices are read, others refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +10,16 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from mammozoo.config.recipe import Recipe
 from mammozoo.data.splits.make import Split
 from mammozoo.errors import IncompatibleError, NotVerifiedError
 from mammozoo.models.device import Engine
-from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators, seeded
 from mammozoo.training import trainer as loop
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import Checkpointer, Stopped, pack_optimizer, restore_optimizer
 from mammozoo.training.trainer import Trainer, TrainingData
+
+from ..helpers import network, tiny
 
 CARD, CPU = torch.device("cuda", 0), torch.device("cpu")
 
@@ -41,14 +39,9 @@ def fit(
     generator: torch.Generator, checkpointer: Checkpointer | None = None, stop: Callable[[], bool] = lambda: False
 ) -> tuple[dict[str, torch.Tensor], list[float]]:
     """Weights and training losses of a tiny network with dropout after two epochs of four batches of noise."""
-    recipe = Recipe.model_validate(
-        {"dataset": "phantom", "backbone": "test_resnet", "weights": "random", "size": 32, "strategy": "full", "epochs": 2,
-         "batch": 8}
-    )  # fmt: skip
+    recipe = tiny(strategy="full", epochs=2, batch=8)
     with seeded(0):
-        backbone = build_backbone(recipe.backbone)
-        input = backbone.input.model_copy(update={"size": recipe.size})
-        model, strategy = build_model(backbone, recipe.strategy, recipe.head, ("a", "b"), input)
+        model, strategy = network(size=32)
     model.head = torch.nn.Sequential(Dropout(generator), model.head)
     n = np.arange(48)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 1), np.uint8)
@@ -75,7 +68,7 @@ def assert_same(
     assert [name for name in one[0] if not torch.equal(one[0][name], two[0][name])] == []
 
 
-def test_a_state_of_version_0_1_is_continued_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_state_of_version_0_1_is_continued_with_the_same_weights(tmp_path) -> None:
     """That version saved the processor's generator alone, as `rng`, and no device."""
     checkpointer = stopped_in_the_second_epoch(tmp_path / "state", torch.default_generator)
     with safetensors.safe_open(checkpointer.path, framework="pt") as file:
@@ -88,9 +81,7 @@ def test_a_state_of_version_0_1_is_continued_with_the_same_weights(tmp_path: Pat
     assert_same(fit(torch.default_generator), fit(torch.default_generator, checkpointer))
 
 
-def test_the_generator_of_the_card_goes_on(
-    card: torch.Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_generator_of_the_card_goes_on(card, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(loop, "seed_generators", lambda seed, device: seed_generators(seed, CARD))
     monkeypatch.setattr(loop, "generator_states", lambda device: generator_states(CARD))
     monkeypatch.setattr(loop, "restore_generators", lambda states, device: restore_generators(states, CARD))
@@ -99,7 +90,7 @@ def test_the_generator_of_the_card_goes_on(
     assert_same(fit(card), fit(card, checkpointer))
 
 
-def test_a_fit_that_changes_its_device_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fit_that_changes_its_device_says_so_and_another_state_is_refused(tmp_path, caplog) -> None:
     checkpointer = stopped_in_the_second_epoch(tmp_path / "state", torch.Generator())
     saved = checkpointer.load()
     assert saved is not None
@@ -108,16 +99,13 @@ def test_a_fit_that_changes_its_device_says_so(tmp_path: Path, caplog: pytest.Lo
     checkpointer.save(tensors | {"rng.cuda": torch.zeros(16, dtype=torch.uint8)}, facts | {"device": "cuda"})
     fit(torch.Generator(), checkpointer)
     assert "begun on cuda and continued on cpu" in caplog.text
-
-
-def test_a_state_of_another_fit_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    checkpointer = Checkpointer(tmp_path / "state", "key")
+    checkpointer = Checkpointer(tmp_path / "other", "key")
     assert checkpointer.load() is None
     checkpointer.save({"rng.cpu": torch.zeros(1)}, {"device": "cpu"})
-    with pytest.raises(IncompatibleError, match="state"):
+    with pytest.raises(IncompatibleError, match="other"):
         Checkpointer(checkpointer.path, "another key").load()
     checkpointer.path.write_bytes(checkpointer.path.read_bytes()[:-1])
-    with pytest.raises(NotVerifiedError, match="state"):
+    with pytest.raises(NotVerifiedError, match="other"):
         checkpointer.load()
 
 

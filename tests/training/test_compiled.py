@@ -1,44 +1,41 @@
 """Training through torch.compile: the same model to rounding, the same names, and one clear line without a compiler."""
 
-from __future__ import annotations
-
 import functools
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from mammozoo.config.recipe import Recipe, load
 from mammozoo.errors import UsageError
 from mammozoo.models.weights import read_tensors
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.compiled import Compiled, require_compiler
 from mammozoo.training.experiment import resume, train
 
+from ..helpers import tiny
+
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
 
 
-def _recipe(**fields: object) -> Recipe:
-    return load(
-        None,
-        {
-            "dataset": "phantom:n=24", "backbone": "resnet9:width=4", "weights": "random", "size": 32, "device": "cpu", "batch": 8,
-            "strategy": "full", "head": "gap:dropout=0.3", "epochs": 2, "precision": "fp32", "compile": True, **fields,
-        },
-    )  # fmt: skip
+RECIPE = tiny(
+    backbone="resnet9:width=4",
+    batch=8,
+    strategy="full",
+    head="gap:dropout=0.3",
+    epochs=2,
+    precision="fp32",
+    compile=True,
+)
 
 
-def test_a_compiled_run_resumes_with_the_same_bytes_and_plain_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_compiled_run_resumes_with_the_same_bytes_and_plain_names(tmp_path, monkeypatch) -> None:
     """Without the minutes of a C++ compiler: the traced graph is run as it is."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    train(_recipe(), tmp_path / "whole")
+    train(RECIPE, tmp_path / "whole")
     batches = iter([False, False, False, True])
     with pytest.raises(Stopped):
-        train(_recipe(), tmp_path / "run", stop=lambda: next(batches, True))
+        train(RECIPE, tmp_path / "run", stop=lambda: next(batches, True))
     resume(tmp_path / "run")
     for name in ("model.safetensors", "predictions.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -59,7 +56,7 @@ def test_only_full_batches_are_compiled_and_all_give_the_networks_own_values() -
     assert calls == [4, 4]
 
 
-def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))

@@ -1,39 +1,42 @@
 """Which fits a run consists of, which of them share an earlier stage, and what a saved state depends on."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from mammozoo.config.recipe import Recipe, load
-from mammozoo.training.fit_spec import all_fits, fit_specs, state_key
+from mammozoo import EpochRow, Recipe
+from mammozoo.data.splits.make import Split
+from mammozoo.training.finish import select
+from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
+from mammozoo.training.fold import FitResult
 from mammozoo.training.prepare import PreparedRun, prepare
+
+from ..helpers import tiny
 
 FIRST = {"name": "first", "dataset": "phantom:n=24,seed=7", "optimizer": {"name": "sgd", "lr": 1e-2}}
 
 
 def _recipe(**fields: Any) -> Recipe:
-    return load(None, {
-        "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
-        "device": "cpu", "strategy": "full", **fields,
-    })  # fmt: skip
+    return tiny(strategy="full", **fields)
 
 
-def test_each_point_of_the_grid_and_each_repeat_is_a_fit_of_each_fold() -> None:
+def test_points_repeats_and_folds_are_fits_that_share_a_stage() -> None:
     recipe = _recipe(grid={"batch": [8, 16]}, repeats=2, **{"split.folds": 2})
     specs = fit_specs(prepare(recipe))
     assert [spec.name for spec in specs] == [f"fold-{fold}/{number:03d}" for fold in range(2) for number in range(4)]
     of_fold = [(spec.recipe.batch, spec.recipe.seed) for spec in specs[:4]]
     assert sorted(of_fold) == [(8, 0), (8, 1), (16, 0), (16, 1)]
     assert [spec.split.name for spec in specs] == ["fold-0"] * 4 + ["fold-1"] * 4
+    (_, fits), (_, finals) = all_fits(prepare(_recipe(stages=[FIRST], **{"split.folds": 3, "split.inner": 2})))
+    assert [fit.name for fit in fits] == ["stages/first"]
+    assert [final.after for final in finals] == ["stages/first"] * 6
 
 
 @pytest.fixture(scope="module")
 def staged() -> PreparedRun:
-    """One split after an earlier stage."""
     return prepare(_recipe(stages=[FIRST]))
 
 
@@ -52,19 +55,11 @@ def staged() -> PreparedRun:
         ({"grid": {"stages.0.epochs": [1, 2]}}, ["holdout/000/stages/first", "holdout/001/stages/first"]),
     ],
 )
-def test_fits_share_an_earlier_stage_that_is_equal_for_all_of_them(
-    staged: PreparedRun, fields: dict[str, Any], folders: list[str]
-) -> None:
+def test_fits_share_an_earlier_stage_that_is_equal_for_all_of_them(staged, fields, folders: list[str]) -> None:
     (_, fits), (_, finals) = all_fits(replace(staged, recipe=_recipe(stages=[FIRST], **fields)))
     assert [fit.name for fit in fits] == folders
     assert {final.after for final in finals} == set(folders)
     assert {fit.recipe.seed for fit in fits} == {0}
-
-
-def test_nested_folds_share_a_stage_that_has_no_image_of_the_run() -> None:
-    (_, fits), (_, finals) = all_fits(prepare(_recipe(stages=[FIRST], **{"split.folds": 3, "split.inner": 2})))
-    assert [fit.name for fit in fits] == ["stages/first"]
-    assert [final.after for final in finals] == ["stages/first"] * 6
 
 
 def test_a_state_depends_on_what_changes_the_fit_and_on_nothing_else() -> None:
@@ -76,3 +71,50 @@ def test_a_state_depends_on_what_changes_the_fit_and_on_nothing_else() -> None:
         assert state_key(prepared, replace(first, recipe=first.recipe.model_copy(update=changes))) != key, changes
     elsewhere = {"root": Path("elsewhere"), "workers": 3, "device": "cuda", "requires": ("some-plugin",)}
     assert state_key(prepared, replace(first, recipe=first.recipe.model_copy(update=elsewhere))) == key
+
+
+# ---------------------------------------------------------------- selection of the fits that report, by hand on made-up results
+
+NONE = np.array([], np.intp)
+
+
+def fit(name: str, split: str, *epochs: tuple[float, bool]) -> FitResult:
+    """A result of which selection uses the split and (monitored value, best so far) of each epoch."""
+    history = [EpochRow(split, 1, 1, 0.1, 0.0, 0.0, value, best, 0.0, 0.0) for value, best in epochs]
+    recipe = Recipe.model_validate({"dataset": "phantom", "backbone": "test_resnet"})
+    return FitResult(FitSpec(name, Split(split, NONE, NONE, NONE), recipe, {}), cast(Any, None), history, [])
+
+
+def selected(results: list[FitResult], sign: int) -> tuple[list[str], str]:
+    """Names of the fits that report, and of the one that stands for the run."""
+    reporting, best = select(results, sign)
+    return [result.spec.name for result in reporting], best.spec.name
+
+
+GRID = [
+    fit("fold-0/000", "fold-0", (0.6, True)),
+    fit("fold-0/001", "fold-0", (0.8, True)),
+    fit("fold-1/000", "fold-1", (0.9, True)),
+    fit("fold-1/001", "fold-1", (0.7, True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("sign", "reporting", "best"),
+    [(1, ["fold-0/001", "fold-1/000"], "fold-1/000"), (-1, ["fold-0/000", "fold-1/001"], "fold-0/000")],
+    ids=["higher is better", "lower is better"],
+)
+def test_the_best_point_of_a_grid_reports_for_each_fold(sign: int, reporting: list[str], best: str) -> None:
+    assert selected(GRID, sign) == (reporting, best)
+
+
+def test_which_fits_report() -> None:
+    nested = [
+        fit(f"fold-{outer}/inner-{inner}", f"fold-{outer}/inner-{inner}", (value, True))
+        for (outer, inner), value in {(0, 0): 0.5, (0, 1): 0.4, (1, 0): 0.3, (1, 1): 0.35}.items()
+    ]
+    assert selected(nested, -1) == (["fold-0/inner-1", "fold-1/inner-0"], "fold-1/inner-0")
+    assert selected([fit("a", "holdout", (0.5, True)), fit("b", "holdout", (0.5, True))], 1) == (["a"], "a")
+    late = fit("late", "holdout", (0.5, True), (0.7, True), (0.9, False))
+    assert late.monitor == 0.7
+    assert selected([late, fit("steady", "holdout", (0.8, True))], 1)[1] == "steady"

@@ -1,47 +1,45 @@
 """One fit: it starts from the prepared network, leaves it as it was, and is read back as it was returned."""
 
-from __future__ import annotations
-
+import multiprocessing
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from mammozoo.config.recipe import load
+from mammozoo.models.backbone import Backbone
 from mammozoo.training.callbacks import Callbacks
+from mammozoo.training.experiment import Jobs, train
 from mammozoo.training.fit_spec import fit_specs
 from mammozoo.training.fold import FitResult, read_result, train_fold
+from mammozoo.training.parallel import card_of, run_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
+
+from ..helpers import tiny
 
 
 @pytest.fixture
 def prepared() -> PreparedRun:
     """Two folds, in which everything learns and dropout draws numbers."""
-    return prepare(
-        load(None, {
-            "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
-            "device": "cpu", "strategy": "full", "head": "gap:dropout=0.3", "split.folds": 2,
-        })
-    )  # fmt: skip
+    return prepare(tiny(strategy="full", head="gap:dropout=0.3", **{"split.folds": 2}))
 
 
 def fit(prepared: PreparedRun, number: int, run: Path) -> FitResult:
-    """The result of fold `number`, trained in `run`."""
     result = train_fold(prepared, fit_specs(prepared)[number], run, Callbacks())
     assert result is not None
     return result
 
 
-def test_fits_share_no_weights(prepared: PreparedRun, tmp_path: Path) -> None:
+def test_fits_share_no_weights(prepared: PreparedRun, tmp_path) -> None:
     """A fold has the bytes that it has alone, whatever was trained before it."""
     backbone = {name: tensor.clone() for name, tensor in prepared.backbone.state_dict().items()}
     start = prepared.build()[0].state_dict()
     fit(prepared, 0, tmp_path / "both")
     trained = load_file(tmp_path / "both" / "fold-0" / "model.safetensors")
-    assert not all(
-        torch.equal(trained[f"backbone.{name}"], backbone[name]) for name, _ in prepared.backbone.named_parameters()
-    )
+    names = [name for name, _ in prepared.backbone.named_parameters()]
+    assert not all(torch.equal(trained[f"backbone.{name}"], backbone[name]) for name in names)
     assert all(torch.equal(tensor, backbone[name]) for name, tensor in prepared.backbone.state_dict().items())
     assert all(torch.equal(tensor, start[name]) for name, tensor in prepared.build()[0].state_dict().items())
     fit(prepared, 1, tmp_path / "both")
@@ -50,11 +48,54 @@ def test_fits_share_no_weights(prepared: PreparedRun, tmp_path: Path) -> None:
         assert (tmp_path / "both" / "fold-1" / name).read_bytes() == (tmp_path / "alone" / "fold-1" / name).read_bytes()
 
 
-def test_a_complete_fit_is_read_back_as_it_was_returned(prepared: PreparedRun, tmp_path: Path) -> None:
+def test_a_complete_fit_is_read_back_as_it_was_returned(prepared: PreparedRun, tmp_path) -> None:
     result = fit(prepared, 0, tmp_path)
     again = read_result(tmp_path, result.spec)
-    assert again is not None
     assert (again.spec, again.config, again.monitor) == (result.spec, result.config, result.monitor)
     assert again.rows == [{column: str(value) for column, value in row.items()} for row in result.rows]
     (tmp_path / "fold-0" / "predictions.csv").unlink()
     assert read_result(tmp_path, result.spec) is None, "the file that is written last is missing"
+
+
+# ---------------------------------------------------------------- a run from its recipe to its end
+
+
+def test_the_network_is_built_once_however_many_folds(tmp_path, monkeypatch) -> None:
+    """Counted where every backbone begins, so that it does not matter who builds it. A copy does not begin anew."""
+    built: list[str] = []
+    begin = Backbone.__init__
+
+    def count(backbone: Backbone, *args: Any, **options: Any) -> None:
+        built.append(type(backbone).__name__)
+        begin(backbone, *args, **options)
+
+    monkeypatch.setattr(Backbone, "__init__", count)
+    recipe = tiny(strategy="frozen", **{"split.folds": 3})
+    assert train(recipe, tmp_path / "run").facts["status"] == "done"
+    assert len(built) == 1
+
+
+# ---------------------------------------------------------------- several fits at once
+
+
+def test_fits_at_once_give_the_same_run(tmp_path) -> None:
+    """Two folds behind an earlier stage each, which another process has trained."""
+    recipe = tiny(strategy="full", stages=[{"name": "same", "val": 0.3}], **{"split.folds": 2})
+    one = train(recipe, tmp_path / "one")
+    two = train(recipe, tmp_path / "two", jobs=Jobs(2))
+    for folder in (".", "fold-0", "fold-1", "fold-0/stages/same", "fold-1/stages/same"):
+        for name in ("model.safetensors", "config.json", "predictions.csv"):
+            file = f"{folder}/{name}"
+            assert (one.path / file).read_bytes() == (two.path / file).read_bytes(), file
+
+
+def test_each_process_has_one_card() -> None:
+    """The first task takes long: by the tasks' numbers its card would get a second one meanwhile, and the other none."""
+    done = list(run_parallel(_two_cards, [(number,) for number in range(6)], 2, "loky", torch.device("cpu")))
+    cards = {worker: {card for other, card in done if other == worker} for worker, _ in done}
+    assert sorted(map(sorted, cards.values())) == [[0], [1]]
+
+
+def _two_cards(number: int) -> tuple[str, int]:
+    time.sleep(0.1 if number else 1)
+    return multiprocessing.current_process().name, card_of(number, 2)

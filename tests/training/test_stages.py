@@ -1,9 +1,6 @@
 """Earlier stages: what they pass on, which images they must not use, how they are resumed, and what is refused."""
 
-from __future__ import annotations
-
-import csv
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from safetensors.torch import load_file
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, UsageError
-from mammozoo.files import sha256
+from mammozoo.files import read_table, sha256
 from mammozoo.models.config import SYNTHETIC, read_config
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.experiment import extend, resume, train
@@ -25,13 +22,9 @@ from mammozoo.training.prepare import prepare
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.stages import StageResult
 
-from .pictures import picture_folder
+from ..builtin.trees.pictures import picture_folder
+from ..helpers import edit_json, tiny
 
-TINY: dict[str, Any] = {
-    "dataset": "phantom:n=30", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
-    "device": "cpu", "strategy": "full", "optimizer": {"name": "adam", "lr": 1e-3},
-}  # fmt: skip
-#: A stage on a data set that shares nothing with the run's, and one on the run's own.
 OTHER = {
     "name": "other",
     "dataset": "phantom:n=30,seed=7",
@@ -42,33 +35,27 @@ SAME = {"name": "same", "epochs": 2}
 
 
 def _recipe(*stages: dict[str, Any], **fields: Any) -> Recipe:
-    return load(None, {**TINY, "stages": list(stages), **fields})
+    own = {"dataset": "phantom:n=30", "strategy": "full", "optimizer": {"name": "adam", "lr": 1e-3}}
+    return tiny(**own | fields, stages=list(stages))
 
 
 def parts(folder: Path) -> dict[str, set[str]]:
-    """The images of each part of a fit."""
-    images: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
-    with (folder / "split.csv").open(encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
-            images[row["part"]].add(row["sample"])
-    return images
+    rows = read_table(folder / "split.csv")
+    return {part: {row["sample"] for row in rows if row["part"] == part} for part in ("train", "val", "test")}
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def staged(tmp_path_factory) -> RunDirectory:
     """Three folds after two stages; the run itself leaves the backbone as the last stage gives it."""
     more = {"dataset": "phantom:n=40", "split.folds": 3, "strategy": "frozen"}
     recipe = _recipe(OTHER, SAME | {"strategy": "full"}, **more)
     return train(recipe, tmp_path_factory.mktemp("staged") / "run")
 
 
-def test_a_stage_is_trained_once_or_once_a_fold_if_it_shares_images(staged: RunDirectory) -> None:
+def test_stages_that_share_images_are_trained_once_a_fold_and_use_none_that_it_holds_back(staged) -> None:
     fits = {path.parent.relative_to(staged.path).as_posix() for path in staged.path.rglob("config.json")}
     folds = [f"fold-{k}" for k in range(3)]
     assert fits == {".", "stages/other", *folds, *(f"{fold}/stages/same" for fold in folds)}
-
-
-def test_no_stage_uses_validation_or_test_images_of_the_run(staged: RunDirectory) -> None:
     left_out = {stage["name"]: stage["left_out"] for stage in staged.facts["stages"]}
     for fold in ("fold-0", "fold-1", "fold-2"):
         final, stage = parts(staged.path / fold), parts(staged.path / fold / "stages" / "same")
@@ -89,7 +76,7 @@ def test_each_stage_starts_from_the_best_weights_of_the_one_before(staged: RunDi
     assert not all(torch.equal(first[name], stage[name]) for name in backbone), "the second stage trained them"
 
 
-def test_the_stages_are_in_the_config_and_on_the_card(staged: RunDirectory) -> None:
+def test_the_stages_are_in_the_config_and_on_the_card_or_were_not_yet(staged: RunDirectory, tiny_run, tmp_path) -> None:
     fold = staged.path / "fold-1"
     training = read_config(fold).training
     assert training.weights == "stage:same"
@@ -106,18 +93,14 @@ def test_the_stages_are_in_the_config_and_on_the_card(staged: RunDirectory) -> N
     card = (staged.path / "README.md").read_text(encoding="utf-8")
     assert "| other | `phantom:n=30,seed=7` | malignant, benign |" in card
     assert "| this model | `phantom:n=40` |" in card
-
-
-def test_a_config_from_before_there_were_stages_is_read(tiny_run: RunDirectory, tmp_path: Path) -> None:
-    content = json.loads((tiny_run.path / "config.json").read_text(encoding="utf-8"))
+    shutil.copy(tiny_run.path / "config.json", tmp_path)
     for key in ("stages", "classes", "left_out"):
-        del content["mammozoo"]["training"][key]
-    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+        edit_json(tmp_path / "config.json", lambda content, key=key: content["mammozoo"]["training"].pop(key))
     assert read_config(tmp_path).training.stages == ()
     assert "## Stages" not in (tiny_run.path / "README.md").read_text(encoding="utf-8")
 
 
-def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) -> None:
+def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path) -> None:
     final, stage = picture_folder(tmp_path / "final", 0), picture_folder(tmp_path / "stage", 1)
     for number in range(10):  # half of the benign ones come again: brighter, cropped, in another format and class
         with Image.open(final / "benign" / f"{number:02}-0.png") as image:
@@ -140,15 +123,12 @@ def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path: Path) 
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run that was never interrupted."""
+def whole(tmp_path_factory) -> RunDirectory:
     return train(_recipe(OTHER | {"epochs": 2}, SAME, batch=8), tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.mark.parametrize(("complete", "begun"), [("stages/other", "stages/same"), ("stages/same", "holdout")])
-def test_a_run_stopped_in_a_stage_is_resumed_to_the_same_bytes(
-    whole: RunDirectory, tmp_path: Path, complete: str, begun: str
-) -> None:
+def test_a_run_stopped_in_a_stage_is_resumed_to_the_same_bytes(whole, tmp_path, complete: str, begun: str) -> None:
     batches = iter(range(100))
     with pytest.raises(Stopped):  # after the second batch of the fit after the complete one
         train(
@@ -167,10 +147,13 @@ def test_a_run_stopped_in_a_stage_is_resumed_to_the_same_bytes(
             assert (run.path / file).read_bytes() == (whole.path / file).read_bytes(), file
 
 
-def test_a_run_with_stages_is_not_extended(staged: RunDirectory, tmp_path: Path) -> None:
+def test_a_run_with_stages_is_not_extended_and_its_recipe_is_written_with_them(staged: RunDirectory, tmp_path) -> None:
     with pytest.raises(UsageError, match="stages"):
         extend(staged.path, 5, tmp_path / "longer")
     assert not (tmp_path / "longer").exists()
+    again = load(str(staged.path / "recipe.yaml"))
+    for n in range(2):
+        assert again.of_stage(n).model_dump(exclude={"name"}) == staged.recipe.of_stage(n).model_dump(exclude={"name"})
 
 
 def test_layers_that_a_strategy_adds_pass_to_a_stage_with_the_same_strategy() -> None:
@@ -179,39 +162,29 @@ def test_layers_that_a_strategy_adds_pass_to_a_stage_with_the_same_strategy() ->
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.25)
-    state = {
-        name: t.clone() for name, t in model.backbone.state_dict().items() if not name.endswith("num_batches_tracked")
-    }
+    tensors = model.backbone.state_dict().items()
+    state = {name: tensor.clone() for name, tensor in tensors if not name.endswith("num_batches_tracked")}
     following, _ = prepared.after(StageResult(state, prepared.lineage, ())).build()
     own = following.backbone.state_dict()
     assert any("depth_weight" in name for name in state)
     assert all(torch.equal(own[name], tensor) for name, tensor in state.items())
 
 
-def test_layers_that_the_next_stage_has_no_place_for_are_refused_before_training(tmp_path: Path) -> None:
+def test_which_strategies_cannot_follow_each_other_and_what_a_substitute_is_stamped(tmp_path) -> None:
     with pytest.raises(IncompatibleError, match=r"'same'.*'drs'.*'full'"):
         train(_recipe(SAME | {"strategy": "drs"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     prepare(_recipe(SAME | {"strategy": "full"}, strategy="drs"))  # a strategy may add layers to a plain stage
-
-
-def test_a_strategy_that_requires_random_weights_cannot_follow_a_stage() -> None:
     with pytest.raises(UsageError, match=r"'scratch'.*random"):
         prepare(_recipe(SAME | {"strategy": "full"}, strategy="scratch"))
-
-
-def test_a_substitute_is_stamped_on_everything_after_it() -> None:
     stamp = "stage other: phantom:n=30,seed=7 is a substitute for images of cancer cells"
     prepared = prepare(_recipe(SAME, OTHER | {"substitute_for": "images of cancer cells"}))
     assert [stamp in one.stamps for one in (*prepared.stages, prepared)] == [False, True, True]
 
 
 def test_a_stage_takes_what_it_leaves_out_from_the_recipe() -> None:
-    more: dict[str, Any] = {
-        "batch": 8,
-        "phases": [{"name": "sgd", "lr": 0.1, "epochs": 3}],
-        "classes": ["benign", "malignant"],
-    }
+    phases = [{"name": "sgd", "lr": 0.1, "epochs": 3}]
+    more: dict[str, Any] = {"batch": 8, "phases": phases, "classes": ["benign", "malignant"]}
     recipe = _recipe(OTHER, SAME, **more)
     other, same = recipe.of_stage(0), recipe.of_stage(1)
     assert (other.batch, other.strategy, other.backbone) == (8, "full", "test_resnet")
@@ -220,22 +193,13 @@ def test_a_stage_takes_what_it_leaves_out_from_the_recipe() -> None:
     assert (same.classes, same.dataset) == (("benign", "malignant"), "phantom:n=30")
     without_epochs = _recipe(OTHER | {"optimizer": None}, SAME, **more).of_stage(0)
     assert [phase.epochs for phase in without_epochs.phases] == [3]
-
-
-def test_root_and_classes_go_to_a_stage_of_the_same_data_set_only() -> None:
     stages = [{"name": "a", "dataset": "csv"}, {"name": "b"}, {"name": "c", "root": "there"}]
     recipe = _recipe(*stages, dataset="folder", root="here", classes=["x", "y"])
     assert [recipe.of_stage(n).root for n in range(3)] == [None, Path("here"), Path("there")]
     assert [recipe.of_stage(n).classes for n in range(3)] == [None, ("x", "y"), ("x", "y")]
 
 
-def test_the_written_recipe_has_the_same_stages(staged: RunDirectory) -> None:
-    again = load(str(staged.path / "recipe.yaml"))
-    for n in range(2):
-        assert again.of_stage(n).model_dump(exclude={"name"}) == staged.recipe.of_stage(n).model_dump(exclude={"name"})
-
-
-def test_a_dotted_key_counts_stages(tmp_path: Path) -> None:
+def test_a_dotted_key_counts_stages(tmp_path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("dataset: busi\nbackbone: resnet9\nstages: [{name: a}, {name: b, dataset: folder}]\n")
     recipe = load(str(path), {"stages.1.root": str(tmp_path), "stages.0.optimizer.lr": 0.5})
@@ -249,14 +213,11 @@ def test_a_dotted_key_counts_stages(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageError, match=words):
             load(str(path), overrides)
-
-
-def test_a_stage_without_its_folder_says_how_to_name_it() -> None:
     with pytest.raises(UsageError, match=r"'cells'.*--set stages\.0\.root=DIR"):
         prepare(_recipe({"name": "cells", "dataset": "folder"}))
 
 
-def test_a_stage_without_images_of_a_class_is_refused(tmp_path: Path) -> None:
+def test_a_stage_without_images_of_a_class_is_refused(tmp_path) -> None:
     """Its malignant images are all in the test part of the run."""
     final, stage = picture_folder(tmp_path / "final", 0), picture_folder(tmp_path / "stage", 1)
     rows = [

@@ -1,7 +1,5 @@
 """A model on the tests' Hub and a zoo that lists it. Its weights are no weights: pulling looks at bytes only."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,6 @@ class Far:
     entry: dict[str, Any] = field(default_factory=dict)
 
     def publish(self, content: dict[str, bytes] = CONTENT, **how: bool) -> None:
-        """Put it on the Hub and list that commit."""
         commit = self.hub.publish("lab/far", content | UNLISTED, tag="v1", **how)
         self.entry = {
             "name": "far", "version": "1", "summary": "a test", "source": {"hub": "lab/far", "revision": commit},
@@ -32,7 +29,6 @@ class Far:
         self.write()
 
     def write(self, **fields: Any) -> None:
-        """`zoo.yaml`, with some fields of the entry changed."""
         self.folder.mkdir(exist_ok=True)
         (self.folder / "zoo.yaml").write_text(yaml.safe_dump({"schema": 1, "models": [self.entry | fields]}))
 
@@ -41,10 +37,8 @@ class Far:
         return str(self.entry["source"]["revision"])
 
     def snapshot(self, home: Path) -> Path:
-        """Where the client's cache has it."""
         return home / "hub" / "models--lab--far" / "snapshots" / self.commit
 
 
 def promised(content: dict[str, bytes]) -> dict[str, Any]:
-    """The `files` of an entry."""
     return {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in content.items()}

@@ -1,22 +1,19 @@
 """The routes of the tests' Hub: which request gets which answer."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+import secrets
+from typing import Any
 from urllib.parse import unquote
 
 from hub_store import Answer, RefusalError, Repo, Request, Stored, card_data, is_large
 
-if TYPE_CHECKING:
-    from hub_server import Hub
+Hub = Any  # hub_server's, which imports this module
 
 
 def cdn(hub: Hub, request: Request, body: bytes) -> Answer:
-    """Blobs and uploads."""
     if request.token:
         raise RefusalError(400, "Only one auth mechanism allowed")
     kind, sha = request.path.strip("/").split("/")
@@ -40,7 +37,11 @@ def api(hub: Hub, request: Request, body: bytes, user: str | None) -> Answer:
     if path.endswith("/api/agent-harnesses"):
         return Answer.json({"standardEnvVars": [], "harnesses": {}})
     if path == "/api/validate-yaml":
-        return _validate(json.loads(body)["content"])
+        try:
+            card_data(json.loads(body)["content"])
+        except RefusalError as refusal:
+            return Answer.json({"errors": [{"message": refusal.message}], "warnings": []}, 400)
+        return Answer.json({"errors": [], "warnings": []})
     if path == "/api/repos/create":
         return _create(hub, json.loads(body), user)
     if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/(batch|verify)", path):
@@ -64,14 +65,6 @@ def _writable(hub: Hub, name: str, user: str | None) -> Repo:
     if not repo.may_write(user):
         raise RefusalError(403 if user else 401, "You don't have the rights to write to this repository")
     return repo
-
-
-def _validate(content: str) -> Answer:
-    try:
-        card_data(content)
-    except RefusalError as refusal:
-        return Answer.json({"errors": [{"message": refusal.message}], "warnings": []}, 400)
-    return Answer.json({"errors": [], "warnings": []})
 
 
 def _create(hub: Hub, content: dict[str, Any], user: str | None) -> Answer:
@@ -98,7 +91,8 @@ def _lfs(hub: Hub, repo: Repo, verb: str, content: dict[str, Any]) -> Answer:
     for asked in content["objects"]:
         answer: dict[str, Any] = {"oid": asked["oid"], "size": asked["size"]}
         if asked["oid"] not in hub.blobs:
-            upload = f"{hub.cdn}/upload/{asked['oid']}?grant={hub.grant()}"
+            hub.grants.add(word := secrets.token_hex(8))  # lets one upload through without a token
+            upload = f"{hub.cdn}/upload/{asked['oid']}?grant={word}"
             check = f"{hub.endpoint}/{repo.id}.git/info/lfs/objects/verify"
             answer["actions"] = {"upload": {"href": upload}, "verify": {"href": check}}
         objects.append(answer)

@@ -4,24 +4,19 @@ Two ports are two origins: one for the API, one (the "CDN") for the blobs of lar
 request that carries a token. Left out: xet, pull requests, uploads in parts, data sets and spaces.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
-import secrets
 import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import hub_api
 from hub_store import TOKENS, Answer, RefusalError, Repo, Request, Stored, is_large
-
-Kind = Literal["status", "drop", "corrupt", "stall", "silent", "strip", "call"]
 
 
 @dataclass
@@ -35,7 +30,7 @@ class Fault:
     """
 
     pattern: str
-    kind: Kind
+    kind: str
     value: Any = None
     times: int = 10**9
 
@@ -52,17 +47,9 @@ class Hub:
         self.crashes: list[str] = []
         self.lock = threading.RLock()
         self.stopped = threading.Event()
-        self._servers = {port: _Server(self, port) for port in ("api", "cdn")}
-
-    @property
-    def endpoint(self) -> str:
-        """Where the API is: what `HF_ENDPOINT` is set to."""
-        return self._servers["api"].address
-
-    @property
-    def cdn(self) -> str:
-        """The origin of blobs and uploads."""
-        return self._servers["cdn"].address
+        self._servers = [_Server(self, port) for port in ("api", "cdn")]
+        #: Where the API is, and the origin of blobs and uploads.
+        self.endpoint, self.cdn = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
 
     def token(self, user: str = "alice") -> str:
         """A user's token: alice may write to `lab`, bob may not."""
@@ -82,16 +69,11 @@ class Hub:
             repo.tags[tag] = commit
         return commit
 
-    def fault(self, pattern: str, kind: Kind, value: Any = None, times: int = 10**9) -> None:
+    def fault(self, *given: Any, **named: Any) -> None:
         """Let something go wrong; see Fault."""
-        self.faults.append(Fault(pattern, kind, value, times))
-
-    def heal(self) -> None:
-        """No more faults."""
-        self.faults.clear()
+        self.faults.append(Fault(*given, **named))
 
     def asked(self, pattern: str) -> list[Request]:
-        """The requests so far whose "PORT METHOD path" matches."""
         return [request for request in self.requests if re.search(pattern, str(request))]
 
     def environment(self, home: Path, user: str | None = None) -> dict[str, str]:
@@ -101,25 +83,13 @@ class Hub:
             "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
         }  # fmt: skip
 
-    def grant(self) -> str:
-        """A word that lets one upload through without a token."""
-        word = secrets.token_hex(8)
-        self.grants.add(word)
-        return word
-
     def stop(self) -> None:
         """Close both ports and every connection: clients go on over a connection whose server no longer listens."""
         self.stopped.set()
-        for server in self._servers.values():
+        for server in self._servers:
             server.stop()
 
-    def answer(self, request: Request, body: bytes, user: str | None) -> Answer:
-        """The answer to one request, faults aside."""
-        if request.port == "cdn":
-            return hub_api.cdn(self, request, body)
-        return hub_api.api(self, request, body, user)
-
-    def take(self, words: str, *kinds: Kind) -> Fault | None:
+    def take(self, words: str, *kinds: str) -> Fault | None:
         """The first fault of these kinds that holds for a request, counted down."""
         with self.lock:
             for fault in self.faults:
@@ -130,8 +100,6 @@ class Hub:
 
 
 class _Server(ThreadingHTTPServer):
-    """One port."""
-
     daemon_threads = True
 
     def __init__(self, hub: Hub, port: str):
@@ -139,10 +107,6 @@ class _Server(ThreadingHTTPServer):
         self.hub, self.port = hub, port
         self.connections: set[socket.socket] = set()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -191,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             user = TOKENS.get(words.removeprefix("Bearer ")) if words else None
             if words and request.port == "api" and user is None:
                 raise RefusalError(401, "Invalid credentials in Authorization header")
-            answer = hub.answer(request, body, user)
+            answer = hub_api.api(hub, request, body, user) if request.port == "api" else hub_api.cdn(hub, request, body)
         except RefusalError as refusal:
             answer = Answer.json({"error": refusal.message}, refusal.status)
             answer.headers |= {"X-Error-Message": refusal.message, **refusal.more}
@@ -220,9 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body and hub.take(what, "corrupt"):
             middle = len(body) // 2
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-        if (
-            asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        ) and "Accept-Ranges" in answer.headers:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked and "Accept-Ranges" in answer.headers:
             body = self._part(answer, body, asked)
         self.send_response(answer.status)
         for name, value in answer.headers.items():

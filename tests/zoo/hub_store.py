@@ -1,12 +1,10 @@
 """What the tests' Hub keeps and says: users, repositories with their commits, requests and answers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -42,21 +40,17 @@ class Request:
 
 @dataclass
 class Answer:
-    """What goes back."""
-
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(cls, content: Any, status: int = 200) -> Answer:
+    def json(cls, content: Any, status: int = 200) -> Self:
         return cls(json.dumps(content).encode(), status, {"Content-Type": "application/json"})
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file of a commit."""
-
     data: bytes
     large: bool
 
@@ -66,7 +60,6 @@ class Stored:
 
     @property
     def oid(self) -> str:
-        """Its git name: of a large file, that of the pointer which stands for it."""
         content = self.pointer if self.large else self.data
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
@@ -76,20 +69,16 @@ class Stored:
         return text.encode()
 
     def sibling(self, path: str) -> dict[str, Any]:
-        """As the model's info lists it with `blobs=true`."""
         lfs = {"lfs": {"sha256": self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}}
         return {"rfilename": path, "size": len(self.data), "blobId": self.oid, **(lfs if self.large else {})}
 
 
 def is_large(path: str, sample: bytes) -> bool:
-    """Whether the Hub keeps such a file outside git."""
     return path.endswith(_LARGE) or b"\0" in sample
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A state of a repository."""
-
     id: str
     parent: str | None
     title: str
@@ -112,7 +101,6 @@ class Repo:
         self.commit("main", "initial commit", first)
 
     def commit(self, branch: str, title: str, tree: Mapping[str, Stored]) -> str:
-        """Move `branch` to a new commit with this tree; its id."""
         parent = self.branches.get(branch)
         content = json.dumps([parent, title, sorted((path, file.oid) for path, file in tree.items())])
         made = Commit(hashlib.sha1(content.encode()).hexdigest(), parent, title, dict(tree))
@@ -128,7 +116,6 @@ class Repo:
         return self.commits[name]
 
     def file(self, revision: str, path: str) -> tuple[Commit, Stored]:
-        """A file of a commit."""
         commit = self.at(revision)
         if path not in commit.tree:
             raise RefusalError(404, "Entry not found", "EntryNotFound", **{"X-Repo-Commit": commit.id})
@@ -153,11 +140,7 @@ class Repo:
 
 
 def card_data(text: str) -> dict[str, Any]:
-    """The front matter of a card.
-
-    Raises:
-        RefusalError: it is not a mapping.
-    """
+    """The front matter of a card; a RefusalError if it is not a mapping."""
     if not text.startswith("---\n"):
         return {}
     try:

@@ -1,7 +1,6 @@
 """`zoo.yaml` as it is read: strict YAML, strict fields, and the line of what is wrong."""
 
-from __future__ import annotations
-
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,19 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
+BOMB = "schema: 1\na: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{n}: &{n} [{','.join(['*' + m] * 9)}]\n" for m, n in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 def refused(tmp_path: Path, text: str) -> str:
     path = tmp_path / "zoo.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
+    start = time.perf_counter()
     with pytest.raises(RegistryError) as caught:
         read_zoo(path)
-    assert caught.value.exit_code == 8 and str(path) in str(caught.value)
+    assert time.perf_counter() - start < 10
+    assert str(path) in str(caught.value)
     return str(caught.value)
 
 
@@ -32,10 +38,9 @@ def changed(**fields: Any) -> str:
     return yaml.safe_dump({"schema": 1, "models": [SMALL | fields]}, sort_keys=False)
 
 
-def test_a_small_entry_is_enough() -> None:
-    entry = Entry.model_validate(SMALL)
-    assert entry.size == 42
-    assert (entry.classes, entry.base, entry.signer, entry.withdrawn) == ((), None, None, "")
+def of(hash: Any, size: int = 1) -> dict[str, Any]:
+    """The files of an entry, of which one has this hash and size."""
+    return {"files": SMALL["files"] | {"config.json": {"sha256": hash, "size": size}}}
 
 
 @pytest.mark.parametrize(
@@ -46,8 +51,11 @@ def test_a_small_entry_is_enough() -> None:
         ({"path": "x"}, FolderSource),
     ],
 )
-def test_three_kinds_of_source(source: dict[str, str], kind: type) -> None:
-    assert isinstance(Entry.model_validate(SMALL | {"source": source}).source, kind)
+def test_a_small_entry_is_enough_from_three_kinds_of_source(source: dict[str, str], kind: type) -> None:
+    entry = Entry.model_validate(SMALL | {"source": source})
+    assert isinstance(entry.source, kind)
+    assert entry.size == 42
+    assert (entry.classes, entry.base, entry.signer, entry.withdrawn) == ((), None, None, "")
 
 
 @pytest.mark.parametrize(
@@ -67,9 +75,12 @@ def test_three_kinds_of_source(source: dict[str, str], kind: type) -> None:
         ("[" * 5000, "nested too deeply"),
         ("schema: 7\nmodels: []\n", "schema 7; this mammozoo reads 1"),
         ("#" * (5 * 2**20), "longer than 4 MiB"),
+        (BOMB, "line 3: an alias"),
+        ("schema: 1\nmodels: !!python/object/apply:os.system [id]\n", "line 2"),
+        ("\xff\xfe\x01", "cannot be read"),
     ],
 )
-def test_yaml_that_is_not_plain(tmp_path: Path, text: str, words: str) -> None:
+def test_yaml_that_is_not_plain(tmp_path, text: str, words: str) -> None:
     assert words in refused(tmp_path, text)
 
 
@@ -82,6 +93,15 @@ def test_yaml_that_is_not_plain(tmp_path: Path, text: str, words: str) -> None:
         ({"source": {"package": "os.path", "path": "x"}}, "package"),
         ({"files": SMALL["files"] | {"config.json": {"sha256": HASH}}}, "models.0.files.config.json.size"),
         ({"version": "../1"}, "line 4: models.0.version"),
+        ({"name": "../x"}, "models.0.name"),
+        ({"source": {"hub": "lab/model", "revision": "v1.0"}}, "models.0.source.hub.revision"),
+        ({"source": {"hub": "https://x/y", "revision": COMMIT}}, "models.0.source.hub"),
+        ({"source": {"url": "https://example.org/x"}}, "models.0.source"),
+        (of(HASH[1:]), "models.0.files.config.json.sha256"),
+        (of(0), "models.0.files.config.json.sha256"),
+        (of(HASH, -1), "models.0.files.config.json.size"),
+        ({"files": SMALL["files"] | {"/etc/config.json": {"sha256": HASH, "size": 1}}}, "/etc/config.json"),
+        ({"files": SMALL["files"] | {"modeling.py": {"sha256": HASH, "size": 1}}}, "modeling.py"),
         ({"source": {"hub": "lab/model", "revision": "main"}}, "models.0.source.hub.revision"),
         ({"source": {"hub": "lab/model", "revision": COMMIT, "path": "x"}}, "models.0.source.hub.path"),
         ({"files": SMALL["files"] | {"../x.safetensors": {"sha256": HASH, "size": 1}}}, "../x.safetensors"),
@@ -94,14 +114,13 @@ def test_yaml_that_is_not_plain(tmp_path: Path, text: str, words: str) -> None:
         ({"signer": {"public_key": "mine"}}, "models.0.signer.public_key"),
     ],
 )
-def test_fields_that_are_refused(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+def test_fields_that_are_refused(tmp_path, fields: dict[str, Any], words: str) -> None:
     message = refused(tmp_path, changed(**fields))
     assert words in message and "line " in message
 
 
-def test_the_line_is_that_of_the_value(tmp_path: Path) -> None:
+def test_the_line_is_that_of_the_value(tmp_path) -> None:
     text = changed()
     line = 1 + text.splitlines().index("      size: 41")
-    assert f"line {line}: models.0.files.model.safetensors.size" in refused(
-        tmp_path, text.replace("size: 41", "size: -1")
-    )
+    said = refused(tmp_path, text.replace("size: 41", "size: -1"))
+    assert f"line {line}: models.0.files.model.safetensors.size" in said

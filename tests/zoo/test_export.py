@@ -1,7 +1,5 @@
 """A directory zoo: made, carried, read without a network, and not believed once something in it was changed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -21,7 +19,6 @@ from mammozoo.errors import (
     RegistryError,
 )
 from mammozoo.files import sha256
-from mammozoo.training.run_directory import RunDirectory
 from mammozoo.zoo.directory import export, write_entries
 from mammozoo.zoo.entry import Base, FolderSource, read_zoo
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
@@ -30,7 +27,7 @@ FULL, ADAPTER = "busi-resnet9", "busi-resnet9-drs"
 
 
 @pytest.fixture
-def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def carried(tmp_path, monkeypatch) -> Path:
     """A directory zoo with an adapter and its base, in force."""
     folder = tmp_path / "stick"
     export(with_bases(listed(ADAPTER)), folder)
@@ -62,7 +59,7 @@ def test_what_is_in_it(carried: Path) -> None:
     assert sha256(find_model(ADAPTER) / "model.safetensors") == entry.full_sha256
 
 
-def test_without_a_network(command: Any, carried: Path, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network(command, carried: Path, silent: str, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", silent)
     info = command("zoo", "info", ADAPTER, "--json").json
     assert info["folder"].startswith(str(carried)) and info["state"] == "folder"
@@ -71,30 +68,29 @@ def test_without_a_network(command: Any, carried: Path, silent: str, monkeypatch
     assert {m["state"] for m in command("zoo", "verify", "--json").json["models"]} == {"right"}
 
 
-def test_by_the_command_line(command: Any, tmp_path: Path) -> None:
-    answer = command("zoo", "export", ADAPTER, "--to", "stick")
-    assert answer.code == 0 and f"'{FULL}'" in answer.err and "--with-base" in answer.err
+def test_by_the_command_line(command, tmp_path) -> None:
+    answer = command("zoo", "export", ADAPTER, "--to", "stick").ok
+    assert f"'{FULL}'" in answer.err and "--with-base" in answer.err
     assert [e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models] == [ADAPTER]
-    answer = command("zoo", "export", ADAPTER, "--to", "stick", "--with-base")
-    assert answer.code == 0 and answer.out.strip() == "stick" and "--with-base" not in answer.err
+    answer = command("zoo", "export", ADAPTER, "--to", "stick", "--with-base").ok
+    assert answer.out.strip() == "stick" and "--with-base" not in answer.err
     assert {e.name for e in read_zoo(tmp_path / "stick" / "zoo.yaml").models} == {ADAPTER, FULL}
 
 
-def test_other_lines_of_a_zoo_stay(carried: Path) -> None:
-    path = carried / "zoo.yaml"
-    path.write_text(path.read_text().replace("schema: 1\n", f"schema: 1\ndefault: {FULL}  # ours\n"))
-    export([listed(FULL)], carried)
-    assert read_zoo(path).default == FULL and "# ours" in path.read_text()
-
-
-def test_exporting_again_changes_nothing(carried: Path) -> None:
+def test_exporting_again_changes_nothing_nor_does_a_zoo_named_twice(carried: Path, monkeypatch) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in carried.glob("models/*/*/*")}
     export([listed(FULL)], carried)
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
     assert set(catalogue()) >= {FULL, ADAPTER}
+    path = carried / "zoo.yaml"
+    path.write_text(path.read_text().replace("schema: 1\n", f"schema: 1\ndefault: {FULL}  # ours\n"))
+    export([listed(FULL)], carried)
+    assert read_zoo(path).default == FULL and "# ours" in path.read_text()
+    monkeypatch.setenv("MAMMOZOO_ZOO", f"{carried}{os.pathsep}{carried / '..' / carried.name}")
+    assert catalogue()[FULL].zoo == carried / "zoo.yaml"
 
 
-def test_a_file_that_was_changed(carried: Path, command: Any) -> None:
+def test_a_file_that_was_changed(carried: Path, command) -> None:
     weights = carried / "models" / FULL / "1.0.1" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     for name in (FULL, ADAPTER):
@@ -108,32 +104,28 @@ def test_a_file_that_was_changed(carried: Path, command: Any) -> None:
     assert not (carried.parent / "other" / "zoo.yaml").exists()
 
 
-def test_a_link_that_leads_out(carried: Path, tmp_path: Path) -> None:
+def test_what_leads_out_of_the_zoo(carried: Path, tmp_path) -> None:
     weights = carried / "models" / FULL / "1.0.1" / "model.safetensors"
     shutil.move(weights, tmp_path / "elsewhere")
     weights.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(NotVerifiedError, match="a link that leads out of its zoo"):
         find_model(FULL)
-
-
-def rewrite(zoo: Path, name: str, **fields: Any) -> None:
-    """Change an entry of a directory zoo."""
-    entry = next(e for e in read_zoo(zoo / "zoo.yaml").models if e.name == name)
-    write_entries(zoo / "zoo.yaml", [entry.model_copy(update=fields)])
-
-
-def test_a_zoo_that_is_named_twice_is_one(carried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAMMOZOO_ZOO", f"{carried}{os.pathsep}{carried / '..' / carried.name}")
-    assert catalogue()[FULL].zoo == carried / "zoo.yaml"
-
-
-def test_a_folder_outside(carried: Path) -> None:
     rewrite(carried, FULL, source=FolderSource(path="../elsewhere"))
     with pytest.raises(RegistryError, match="leads out of its zoo"):
         find_model(FULL)
 
 
-def test_another_base(carried: Path) -> None:
+def rewrite(zoo: Path, name: str, **fields: Any) -> None:
+    entry = next(e for e in read_zoo(zoo / "zoo.yaml").models if e.name == name)
+    write_entries(zoo / "zoo.yaml", [entry.model_copy(update=fields)])
+
+
+def test_a_base_that_is_another_or_itself(carried: Path) -> None:
+    full = catalogue()[ADAPTER].entry.full_sha256
+    assert full
+    rewrite(carried, ADAPTER, base=Base(name=ADAPTER, sha256=full))
+    with pytest.raises(RegistryError, match="an adapter of itself"):
+        find_model(ADAPTER)
     rewrite(carried, ADAPTER, base=Base(name=FULL, sha256="0" * 64))
     with pytest.raises(IncompatibleError, match="with other weights"):
         find_model(ADAPTER)
@@ -142,34 +134,21 @@ def test_another_base(carried: Path) -> None:
         find_model(ADAPTER)
 
 
-def test_an_adapter_of_itself(carried: Path) -> None:
-    full = catalogue()[ADAPTER].entry.full_sha256
-    assert full
-    rewrite(carried, ADAPTER, base=Base(name=ADAPTER, sha256=full))
-    with pytest.raises(RegistryError, match="an adapter of itself"):
-        find_model(ADAPTER)
-
-
-def test_another_model_of_that_name(carried: Path) -> None:
+def test_another_model_of_that_name(carried: Path, monkeypatch) -> None:
     files = dict(catalogue()[FULL].entry.files)
     files["README.md"] = files["config.json"]
     rewrite(carried, FULL, files=files)
     with pytest.raises(ConflictError, match="their files differ"):
         catalogue()
+    monkeypatch.delenv("MAMMOZOO_ZOO")
     with pytest.raises(ConflictError, match="has another model"):
-        environment = pytest.MonkeyPatch()
-        with environment.context() as without:
-            without.delenv("MAMMOZOO_ZOO")
-            export([listed(FULL)], carried)
+        export([listed(FULL)], carried)
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_place_without_a_zoo_or_without_room_for_one(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AccessError, match="Cannot write"):
         export([listed(FULL)], tmp_path / "file" / "stick")
-
-
-def test_a_folder_without_a_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAMMOZOO_ZOO", str(tmp_path))
     with pytest.raises(NotFoundError, match=r"MAMMOZOO_ZOO names .* no zoo\.yaml"):
         catalogue()
@@ -178,9 +157,7 @@ def test_a_folder_without_a_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 # ---------------------------------------------------------------- a run of one's own, without the Hub
 
 
-def test_a_run_is_put_into_a_zoo_and_found_by_name(
-    command: Any, tiny_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_put_into_a_zoo_and_found_by_name(command, tiny_run, tmp_path, monkeypatch) -> None:
     words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "Apache-2.0", "--allow-stamped")
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "zoo.yaml").write_text("# kept by hand\nschema: 1\nmodels: []\n")
@@ -201,7 +178,7 @@ def test_a_run_is_put_into_a_zoo_and_found_by_name(
     assert command("zoo", "verify", "tiny").code == 0
 
 
-def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: RunDirectory, tmp_path: Path) -> None:
+def test_a_version_in_a_folder_never_changes(command, tiny_run, tmp_path) -> None:
     words = ("zoo", "push", tiny_run.path, "--to", "ours", "--license", "MIT", "--allow-stamped", "--name", "mine")
     assert command(*words).code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "ours").rglob("*") if path.is_file()}
@@ -223,8 +200,6 @@ def test_a_version_in_a_folder_never_changes(command: Any, tiny_run: RunDirector
         (["--to", "ours", "--as", "backbone", "--license", "MIT", "--allow-stamped"], "backbone"),
     ],
 )
-def test_one_place_and_only_what_belongs_there(
-    command: Any, tiny_run: RunDirectory, tmp_path: Path, words: list[str], said: str
-) -> None:
+def test_one_place_and_only_what_belongs_there(command, tiny_run, tmp_path, words: list[str], said: str) -> None:
     command("zoo", "push", tiny_run.path, *words).refused(2, said)
     assert not (tmp_path / "ours").exists()

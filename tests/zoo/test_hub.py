@@ -1,14 +1,10 @@
 """Weights from a Hub that cannot be reached: a clear message, soon, and never random weights instead."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,23 +43,15 @@ def trickle(connection: socket.socket) -> None:
             connection.sendall(b"x")
 
 
-def greet(connection: socket.socket) -> None:
-    """Another protocol."""
-    connection.sendall(b"220 mail.example ESMTP\r\n")
-    connection.close()
-
-
-def answer(connection: socket.socket) -> None:
-    connection.recv(1000)
-    connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    connection.close()
-
-
-SERVERS: dict[str, Talk] = {"silent": lambda connection: None, "trickling": trickle, "a mail server": greet}
+SERVERS: dict[str, Talk] = {
+    "silent": lambda connection: None,
+    "trickling": trickle,
+    "a mail server": lambda connection: connection.sendall(b"220 mail.example ESMTP\r\n"),
+}
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def at(monkeypatch) -> Callable[[str], None]:
     """Let the client of this process use another address, with a short patience."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(client, "PATIENCE", 0.5)
@@ -83,15 +71,15 @@ def test_no_answer(kind: str, at: Callable[[str], None]) -> None:
 
 
 def test_any_answer_will_do(at: Callable[[str], None]) -> None:
-    with serving(answer) as address:
+    with serving(
+        lambda connection: connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    ) as address:
         at(address)
         check_reachable()
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_random_weights_never_stand_in(
-    offline: str, at: Callable[[str], None], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_random_weights_never_stand_in(offline: str, at: Callable[[str], None], command, tmp_path, monkeypatch) -> None:
     with socket.socket() as taken:  # an address at which nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,8 +1,7 @@
 """Nothing that could be somebody's data gets out; and what a model needs does."""
 
-from __future__ import annotations
-
 import getpass
+import shutil
 import socket
 import struct
 import zlib
@@ -20,13 +19,11 @@ from mammozoo.zoo.screening import screen
 
 
 @pytest.fixture
-def clean(tmp_path: Path) -> Path:
-    """A folder in which there is nothing to find."""
+def clean(tmp_path) -> Path:
     folder = tmp_path / "staged"
     (folder / "figures").mkdir(parents=True)
-    (folder / "README.md").write_text(
-        "---\nlicense: mit\n---\n# m\nSee https://doi.org/10.1/x, 3/4 of 1/2, a/b.png, </a>.\n"
-    )
+    card = "---\nlicense: mit\n---\n# m\nSee https://doi.org/10.1/x, 3/4 of 1/2, a/b.png, </a>.\n"
+    (folder / "README.md").write_text(card)
     (folder / "config.json").write_text('{"mammozoo": {"weights": "file:net.safetensors", "dataset": "busi:root=x"}}')
     write_tensors(folder / "model.safetensors", {"w": torch.ones(2)})
     Image.new("L", (4, 4)).save(folder / "figures" / "roc.png")
@@ -37,44 +34,28 @@ def clean(tmp_path: Path) -> Path:
 def refused(folder: Path, *words: str) -> None:
     with pytest.raises(RefusedToPublishError) as caught:
         screen(folder)
-    assert caught.value.exit_code == 10
     for word in words:
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "predictions.csv",
-        "scan.dcm",
-        "scan.png",
-        "images/1.png",
-        "model.pth",
-        "modeling.py",
-        "figures/scan.jpg",
-        ".hidden",
-        "run.json",
-    ],
-)
+    ["predictions.csv", "scan.dcm", "scan.png", "images/1.png", "model.pth", "modeling.py", "figures/scan.jpg", ".hidden",
+     "run.json"],
+)  # fmt: skip
 def test_only_files_of_a_model(clean: Path, name: str) -> None:
     (clean / name).parent.mkdir(exist_ok=True)
     (clean / name).write_bytes(b"x")
     refused(clean, f"'{name}' is not a file of a model")
 
 
-def test_dicom_under_any_name(clean: Path) -> None:
+def test_other_things_under_an_allowed_name(clean: Path, tmp_path) -> None:
     (clean / "LICENSE").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 9)
     refused(clean, "'LICENSE' is a DICOM file")
-
-
-def test_an_image_under_another_name(clean: Path) -> None:
-    Image.new("L", (4, 4)).save(clean / "scan.png")
-    (clean / "scan.png").rename(clean / "LICENSE")
+    Image.new("L", (4, 4)).save(tmp_path / "scan.png")
+    shutil.move(tmp_path / "scan.png", clean / "LICENSE")
     refused(clean, "'LICENSE' is a PNG image")
-
-
-def test_a_link(clean: Path, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_text("x")
+    shutil.move(clean / "LICENSE", tmp_path / "elsewhere")
     (clean / "LICENSE").symlink_to(tmp_path / "elsewhere")
     refused(clean, "'LICENSE' is a link")
 
@@ -101,15 +82,25 @@ def test_what_a_text_must_not_hold(clean: Path, text: str, what: str, file: str)
     refused(clean, f"'{file}', line 2, holds", what)
 
 
-def test_a_token_is_found_and_not_repeated(clean: Path) -> None:
+def test_tokens_metadata_and_all_findings_at_once(clean: Path) -> None:
     token = "hf_" + "aB3" * 11
     (clean / "README.md").write_text(f"log in with {token}")
     with pytest.raises(RefusedToPublishError, match="an access token") as caught:
         screen(clean)
     assert token not in str(caught.value)
+    import safetensors.torch
+
+    told = {"format": "pt", "by": "somebody"}
+    safetensors.torch.save_file({"w": torch.ones(2)}, clean / "model.safetensors", metadata=told)
+    refused(clean, "metadata beside the weights")
+    (clean / "model.safetensors").write_bytes(b"\x80\x04pickled")
+    refused(clean, "safetensors file")
+    (clean / "a.csv").write_text("x")
+    (clean / "README.md").write_text("/home/anna/x")
+    refused(clean, "a.csv", "README.md")
 
 
-def test_names_of_the_user_and_the_machine(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_the_user_and_the_machine(clean: Path, monkeypatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "mmuster")
     monkeypatch.setattr(socket, "gethostname", lambda: "radio17.klinik.example")
     screen(clean)
@@ -144,23 +135,6 @@ def test_what_a_figure_must_not_hold(clean: Path) -> None:
     refused(clean, "after the end")
     path.write_bytes(b"\xff\xd8\xff")
     refused(clean, "PNG image")
-
-
-def test_metadata_of_weights(clean: Path) -> None:
-    import safetensors.torch
-
-    safetensors.torch.save_file(
-        {"w": torch.ones(2)}, clean / "model.safetensors", metadata={"format": "pt", "by": "somebody"}
-    )
-    refused(clean, "metadata beside the weights")
-    (clean / "model.safetensors").write_bytes(b"\x80\x04pickled")
-    refused(clean, "safetensors file")
-
-
-def test_all_findings_are_told_at_once(clean: Path) -> None:
-    (clean / "a.csv").write_text("x")
-    (clean / "README.md").write_text("/home/anna/x")
-    refused(clean, "a.csv", "README.md")
 
 
 @pytest.mark.parametrize("name", [name for name, model in catalogue().items() if model.entry.base is None])

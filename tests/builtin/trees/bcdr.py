@@ -1,7 +1,5 @@
 """BCDR-F03 in small: TIFF films in folders of patients and studies, a table of outlines with spaces before its cells."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +35,8 @@ def bcdr_f03(root: Path, patients: int = 40) -> Path:
             Image.fromarray((film * 255).astype(np.uint8)).save(path)
             outlines = [outline_row(patient, patient, 1, code, name, label, (left, top, left + 20, top + 24))]
             if patient == 3:
-                outlines.append(
-                    outline_row(patient, patient, 2, code, name, label, (left - 3, top + 2, left + 18, top + 26))
-                )
+                box = (left - 3, top + 2, left + 18, top + 26)
+                outlines.append(outline_row(patient, patient, 2, code, name, label, box))
             rows += outlines
     (home / "bcdr_f03_outlines.csv").write_text("\n".join(rows) + "\n")
     return root

@@ -1,7 +1,5 @@
 """BrEaST's tree, small: a workbook, images and masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +38,6 @@ def breast(root: Path, benign: int = 14, malignant: int = 13, normal: int = 4) -
 def write_workbook(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
     """A workbook with a first sheet of other content and the rows in the second."""
     book = Workbook()
-    assert book.active is not None
     book.active.title = "about"
     sheet = book.create_sheet("data")
     for row in rows:

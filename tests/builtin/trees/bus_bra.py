@@ -1,9 +1,8 @@
 """BUS-BRA's tree, small: a table, official folds, images and masks."""
 
-from __future__ import annotations
-
-import csv
 from pathlib import Path
+
+from mammozoo.files import write_table as write_table
 
 from .drawing import picture, save, spot
 
@@ -33,11 +32,3 @@ def bus_bra(root: Path, patients: int = 12, columns: tuple[str, ...] = COLUMNS) 
         listed = [{"ID": row["ID"], "kFold": str(int(row["Case"]) % folds + 1)} for row in rows]
         write_table(home / f"{folds}-fold-cv.csv", listed)
     return root
-
-
-def write_table(path: Path, rows: list[dict[str, str]]) -> None:
-    """Rows under a header."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,7 +1,5 @@
 """CBIS-DDSM in small: the four tables with their oddities, and the three layouts on disk."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator
@@ -42,7 +40,6 @@ class Row:
 
     @property
     def case(self) -> str:
-        """The folder of the whole image."""
         part = "Training" if self.part == "train" else "Test"
         return f"{self.kind.capitalize()}-{part}_{self.patient}_{self.side}_{self.view}"
 
@@ -56,9 +53,8 @@ def rows() -> list[Row]:
         for kind in ("mass", "calc"):
             patient = f"P_{number + (0 if kind == 'mass' else 100):05d}"
             left = 4 + number % 8
-            found.append(
-                Row(kind, part, patient, pathology, "RIGHT", box=(left, 15, left + 20, 35), swapped=number % 5 == 0)
-            )
+            box = (left, 15, left + 20, 35)
+            found.append(Row(kind, part, patient, pathology, "RIGHT", box=box, swapped=number % 5 == 0))
     shared = [Row("calc", "train", "P_00002", "BENIGN"), Row("calc", "train", "P_00002", "BENIGN", number=2)]
     return [*found, *shared]
 
@@ -79,7 +75,6 @@ def cbis_ddsm(root: Path, layout: Layout = "tables", lesions: list[Row] | None =
 
 
 def series(row: Row, what: str) -> str:
-    """A SeriesInstanceUID; cut-out and mask share one."""
     digits = "".join(str(ord(letter)) for letter in f"{row.case}{what}{row.number if what == 'lesion' else ''}")
     return f"1.3.6.1.4.1.9590.100.1.2.{digits}"
 
@@ -104,12 +99,9 @@ def _write(root: Path, row: Row, layout: Layout) -> None:
         folder = root / "CBIS-DDSM" / f"{row.case}_{row.number}" / series(row, "study") / series(row, "lesion")
         names = ("000000.dcm", "000001.dcm")
     else:
-        image = (
-            root / "CBIS-DDSM" / row.case / "08-29-2017-DDSM-65980" / "1.000000-full mammogram images-50917" / "1-1.dcm"
-        )
-        folder = (
-            root / "CBIS-DDSM" / f"{row.case}_{row.number}" / "08-29-2017-DDSM-94942" / "1.000000-ROI mask images-54168"
-        )
+        day = "08-29-2017-DDSM"
+        image = root / "CBIS-DDSM" / row.case / f"{day}-65980" / "1.000000-full mammogram images-50917" / "1-1.dcm"
+        folder = root / "CBIS-DDSM" / f"{row.case}_{row.number}" / f"{day}-94942" / "1.000000-ROI mask images-54168"
         names = ("1-1.dcm", "1-2.dcm")
     if not image.exists():
         write_dicom(image, (film * 65535).astype(np.uint16), Modality="MG", PatientID=row.case)

@@ -1,7 +1,5 @@
 """Mammograms as real DICOM files (Digital Mammography X-Ray Image, PS3.3 A.26), small."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,26 @@ STORAGE = DigitalMammographyXRayImageStorageForPresentation
 
 
 def write_dicom(path: Path, pixels: npt.NDArray[Any], **tags: Any) -> Path:
-    """Grey pixels (H, W), uint8 or uint16, as a file; `tags` set whatever keyword of PS3.6 they name."""
+    """Grey or RGB pixels as a file; `tags` set whatever keyword of PS3.6 they name, and `syntax`. None leaves a tag out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, STORAGE
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = tags.pop("syntax", ExplicitVRLittleEndian), STORAGE
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.as_posix()])
+    colour = pixels.shape[-1] == 3
+    own = {
+        "SOPClassUID": STORAGE, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "MG", "PresentationIntentType": "FOR PRESENTATION",
+        "Rows": pixels.shape[-3 if colour else -2], "Columns": pixels.shape[-2 if colour else -1],
+        "SamplesPerPixel": 3 if colour else 1, "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
+        "PlanarConfiguration": 0 if colour else None, "BitsAllocated": pixels.dtype.itemsize * 8,
+        "BitsStored": pixels.dtype.itemsize * 8, "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "PixelData": pixels.tobytes(),
+    }  # fmt: skip
     dataset = pydicom.Dataset()
     dataset.file_meta = meta
-    dataset.SOPClassUID, dataset.SOPInstanceUID = STORAGE, meta.MediaStorageSOPInstanceUID
-    dataset.Modality, dataset.PresentationIntentType = "MG", "FOR PRESENTATION"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
-    dataset.PixelRepresentation = 0
-    dataset.PixelData = pixels.tobytes()
-    for keyword, value in tags.items():
-        setattr(dataset, keyword, value)
+    for keyword, value in (own | tags).items():
+        if value is not None:
+            setattr(dataset, keyword, value)
     dataset.HighBit = dataset.BitsStored - 1
     dataset.save_as(path, enforce_file_format=True)
     return path

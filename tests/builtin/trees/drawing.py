@@ -1,7 +1,7 @@
 """Small pictures for fixture trees: no two alike, and the same from the same seed."""
 
-from __future__ import annotations
-
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,17 @@ def spot(width: int = 64, height: int = 48, shift: int = 0) -> npt.NDArray[np.ui
 
 
 def save(path: Path, pixels: npt.NDArray[Any]) -> Path:
-    """The picture in a file of the suffix's format; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+    return path
+
+
+def huge_png(path: Path, side: int) -> Path:
+    """A PNG whose header promises side × side grey pixels in a file of a few bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
     return path

@@ -1,7 +1,5 @@
 """INbreast in small: 12-bit DICOM files, outlines in XML property lists, a table with semicolons."""
 
-from __future__ import annotations
-
 import plistlib
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,8 @@ def inbreast(root: Path, patients: int = 48) -> Path:
             film = breast(np.random.default_rng([patient, number]), SHAPE, 0.6 if grade > "3" else 0.2, box)
             name = f"{number}_{patient:016x}_MG_{'LR'[patient % 2]}_{view}_ANON.dcm"
             write_dicom(home / "AllDICOMs" / name, (film * 4095).astype(np.uint16), BitsStored=12)
-            table.append(
-                f"removed;removed;{'LR'[patient % 2]};{'MLO' if view == 'ML' else view};201001;{number};2;{grade}"
-            )
+            shown = "MLO" if view == "ML" else view
+            table.append(f"removed;removed;{'LR'[patient % 2]};{shown};201001;{number};2;{grade}")
             if grade > "1":
                 left, top, right, bottom = box
                 corners = [(left, top), (right - 1, top), (right - 1, bottom - 1), (left, bottom - 1)]

@@ -1,7 +1,5 @@
 """mini-MIAS in small: images of 128 × 128 pixels instead of 1024, and an `Info.txt` with everything odd in it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Near-duplicates: copies are found, other images are not, and the buckets lose no pair."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 
@@ -12,9 +10,8 @@ from imagehash import phash
 from PIL import Image, ImageEnhance
 
 from mammozoo.data.duplicates.fingerprint import collect, fingerprint
-from mammozoo.data.duplicates.matching import ALIKE, near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import ALIKE, Pair, group, near_duplicates, near_pairs
 from mammozoo.data.io.images import to_channels, to_uint8
-from mammozoo.data.quality.check import Check
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -94,16 +91,13 @@ def pictures() -> list[Pixels]:
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_planted_copies_are_found(name: str, pictures: list[Pixels]) -> None:
+def test_planted_copies_are_found(name: str, pictures) -> None:
     how, floor = COPIES[name]
     assert recall(pictures, how) >= floor
 
 
-def test_strangers_are_left_apart(pictures: list[Pixels]) -> None:
+def test_strangers_are_left_apart_and_a_pair_says_how_it_was_found(pictures) -> None:
     assert near_duplicates(collect([fingerprint(image) for image in pictures])) == []
-
-
-def test_a_pair_says_how_it_was_found(pictures: list[Pixels]) -> None:
     original = pictures[0]
     heap = [original, original, cropped(original, 0.06, 0.06, 0.06, 0.06), original[:, ::-1], pictures[1]]
     pairs = {(p.i, p.j): p for p in near_duplicates(collect([fingerprint(image) for image in heap]))}
@@ -121,7 +115,7 @@ def test_constant_images_have_a_correlation() -> None:
     assert pair.correlation == 0 and pair.view == "whole"
 
 
-def test_real_images(busi_check: Check) -> None:
+def test_real_images(busi_check) -> None:
     """Recall on every tenth image of BUSI; among all of them no pair by view is weaker than `ALIKE`."""
     samples = [image.sample for image in busi_check.facts[::10]]
     images = [to_uint8(to_channels(busi_check.dataset.read(sample), 1))[..., 0] for sample in samples]
@@ -146,21 +140,18 @@ def test_buckets_lose_no_pair(near: int) -> None:
     assert near_pairs(marks[:300], marks[100:], near).tolist() == across.tolist()
 
 
-def test_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_between_two_sets_and_in_small_chunks(monkeypatch) -> None:
+    ours = np.array([1 << 40, 0xFFFF, 0], np.uint64)
+    theirs = np.array([0xFFFF_FFFF_FFFF_FFFF, 1], np.uint64)
+    assert near_pairs(ours, theirs).tolist() == [[0, 1], [2, 1]]
+    assert near_pairs(ours, np.empty(0, np.uint64)).shape == (0, 2)
+    assert near_pairs(np.empty(0, np.uint64)).shape == (0, 2)
     from mammozoo.data.duplicates import matching as duplicates
 
     marks = np.random.default_rng(0).integers(0, 4, 300, dtype=np.uint64)
     at_once = near_pairs(marks).tolist()
     monkeypatch.setattr(duplicates, "_CHUNK", 64)
     assert near_pairs(marks).tolist() == at_once and len(at_once) == 300 * 299 / 2
-
-
-def test_pairs_between_two_sets() -> None:
-    ours = np.array([1 << 40, 0xFFFF, 0], np.uint64)
-    theirs = np.array([0xFFFF_FFFF_FFFF_FFFF, 1], np.uint64)
-    assert near_pairs(ours, theirs).tolist() == [[0, 1], [2, 1]]
-    assert near_pairs(ours, np.empty(0, np.uint64)).shape == (0, 2)
-    assert near_pairs(np.empty(0, np.uint64)).shape == (0, 2)
 
 
 def test_the_hash_is_the_librarys_and_black_borders_are_trimmed_unless_the_picture_is_dark() -> None:
@@ -171,3 +162,18 @@ def test_the_hash_is_the_librarys_and_black_borders_are_trimmed_unless_the_pictu
     dark = np.zeros((100, 100), np.uint8)
     dark[40:60, 40:60] = 200
     assert fingerprint(dark).thumb[0, 0] == 0, "a small bright patch is not the whole picture"
+
+
+# ---------------------------------------------------------------- same patient or near-duplicate: one group
+
+
+def near(*pairs: tuple[int, int]) -> list[Pair]:
+    return [Pair(i, j, 0, 1.0, "whole") for i, j in pairs]
+
+
+def test_one_patient_or_near_duplicates_are_one_group() -> None:
+    assert group(["a", "b", None, "a", None, "b"]).tolist() == [0, 1, 2, 0, 3, 1]
+    assert group([None, None]).tolist() == [0, 1], "two unknown patients are not one patient"
+    assert group([None] * 5, near((1, 4))).tolist() == [0, 1, 2, 3, 1]
+    assert group([None, None, "p", None, "p"], near((0, 1), (1, 2))).tolist() == [0, 0, 0, 1, 0]
+    assert group([]).tolist() == []

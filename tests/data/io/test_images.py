@@ -1,11 +1,7 @@
 """Real bytes in, arrays or one clear refusal out."""
 
-from __future__ import annotations
-
 import os
-import struct
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +11,14 @@ import pytest
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import JPEGLosslessSV1
 
-from mammozoo.data.io.images import (
-    UnreadableImageError,
-    read_image,
-    read_mask,
-    to_channels,
-    to_uint8,
-)
+from mammozoo.data.io.images import UnreadableImageError, read_image, read_mask, to_channels, to_uint8
 from mammozoo.errors import NotFoundError
+
+from ...builtin.trees.dicom import write_dicom as dicom
+from ...builtin.trees.drawing import huge_png
+from ...helpers import flip
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
 RGB = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -32,76 +26,33 @@ DEEP = np.random.default_rng(2).integers(0, 65536, (40, 30), dtype=np.uint16)
 
 
 @pytest.fixture(autouse=True)
-def _no_warnings(recwarn: pytest.WarningsRecorder) -> Any:
+def _no_warnings(recwarn) -> Any:
     """Pillow and pydicom must not talk past us."""
     yield
     assert not [str(warning.message) for warning in recwarn]
 
 
-def dicom(path: Path, pixels: np.ndarray[Any, Any], **tags: Any) -> Path:
-    """A real DICOM file; BitsStored and whatever else can be set by `tags`."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = tags.pop("syntax", ExplicitVRLittleEndian)
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset = pydicom.Dataset()
-    dataset.file_meta = meta
-    dataset.SOPClassUID, dataset.SOPInstanceUID = (
-        SecondaryCaptureImageStorage,
-        meta.MediaStorageSOPInstanceUID,
-    )
-    dataset.Rows, dataset.Columns = pixels.shape[-3:-1] if pixels.shape[-1] == 3 else pixels.shape[-2:]
-    dataset.SamplesPerPixel = 3 if pixels.shape[-1] == 3 else 1
-    dataset.PhotometricInterpretation = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
-    if pixels.shape[-1] == 3:
-        dataset.PlanarConfiguration = 0
-    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.PixelData = tags.pop("PixelData", pixels.tobytes())
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
-def huge_png(path: Path, side: int) -> Path:
-    """A PNG whose header promises side x side grey pixels in a file of a few bytes."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
-    return path
-
-
 # ---------------------------------------------------------------- what is read
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "pgm", "gif"])
-def test_grey_comes_back_as_stored(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.{suffix}"
-    Image.fromarray(GREY).save(path)
-    pixels = read_image(path)
-    assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, GREY)
+@pytest.mark.parametrize(
+    ("stored", "suffixes"),
+    [(GREY, ["png", "bmp", "tif", "pgm", "gif"]), (RGB, ["png", "bmp", "tif"]), (DEEP, ["png", "tif", "pgm"])],
+    ids=["grey", "colour", "16 bits"],
+)
+def test_pixels_come_back_as_stored(tmp_path, stored: np.ndarray[Any, Any], suffixes: list[str]) -> None:
+    for suffix in suffixes:
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(stored).save(path)
+        pixels = read_image(path)
+        assert pixels.dtype == stored.dtype
+        np.testing.assert_array_equal(pixels, stored)
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_colour_comes_back_as_stored(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.{suffix}"
-    Image.fromarray(RGB).save(path)
-    np.testing.assert_array_equal(read_image(path), RGB)
-
-
-def test_jpeg_is_near_what_was_stored(tmp_path: Path) -> None:
+def test_jpeg_is_near_what_was_stored_and_equal_channels_are_grey(tmp_path) -> None:
     smooth = np.tile(np.arange(0, 240, 6, dtype=np.uint8)[:, None], (1, 30))
     Image.fromarray(smooth).save(tmp_path / "a.JPG", format="JPEG", quality=95)
     assert np.abs(read_image(tmp_path / "a.JPG").astype(int) - smooth).max() <= 4
-
-
-def test_colour_with_equal_channels_is_grey(tmp_path: Path) -> None:
     Image.fromarray(np.repeat(GREY[..., None], 3, axis=2)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GREY)
     nearly = np.repeat(GREY[..., None], 3, axis=2)
@@ -110,16 +61,7 @@ def test_colour_with_equal_channels_is_grey(tmp_path: Path) -> None:
     assert read_image(tmp_path / "b.png").shape == (40, 30, 3)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_16_bits_stay_16_bits(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a.{suffix}"
-    Image.fromarray(DEEP).save(path)
-    pixels = read_image(path)
-    assert pixels.dtype == np.uint16
-    np.testing.assert_array_equal(pixels, DEEP)
-
-
-def test_float_tiff(tmp_path: Path) -> None:
+def test_float_tiff_and_exif_orientation(tmp_path) -> None:
     values = np.linspace(-1, 1, 1200, dtype=np.float32).reshape(40, 30)
     Image.fromarray(values).save(tmp_path / "a.tif")
     pixels = read_image(tmp_path / "a.tif")
@@ -129,15 +71,13 @@ def test_float_tiff(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "b.tif")
     with pytest.raises(UnreadableImageError, match="not finite"):
         read_image(tmp_path / "b.tif")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    Image.fromarray(GREY).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(GREY, -1))
 
 
-def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
-    cyan = Image.new("CMYK", (30, 40), (255, 0, 0, 0))
-    cyan.save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [0, 255, 255]
-
-
-def test_palette_becomes_rgb_or_grey(tmp_path: Path) -> None:
+def test_cmyk_and_palettes_become_rgb_or_grey_and_one_bit_0_and_255(tmp_path) -> None:
     image = Image.new("P", (30, 40), 1)
     image.putpalette([0, 0, 0, 10, 200, 30])
     image.save(tmp_path / "a.png")
@@ -145,39 +85,29 @@ def test_palette_becomes_rgb_or_grey(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 77, 77, 77])
     image.save(tmp_path / "b.png")
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), np.full((40, 30), 77))
-
-
-def test_transparent_pixels_are_black(tmp_path: Path) -> None:
-    alpha = np.full((40, 30), 255, np.uint8)
-    alpha[:20] = 0
-    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "rgba.png")
-    pixels = read_image(tmp_path / "rgba.png")
-    assert not pixels[:20].any()
-    np.testing.assert_array_equal(pixels[20:], RGB[20:])
-    Image.fromarray(np.dstack([GREY, alpha])).save(tmp_path / "la.png")
-    pixels = read_image(tmp_path / "la.png")
-    assert pixels.shape == (40, 30)
-    assert not pixels[:20].any()
-    np.testing.assert_array_equal(pixels[20:], GREY[20:])
-
-
-def test_one_bit_becomes_0_and_255(tmp_path: Path) -> None:
+    cyan = Image.new("CMYK", (30, 40), (255, 0, 0, 0))
+    cyan.save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [0, 255, 255]
     Image.fromarray(GREY > 100).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.where(GREY > 100, 255, 0))
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
-    Image.fromarray(GREY).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(GREY, -1))
+def test_transparent_pixels_are_black(tmp_path) -> None:
+    alpha = np.full((40, 30), 255, np.uint8)
+    alpha[:20] = 0
+    for opaque in (RGB, GREY):
+        Image.fromarray(np.dstack([opaque, alpha])).save(tmp_path / "a.png")
+        pixels = read_image(tmp_path / "a.png")
+        assert pixels.shape == opaque.shape
+        assert not pixels[:20].any()
+        np.testing.assert_array_equal(pixels[20:], opaque[20:])
 
 
 # ---------------------------------------------------------------- what is refused
 
 
 @pytest.mark.parametrize(("suffix", "part"), [("png", 0.5), ("jpg", 0.9), ("bmp", 0.9), ("tif", 0.5), ("pgm", 0.9)])
-def test_truncated(tmp_path: Path, suffix: str, part: float) -> None:
+def test_truncated(tmp_path, suffix: str, part: float) -> None:
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(GREY).save(path)
     content = path.read_bytes()
@@ -187,27 +117,29 @@ def test_truncated(tmp_path: Path, suffix: str, part: float) -> None:
     assert str(path) in str(refusal.value)
 
 
-def test_flipped_bit(tmp_path: Path) -> None:
+def test_flipped_bit(tmp_path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(GREY).save(path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip(path, path.stat().st_size // 2)
     with pytest.raises(UnreadableImageError, match="truncated or damaged"):
         read_image(path)
 
 
-def test_empty_and_text(tmp_path: Path) -> None:
-    (tmp_path / "a.png").touch()
+def test_empty_text_and_formats_that_run_programs(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    path.touch()
     with pytest.raises(UnreadableImageError, match="0 bytes"):
-        read_image(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("<html>404</html>")
+        read_image(path)
+    path.write_text("<html>404</html>")
     with pytest.raises(UnreadableImageError, match="not an image that mammozoo reads"):
-        read_image(tmp_path / "b.png")
+        read_image(path)
+    Image.fromarray(GREY).save(path, format="EPS")
+    with pytest.raises(UnreadableImageError, match="not an image that mammozoo reads"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tif"])
-def test_several_frames(tmp_path: Path, suffix: str) -> None:
+def test_several_frames(tmp_path, suffix: str) -> None:
     frames = [Image.fromarray(np.roll(GREY, shift)) for shift in (0, 1, 2)]
     path = tmp_path / f"a.{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -216,20 +148,20 @@ def test_several_frames(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("side", [10_001, 13_000, 30_000])
-def test_too_large_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+def test_too_large_is_refused_by_its_header(tmp_path, side: int) -> None:
     # 13,000 squared is above Pillow's limit for a warning, 30,000 squared above that for an error.
     with pytest.raises(UnreadableImageError, match="100 million"):
         read_image(huge_png(tmp_path / "a.png", side))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 100), (100, 15)])
-def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_too_small(tmp_path, size: tuple[int, int]) -> None:
     Image.new("L", size).save(tmp_path / "a.png")
     with pytest.raises(UnreadableImageError, match=f"{size[0]} x {size[1]} pixels; an image needs at least 16"):
         read_image(tmp_path / "a.png")
 
 
-def test_folder_missing_and_pipe(tmp_path: Path) -> None:
+def test_folder_missing_pipe_and_no_permission(tmp_path, monkeypatch) -> None:
     with pytest.raises(UnreadableImageError, match="folder"):
         read_image(tmp_path)
     with pytest.raises(NotFoundError, match="nothing"):
@@ -238,8 +170,6 @@ def test_folder_missing_and_pipe(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match="not a regular file"):
         read_image(tmp_path / "pipe.png")
 
-
-def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -249,25 +179,15 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_image(tmp_path / "a.png")
 
 
-def test_formats_that_run_programs_are_not_tried(tmp_path: Path) -> None:
-    Image.fromarray(GREY).save(tmp_path / "a.png", format="EPS")
-    with pytest.raises(UnreadableImageError, match="not an image that mammozoo reads"):
-        read_image(tmp_path / "a.png")
-
-
 # ---------------------------------------------------------------- DICOM
 
 
-def test_dicom_of_8_bits_is_known_by_its_content(tmp_path: Path) -> None:
+def test_dicom_of_8_bits_is_known_by_its_content_with_and_without_preamble(tmp_path) -> None:
     for name, stored in (("IM0001", GREY), ("IM0002", RGB)):
         pixels = read_image(dicom(tmp_path / name, stored))
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, stored)
-
-
-def test_dicom_without_preamble(tmp_path: Path) -> None:
-    whole = dicom(tmp_path / "a.dcm", GREY)
-    dataset = pydicom.dcmread(whole)
+    dataset = pydicom.dcmread(tmp_path / "IM0001")
     dataset.file_meta, dataset.preamble = FileMetaDataset(), None
     old = tmp_path / "old.dcm"
     dataset.save_as(old, implicit_vr=True, little_endian=True)
@@ -275,54 +195,34 @@ def test_dicom_without_preamble(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(old), GREY)
 
 
-def test_dicom_12_bits_and_monochrome1(tmp_path: Path) -> None:
+def test_dicom_depth_window_and_rescale(tmp_path) -> None:
     deep = (DEEP >> 4).astype(np.uint16)
     pixels = read_image(dicom(tmp_path / "a.dcm", deep, BitsStored=12))
     assert pixels.dtype == np.uint16
     np.testing.assert_array_equal(pixels, deep)
     inverted = dicom(tmp_path / "b.dcm", deep, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read_image(inverted), 4095 - deep)
-
-
-def test_dicom_window(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(0, 4000, 100, dtype=np.uint16)[:, None], (1, 30))
     path = dicom(tmp_path / "a.dcm", ramp, BitsStored=12, WindowCenter=2000, WindowWidth=1000)
     shown = read_image(path)[:, 0]
     assert shown[:15].tolist() == [0] * 15
     assert shown[26:].tolist() == [4095] * 14
     assert abs(int(shown[20]) - 2048) < 5
-
-
-def test_dicom_rescale_and_signed(tmp_path: Path) -> None:
     signed = np.tile(np.arange(-2000, 2000, 100, dtype=np.int16)[:, None], (1, 30))
-    path = dicom(
-        tmp_path / "a.dcm",
-        signed,
-        BitsStored=12,
-        RescaleSlope=2,
-        RescaleIntercept=-7,
-        WindowCenter=0,
-        WindowWidth=400,
-    )
-    shown = read_image(path)[:, 0].astype(int)
-    assert shown[0] == 0
-    assert shown[-1] == 4095
+    tags = {"BitsStored": 12, "RescaleSlope": 2, "RescaleIntercept": -7, "WindowCenter": 0, "WindowWidth": 400}
+    shown = read_image(dicom(tmp_path / "a.dcm", signed, **tags))[:, 0].astype(int)
+    assert (shown[0], shown[-1]) == (0, 4095)
     assert abs(shown[20] - ((-7 + 0.5) / 399 + 0.5) * 4095) < 1  # PS3.3 C.11.2.1.2.1 for the value -7
 
 
-def test_dicom_several_frames(tmp_path: Path) -> None:
-    path = dicom(tmp_path / "a.dcm", np.stack([GREY, GREY]), NumberOfFrames=2)
+def test_dicom_of_several_frames_or_too_large(tmp_path) -> None:
     with pytest.raises(UnreadableImageError, match="holds 2 frames"):
-        read_image(path)
-
-
-def test_dicom_too_large(tmp_path: Path) -> None:
-    path = dicom(tmp_path / "a.dcm", GREY, Rows=30_000, Columns=30_000)
+        read_image(dicom(tmp_path / "a.dcm", np.stack([GREY, GREY]), NumberOfFrames=2))
     with pytest.raises(UnreadableImageError, match="100 million"):
-        read_image(path)
+        read_image(dicom(tmp_path / "b.dcm", GREY, Rows=30_000, Columns=30_000))
 
 
-def test_dicom_without_pixels_or_truncated(tmp_path: Path) -> None:
+def test_dicom_without_pixels_or_truncated(tmp_path) -> None:
     path = dicom(tmp_path / "a.dcm", GREY)
     report = pydicom.dcmread(path)
     del report.PixelData
@@ -337,7 +237,7 @@ def test_dicom_without_pixels_or_truncated(tmp_path: Path) -> None:
         read_image(tmp_path / "text.dcm")
 
 
-def test_dicom_compressed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dicom_compressed_names_the_extra(tmp_path, monkeypatch) -> None:
     from pydicom.pixels.decoders.base import get_decoder
 
     monkeypatch.setattr(type(get_decoder(JPEGLosslessSV1)), "is_available", False)
@@ -349,7 +249,7 @@ def test_dicom_compressed_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mo
 # ---------------------------------------------------------------- masks and conversions
 
 
-def test_mask_is_above_half_of_its_maximum(tmp_path: Path) -> None:
+def test_mask_is_above_half_of_its_maximum(tmp_path) -> None:
     values = np.zeros((20, 20), np.uint8)
     values[5:10, 5:10], values[0, 0] = 255, 9  # a lesion and the noise of JPEG
     Image.fromarray(values).save(tmp_path / "a.png")
@@ -364,16 +264,13 @@ def test_mask_is_above_half_of_its_maximum(tmp_path: Path) -> None:
     assert not black.any()
 
 
-def test_to_uint8() -> None:
+def test_to_uint8_and_channels() -> None:
     assert to_uint8(GREY) is GREY
     np.testing.assert_array_equal(to_uint8(np.array([[100, 1100], [600, 100]], np.uint16)), [[0, 255], [128, 0]])
     np.testing.assert_array_equal(to_uint8(np.array([[-1.0, 0.0, 1.0]], np.float32)), [[0, 128, 255]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not to_uint8(np.full((4, 4), 900, np.uint16)).any()
-
-
-def test_to_channels() -> None:
     assert to_channels(GREY, 1).shape == (40, 30, 1)
     np.testing.assert_array_equal(to_channels(GREY, 3), np.dstack([GREY] * 3))
     np.testing.assert_array_equal(to_channels(RGB, 3), RGB)

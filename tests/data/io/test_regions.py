@@ -1,7 +1,5 @@
 """Lesion boxes, the crop around them, and the step `lesion` from an image on disk to the network's pixels."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammozoo.data.dataset import Sample
+from mammozoo import Sample, UsageError
 from mammozoo.data.decoding import decode, decode_cached
 from mammozoo.data.io.regions import (
     Region,
@@ -23,7 +21,6 @@ from mammozoo.data.io.regions import (
 )
 from mammozoo.data.loaded import open_dataset
 from mammozoo.data.preprocessing import Input, apply_steps
-from mammozoo.errors import UsageError
 
 SHAPE = (100, 200)  # of the images below: height, width
 BOX = (50, 40, 70, 50)  # 20 wide, 10 high
@@ -77,16 +74,13 @@ def test_at_the_border_a_margin_is_cut_off_and_a_square_moves_inwards() -> None:
     assert Region(size=40).window((0, 95, 5, 120), SHAPE) == (0, 60, 40, 100)  # a box that leaves the image
 
 
-def test_an_image_smaller_than_the_square_is_padded_with_black_about_its_middle() -> None:
+def test_an_image_smaller_than_the_square_is_padded_about_its_middle_and_a_crop_is_a_copy() -> None:
     image = np.full((*SHAPE, 3), 7, np.uint16)
     crop = Region(size=110).crop(image, BOX)
     assert crop.shape == (110, 110, 3)
     assert crop.dtype == np.uint16
     assert not crop[:5].any() and not crop[105:].any()
     assert (crop[5:105] == 7).all()
-
-
-def test_a_crop_is_a_copy() -> None:
     image = np.arange(100 * 200).reshape(SHAPE)
     crop = Region().crop(image, BOX)
     np.testing.assert_array_equal(crop, image[40:50, 50:70])
@@ -120,11 +114,14 @@ def picture() -> np.ndarray[Any, Any]:
     return image
 
 
-def test_the_lesion_alone_comes_out_and_without_a_box_the_whole_image() -> None:
+def test_the_lesion_alone_comes_out_stretched_before_it_is_cut() -> None:
     prepare = Input(size=(10, 20), preprocess=("lesion",)).preparer()
     assert (prepare(picture(), BOX) == 200).all()
     np.testing.assert_array_equal(prepare(picture()), Input(size=(10, 20)).preparer()(picture()))
     assert Input(size=(10, 20)).preparer()(picture(), BOX).min() == 40  # no such step: the box is nothing to it
+    deep = np.zeros(SHAPE, np.uint16)
+    deep[0, 0], deep[40:50, 50:70] = 4000, 2000
+    assert (Input(size=(10, 20), preprocess=("lesion",)).preparer()(deep, BOX) == 128).all()
 
 
 def test_steps_run_in_their_order_before_and_after_the_lesion() -> None:
@@ -136,13 +133,7 @@ def test_steps_run_in_their_order_before_and_after_the_lesion() -> None:
     assert not np.array_equal(before, after)
 
 
-def test_deep_images_are_stretched_as_a_whole_before_they_are_cut() -> None:
-    deep = np.zeros(SHAPE, np.uint16)
-    deep[0, 0], deep[40:50, 50:70] = 4000, 2000
-    assert (Input(size=(10, 20), preprocess=("lesion",)).preparer()(deep, BOX) == 128).all()
-
-
-def test_a_mask_is_cut_as_its_image_is() -> None:
+def test_a_mask_is_cut_as_its_image_is_and_passes_no_other_steps() -> None:
     mask = picture() > 100
     input = Input(size=(30, 40), preprocess=("lesion:pixels=10",), fit="stretch")
     fitted = input.fit_mask(mask, BOX)
@@ -150,15 +141,12 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert fitted.sum() == 10 * 20  # the window is 40 × 30, so nothing is scaled
     assert input.fit_mask(mask).sum() < 50  # without a box it stays whole, as the image does
 
-
-def test_a_mask_passes_steps_that_change_the_shape_and_no_others() -> None:
     def halved(pixels: Any, rng: Any) -> Any:
         return pixels[::2, ::2]
 
     def inverted(pixels: Any, rng: Any) -> Any:
         return 255 - pixels
 
-    mask = picture() > 100
     pixels = mask.astype(np.uint8)[..., None] * 255
     moved = apply_steps([halved, inverted], pixels, None, shape_only=True)
     np.testing.assert_array_equal(moved[..., 0] > 0, mask[::2, ::2])
@@ -170,7 +158,7 @@ def test_a_mask_passes_steps_that_change_the_shape_and_no_others() -> None:
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def table(tmp_path, monkeypatch) -> Path:
     """Two images with a mask each, whose lesions lie in different places; the second has a box of its own."""
     monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "cache"))
     for number in range(2):
@@ -188,7 +176,7 @@ def write_table(folder: Path, box: str) -> None:
 LESIONS = Input(size=(32, 32), preprocess=("lesion",))
 
 
-def test_boxes_come_from_the_sample_or_its_mask(table: Path) -> None:
+def test_boxes_come_from_the_sample_or_its_mask_and_lesions_of_one_file_are_samples(table: Path) -> None:
     dataset = open_dataset("csv", table)
     samples = list(dataset.samples())
     assert [dataset.box(sample) for sample in samples] == [BOX, (80, 40, 100, 50)]
@@ -198,6 +186,9 @@ def test_boxes_come_from_the_sample_or_its_mask(table: Path) -> None:
     whole = decode(dataset, samples, Input(size=(32, 32)))
     assert np.array_equal(images.fingerprints.whole, whole.fingerprints.whole)  # of the whole images
     assert not np.array_equal(images.features, whole.features)  # of the crops
+    assert dataset.path("0.png#2") == dataset.path("0.png#mass-1") == table.parent / "0.png"
+    assert dataset.path("ward#3/0.png") == table.parent / "ward#3/0.png"
+    assert dataset.read(Sample("0.png#2", "benign")).shape == SHAPE
 
 
 def test_another_box_is_another_entry_of_the_cache(table: Path) -> None:
@@ -218,36 +209,19 @@ def test_another_box_is_another_entry_of_the_cache(table: Path) -> None:
     assert opened()[0].min() == 40 and entries() == 3
 
 
-def test_a_sample_without_a_lesion_is_named(table: Path) -> None:
-    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(table.parent / "0_mask.png")
+def test_a_sample_without_a_lesion_or_with_a_box_outside_is_named(table: Path) -> None:
     dataset = open_dataset("csv", table)
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(table.parent / "0_mask.png")
     with pytest.raises(UsageError, match=r"1 of 2 samples have neither.*the first is '0\.png'"):
         decode(dataset, list(dataset.samples()), LESIONS)
-
-
-def test_a_box_outside_its_image_is_named(table: Path) -> None:
+    Image.fromarray((picture() > 100).astype(np.uint8) * 255).save(table.parent / "0_mask.png")
     write_table(table.parent, "300,40,310,50")
     dataset = open_dataset("csv", table)
     with pytest.raises(UsageError, match=r"'1\.png': The lesion's box \(300, 40, 310, 50\)"):
         decode(dataset, list(dataset.samples()), LESIONS)
 
 
-def test_several_lesions_of_one_file_are_samples_of_their_own(tmp_path: Path) -> None:
-    Image.fromarray(picture()).save(tmp_path / "a.png")
-    dataset = open_dataset("csv", _table_of(tmp_path, "a.png"))
-    assert dataset.path("a.png#2") == dataset.path("a.png#mass-1") == tmp_path / "a.png"
-    assert dataset.path("ward#3/a.png") == tmp_path / "ward#3/a.png"
-    assert dataset.read(Sample("a.png#2", "benign")).shape == SHAPE
-
-
-def _table_of(folder: Path, name: str) -> Path:
-    (folder / "table.csv").write_text(f"path,label\n{name},benign\n")
-    return folder / "table.csv"
-
-
-def test_predict_warns_once_that_files_count_as_cropped(
-    tiny_run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_predict_warns_once_that_files_count_as_cropped(tiny_run, tmp_path, caplog) -> None:
     from mammozoo.evaluation.predict import predict_images
     from mammozoo.models.device import choose_engine
     from mammozoo.models.factory import load_model

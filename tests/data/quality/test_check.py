@@ -1,8 +1,5 @@
 """Every defect that `check` knows, planted one by one in a set that is clean without it."""
 
-from __future__ import annotations
-
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,33 +7,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from mammozoo.data.loaded import open_dataset
 from mammozoo.data.quality.check import Check, check
 from mammozoo.data.quality.findings import TELLING, Finding
 from mammozoo.data.quality.size_leak import size_leaks
+from mammozoo.files import write_table
 from mammozoo.progress import Progress
+
+from ...builtin.trees.dicom import write_dicom
+from ...builtin.trees.drawing import picture as drawn
 
 Pixels = npt.NDArray[Any]
 HEIGHT, WIDTH = 80, 96
+LESION = np.pad(np.ones((20, 20), bool), ((30, 30), (40, 36)))
 
 
 def picture(seed: int) -> Pixels:
-    """Blobs of its own: nobody's near-duplicate."""
-    rng = np.random.default_rng(seed)
-    blobs = Image.fromarray(rng.integers(0, 256, (6, 7), dtype=np.uint8))
-    return np.asarray(blobs.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
-
-
-def lesion() -> npt.NDArray[np.bool_]:
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[30:50, 40:60] = True
-    return mask
+    """Nobody's near-duplicate."""
+    return drawn(seed, WIDTH, HEIGHT)
 
 
 class Clinic:
@@ -48,25 +39,18 @@ class Clinic:
         for number in range(24):
             name = f"{'benign' if number < 12 else 'malignant'}-{number}"
             self.save(f"{name}.png", picture(number))
-            self.save(f"{name}-mask.png", lesion())
-            row = {
-                "path": f"{name}.png",
-                "label": name.split("-")[0],
-                "patient": f"P{number}",
-                "mask": f"{name}-mask.png",
-            }
-            self.rows.append(row | {"part": ("train", "val", "test")[number % 3]})
+            self.save(f"{name}-mask.png", LESION)
+            self.rows.append({
+                "path": f"{name}.png", "label": name.split("-")[0], "patient": f"P{number}", "mask": f"{name}-mask.png",
+                "part": ("train", "val", "test")[number % 3],
+            })  # fmt: skip
 
     def save(self, name: str, pixels: Pixels) -> Path:
         Image.fromarray(pixels).save(self.folder / name)
         return self.folder / name
 
     def write(self) -> Path:
-        with (self.folder / "table.csv").open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        return self.folder / "table.csv"
+        return write_table(self.folder / "table.csv", self.rows)
 
     def check(self) -> Check:
         table = self.write()
@@ -74,7 +58,7 @@ class Clinic:
 
 
 @pytest.fixture
-def clinic(tmp_path: Path) -> Clinic:
+def clinic(tmp_path) -> Clinic:
     return Clinic(tmp_path)
 
 
@@ -86,7 +70,7 @@ def only(result: Check, kind: str) -> Finding:
     return found[0]
 
 
-def test_a_clean_set_has_nothing_but_information(clinic: Clinic) -> None:
+def test_a_clean_set_has_nothing_but_information_until_it_is_imbalanced(clinic: Clinic) -> None:
     result = clinic.check()
     assert {finding.kind: finding.severity for finding in result.findings} == {
         "classes": "info", "patients": "info", "parts": "info",
@@ -94,6 +78,8 @@ def test_a_clean_set_has_nothing_but_information(clinic: Clinic) -> None:
     assert not result.failed
     assert result.classes == {"benign": 12, "malignant": 12}
     assert result.groups == []
+    clinic.rows = clinic.rows[:13]
+    assert only(clinic.check(), "classes").detail == "12 benign, 1 malignant; largest to smallest 12.0 : 1"
 
 
 # ---------------------------------------------------------------- files
@@ -115,9 +101,7 @@ def test_truncated_empty_and_missing_masks_are_all_found_at_once(clinic: Clinic)
     json.dumps(result.content(), allow_nan=False)
 
 
-def test_a_reader_that_breaks_in_its_own_way_does_not_stop_the_rest(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_breaks_in_its_own_way_does_not_stop_the_rest(clinic: Clinic, monkeypatch) -> None:
     table = clinic.write()
     dataset = open_dataset("csv", table)
     read = dataset.read
@@ -132,30 +116,56 @@ def test_a_reader_that_breaks_in_its_own_way_does_not_stop_the_rest(
     assert found.detail == "ZeroDivisionError: division by zero"
 
 
-def test_an_empty_mask_is_a_warning_unless_all_masks_of_the_class_are_empty(clinic: Clinic) -> None:
-    clinic.save("benign-2-mask.png", np.zeros((HEIGHT, WIDTH), bool))
-    found = only(clinic.check(), "empty-mask")
-    assert (found.severity, found.files) == ("warning", ("benign-2-mask.png",))
+def test_what_a_whole_class_lacks_is_no_defect(clinic: Clinic) -> None:
     for number in range(12):
         clinic.save(f"benign-{number}-mask.png", np.zeros((HEIGHT, WIDTH), bool))
     found = only(clinic.check(), "empty-mask")
     assert (found.severity, len(found.files)) == ("info", 12)
-
-
-def test_a_mask_of_another_size(clinic: Clinic) -> None:
-    clinic.save("malignant-20-mask.png", np.ones((HEIGHT, WIDTH - 1), bool))
-    found = only(clinic.check(), "mask-size")
-    assert found.severity == "error"
-    assert found.files == ("malignant-20-mask.png", "malignant-20.png")
-    assert found.detail == "mask of 95 × 80 pixels, image of 96 × 80"
-
-
-def test_missing_masks_count_only_where_most_have_one(clinic: Clinic) -> None:
-    clinic.rows[5]["mask"] = ""
-    assert only(clinic.check(), "missing-mask").files == ("benign-5.png",)
     for row in clinic.rows[:12]:
         row["mask"] = ""
-    assert all(finding.kind != "missing-mask" for finding in clinic.check().findings)
+    clinic.rows[1] |= {"patient": "P0", "part": "Training"}  # as other sets spell it
+    result = clinic.check()
+    assert all(finding.kind != "missing-mask" for finding in result.findings) and not result.failed
+
+
+def coloured(seed: int, pixels: int) -> Pixels:
+    """A grey picture with a horizontal yellow caliper of so many pixels."""
+    image = np.repeat(picture(seed)[..., None], 3, axis=2)
+    image[40, 10 : 10 + pixels] = (255, 255, 0)
+    return image
+
+
+#: What is spoilt, and the one finding that tells it: kind, severity, files, words of the detail.
+DEFECTS: list[tuple[Callable[[Clinic], object], str, str, tuple[str, ...], str]] = [
+    (
+        lambda clinic: clinic.save("malignant-20-mask.png", np.ones((HEIGHT, WIDTH - 1), bool)),
+        "mask-size", "error", ("malignant-20-mask.png", "malignant-20.png"), "mask of 95 × 80 pixels, image of 96 × 80",
+    ),
+    (lambda clinic: clinic.rows[5].update(mask=""), "missing-mask", "warning", ("benign-5.png",), ""),
+    (
+        lambda clinic: clinic.save("benign-2-mask.png", np.zeros((HEIGHT, WIDTH), bool)),
+        "empty-mask", "warning", ("benign-2-mask.png",), "",
+    ),
+    (
+        lambda clinic: clinic.save("benign-1.png", picture(1).astype(np.uint16) * 200),
+        "bit-depth", "warning", ("benign-1.png",), "23 uint8, 1 uint16",
+    ),
+    (
+        lambda clinic: clinic.save("malignant-13.png", coloured(13, 12)),
+        "colour-marks", "warning", ("malignant-13.png",), "0 of 12 benign, 1 of 12 malignant",
+    ),
+    (lambda clinic: clinic.rows[1].update(patient="P0"), "parts-share-patient", "error", ("benign-0.png", "benign-1.png"), ""),
+    (lambda clinic: clinic.rows[12].update(patient="P0"), "patient-two-labels", "info", ("benign-0.png", "malignant-12.png"), ""),
+    (lambda clinic: clinic.rows[2].update(patient=""), "patients", "warning", ("benign-2.png",), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "kind", "severity", "files", "words"), DEFECTS, ids=lambda value: str(value)[:20])
+def test_a_defect_has_one_finding(clinic: Clinic, spoil: Any, kind: str, severity: str, files: Any, words: str) -> None:
+    spoil(clinic)
+    found = only(clinic.check(), kind)
+    assert (found.severity, found.files) == (severity, files)
+    assert words in found.detail
 
 
 def test_constant_nearly_constant_and_small_images(clinic: Clinic) -> None:
@@ -177,29 +187,6 @@ def test_constant_nearly_constant_and_small_images(clinic: Clinic) -> None:
 # ---------------------------------------------------------------- formats
 
 
-def test_16_bits_among_8(clinic: Clinic) -> None:
-    clinic.save("benign-1.png", picture(1).astype(np.uint16) * 200)
-    found = only(clinic.check(), "bit-depth")
-    assert (found.severity, found.files) == ("warning", ("benign-1.png",))
-    assert found.detail.startswith("23 uint8, 1 uint16")
-
-
-def coloured(seed: int, pixels: int) -> Pixels:
-    """A grey picture with a horizontal yellow caliper of so many pixels."""
-    image = np.repeat(picture(seed)[..., None], 3, axis=2)
-    image[40, 10 : 10 + pixels] = (255, 255, 0)
-    return image
-
-
-def test_coloured_calipers(clinic: Clinic) -> None:
-    clinic.save("malignant-13.png", coloured(13, 12))
-    result = clinic.check()
-    found = only(result, "colour-marks")
-    assert found.files == ("malignant-13.png",)
-    assert "0 of 12 benign, 1 of 12 malignant" in found.detail
-    assert next(f for f in result.findings if f.kind == "colour").severity == "info"
-
-
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_few_pixels_and_true_colour_are_no_marks(clinic: Clinic, share: float) -> None:
     stained = np.dstack([picture(13), picture(113), picture(213)])
@@ -211,27 +198,12 @@ def test_monochrome1_among_monochrome2(clinic: Clinic) -> None:
     for number in (3, 4, 5):
         name = f"benign-{number}.dcm" if number > 3 else "IM0003"  # known by its content
         photometric = "MONOCHROME1" if number == 5 else "MONOCHROME2"
-        write_dicom(clinic.folder / name, 255 - picture(number) if number == 5 else picture(number), photometric)
+        pixels = 255 - picture(number) if number == 5 else picture(number)
+        write_dicom(clinic.folder / name, pixels, PhotometricInterpretation=photometric)
         clinic.rows[number]["path"] = name
     found = only(clinic.check(), "photometric")
     assert (found.severity, found.files) == ("info", ("benign-5.dcm",))
     assert found.detail.startswith("2 MONOCHROME2, 1 MONOCHROME1")
-
-
-def write_dicom(path: Path, pixels: Pixels, photometric: str) -> None:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
-    dataset = pydicom.Dataset()
-    dataset.file_meta = meta
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, meta.MediaStorageSOPInstanceUID
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
-    dataset.PhotometricInterpretation = photometric
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit = 7
-    dataset.PixelData = pixels.tobytes()
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def test_an_inverted_image_differs_from_a_common_layout(clinic: Clinic) -> None:
@@ -261,39 +233,15 @@ def test_near_duplicates_of_one_class(clinic: Clinic) -> None:
     assert pair["view"] == "whole"
 
 
-def test_near_duplicates_with_two_labels_are_an_error(clinic: Clinic) -> None:
-    clinic.save("malignant-18.png", picture(0))
-    conflicts = [f for f in clinic.check().findings if f.kind == "label-conflict"]
-    assert [(f.severity, f.files) for f in conflicts] == [("error", ("benign-0.png", "malignant-18.png"))]
-    assert conflicts[0].detail == "benign / malignant: 0 bits, correlation 1.00"
-
-
-def test_a_near_duplicate_in_another_official_part(clinic: Clinic) -> None:
+def test_near_duplicates_with_two_labels_or_in_another_official_part_are_errors(clinic: Clinic) -> None:
+    clinic.save("malignant-18.png", picture(3))
     clinic.save("benign-4.png", picture(0))  # train and val
-    [found] = [f for f in clinic.check().findings if f.kind == "parts-share-near-duplicate"]
-    assert (found.severity, found.files) == ("error", ("benign-0.png", "benign-4.png"))
-    assert "benign-0.png (train) and benign-4.png (val)" in found.detail
-
-
-def test_a_patient_in_two_official_parts(clinic: Clinic) -> None:
-    clinic.rows[1]["patient"] = "P0"
-    found = only(clinic.check(), "parts-share-patient")
-    assert found.files == ("benign-0.png", "benign-1.png")
-    clinic.rows[1]["part"] = "Training"  # as other sets spell it
-    assert not clinic.check().failed
-
-
-def test_patients_with_two_labels_and_images_without_a_patient(clinic: Clinic) -> None:
-    clinic.rows[12]["patient"] = "P0"
-    found = only(clinic.check(), "patient-two-labels")
-    assert (found.severity, found.files) == ("info", ("benign-0.png", "malignant-12.png"))
-    clinic.rows[2]["patient"] = ""
-    assert only(clinic.check(), "patients").files == ("benign-2.png",)
-
-
-def test_imbalance_is_a_warning_from_ten_to_one(clinic: Clinic) -> None:
-    clinic.rows = clinic.rows[:13]
-    assert only(clinic.check(), "classes").detail == "12 benign, 1 malignant; largest to smallest 12.0 : 1"
+    found = {f.kind: f for f in clinic.check().findings if f.severity == "error"}
+    conflict, parts = found["label-conflict"], found["parts-share-near-duplicate"]
+    assert conflict.files == ("benign-3.png", "malignant-18.png")
+    assert conflict.detail == "benign / malignant: 0 bits, correlation 1.00"
+    assert parts.files == ("benign-0.png", "benign-4.png")
+    assert "benign-0.png (train) and benign-4.png (val)" in parts.detail
 
 
 # ---------------------------------------------------------------- size
@@ -308,17 +256,12 @@ def test_sizes_that_tell_the_class(clinic: Clinic) -> None:
     assert "malignant 1.00 (1.00–1.00)" in found.detail
 
 
-def test_sizes_at_random_tell_nothing() -> None:
+def test_sizes_at_random_tell_nothing_and_groups_are_not_learnt_by_heart() -> None:
     rng = np.random.default_rng(0)
     sizes, labels = rng.integers(100, 500, (300, 2)), [("a", "b", "c")[i % 3] for i in range(300)]
     leaks = size_leaks(sizes, labels, np.arange(300))
     assert [leak.label for leak in leaks] == ["a", "b", "c"]
     assert all(0.4 < leak.auc < 0.6 and leak.low < 0.5 < leak.high for leak in leaks)
-
-
-def test_sizes_of_groups_are_not_learnt_by_heart() -> None:
-    """Ten images of each patient share a size that says nothing of the next patient."""
-    rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(60), 10)
     sizes = rng.integers(100, 500, (60, 2))[patients]
     labels = [("benign", "malignant")[patient % 2] for patient in patients]
@@ -345,7 +288,7 @@ def test_generated_images_are_not_searched_for_copies() -> None:
     assert any("not looked for" in finding.detail for finding in result.findings)
 
 
-def test_busi(busi_check: Check, local_data: Path) -> None:
+def test_busi(busi_check, local_data) -> None:
     kinds = {finding.kind: finding for finding in busi_check.findings}
     assert kinds["empty-mask"].severity == "info"  # those of the normal class, black by design
     assert {"inverted", "mask-size", "unreadable-image", "constant", "bit-depth"}.isdisjoint(kinds)

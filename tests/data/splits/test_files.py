@@ -1,7 +1,5 @@
 """Split files: ours, nnU-Net's and tables; what they name, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mammozoo.data.dataset import Sample
+from mammozoo.data.duplicates.matching import Pair, group
+from mammozoo.data.splits.audit import Audit, SplitAudit, audit_splits
 from mammozoo.data.splits.files import read_splits, write_splits
-from mammozoo.data.splits.make import Split
+from mammozoo.data.splits.make import Split, k_fold
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 
 NAMES = ["benign/benign (1).png", "benign/benign (2).png", "malignant/malignant (1).png", "malignant/malignant (2).png"]
@@ -25,7 +26,7 @@ def written(path: Path, content: object) -> Path:
     return path
 
 
-def test_ours_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_ours_comes_back_as_it_was(tmp_path) -> None:
     made = [
         Split("fold-0", indices(0), indices(1), indices(2, 3)),
         Split("fold-1/inner-0", indices(2, 3), indices(0), indices(1)),
@@ -38,18 +39,7 @@ def test_ours_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [split.outer for split in read.splits] == ["fold-0", "fold-1"]
 
 
-def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
-    path = write_splits(tmp_path / "splits.json", [Split("holdout", indices(0, 1), indices(2), indices(3))], NAMES)
-    path.write_text(
-        path.read_text()
-        .replace('"test": [', '"test": [\n "benign/benign (1).png",')
-        .replace('"benign/benign (1).png",\n', "", 1)
-    )
-    with pytest.raises(NotVerifiedError, match="holdout"):
-        read_splits(path, NAMES)
-
-
-def test_nnunets_validation_is_what_is_tested(tmp_path: Path) -> None:
+def test_nnunets_validation_is_what_is_tested(tmp_path) -> None:
     folds = [
         {"train": ["benign (1)", "benign (2)"], "val": ["malignant (1)"]},
         {"train": ["malignant (1)"], "val": ["benign (1)"]},
@@ -59,16 +49,16 @@ def test_nnunets_validation_is_what_is_tested(tmp_path: Path) -> None:
     assert second.test.tolist() == [0]
 
 
-def test_a_table(tmp_path: Path) -> None:
+def test_a_table_may_name_images_without_folder_or_suffix_and_with_dots(tmp_path) -> None:
     rows = "Sample,Part\nbenign\\benign (1).png,train\nbenign (2),val\nmalignant (1).PNG,test\nelsewhere.png,test\n"
     read = read_splits(written(tmp_path / "mine.csv", rows), NAMES)
     (split,) = read.splits
     assert [split.part(part).tolist() for part in ("train", "val", "test")] == [[0], [1], [2]]
     assert read.unknown == ["elsewhere.png"]
-
-
-def test_a_name_may_end_with_dots(tmp_path: Path) -> None:
-    """Only what looks like an image's suffix is one."""
+    names = ["a/1.png", "b/1.png"]
+    with pytest.raises(UsageError, match="several images"):
+        read_splits(written(tmp_path / "s.csv", "sample,part\n1.png,train\n"), names)
+    assert read_splits(written(tmp_path / "s.csv", "sample,part\nb/1,train\n"), names).splits[0].train.tolist() == [1]
     names = ["a/case.1", "a/case.2.png"]
     read = read_splits(written(tmp_path / "s.csv", "sample,part\ncase.1,train\ncase.2,test\n"), names)
     assert read.unknown == [] and read.splits[0].test.tolist() == [1]
@@ -88,18 +78,101 @@ def test_a_name_may_end_with_dots(tmp_path: Path) -> None:
         ("s.csv", "sample,part\n", "nothing"),
     ],
 )
-def test_bad_files_are_refused(tmp_path: Path, name: str, content: object, words: str) -> None:
+def test_bad_files_are_refused(tmp_path, name: str, content: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_splits(written(tmp_path / name, content), NAMES)
 
 
-def test_a_name_of_several_images(tmp_path: Path) -> None:
-    names = ["a/1.png", "b/1.png"]
-    with pytest.raises(UsageError, match="several images"):
-        read_splits(written(tmp_path / "s.csv", "sample,part\n1.png,train\n"), names)
-    assert read_splits(written(tmp_path / "s.csv", "sample,part\nb/1,train\n"), names).splits[0].train.tolist() == [1]
-
-
-def test_no_file(tmp_path: Path) -> None:
+def test_a_changed_file_is_noticed_and_no_file_too(tmp_path) -> None:
+    path = write_splits(tmp_path / "splits.json", [Split("holdout", indices(0, 1), indices(2), indices(3))], NAMES)
+    content = json.loads(path.read_text())
+    content["splits"][0]["test"].append(content["splits"][0]["train"].pop(0))
+    path.write_text(json.dumps(content))
+    with pytest.raises(NotVerifiedError, match="holdout"):
+        read_splits(path, NAMES)
     with pytest.raises(NotFoundError):
         read_splits(tmp_path / "none.json", NAMES)
+
+
+# ---------------------------------------------------------------- audit of a split, by hand
+
+
+def people(*patients: str | None) -> list[Sample]:
+    """An image for each, benign and malignant in turn."""
+    return [Sample(f"{i}.png", ("benign", "malignant")[i % 2], patient) for i, patient in enumerate(patients)]
+
+
+def split(train: list[int], val: list[int], test: list[int]) -> Split:
+    return Split("holdout", *(np.array(part, np.intp) for part in (train, val, test)))
+
+
+def near(i: int, j: int, bits: int = 2) -> Pair:
+    return Pair(i, j, bits, 0.95, "whole")
+
+
+def audit(samples: list[Sample], pairs: list[Pair], one: Split) -> SplitAudit:
+    return audit_splits(samples, pairs, [one]).splits[0]
+
+
+def test_a_fair_split_and_a_cut_patient() -> None:
+    result = audit(people("a", "a", "b", "c", None, None), [near(4, 5)], split([0, 1], [2, 3], [4, 5]))
+    assert not result.leaky
+    assert (result.touched, result.images, result.groups) == (0, 2, 0)
+    assert result.counts == {part: {"benign": 1, "malignant": 1} for part in ("train", "val", "test")}
+    assert result.verdict == "holdout: no patient and no group of near-duplicates is cut"
+    result = audit(people("a", "b", "a", "c"), [], split([0, 1], [], [2, 3]))
+    assert result.leaky
+    assert result.patients == {"a": ("train", "test")}
+    assert (result.touched, result.images) == (1, 2)
+    assert "1 of 2 test images (50%)" in result.verdict
+    result = audit(people("a", "a"), [], split([0], [1], []))
+    assert (result.tested, result.touched, result.images) == ("val", 1, 1)
+
+
+def test_cut_near_duplicates_are_named_closest_first_or_related_through_others() -> None:
+    result = audit(people(*[None] * 6), [near(0, 4, 6), near(1, 3, 0), near(0, 1)], split([0, 1], [2, 3], [4, 5]))
+    assert [(pair.files, pair.parts, pair.how) for pair in result.pairs] == [
+        (("1.png", "3.png"), ("train", "val"), "0 bits, correlation 0.95"),
+        (("0.png", "4.png"), ("train", "test"), "6 bits, correlation 0.95"),
+    ]
+    assert result.touched == 1  # 4; 5 has no twin, and the pair between train and val touches no test image
+    assert result.groups == 1  # 0, 1, 3 and 4 hang together
+    result = audit(people(None, None, None, None), [near(0, 1), near(1, 2)], split([0, 3], [], [2]))
+    assert result.leaky
+    assert (result.groups, result.pairs, result.touched) == (1, (), 0)
+    assert result.unlisted == ("1.png",)
+
+
+def test_shares_of_classes_differ_strongly_or_by_chance() -> None:
+    samples = [Sample(str(i), "benign" if i < 100 else "malignant") for i in range(200)]
+    everything = list(range(200))
+    result = audit(samples, [], split(everything[:90] + everything[100:150], [], everything[90:100] + everything[150:]))
+    assert result.uneven == (
+        "64% of train is benign, of all parts together 50%",
+        "36% of train is malignant, of all parts together 50%",
+        "17% of test is benign, of all parts together 50%",
+        "83% of test is malignant, of all parts together 50%",
+    )
+    assert audit(samples, [], split(everything[::2], [], everything[1::2])).uneven == ()
+    assert audit(people(*[None] * 6), [], split([0, 2, 4, 1], [], [3, 5])).uneven == ()
+
+
+def test_the_verdict_of_a_file() -> None:
+    fair, leaky = split([0], [], [2]), split([0], [], [1])
+    result = audit_splits(people("a", "a", "b"), [], [fair, leaky], ["ghost.png"])
+    assert isinstance(result, Audit)
+    assert (result.leaky, result.unknown) == (True, ("ghost.png",))
+    assert result.verdict == "LEAKY: 1 of 2 splits have related images on both sides"
+
+
+def test_busi_by_image_and_by_group(busi_check) -> None:
+    samples, pairs = [image.sample for image in busi_check.facts], busi_check.pairs
+    labels = np.array([busi_check.dataset.classes.index(sample.label) for sample in samples])
+    groups = group([None] * len(samples), pairs)
+    by_group = audit_splits(samples, pairs, k_fold(labels, groups, folds=5, val=0.1, seed=0))
+    assert not by_group.leaky
+    assert all(not one.uneven and not one.unlisted for one in by_group.splits)
+    by_image = audit_splits(samples, pairs, k_fold(labels, np.arange(len(samples)), folds=5, val=0.1, seed=0))
+    assert all(one.leaky for one in by_image.splits)
+    share = np.mean([one.touched / one.images for one in by_image.splits])
+    assert share == pytest.approx(0.35, abs=0.15)

@@ -1,19 +1,15 @@
 """Where a network may be cut: nothing passes the cut point by, and training mode changes nothing before it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from mammozoo import Backbone, HeadSpec, Input
 from mammozoo.config.names import parse
-from mammozoo.data.preprocessing import Input
-from mammozoo.models.backbone import Backbone
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import build_strategy
-from mammozoo.models.head import HeadSpec
 from mammozoo.models.model import Model, assemble
 from mammozoo.training.feature_cache.cut_point import find_cut_point, run_after, run_before
 
@@ -23,7 +19,7 @@ CPU = choose_engine("cpu", "fp32")
 class Net(Backbone):
     """Three convolutions, a batch norm and dropout, connected by `flow`."""
 
-    def __init__(self, flow: Callable[[Net, torch.Tensor], torch.Tensor]):
+    def __init__(self, flow: Callable[..., torch.Tensor]):
         super().__init__()
         self.channels, self.input, self.flow = 3, Input(size=(16, 16)), flow
         self.a, self.b, self.c = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
@@ -84,9 +80,7 @@ def counted(net: Net, x: torch.Tensor) -> torch.Tensor:
         (lambda n, x: n.c(n.b(n.a(x).reshape(len(x), 3, 8, 32))), ["c"], "backbone.b"),
     ],
 )
-def test_the_latest_place_that_loses_nothing(
-    flow: Callable[[Net, torch.Tensor], torch.Tensor], learns: list[str], expected: str | None
-) -> None:
+def test_the_latest_place_that_loses_nothing(flow, learns: list[str], expected: str | None) -> None:
     cut = find_cut_point(model_of(flow, *learns), CPU)
     assert (None if cut is None else cut.name) == expected
 
@@ -94,7 +88,7 @@ def test_the_latest_place_that_loses_nothing(
 def test_work_in_place_after_the_cut_point_does_not_reach_its_output() -> None:
     model = model_of(lambda n, x: n.c(nn.functional.relu_(n.a(x)).mul_(2)), "c").eval()
     cut = find_cut_point(model, CPU)
-    assert cut is not None and cut.name == "backbone.a"
+    assert cut.name == "backbone.a"
     images = torch.randn(5, 3, 16, 16)
     features = run_before(model, cut.name, images)
     assert torch.equal(features, model.backbone.a(images)) and bool((features < 0).any())  # type: ignore[operator]

@@ -1,7 +1,5 @@
 """Cached features: the same logits, gradients and trained weights as without a cache, and no cache where that cannot be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ from torch import nn
 from mammozoo.data.cache import Store
 from mammozoo.data.loader import batches
 from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.training.feature_cache.features import FrozenTrunk, find_trunk
+
+from ...helpers import network
 
 CPU, CPU_BF16 = choose_engine("cpu", "fp32"), choose_engine("cpu", "bf16")
 CLASSES = ("benign", "malignant")
@@ -25,9 +24,7 @@ EVERYTHING = np.arange(len(PIXELS))
 
 
 def model_of(name: str, chosen: str, head: str = "gap", engine: Engine = CPU) -> Model:
-    torch.manual_seed(0)
-    backbone = build_backbone(name)
-    model, _ = build_model(backbone, chosen, head, CLASSES, backbone.input.model_copy(update={"size": (64, 64)}))
+    model, _ = network(name, chosen, head)
     with torch.no_grad():  # random networks start with branches scaled by zero, which would hide mistakes
         for parameter in model.parameters():
             if parameter.ndim == 1:
@@ -59,45 +56,37 @@ def whole_logits(model: Model, engine: Engine = CPU) -> torch.Tensor:
         ("resnet9:width=8", "last-blocks:1", "backbone.layer3", CPU),
     ],
 )
-def test_the_logits_are_those_of_the_whole_network(
-    name: str, chosen: str, ends: str, engine: Engine, tmp_path: Path
-) -> None:
+def test_the_logits_are_those_of_the_whole_network(name: str, chosen: str, ends: str, engine: Engine, tmp_path) -> None:
     model = model_of(name, chosen, engine=engine)
     trunk = trunk_of(model, engine)
     assert trunk.cut.name == ends
     cached = trunk.cached(PIXELS, store=Store(tmp_path))
-    assert cached is not None
     assert torch.equal(cached.logits(EVERYTHING, 12), whole_logits(model, engine))
     (file,) = tmp_path.glob("arrays/*/features.npy")
     stored = np.load(file)
     assert stored.dtype == (np.int16 if trunk.cut.dtype == torch.bfloat16 else np.float32)
 
 
-def test_pooled_features_are_stored_where_the_head_begins_with_pooling() -> None:
+def test_pooled_features_are_stored_and_views_come_round() -> None:
     assert trunk_of(model_of("test_resnet", "frozen")).cut.shape == (96,)
     assert trunk_of(model_of("test_resnet", "frozen", "gap:dropout=0.5")).cut.name == "head.0"
     assert trunk_of(model_of("test_resnet", "frozen", "flatten-2fc")).cut.shape == (384,)
-
-
-def test_views_come_round() -> None:
     trunk = trunk_of(model_of("test_resnet", "frozen"))
     cached = trunk.cached(PIXELS, views=2, augment=["hflip", "affine"], store=Store(limit=0))
-    assert cached is not None
     assert [cached.view_of(epoch) for epoch in range(4)] == [0, 1, 0, 1]
     one, two, plain = (cached.batch(EVERYTHING, view) for view in (0, 1, None))
     assert not torch.equal(one, two) and not torch.equal(one, plain)
     bare = trunk.cached(PIXELS, views=2, store=Store(limit=0))
-    assert bare is not None and bare.view_of(5) is None
+    assert bare.view_of(5) is None
     assert torch.equal(bare.batch(EVERYTHING), plain)
 
 
-def test_finding_a_trunk_and_caching_leave_the_model_as_it_was(tmp_path: Path) -> None:
+def test_finding_a_trunk_and_caching_leave_the_model_as_it_was(tmp_path) -> None:
     model = model_of("test_resnet", "last-blocks:1").train()
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     random = torch.random.get_rng_state()
     cached = trunk_of(model).cached(PIXELS, store=Store(tmp_path))
-    assert cached is not None
     cached.batch(EVERYTHING)
     assert torch.equal(torch.random.get_rng_state(), random)
     assert [module.training for module in model.modules()] == modes
@@ -110,12 +99,11 @@ def entries(folder: Path) -> int:
     return len(list(folder.glob("arrays/*")))
 
 
-def test_equal_trunks_share_an_entry_and_other_weights_pixels_or_views_do_not(tmp_path: Path) -> None:
+def test_equal_trunks_share_an_entry_and_other_weights_pixels_or_views_do_not(tmp_path) -> None:
     def keep(change: Callable[[Model], object] = lambda model: None, pixels: Any = PIXELS, **options: Any) -> None:
         model = model_of("test_resnet", options.pop("chosen", "frozen"))
         change(model)
         cached = trunk_of(model).cached(pixels, store=Store(tmp_path), **options)
-        assert cached is not None
         cached.batch(EVERYTHING[:2], cached.view_of(0))
 
     @torch.no_grad()
@@ -151,28 +139,25 @@ def test_equal_trunks_share_an_entry_and_other_weights_pixels_or_views_do_not(tm
     assert entries(tmp_path) == len(different) + 1
 
 
-def test_an_entry_that_differs_from_the_network_is_computed_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_entry_that_differs_from_the_network_is_computed_again(tmp_path, caplog) -> None:
     """As after a change in code that the key does not see."""
     trunk = trunk_of(model_of("test_resnet", "frozen"))
     cached = trunk.cached(PIXELS, store=Store(tmp_path))
-    assert cached is not None
     right = cached.batch(EVERYTHING)
     store, what = Store(tmp_path), {**cached.key, "augment": None}
     store.remove(what)
     store.put(what, {"features": np.zeros((12, 96), np.float32), "probe": np.zeros((2, 96), np.float32)})
     again = trunk.cached(PIXELS, store=store)
-    assert again is not None and torch.equal(again.batch(EVERYTHING), right)
+    assert torch.equal(again.batch(EVERYTHING), right)
     assert "computed again" in caplog.text
 
 
-def test_features_stay_in_memory_without_a_disk_and_are_not_cached_beyond_the_limit(tmp_path: Path) -> None:
+def test_features_stay_in_memory_without_a_disk_and_are_not_cached_beyond_the_limit(tmp_path) -> None:
     model = model_of("test_resnet", "frozen")
     trunk = trunk_of(model)
     (tmp_path / "file").write_text("not a folder")
     cached = trunk.cached(PIXELS, store=Store(tmp_path / "file"))
-    assert cached is not None and torch.equal(cached.logits(EVERYTHING, 12), whole_logits(model))
+    assert torch.equal(cached.logits(EVERYTHING, 12), whole_logits(model))
     size = 12 * 96 * 4
     assert trunk.cached(PIXELS, limit=size, store=Store(tmp_path)) is not None
     assert trunk.cached(PIXELS, limit=size - 1, store=Store(tmp_path)) is None
