@@ -72,7 +72,7 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         history = trainer.fit()
     if recipe.store == "fp16":
         round_weights(model, torch.float16)
-        trainer.features = None  # they are those of the weights as they were trained
+        trainer.feed.features = None  # they are those of the weights as they were trained
     # A stage has no test part.
     logits = {part: trainer.predict(split.part(part)) for part in PARTS if len(split.part(part))}
     callbacks.progress.clock.lap("predictions")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,8 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.data.loader import batches
-from mammozoo.data.on_card import CardImages, augmented, batched_forms, draw
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.data.splits.make import Split
-from mammozoo.data.transforms import Batched, build
 from mammozoo.errors import FailedError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
@@ -36,7 +34,7 @@ from mammozoo.training.checkpoint import (
     unpack,
 )
 from mammozoo.training.compiled import Compiled
-from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
+from mammozoo.training.feed import Feed
 from mammozoo.training.loss import Loss
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
 from mammozoo.training.step import Step
@@ -104,24 +102,18 @@ class Trainer:
         self.monitor = Monitor(recipe.monitor)
         train = data.split.train
         self.loss = Loss(data.labels[train], len(model.classes), recipe.class_weights == "balanced", engine.device)
-        self.augment = [build(name) for name in recipe.augment]
-        self.forms: list[Batched] = []  # of the augmentations that the network's card does itself
-        self.on_card: CardImages | None = None
         self.state = TrainState()
         self.best_weights = trainable_state(model)
-        self.features = self._cached_features()
-        if engine.device.type == "cuda" and self.features is None:
-            self._move_to_card()
+        self.feed = Feed(model, recipe, data.pixels, data.labels, engine, alone=self.dist.size == 1)
         self._start_phase()
         if checkpointer is not None:
             self._restore(checkpointer)
         # Wrapped last: the restored weights are what the processes start from.
-        network = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
-        self.network: Callable[[torch.Tensor], torch.Tensor] = network
-        if recipe.compile and self.features is None:  # behind cached features little is left to compile
-            self.network = Compiled(network, recipe.batch // self.dist.size)
+        network: Callable[[torch.Tensor], torch.Tensor] = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
+        if recipe.compile and self.feed.features is None:  # behind cached features little is left to compile
+            network = Compiled(network, recipe.batch // self.dist.size)
         replayed = recipe.batch if self.dist.is_single and not recipe.compile else 0
-        self.step = Step(self._forward, self.loss, model, engine, replayed)
+        self.step = Step(partial(self.feed.logits, network), self.loss, model, engine, replayed)
 
     def fit(self) -> list[EpochRow]:
         """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
@@ -149,16 +141,7 @@ class Trainer:
 
     def predict(self, indices: Indices) -> torch.Tensor:
         """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
-        if self.features is not None:
-            return self.features.logits(indices, self.recipe.batch)
-        share, size = indices[self.dist.rank :: self.dist.size], self.recipe.batch
-        loader = (
-            batches(self.data.pixels, self.data.labels, share, size)
-            if self.on_card is None
-            else self.on_card.batches(share, size)
-        )
-        logits, _ = self.engine.logits(self.model, loader, self.model.backbone.input)
-        return self.dist.gather(logits, len(indices))
+        return self.dist.gather(self.feed.predict(indices[self.dist.rank :: self.dist.size]), len(indices))
 
     def validate(self) -> tuple[float, float]:
         """(loss, monitored value) on the validation part."""
@@ -172,23 +155,6 @@ class Trainer:
     def split_name(self) -> str:
         """Name of the split."""
         return self.data.split.name
-
-    def _cached_features(self) -> FrozenFeatures | None:
-        """What the frozen part of the network gives for every image, if there is one and the recipe allows it."""
-        recipe = self.recipe
-        if not recipe.cache or self.dist.size > 1 or (self.augment and not recipe.cache_views):
-            return None
-        trunk = find_trunk(self.model, self.engine)
-        if trunk is None:
-            return None
-        views = max(1, recipe.cache_views)
-        return trunk.cached(self.data.pixels, views=views, augment=recipe.augment, seed=recipe.seed)
-
-    def _move_to_card(self) -> None:
-        """The images, and those augmentations that all have a form for batches there."""
-        self.on_card = CardImages(self.data.pixels, self.data.labels, self.engine.device)
-        if (forms := batched_forms(self.augment)) is not None:
-            self.forms, self.augment = forms, []
 
     def _start_phase(self) -> None:
         phase = self.phases[self.state.phase]
@@ -243,7 +209,7 @@ class Trainer:
         taken: list[tuple[torch.Tensor, Indices]] = []
         read_every = _READ_EVERY if self.engine.device.type == "cuda" else 1
         for number, (indices, batch) in enumerate(
-            zip(chunks, self._batches(remaining, share), strict=True), state.batch
+            zip(chunks, self.feed.batches(remaining, share, state.epoch), strict=True), state.batch
         ):
             whole = min(size, len(order) - number * size)
             taken.append((self.step(self.optimizer, batch, self.dist.loss_weight(len(indices), whole)), indices))
@@ -281,39 +247,6 @@ class Trainer:
         """Seed dropout by epoch and process, so that a resumed epoch needs no memory of those before it."""
         seed = (self.recipe.seed * 1_000_003 + self.state.epoch) * 1_009 + self.dist.rank
         seed_generators(seed, self.engine.device)
-
-    def _batches(self, order: Indices, size: int) -> Iterator[Sequence[torch.Tensor]]:
-        """(features, labels), or (pixels, labels, rows of the augmentations that the card does)."""
-        device, labels, epoch = self.engine.device, self.data.labels, self.state.epoch
-        if self.features is not None:
-            for start in range(0, len(order), size):
-                indices = order[start : start + size]
-                view = self.features.view_of(epoch)
-                yield self.features.batch(indices, view), torch.from_numpy(labels[indices]).to(device)
-        elif self.on_card is not None and not self.augment:
-            yield from self.on_card.batches(order, size, draw(self.forms, len(labels), self.recipe.seed, epoch, device))
-        else:
-            loader = batches(
-                self.data.pixels,
-                labels,
-                order,
-                size,
-                augment=self.augment,
-                seed=self.recipe.seed,
-                epoch=epoch,
-                workers=self.recipe.workers,
-                device=device,
-            )
-            for pixels, truth, _ in loader:
-                yield self.engine.take(pixels), self.engine.take(truth)
-
-    def _forward(self, x: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
-        """Logits of features, or of pixels with the rows of the card's augmentations."""
-        if self.features is not None:
-            return self.features.trunk.logits(x)
-        images = self.model.backbone.input.normalize(augmented(x, self.forms, rows))
-        with self.engine.autocast():
-            return self.network(images)
 
     def _check_finite(self, val_loss: float, monitored: float, lr: float) -> None:
         if not (np.isfinite(val_loss) and np.isfinite(monitored)):

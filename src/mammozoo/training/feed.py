@@ -1,0 +1,80 @@
+"""What a network is fed with during a fit: cached features, images that lie on its card, or images from the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mammozoo.config.recipe import Recipe
+from mammozoo.data.loader import batches
+from mammozoo.data.on_card import CardImages, augmented, batched_forms, draw
+from mammozoo.data.preprocessing import Pixels
+from mammozoo.data.transforms import build
+from mammozoo.models.device import Engine
+from mammozoo.models.model import Model
+from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
+
+Indices = npt.NDArray[np.intp]
+
+
+class Feed:
+    """Batches of the images at `indices`, for training and for prediction, and the network's answer to them."""
+
+    def __init__(self, model: Model, recipe: Recipe, pixels: Pixels, labels: Indices, engine: Engine, *, alone: bool):
+        """The model is placed and frozen as it will be trained; `alone` if no other process trains it."""
+        self.model, self.recipe, self.pixels, self.labels, self.engine = model, recipe, pixels, labels, engine
+        self.augment = [build(name) for name in recipe.augment]
+        self.features = self._cached_features() if alone else None
+        on_card = engine.device.type == "cuda" and self.features is None
+        self.card = CardImages(pixels, labels, engine.device) if on_card else None
+        #: The augmentations, where the card does them itself.
+        self.forms = batched_forms(self.augment) if on_card else None
+
+    def batches(self, order: Indices, size: int, epoch: int) -> Iterator[Sequence[torch.Tensor]]:
+        """(features, labels), or (pixels, labels, rows of the augmentations that the card does)."""
+        device, seed = self.engine.device, self.recipe.seed
+        if self.features is not None:
+            view = self.features.view_of(epoch)
+            for start in range(0, len(order), size):
+                chunk = order[start : start + size]
+                yield self.features.batch(chunk, view), torch.from_numpy(self.labels[chunk]).to(device)
+        elif self.card is not None and self.forms is not None:
+            yield from self.card.batches(order, size, draw(self.forms, len(self.labels), seed, epoch, device))
+        else:
+            loader = batches(
+                self.pixels, self.labels, order, size,
+                augment=self.augment, seed=seed, epoch=epoch, workers=self.recipe.workers, device=device,
+            )  # fmt: skip
+            for pixels, labels, _ in loader:
+                yield self.engine.take(pixels), self.engine.take(labels)
+
+    def logits(
+        self, network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *rows: torch.Tensor
+    ) -> torch.Tensor:
+        """The logits of a batch in the model's present mode, with gradients; `network` computes those of images."""
+        if self.features is not None:
+            return self.features.trunk.logits(x)
+        images = self.model.backbone.input.normalize(augmented(x, self.forms or (), rows))
+        with self.engine.autocast():
+            return network(images)
+
+    def predict(self, indices: Indices) -> torch.Tensor:
+        """(len(indices), outputs) float32 logits on the CPU, in evaluation mode and without augmentation."""
+        size = self.recipe.batch
+        if self.features is not None:
+            return self.features.logits(indices, size)
+        plain = batches(self.pixels, self.labels, indices, size)
+        loader = plain if self.card is None else self.card.batches(indices, size)
+        return self.engine.logits(self.model, loader, self.model.backbone.input)[0]
+
+    def _cached_features(self) -> FrozenFeatures | None:
+        """What the frozen part of the network gives for every image, if there is one and the recipe allows it."""
+        recipe = self.recipe
+        if not recipe.cache or (self.augment and not recipe.cache_views):
+            return None
+        if (trunk := find_trunk(self.model, self.engine)) is None:
+            return None
+        return trunk.cached(self.pixels, views=max(1, recipe.cache_views), augment=recipe.augment, seed=recipe.seed)
