@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mammozoo.data.io import several
 from mammozoo.data.io.several import read_many
 from mammozoo.errors import FailedError
 
@@ -86,3 +88,16 @@ def test_a_killed_process_costs_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_sent_is_read_here() -> None:
     answers = list(read_many(lambda number: lambda: number, range(20), processes=2))
     assert [answer() for answer in answers] == list(range(20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.parametrize(
+    "cores, n, apart, daemon",
+    [(8, 64, True, False), (2, 64, True, False), (8, 63, True, False), (8, 64, False, False), (8, 64, True, True)],
+)
+def test_processes_where_they_pay(cores: int, n: int, apart: bool, daemon: bool, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setattr(several.multiprocessing, "current_process", lambda: SimpleNamespace(daemon=daemon))
+    monkeypatch.setattr(several, "_MOST_PROCESSES", 2)
+    here = set(read_many(lambda number: os.getpid(), range(n), apart=apart)) == {os.getpid()}
+    assert here == ((cores, n, apart, daemon) != (8, 64, True, False))

@@ -41,6 +41,7 @@ def read_many(
     head = list(islice(remaining, _FEWEST))
     if processes is None:
         pays = apart and sys.platform == "linux" and cores >= 4 and len(head) == _FEWEST
+        pays = pays and not multiprocessing.current_process().daemon  # those may have no children
         processes = min(cores, _MOST_PROCESSES) if pays else 0
     everything = chain(head, remaining)
     return _in_processes(read, everything, processes) if processes else _in_threads(read, everything, cores)
