@@ -355,19 +355,24 @@ def explain(
     return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
-def compare(runs: Sequence[str | Path], metric: str = "auc", *, paired: bool = True) -> builtins.list[Result]:
+def compare(
+    runs: Sequence[str | Path], metric: str = "auc", *, paired: bool = True, rank_sum: bool = False
+) -> builtins.list[Result]:
     """Every test of every pair of runs on their test images; `paired=False` for runs with different ones.
+
+    Args:
+        metric: a score of `scores.json`, also of one class: `auc[malignant]`.
+        rank_sum: also the test of Byra 2021, which is not valid.
 
     Raises:
         UsageError: fewer than two runs, one named twice, other test images or classes.
         NotFoundError: no such run or metric.
     """
     from mammozoo.evaluation import compare as comparison
-    from mammozoo.evaluation.predictions import read_test_predictions
-    from mammozoo.plugins import registry
+    from mammozoo.evaluation.predictions import read_predictions
 
     folders = [Path(run) for run in runs]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("One run is named twice.")
-    contenders = [comparison.Contender(f.as_posix(), *read_test_predictions(f)) for f in folders]
-    return comparison.compare(contenders, registry().get("metrics", metric), paired=paired)
+    contenders = [comparison.Contender(f.as_posix(), read_predictions(f)) for f in folders]
+    return comparison.compare(contenders, metric, paired=paired, rank_sum=rank_sum)

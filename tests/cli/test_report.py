@@ -46,6 +46,15 @@ def test_compare(command, tiny_run, tmp_path) -> None:
     shutil.copytree(tiny_run.path, tmp_path / "again")
     answer = command("compare", tiny_run.path, "again", "--json").ok
     assert {row["difference"] for row in answer.json["rows"]} == {0.0}
+    first, *_ = command("compare", tiny_run.path, "again").ok.out.splitlines()
+    assert first.startswith("The data cannot tell which run is better by auc: ") and "images in" in first
+    assert (
+        "rank-sum" not in answer.out and "rank-sum" in command("compare", tiny_run.path, "again", "--rank-sum").ok.out
+    )
+    for score in (name for name, found in tiny_run.facts["scores"].items() if found["value"] is not None):
+        row = command("compare", tiny_run.path, "again", "--metric", score, "--json").ok.json["rows"][0]
+        assert row["value_a"] == row["value_b"] == pytest.approx(tiny_run.facts["scores"][score]["value"]), score
+    command("compare", tiny_run.path, "again", "--metric", "auc[benign]").refused(2, "no score 'auc[benign]'")
     command("compare", tiny_run.path, tiny_run.path).refused(2, "named twice")
     command("compare", tiny_run.path, "nowhere").refused(3, "nowhere")
 

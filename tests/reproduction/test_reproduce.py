@@ -10,7 +10,7 @@ import yaml
 
 from mammozoo import Progress, RunDirectory
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
-from mammozoo.evaluation.predictions import read_test_predictions
+from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.plugins import registry
 from mammozoo.reproduction.departures import SEE, Departure, departures, verdict
 from mammozoo.reproduction.paper import Paper, load_paper
@@ -136,7 +136,7 @@ def test_one_row_that_fails_ends_none_of_the_others_and_the_number_is_the_mean(m
     assert line.obtained == pytest.approx(sum(values) / 2)
     assert (line.least, line.most) == pytest.approx((min(values), max(values)))
     assert (line.seeds, line.reported, line.split) == (2, 0.99, "50/20/30 % by group")
-    tested = {name for run in runs for name in read_test_predictions(run)[0]}
+    tested = {name for run in runs for name in read_predictions(run).of("test").samples}
     assert (line.images, line.groups) == (len(tested), len(tested))
 
 

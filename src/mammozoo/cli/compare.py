@@ -19,18 +19,27 @@ mammozoo compare runs/drs runs/frozen runs/full --metric sensitivity
 
 def compare(
     runs: list[Path] = typer.Argument(..., help="Two or more run folders."),
-    metric: str = typer.Option("auc", help="Score to compare."),
+    metric: str = typer.Option(
+        "auc", help="Score to compare, as train prints it; auc[malignant] is that of one class."
+    ),
     unpaired: bool = typer.Option(False, "--unpaired", help="Compare runs that were tested on different images."),
+    rank_sum: bool = typer.Option(False, "--rank-sum", help="Also the rank-sum test of Byra 2021, which is not valid."),
     as_json: Json = False,
 ) -> None:
-    """Compare runs: differences of a score with their intervals and tests."""
-    results = api.compare(runs, metric, paired=not unpaired)
+    """Compare runs: which is better, or that the data cannot tell, with intervals and tests of the difference."""
+    results = api.compare(runs, metric, paired=not unpaired, rank_sum=rank_sum)
     if as_json:
         print_json({"metric": metric, "rows": [dataclasses.asdict(result) for result in results]})
         return
+    from mammozoo.evaluation.compare import BOOTSTRAP, UNPAIRED
+
+    for r in results:
+        if r.test in (BOOTSTRAP, UNPAIRED):
+            typer.echo(r)
     rows = []
     for r in results:
         interval = "" if r.low is None else f"{r.low:+.3f} to {r.high:+.3f}"
-        rows.append((r.a, r.b, f"{r.difference:+.3f}", interval, f"{r.p:.3g}", f"{r.p_holm:.3g}", r.test))
-    columns = ["a", "b", "difference", "95 % interval", "p", "p (Holm)", "test"]
-    print_table(f"difference in {metric}, a minus b", columns, rows)
+        p = ("–" if p is None else f"{p:.3g}" for p in (r.p, r.p_holm))
+        rows.append((r.a, r.b, r.score, f"{r.difference:+.3f}", interval, *p, r.test))
+    columns = ["a", "b", "score", "a minus b", "95 % interval", "p", "p (Holm)", "test"]
+    print_table("", columns, rows)

@@ -11,6 +11,8 @@ AUC of 0.97) and with few groups. So other quantiles are taken:
     q(z) = Φ(z₀ + (z₀ + z) / (1 − a (z₀ + z)))   z = ±Φ⁻¹(α′)
     z₀ = Φ⁻¹(share of draws below the score)   the bias of the draws
     a  = Σ d³ / 6 (Σ d²)^1.5                   their skewness; d: mean of the jackknife values minus each, by groups
+
+A difference of two scores has an interval of its own, see `of_difference`.
 """
 
 from __future__ import annotations
@@ -97,6 +99,23 @@ def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     shares = np.where(shrink > 0, stats.norm.cdf(bias + z / np.where(shrink > 0, shrink, 1)), (z > 0).astype(float))
     low, high = np.quantile(finite, shares)
     return float(low), float(high)
+
+
+def of_difference(draws: Values, value: float, few: int) -> tuple[float, float, float]:
+    """(low, high, p) of a difference of two scores, from its draws; p of "there is none", two-sided.
+
+    The interval is value ± t √(n/(n−1)) · standard deviation of the draws, t and n as above, and p is one minus the level at
+    which it reaches 0, however small. It is not BCa: a difference of like scores has neither a ceiling nor a skewness to
+    correct, and estimates of both from few groups find too many differences. NaN as in `bca`; p is 1 if no draw differs from 0.
+    """
+    finite = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or len(finite) < len(draws) / 2 or few < 2:
+        return float("nan"), float("nan"), float("nan")
+    error = float(np.std(finite)) * np.sqrt(few / (few - 1))
+    if error < 1e-12:
+        return float("nan"), float("nan"), 1.0 if abs(value) < 1e-12 else float("nan")
+    half = error * stats.t.ppf((1 + LEVEL) / 2, few - 1)
+    return value - half, value + half, float(2 * stats.t.sf(abs(value) / error, few - 1))
 
 
 def smallest_class(outcome: Outcome) -> int:

@@ -149,11 +149,5 @@ def read_predictions(run: Path) -> Predictions:
         raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
 
 
-def read_test_predictions(run: Path) -> tuple[tuple[str, ...], Outcome]:
-    """(sample names, outcome) of a complete run's test parts, in the order of the names. Raises as `read_predictions`."""
-    test = read_predictions(run).of("test")
-    return tuple(str(sample) for sample in test.samples), test.outcome
-
-
 def _texts(values: Iterable[object]) -> npt.NDArray[np.str_]:
     return np.array([str(value) for value in values], str)

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.evaluation.intervals import DRAWS, Interval, bca, smallest_class, values_of
+from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, smallest_class, values_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
@@ -92,5 +92,7 @@ def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: Values, valu
         return weights @ np.stack(each)
 
     draws = np.concatenate([combined(chunk) for chunk in draw(union, DRAWS, seed)])
+    if weights.min() < 0:
+        return of_difference(draws, value, smallest_class(union))[:2]
     without = np.concatenate([combined(chunk) for chunk in leave_out(union, seed)])
     return bca(draws, value, without, smallest_class(union))
