@@ -131,7 +131,7 @@ def test_a_fair_split_and_a_cut_patient() -> None:
 
 def test_cut_near_duplicates_are_named_closest_first_or_related_through_others() -> None:
     result = audit(people(*[None] * 6), [near(0, 4, 6), near(1, 3, 0), near(0, 1)], split([0, 1], [2, 3], [4, 5]))
-    assert [(pair.files, pair.parts, pair.how) for pair in result.pairs] == [
+    assert [(pair.files, pair.parts, pair.pair.how) for pair in result.pairs] == [
         (("1.png", "3.png"), ("train", "val"), "0 bits, correlation 0.95"),
         (("0.png", "4.png"), ("train", "test"), "6 bits, correlation 0.95"),
     ]
