@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,18 +26,20 @@ _SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing
 class Split:
     """One division of the samples, as indices into their order. Parts are disjoint; a sample may be in no part.
 
-    An inner split of nested cross-validation is named `fold-0/inner-1`: all inner splits of an outer fold share a test part.
+    An inner split of nested cross-validation is named `fold-0/inner-1`: all inner splits of an outer fold share a test part. A
+    split that has such a name and a test part of its own is `alone`.
     """
 
     name: str
     train: Indices
     val: Indices
     test: Indices
+    alone: bool = field(default=False, kw_only=True)
 
     @property
     def outer(self) -> str:
         """The name of the outer fold; equal to `name` without nesting."""
-        return self.name.partition("/")[0]
+        return self.name if self.alone else self.name.partition("/")[0]
 
     def part(self, name: Part) -> Indices:
         """The indices of one part."""
@@ -45,8 +47,13 @@ class Split:
 
     def digest(self, names: Sequence[str]) -> str:
         """SHA-256 of the sorted (sample, part) list: two runs with one digest were tested on the same images."""
-        rows = sorted(f"{names[i]}\t{part}" for part in PARTS for i in self.part(part))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return digest({part: [names[i] for i in self.part(part)] for part in PARTS})
+
+
+def digest(images: Mapping[str, Iterable[str]]) -> str:
+    """SHA-256 of the sorted (sample, part) list of part → names of its samples."""
+    rows = sorted(f"{name}\t{part}" for part, names in images.items() for name in names)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: int) -> list[Split]:
@@ -129,7 +136,7 @@ def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *
             listed = len(split.train) + len(split.test)
             part = f"the validation part of {split.name}"
             train, taken = divide(split.train, labels, groups, val, listed, seed + 1 + number, part)
-            split = Split(split.name, train, taken, split.test)
+            split = replace(split, train=train, val=taken)
         complete.append(split)
     return complete
 
