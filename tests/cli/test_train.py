@@ -47,7 +47,7 @@ def test_json(command, tiny, tmp_path) -> None:
     assert content["scores"] == json.loads((tmp_path / "run/scores.json").read_text())
     for name, score in content["scores"].items():
         assert set(score) == {"value", "low", "high", "n"}
-        assert score["n"] == (10 if name == "beta" else 12)
+        assert score["n"] == (9 if name == "beta" else 12)
     assert "Synthetic data" in (tmp_path / "run/README.md").read_text()
 
 

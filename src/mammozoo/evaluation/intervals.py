@@ -24,7 +24,7 @@ from scipy import stats
 
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import Resamples, Values, draw, leave_out
+from mammozoo.evaluation.resampling import CELLS, Resamples, Values, draw, leave_out
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -55,11 +55,16 @@ def interval_all(
 
 
 def interval_of_sums(sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0) -> Interval:
-    """The bounds of a `statistic` of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,)."""
-    count = len(sums)
-    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+    """The bounds of a `statistic` of sums over groups, such as a mean: (G, M) sums of each group → (B, M) → (B,).
+
+    Groups are drawn in chunks, so that memory is flat.
+    """
+    count, rng = len(sums), np.random.default_rng(seed)
+    chunk = max(1, CELLS // count)
+    rows = [min(chunk, DRAWS - start) for start in range(0, DRAWS, chunk)]
+    drawn = [rng.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64) @ sums for size in rows]
     total = sums.sum(axis=0)
-    return bca(statistic(times @ sums), float(statistic(total[None])[0]), statistic(total - sums), few)
+    return bca(statistic(np.concatenate(drawn)), float(statistic(total[None])[0]), statistic(total - sums), few)
 
 
 def resample(metrics: Iterable[Metric], outcome: Outcome, chunks: Iterable[Resamples]) -> dict[str, Values]:

@@ -17,7 +17,7 @@ import yaml
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.dataset import DatasetInfo
-from mammozoo.data.splits.make import PARTS, Split
+from mammozoo.data.splits.make import PARTS, digest
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
@@ -56,8 +56,7 @@ class Fold:
 
     def digest(self) -> str:
         """SHA-256 of the split, computed again from `split.csv`."""
-        indices = {part: np.array([i for i, row in enumerate(self.split) if row[2] == part], np.intp) for part in PARTS}
-        return Split(self.name, **indices).digest([row[0] for row in self.split])
+        return digest({part: [row[0] for row in self.split if row[2] == part] for part in PARTS})
 
 
 @dataclass(frozen=True)

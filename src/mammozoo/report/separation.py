@@ -54,7 +54,10 @@ def _method(split: SplitSettings) -> str:
             "images, cut from the training side, are for validation."
         )
     else:
-        text = f"One stratified holdout: about {split.test:.0%} of the images for testing and {split.val:.0%} for validation."
+        text = (
+            f"One stratified holdout, to the nearest group: {split.test:.0%} of the images for testing and {split.val:.0%} for "
+            "validation."
+        )
     return f"{text} Split seed {split.seed}."
 
 

@@ -11,7 +11,7 @@ import torch
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.leakage import joined_groups
-from mammozoo.data.splits.make import Indices, Split, holdout
+from mammozoo.data.splits.make import Indices, Split, divide
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.files import sha256
 from mammozoo.models.config import PastStage, read_config
@@ -94,12 +94,10 @@ def _split_without(
             "them, are in its validation or test part."
         )
     try:
-        three_way = holdout(labels, stage.groups[left], val=val, test=val, seed=seed)[0]
+        train, val_part = divide(left, stage.labels, stage.groups, val, len(left), seed, "the validation part")
     except UsageError as error:
         raise UsageError(f"Stage '{name}', split '{split}': {error}") from None
-    # The held-out part of a three-way split is the stage's validation; its own validation part goes back to train.
-    train = np.sort(np.concatenate([three_way.train, three_way.val]))
-    return Split(split, left[train], left[three_way.test], np.empty(0, np.intp))
+    return Split(split, train, val_part, np.empty(0, np.intp))
 
 
 def shapes(backbone: torch.nn.Module) -> Shapes:

@@ -1,6 +1,7 @@
 """Split files: ours, nnU-Net's and tables; what they name, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mammozoo.data.dataset import Sample
 from mammozoo.data.duplicates.matching import Pair, group
 from mammozoo.data.splits.audit import Audit, SplitAudit, audit_splits
 from mammozoo.data.splits.files import read_splits, write_splits
-from mammozoo.data.splits.make import Split, k_fold
+from mammozoo.data.splits.make import Split, k_fold, with_validation
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 
 NAMES = ["benign/benign (1).png", "benign/benign (2).png", "malignant/malignant (1).png", "malignant/malignant (2).png"]
@@ -94,6 +95,64 @@ def test_a_changed_file_is_noticed_and_no_file_too(tmp_path) -> None:
         read_splits(tmp_path / "none.json", NAMES)
 
 
+def test_splits_with_a_slash_are_outer_folds_unless_they_share_a_test_part(tmp_path) -> None:
+    def outers(*folds: tuple[str, int, int]) -> list[str]:
+        listed = [{"name": name, "train": [NAMES[i]], "val": [], "test": [NAMES[j]]} for name, i, j in folds]
+        splits = read_splits(written(tmp_path / "s.json", {"splits": listed}), NAMES).splits
+        labels, groups = np.array([0, 0, 1, 1]), np.arange(4)
+        assert [one.outer for one in splits] == [replace(one, val=one.train).outer for one in splits], (
+            "a validation part that is added changes nothing"
+        )
+        complete = [replace(one, val=indices(3)) for one in splits]
+        assert [one.outer for one in with_validation(complete, labels, groups, val=0.2, seed=0)] == [
+            one.outer for one in splits
+        ]
+        return [one.outer for one in splits]
+
+    assert outers(("site/1", 0, 1), ("site/2", 1, 0)) == ["site/1", "site/2"]
+    assert outers(("site/1", 0, 2), ("site/2", 1, 2), ("b/1", 2, 0)) == ["site", "site", "b"]
+    names = [f"{i}.png" for i in range(60)]
+    parts = [f"{i},{'test' if (i % 3 == k) else 'train'},site/{k}" for k in range(3) for i in range(60)]
+    read = read_splits(written(tmp_path / "s.csv", "\n".join(["sample,part,split", *parts])), names).splits
+    made = with_validation(read, np.arange(60) // 3 % 2, np.arange(60), val=0.2, seed=0)
+    assert [one.outer for one in made] == ["site/0", "site/1", "site/2"] and all(len(one.val) == 12 for one in made)
+
+
+def test_a_suffix_is_that_of_the_listed_image_or_a_warning_says_so(tmp_path, caplog) -> None:
+    names = ["a/1.jpg", "a/1.png", "b/2.jpg", "a/1.tif.png"]
+    for listed, index in (
+        ("a/1.png", 1),
+        ("a/1.jpg", 0),
+        ("1.PNG", 1),
+        ("a\\1.jpg", 0),
+        ("1.tif.png", 3),
+    ):
+        read = read_splits(written(tmp_path / "s.csv", f"sample,part\n{listed},train\n"), names)
+        assert read.splits[0].train.tolist() == [index]
+    assert not caplog.messages
+    for listed in ("a/1", "1", "1.bmp", "a/1.bmp"):
+        with pytest.raises(UsageError, match="several images; write more of its path, or its suffix"):
+            read_splits(written(tmp_path / "s.csv", f"sample,part\n{listed},train\n"), names)
+    read = read_splits(written(tmp_path / "s.csv", "sample,part\nb/2.png,train\n"), names)
+    assert read.splits[0].train.tolist() == [2]
+    assert "lists 1 images with another suffix" in caplog.text and "'b/2.png' is taken as 'b/2.jpg'" in caplog.text
+
+
+def test_our_own_file_serves_converted_data_and_is_still_checked(tmp_path, caplog) -> None:
+    made = Split("holdout", indices(0, 1), indices(2), indices(3))
+    path = write_splits(tmp_path / "splits.json", [made], NAMES)
+    for names in ([name.replace(".png", ".jpg") for name in NAMES], [f"deeper/{name}" for name in NAMES]):
+        (read,) = read_splits(path, names).splits
+        assert [read.part(part).tolist() for part in ("train", "val", "test")] == [[0, 1], [2], [3]]
+    assert "4 images with another suffix" in caplog.text
+    content = json.loads(path.read_text())
+    content["splits"][0]["test"].append(content["splits"][0]["train"].pop())
+    path.write_text(json.dumps(content))
+    for names in (NAMES, NAMES[:3], [name.replace(".png", ".jpg") for name in NAMES]):
+        with pytest.raises(NotVerifiedError, match="holdout"):
+            read_splits(path, names)
+
+
 # ---------------------------------------------------------------- audit of a split, by hand
 
 
@@ -131,7 +190,7 @@ def test_a_fair_split_and_a_cut_patient() -> None:
 
 def test_cut_near_duplicates_are_named_closest_first_or_related_through_others() -> None:
     result = audit(people(*[None] * 6), [near(0, 4, 6), near(1, 3, 0), near(0, 1)], split([0, 1], [2, 3], [4, 5]))
-    assert [(pair.files, pair.parts, pair.how) for pair in result.pairs] == [
+    assert [(pair.files, pair.parts, pair.pair.how) for pair in result.pairs] == [
         (("1.png", "3.png"), ("train", "val"), "0 bits, correlation 0.95"),
         (("0.png", "4.png"), ("train", "test"), "6 bits, correlation 0.95"),
     ]

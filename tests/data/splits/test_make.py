@@ -1,12 +1,13 @@
 """Splits: through no group, in equal shares, the same every time."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mammozoo.data.splits.leakage import LeakageError, check_groups
-from mammozoo.data.splits.make import PARTS, Indices, Split, holdout, k_fold, nested, official, with_validation
+from mammozoo.data.splits.make import PARTS, Indices, Split, divide, holdout, k_fold, nested, official, with_validation
 from mammozoo.errors import UsageError
 
 
@@ -45,7 +46,7 @@ def test_folds_test_every_sample_once_and_a_split_with_validation_is_left_alone(
     made = k_fold(labels, groups, folds=5, val=0.15, seed=0)
     assert [split.name for split in made] == [f"fold-{k}" for k in range(5)]
     assert sorted(np.concatenate([split.test for split in made]).tolist()) == list(range(len(labels)))
-    labels, groups = data(60)
+    labels, groups = data(90)
     (split,) = holdout(labels, groups, val=0.2, test=0.2, seed=0)
     assert with_validation([split], labels, groups, val=0.4, seed=9) == [split]
 
@@ -97,6 +98,77 @@ def test_few_groups_go_round_or_are_refused() -> None:
     with pytest.raises(UsageError, match="has 3 independent groups"):
         holdout(labels, groups, val=0.15, test=0.2, seed=0)
     k_fold(labels[:40] * 0 + np.arange(40) % 2, groups[:40], folds=5, val=0.15, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("val", "test"),
+    [(0.15, 0.2), (0.1, 0.2), (0.2, 0.4), (0.15, 0.3), (0.15, 0.22), (0.4, 0.4), (0.1, 0.75), (0.7, 0.1)],
+)
+def test_shares_are_what_was_asked_to_the_nearest_group(val: float, test: float) -> None:
+    n = 301
+    labels, groups = data(n)
+    alone = np.arange(n)  # every sample a group
+
+    def check(part: Indices, share: float) -> None:
+        assert abs(len(part) - share * n) <= 0.5, "there are groups of one, so the nearest number can be had"
+        assert np.bincount(labels[part]) == pytest.approx(share * np.bincount(labels), abs=4), "the largest group has 4"
+
+    for by in (groups, alone):
+        (split,) = holdout(labels, by, val=val, test=test, seed=3)
+        check(split.test, test)
+        check(split.val, val)
+        assert not np.intersect1d(by[split.test], by[split.val]).size
+        assert sorted(np.concatenate([split.train, split.val, split.test])) == list(range(n))
+    for split in k_fold(labels, groups, folds=5, val=val, seed=0) if val + 0.2 < 0.9 else ():
+        check(split.val, val)
+    parts = ["test" if group % 5 == 0 else "train" for group in groups]
+    check(official(parts, labels, groups, val=0.23, seed=0)[0].val, 0.23)
+    check(divide(np.arange(n), labels, groups, val, n, 0, "the part")[1], val)
+
+
+def test_large_groups_move_as_often_as_small_ones() -> None:
+    """The groups that bring a fold of a fifth to 22 % are not chosen by size."""
+    sizes = np.repeat([1, 4], 300)
+    groups = np.repeat(np.arange(600), sizes)
+    labels = (groups % 3 == 0).astype(np.intp)
+    (split,) = holdout(labels, groups, val=0.1, test=0.27, seed=0)
+    assert len(split.test) == 405
+    assert np.mean(sizes[np.unique(groups[split.test])] == 1) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_share_that_groups_make_impossible_is_reported(caplog: Any) -> None:
+    labels = np.arange(60) % 2
+    groups = np.where(np.arange(60) < 40, np.arange(60) // 10, np.arange(60))  # four of ten, twenty of one
+    _, taken = divide(np.arange(60), labels, groups, 0.5, 60, 0, "the part")
+    assert len(taken) == 30 and not caplog.messages
+    groups = np.arange(60) // 5
+    (split,) = holdout(labels, groups, val=0.2, test=0.2, seed=0)
+    assert [len(split.part(part)) for part in PARTS] in ([35, 10, 15], [40, 10, 10], [30, 15, 15], [35, 15, 10])
+    assert "Of 60 images, the test part has 1" in caplog.text and "not 20.0%" in caplog.text
+    assert "the validation part has 1" in caplog.text
+    caplog.clear()
+    holdout(np.arange(23) % 2, np.arange(23), val=0.2, test=0.2, seed=0)
+    assert not caplog.messages, "nobody can have 4.6 images"
+
+
+def test_a_part_too_small_to_choose_or_report_on_is_refused() -> None:
+    labels, alone = np.arange(40) % 2, np.arange(40)
+    holdout(labels, alone, val=0.1, test=0.1, seed=0)
+    with pytest.raises(
+        UsageError, match=r"Class number \d has 1 independent groups of images in the test part; at least 2"
+    ):
+        holdout(labels, alone, val=0.1, test=0.05, seed=0)
+    labels = (np.arange(40) < 30).astype(np.intp)
+    groups = np.where(labels == 1, alone, 30 + alone // 2 % 5)  # ten images of the other class in five groups
+    for seed in range(20):
+        try:
+            (split,) = holdout(labels, groups, val=0.2, test=0.2, seed=seed)
+        except UsageError as error:
+            assert "independent groups of images in" in str(error)
+            continue
+        for part, least in zip(PARTS, (1, 1, 2), strict=True):
+            index = split.part(part)
+            assert min(len(np.unique(groups[index][labels[index] == label])) for label in (0, 1)) >= least
 
 
 @pytest.mark.parametrize(("val", "test"), [(0.8, 0.2), (0.5, 0.6)])

@@ -5,26 +5,32 @@
     table.csv             sample,part[,split]                              (part is train, val or test)
 
 An image may be named by its path below the data set's root, or by any unique end of that path, with or
-without its suffix: `benign/benign (1).png`, `benign (1).png` and `benign (1)` are the same image.
+without its suffix: `benign/benign (1).png`, `benign (1).png` and `benign (1)` are the same image. An image with another suffix
+than the listed one is taken, with a warning, if there is none with that suffix: the data may have been converted since.
+
+Splits named `site/1` and `site/2` are inner splits of one outer fold `site` if they share a test part; else each is a fold.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from mammozoo.data.splits.make import PARTS, Indices, Split
+from mammozoo.data.splits.make import PARTS, Indices, Split, digest
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import write_json
 
+log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_SUFFIX = re.compile(r"\.[A-Za-z]{3,5}")
 _MANY = -1  # stands for an end of a path that several images share
 
 
@@ -56,7 +62,8 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
         UsageError: not a split file, or a split that lists an image twice.
         NotVerifiedError: one of our splits was changed after it was written.
     """
-    known = _ends(names)
+    known, plain = _ends(names, _exact), _ends(names, _plain)
+    other: dict[str, int] = {}  # listed with another suffix → index of the image
     unknown: dict[str, None] = {}
     splits: list[Split] = []
     for number, entry in enumerate(_entries(path)):
@@ -68,42 +75,65 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
             raise UsageError(f"Split file '{path}' has two splits of one name, '{name}'.")
         parts: dict[str, Indices] = {}
         for part in PARTS:
-            indices = {str(image): known.get(_plain(str(image))) for image in entry.get(part, [])}
+            indices: dict[str, int | None] = {}
+            for image in map(str, entry.get(part, [])):
+                index = known.get(_exact(image))
+                if index is None:
+                    index = plain.get(_plain(image))
+                    if index is not None and _exact(image) != _plain(image):
+                        other[image] = index
+                indices[image] = index
             ambiguous = [image for image, index in indices.items() if index == _MANY]
             if ambiguous:
-                raise UsageError(f"Split file '{path}': '{ambiguous[0]}' names several images; write more of its path.")
+                more = "write more of its path, or its suffix"
+                raise UsageError(f"Split file '{path}': '{ambiguous[0]}' names several images; {more}.")
             unknown |= {image: None for image, index in indices.items() if index is None}
             parts[part] = np.array([index for index in indices.values() if index is not None], np.intp)
-        split = Split(name, **parts)
+        split = Split(name, parts["train"], parts["val"], parts["test"])
         listed, times = np.unique(np.concatenate([split.train, split.val, split.test]), return_counts=True)
         if (times > 1).any():
             image = names[listed[times > 1][0]]
             raise UsageError(f"Split file '{path}': '{name}' lists '{image}' twice. An image has one part.")
-        if "sha256" in entry and not unknown and entry["sha256"] != split.digest(names):
+        if "sha256" in entry and entry["sha256"] != digest({part: map(str, entry.get(part, [])) for part in PARTS}):
             raise NotVerifiedError(
                 f"Split file '{path}': '{name}' was changed after it was written (its SHA-256 differs). Restore the file, or "
                 "remove the key sha256 if you changed the split on purpose."
             )
         splits.append(split)
-    return SplitFile(splits, list(unknown))
+    if other:
+        listed_as, index = next(iter(other.items()))
+        text = "Split file '%s' lists %d images with another suffix than the data set: '%s' is taken as '%s'."
+        log.warning(text, path, len(other), listed_as, names[index])
+    tests: dict[str, set[frozenset[int]]] = {}
+    for split in splits:
+        tests.setdefault(split.outer, set()).add(frozenset(split.test.tolist()))
+    return SplitFile([replace(split, alone=len(tests[split.outer]) > 1) for split in splits], list(unknown))
 
 
-def _ends(names: Sequence[str]) -> dict[str, int]:
-    """Every end of every path, without suffix, → index of its image, or `_MANY`."""
+def _ends(names: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:
+    """Every end of every path in one form → index of its image, or `_MANY`."""
     ends: dict[str, int] = {}
+    whole: dict[str, int] = {}
     for index, name in enumerate(names):
-        parts = PurePosixPath(_plain(name)).parts
+        path = form(name)
+        whole[path] = _MANY if path in whole else index
+        parts = PurePosixPath(path).parts
         for start in range(len(parts)):
             end = "/".join(parts[start:])
-            ends[end] = index if ends.get(end, index) == index else _MANY
-    # A whole path is unambiguous, even if another path ends with it.
-    return ends | {_plain(name): index for index, name in enumerate(names)}
+            ends[end] = _MANY if end in ends else index
+    return ends | whole  # a whole path is unambiguous, even if another path ends with it
+
+
+def _exact(image: str) -> str:
+    """A path with forward slashes and the suffix of an image, if it has one, in small letters."""
+    path = PurePosixPath(image.replace("\\", "/"))
+    return path.with_suffix(path.suffix.lower()).as_posix() if _SUFFIX.fullmatch(path.suffix) else path.as_posix()
 
 
 def _plain(image: str) -> str:
-    """A path with forward slashes and without the suffix of an image."""
-    path = PurePosixPath(image.replace("\\", "/"))
-    return path.with_suffix("").as_posix() if re.fullmatch(r"\.[A-Za-z]{3,5}", path.suffix) else path.as_posix()
+    """The same without the suffix."""
+    path = PurePosixPath(_exact(image))
+    return path.with_suffix("").as_posix() if _SUFFIX.fullmatch(path.suffix) else path.as_posix()
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

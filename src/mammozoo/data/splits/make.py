@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from mammozoo.data.dataset import Sample
 from mammozoo.errors import UsageError
 
+log = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -24,18 +26,20 @@ _SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing
 class Split:
     """One division of the samples, as indices into their order. Parts are disjoint; a sample may be in no part.
 
-    An inner split of nested cross-validation is named `fold-0/inner-1`: all inner splits of an outer fold share a test part.
+    An inner split of nested cross-validation is named `fold-0/inner-1`: all inner splits of an outer fold share a test part. A
+    split that has such a name and a test part of its own is `alone`.
     """
 
     name: str
     train: Indices
     val: Indices
     test: Indices
+    alone: bool = field(default=False, kw_only=True)
 
     @property
     def outer(self) -> str:
         """The name of the outer fold; equal to `name` without nesting."""
-        return self.name.partition("/")[0]
+        return self.name if self.alone else self.name.partition("/")[0]
 
     def part(self, name: Part) -> Indices:
         """The indices of one part."""
@@ -43,14 +47,26 @@ class Split:
 
     def digest(self, names: Sequence[str]) -> str:
         """SHA-256 of the sorted (sample, part) list: two runs with one digest were tested on the same images."""
-        rows = sorted(f"{names[i]}\t{part}" for part in PARTS for i in self.part(part))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return digest({part: [names[i] for i in self.part(part)] for part in PARTS})
+
+
+def digest(images: Mapping[str, Iterable[str]]) -> str:
+    """SHA-256 of the sorted (sample, part) list of part → names of its samples."""
+    rows = sorted(f"{name}\t{part}" for part, names in images.items() for name in names)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: int) -> list[Split]:
-    """One split with about the given shares of groups in validation and test."""
-    rest, test_part = _divide(np.arange(len(labels)), labels, groups, test, seed)
-    train, val_part = _divide(rest, labels, groups, val / (1 - test), seed + 1)
+    """One split with the given shares of samples in validation and test, to the nearest group.
+
+    Raises:
+        UsageError: as `divide`; or the shares leave nothing to train on.
+    """
+    if val + test >= 1:
+        raise UsageError(f"The shares of validation and test must leave something to train on; got {val + test:.2f}.")
+    n = len(labels)
+    rest, test_part = divide(np.arange(n), labels, groups, test, n, seed, "the test part", fewest=2)
+    train, val_part = divide(rest, labels, groups, val, n, seed + 1, "the validation part")
     return [Split("holdout", train, val_part, test_part)]
 
 
@@ -58,7 +74,8 @@ def k_fold(labels: Indices, groups: Indices, *, folds: int, val: float, seed: in
     """`folds` splits in which every sample is tested once; a share `val` of all samples is taken from train for validation."""
     splits = []
     for number, (rest, test) in enumerate(_folds(np.arange(len(labels)), labels, groups, folds, seed)):
-        train, val_part = _divide(rest, labels, groups, val * len(labels) / len(rest), seed + 1 + number)
+        part = f"the validation part of fold-{number}"
+        train, val_part = divide(rest, labels, groups, val, len(labels), seed + 1 + number, part)
         splits.append(Split(f"fold-{number}", train, val_part, test))
     return splits
 
@@ -117,8 +134,9 @@ def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *
             raise UsageError(f"Split '{split.name}' needs a train and a test part; {found}.")
         if not len(split.val):
             listed = len(split.train) + len(split.test)
-            train, taken = _divide(split.train, labels, groups, val * listed / len(split.train), seed + 1 + number)
-            split = Split(split.name, train, taken, split.test)
+            part = f"the validation part of {split.name}"
+            train, taken = divide(split.train, labels, groups, val, listed, seed + 1 + number, part)
+            split = replace(split, train=train, val=taken)
         complete.append(split)
     return complete
 
@@ -139,10 +157,70 @@ def _folds(
         yield among[rest], among[fold]
 
 
-def _divide(among: Indices, labels: Indices, groups: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Split `among` into (rest, about `share` of it), by group and stratified."""
-    if not 0 < share < 1:
-        raise UsageError(f"The shares of validation and test must leave something to train on; got {share:.2f}.")
-    folds = max(2, round(1 / min(share, 1 - share)))
-    large, small = next(_folds(among, labels, groups, folds, seed))
-    return (small, large) if share > 0.5 else (large, small)
+def divide(
+    among: Indices, labels: Indices, groups: Indices, share: float, of: int, seed: int, part: str, *, fewest: int = 1
+) -> tuple[Indices, Indices]:
+    """(the rest, a part) of the samples `among`: the part has `share` of `of` samples, to the nearest group, and is stratified.
+
+    "Nearest": no one group, moved into the part or out of it, brings its size closer. A warning says what was got where that is
+    more than 1 % of the samples, and more than half a sample, from what was asked.
+
+    Raises:
+        UsageError: nothing is left for the rest, or a class is in fewer than `fewest` groups of the part, or not in the rest.
+    """
+    wanted = share * of
+    fraction = wanted / len(among)
+    if not 0 < fraction < 1:
+        raise UsageError(f"The shares of validation and test must leave something to train on; got {fraction:.2f}.")
+    _, index = np.unique(groups[among], return_inverse=True)
+    table = np.zeros((index.max() + 1, labels[among].max() + 1))
+    np.add.at(table, (index, labels[among]), 1)
+    large, small = next(_folds(among, labels, groups, max(2, round(1 / min(fraction, 1 - fraction))), seed))
+    inside = np.zeros(len(table), bool)
+    inside[index[np.isin(among, large if fraction > 0.5 else small)]] = True
+    _approach(inside, table, fraction, seed)
+    rest, taken = among[~inside[index]], among[inside[index]]
+    for label in np.flatnonzero(table.sum(axis=0)):
+        for name, count, least in ((part, inside, fewest), ("what is left to train on", ~inside, 1)):
+            if (got := int((table[count, label] > 0).sum())) < least:
+                raise UsageError(
+                    f"Class number {label} has {got} independent groups of images in {name}; at least {least} are needed. "
+                    "Ask for other shares or another split.seed, or add data."
+                )
+    if abs(len(taken) - wanted) > max(0.5, 0.01 * of):
+        shares = f"{len(taken) / of:.1%} of the images, not {share:.1%}"
+        log.warning("Of %d images, %s has %d: %s. Groups of images are not cut.", of, part, len(taken), shares)
+    return rest, taken
+
+
+def _approach(inside: npt.NDArray[np.bool_], table: npt.NDArray[np.float64], fraction: float, seed: int) -> None:
+    """Move groups in or out, until none brings the part nearer to its `fraction` of samples; at first with the classes' shares.
+
+    Groups are taken in random order, so that large ones are not preferred. A part that is near enough stays as it is.
+
+    Args:
+        inside: (G,) whether each group is in the part; changed in place.
+        table: (G, K) samples of each class in each group.
+    """
+    off = table[inside].sum(axis=0) - fraction * table.sum(axis=0)
+    if (abs(off.sum() + np.where(inside, -1, 1) * table.sum(axis=1)) > abs(off.sum()) - 1e-6).all():
+        return
+    order = np.random.default_rng(seed).permutation(len(table))
+    for cost in (_by_class, _by_size):
+        moved = True
+        while moved:
+            moved = False
+            for number in order:
+                after = off - table[number] if inside[number] else off + table[number]
+                if cost(after) < cost(off):
+                    off, moved, inside[number] = after, True, not inside[number]
+
+
+def _by_class(off: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """What is to be small: how far all classes are off, (K,) in samples, and the part as a whole."""
+    return (round(float(abs(off).sum() + abs(off.sum())), 6),)
+
+
+def _by_size(off: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """How far the part is off, then how far its classes are."""
+    return round(float(abs(off.sum())), 6), round(float(abs(off).sum()), 6)
