@@ -48,7 +48,7 @@ def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json
     print_table(f"{model.entry.name} {model.entry.version}", ["", ""], _facts(model))
     print_table("files", ["file", "bytes", "SHA-256"], [(n, f.size, f.sha256) for n, f in model.entry.files.items()])
     rows = [
-        (e.dataset, e.part, e.n, metric, figure(s.value, s.low, s.high))
+        (e.dataset, e.part, e.n if s.n is None else s.n, metric, figure(s.value, s.low, s.high))
         for e in model.entry.evaluation
         for metric, s in e.scores.items()
     ]

@@ -11,6 +11,8 @@ AUC of 0.97) and with few groups. So other quantiles are taken:
     q(z) = Φ(z₀ + (z₀ + z) / (1 − a (z₀ + z)))   z = ±Φ⁻¹(α′)
     z₀ = Φ⁻¹(share of draws below the score)   the bias of the draws
     a  = Σ d³ / 6 (Σ d²)^1.5                   their skewness; d: mean of the jackknife values minus each, by groups
+
+A proportion of 0 or 1 is the same in all draws. It has the exact binomial interval (Clopper & Pearson 1934) of its groups.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ def interval_all(
 ) -> dict[str, tuple[float, Interval]]:
     """(value, (low, high)) of each metric from the same draws, by `Metric.keys`: also of single classes, `metric[class]`.
 
-    The bounds are NaN if the draws cannot tell: the score is undefined in most of them or the same in all of them (no
-    miss among ten images does not bound the misses among the next), or a class is in one group alone.
+    The bounds are NaN if the draws cannot tell: the score is undefined in most of them or the same in all of them, or a
+    class is in one group alone. A proportion (`Metric.among`) of 0 or 1 then has its exact interval.
     """
     metrics = list(metrics)
     values = resample(metrics, outcome, draw(outcome, draws, seed))
@@ -47,8 +49,12 @@ def interval_all(
     intervals = {}
     for metric in metrics:
         for key, number in metric.keys(outcome.classes).items():
-            value = metric.value(views[number])
-            intervals[key] = value, bca(values[key], value, jackknife[key], few[number])
+            view = views[number]
+            value = metric.value(view)
+            bounds = bca(values[key], value, jackknife[key], few[number])
+            if metric.among is not None and np.isnan(bounds[0]):
+                bounds = unanimous(value, len(np.unique(view.groups[metric.among(view)])))
+            intervals[key] = value, bounds
     return intervals
 
 
@@ -82,7 +88,7 @@ def values_of(metric: Metric, chunk: Resamples) -> Values:
 def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     """The (low, high) bounds of a score from its draws, its value, its values without some groups, and n as above."""
     finite = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(finite) < len(draws) / 2 or np.ptp(finite) == 0 or few < 2:
+    if not np.isfinite(value) or len(finite) < len(draws) / 2 or np.ptp(finite) < 1e-12 or few < 2:
         return float("nan"), float("nan")
     wide = np.sqrt(few / (few - 1)) * stats.t.ppf((1 + LEVEL) / 2, few - 1)
     # A draw that ties with the score is half below it; no share is 0 or 1, for which there were too few draws.
@@ -97,6 +103,14 @@ def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     shares = np.where(shrink > 0, stats.norm.cdf(bias + z / np.where(shrink > 0, shrink, 1)), (z > 0).astype(float))
     low, high = np.quantile(finite, shares)
     return float(low), float(high)
+
+
+def unanimous(value: float, groups: int) -> Interval:
+    """The exact bounds (Clopper & Pearson 1934) of a proportion on which so many groups agree: 0 or 1; else NaN."""
+    if round(value, 12) not in (0, 1) or not groups:
+        return float("nan"), float("nan")
+    bounds = stats.binomtest(groups * round(value), groups).proportion_ci(LEVEL, method="exact")
+    return float(bounds.low), float(bounds.high)
 
 
 def smallest_class(outcome: Outcome) -> int:

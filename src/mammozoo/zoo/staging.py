@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from mammozoo.errors import (
     RefusedToPublishError,
     UsageError,
 )
+from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
@@ -59,13 +61,6 @@ class Staged:
             f"{', '.join(config.classes[:-1])} or {config.classes[-1]}; {config.backbone} at {height}x{width}, strategy "
             f"{config.strategy}, trained on {training.dataset}"
         )
-        # Scores of single classes, and of another part than the test images, which has another n, are left out.
-        n = next(int(score["n"]) for score in config.scores.values() if score["n"] is not None)
-        scores = {
-            name: zoo.Score(value=score["value"], low=score["low"], high=score["high"])
-            for name, score in config.scores.items()
-            if "[" not in name and score["n"] == n
-        }
         return zoo.Entry(
             name=publication.name,
             version=publication.version,
@@ -80,11 +75,24 @@ class Staged:
             input_size=config.input.size,
             threshold=zoo.Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
             training=zoo.EntryTraining(**training.model_dump(include={"dataset", "images", "split_sha256"})),
-            evaluation=(zoo.EntryEvaluation(dataset=training.dataset, n=n, scores=scores),),
+            evaluation=(_evaluation(training.dataset, config.scores),),
             stamps=config.stamps,
             base=zoo.Base(**adapter.base.model_dump()) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
         )
+
+
+def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str = "test") -> zoo.EntryEvaluation:
+    """Scores of the test images; those of single classes, and the measures of overfitting, are left out."""
+    chosen = {name: score for name, score in scores.items() if "[" not in name and name not in OVERFITTING}
+    n = max(score["n"] or 0 for score in chosen.values())  # a sensitivity has that of its class
+    rows = {
+        name: zoo.Score(
+            **{key: score[key] for key in ("value", "low", "high")}, n=None if score["n"] == n else score["n"]
+        )
+        for name, score in chosen.items()
+    }
+    return zoo.EntryEvaluation(dataset=dataset, part=part, n=n, scores=rows)
 
 
 def taken(place: Path | str, about: Publication) -> ConflictError:
