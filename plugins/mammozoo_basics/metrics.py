@@ -266,14 +266,14 @@ METRICS = [
             ("f1", "F1 of the positive class", f1, lambda d: _f1s(d)[:, 1], None),
             (
                 "sensitivity@90specificity",
-                "sensitivity at 90 % specificity",
+                "sensitivity at 90 % specificity, a point chosen on the test part",
                 sensitivity_at,
                 _sensitivities_at,
                 _positives,
             ),
             (
                 "specificity@90sensitivity",
-                "specificity at 90 % sensitivity",
+                "specificity at 90 % sensitivity, a point chosen on the test part",
                 specificity_at,
                 _specificities_at,
                 _negatives,

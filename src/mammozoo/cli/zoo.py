@@ -38,6 +38,7 @@ def list_models(as_json: Json = False) -> None:
 @app.command("info", cls=Command, epilog="mammozoo zoo info busi-resnet9")
 def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json = False) -> None:
     """Show the entry of a model: files with their SHA-256, data, scores, terms. Asks no server."""
+    from mammozoo.evaluation.metric import printed
     from mammozoo.zoo.registry import listed
 
     model = listed(name)
@@ -48,7 +49,7 @@ def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json
     print_table(f"{model.entry.name} {model.entry.version}", ["", ""], _facts(model))
     print_table("files", ["file", "bytes", "SHA-256"], [(n, f.size, f.sha256) for n, f in model.entry.files.items()])
     rows = [
-        (e.dataset, e.part, e.n if s.n is None else s.n, metric, figure(s.value, s.low, s.high))
+        (e.dataset, e.part, e.n if s.n is None else s.n, printed(metric), figure(s.value, s.low, s.high))
         for e in model.entry.evaluation
         for metric, s in e.scores.items()
     ]

@@ -11,13 +11,22 @@ import numpy.typing as npt
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values
 
+#: What is printed after a score that chooses its operating point on the images that it scores.
+CHOSEN_ON_TEST = " (point chosen on test)"
+
+
+def printed(name: str) -> str:
+    """The name of a score for people: with a mark where it rests on an operating point chosen on the scored images."""
+    return name + CHOSEN_ON_TEST if "@" in name else name
+
 
 @dataclass(frozen=True)
 class Metric:
     """A score by name.
 
     Attributes:
-        name: key in `scores.json` and in recipes' `monitor`.
+        name: key in `scores.json` and in recipes' `monitor`. An `@` says that the score chooses its operating point on the
+            very images that it scores, as `sensitivity@90specificity` does; it is marked wherever it is printed.
         summary: one line.
         value: the score of an outcome; NaN if it is undefined (one class only).
         resampled: (B,) the same score of each of B bootstrap draws. Makes the interval cheap; without it `value` is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -138,7 +139,8 @@ def guarded(metric: Metric, plugin: Plugin) -> Metric:
     def attempt(compute: Callable[[], _T], otherwise: _T) -> _T:
         nonlocal warned
         try:
-            return compute()
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # numpy's, of a 0 / 0
+                return compute()
         except (Exception, SystemExit) as error:
             if not warned:
                 log.warning(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from mammozoo.evaluation.metric import printed
 from mammozoo.models.config import ModelConfig
 
 _TAGS = ("medical", "breast-imaging", "research-only")
@@ -85,7 +86,7 @@ def _front(config: ModelConfig, publication: Publication) -> str:
         EvalResult(
             task_type="image-classification", dataset_type=training.dataset, dataset_name=training.dataset, dataset_split="test",
             dataset_revision=training.split_sha256 or None, metric_type=_HUB_METRICS.get(name, name), metric_value=score["value"],
-            metric_name=f"{name} (95 % interval {score['low']:.3f} to {score['high']:.3f}, n = {score['n']})",
+            metric_name=f"{printed(name)} (95 % interval {score['low']:.3f} to {score['high']:.3f}, n = {score['n']})",
             metric_args={"ci_low": score["low"], "ci_high": score["high"], "level": 0.95, "n": score["n"]},
         )
         for name, score in config.scores.items()
@@ -114,5 +115,6 @@ def _body(config: ModelConfig, facts: dict[str, Any]) -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
+    environment.filters["printed"] = printed
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"))
     return template.render(config=config, training=config.training, facts=facts)
