@@ -8,6 +8,7 @@ from mammozoo.models.config import read_config
 from mammozoo.plugins import registry
 from mammozoo.report.page import write_report
 from mammozoo.reproduction.results import Gap, Line, Results, gap_rows, rows
+from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import Publication, publish_card
 from mammozoo.zoo.directory import write_entries
 from mammozoo.zoo.entry import FolderSource
@@ -29,7 +30,7 @@ def test_in_tables_card_report_zoo_and_paper(command, tiny_run, tmp_path, monkey
     check((tiny_run.path / "README.md").read_text(encoding="utf-8"))
     check(write_report(tiny_run.path, heatmaps=False, out=tmp_path / "page.html").read_text(encoding="utf-8"))
     about = Publication("tiny", "1.0.0", "Apache-2.0", "none", "lab/tiny")
-    card = publish_card(read_config(tiny_run.path), tiny_run.facts, "", about)
+    card = publish_card(read_config(tiny_run.path), read_account(tiny_run.path, tiny_run.facts), "", about)
     check("".join(line for line in card.splitlines(keepends=True) if "type: s" not in line))  # the Hub's key
     staged = stage(tiny_run.path, about, tmp_path / "staged", allow_stamped=True)
     entry = staged.entry(FolderSource(path="staged"))

@@ -149,12 +149,15 @@ def clean() -> None:
 
 
 def _summary(model: ZooModel) -> dict[str, Any]:
+    from mammozoo.evaluation.metric import printed
+
     entry, headline = model.entry, ""
     if entry.evaluation:  # the first score: AUC, if it has one
         first = entry.evaluation[0]
         name = "auc" if "auc" in first.scores else next(iter(first.scores))
         score = first.scores[name]
-        headline = f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
+        n, whose = first.n if score.n is None else score.n, "" if first.part == "test" else f", {first.part}"
+        headline = f"{printed(name)} {figure(score.value, score.low, score.high)}, n = {n}{whose}"
     return {
         "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
         "score": headline, "license": entry.license, "summary": entry.summary,

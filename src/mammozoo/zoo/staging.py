@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from mammozoo.files import read_table, sha256, write_bytes, write_json, write_te
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
 from mammozoo.zoo import entry as zoo
+from mammozoo.zoo.account import Account, read_account
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
 from mammozoo.zoo.registry import listed
@@ -42,6 +43,7 @@ class Staged:
     folder: Path
     publication: Publication
     config: ModelConfig
+    account: Account | None = None  #: None without a run
 
     @property
     def files(self) -> dict[str, Path]:
@@ -75,11 +77,18 @@ class Staged:
             input_size=config.input.size,
             threshold=zoo.Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
             training=zoo.EntryTraining(**training.model_dump(include={"dataset", "images", "split_sha256"})),
-            evaluation=(_evaluation(training.dataset, config.scores),),
+            evaluation=tuple(self._evaluations()),
             stamps=config.stamps,
             base=zoo.Base(**adapter.base.model_dump()) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
         )
+
+    def _evaluations(self) -> Iterator[zoo.EntryEvaluation]:
+        """That of the model alone first, then that of a run whose scores are of several models."""
+        dataset, account = self.config.training.dataset, self.account
+        if account and account.own:
+            yield _evaluation(dataset, account.own)
+        yield _evaluation(dataset, self.config.scores, account.part if account else "test")
 
 
 def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str = "test") -> zoo.EntryEvaluation:
@@ -171,7 +180,8 @@ def stage(
         )
     config = config.model_copy(update={"name": publication.name})
     own = source / "README.md"
-    card = publish_card(config, facts, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
+    account = None if facts is None else read_account(source, facts)
+    card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
     _write_weights(source, config, publication, whole)
     write_text(whole / "README.md", card)
@@ -185,7 +195,7 @@ def stage(
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
     screen(out)
-    return Staged(out, publication, config)
+    return Staged(out, publication, config, account)
 
 
 def _problems(source: Path, config: ModelConfig, publication: Publication, facts: dict[str, Any] | None) -> list[str]:
