@@ -74,13 +74,16 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     aucs = [content.auc(fold.name) for fold in content.folds]
     in_words = {name: f"{printed(name)} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic")
+    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic", "account")
     return {name: getattr(content, name) for name in of_the_run} | {
         "input": config.input,
         "separation": separation,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
         "intended_use": INTENDED_USE,
         "draws": DRAWS,
+        "procedures": content.procedures(),
+        "seeds": sorted({seed for _, seeds, _ in content.procedures() for seed in seeds}),
+        "epochs": [len(fold.history) for fold in content.folds if fold.history],
         "task": f"classification of {modality} images into {classes}",
         "classes": classes,
         "all_classes": bool(info and info.classes) and set(config.classes) == set(info.classes if info else ()),

@@ -59,6 +59,7 @@ def write_report(
         figures=_figures(content),
         confusion=_confusion(content),
         folds=content.folds,
+        account=content.account,
         separation=separated,
         counts=counts(content),
         gallery=gallery,
