@@ -18,6 +18,7 @@ from mammozoo.evaluation.reliability import BINS, bins, claims
 from mammozoo.evaluation.resampling import Resamples, Values, share
 
 NAN = float("nan")
+Mask = npt.NDArray[np.bool_]
 
 
 def _complete(outcome: Outcome) -> bool:
@@ -90,6 +91,10 @@ def _specificities_at(draws: Resamples) -> Values:
 def accuracy(outcome: Outcome) -> float:
     """Share of right decisions."""
     return float(sk.accuracy_score(outcome.labels, outcome.decisions))
+
+
+def _accuracies(draws: Resamples) -> Values:
+    return share(_hits(draws).sum(axis=1), draws.total)
 
 
 def _hits(draws: Resamples) -> Values:
@@ -196,7 +201,7 @@ def _squared_errors(outcome: Outcome) -> Values:
 
 
 def _briers(draws: Resamples) -> Values:
-    return draws.sums(_squared_errors)[:, 0] / draws.total
+    return share(draws.sums(_squared_errors)[:, 0], draws.total)
 
 
 def ece(outcome: Outcome) -> float:
@@ -217,27 +222,62 @@ def _gaps(outcome: Outcome) -> Values:
 
 
 def _eces(draws: Resamples) -> Values:
-    return np.abs(draws.sums(_gaps)).sum(axis=1) / draws.total
+    return share(np.abs(draws.sums(_gaps)).sum(axis=1), draws.total)
+
+
+# What proportions are shares of.
+
+
+def _all(outcome: Outcome) -> Mask:
+    return np.ones(len(outcome), bool)
+
+
+def _positives(outcome: Outcome) -> Mask:
+    return outcome.labels == 1
+
+
+def _negatives(outcome: Outcome) -> Mask:
+    return outcome.labels == 0
+
+
+def _called(outcome: Outcome) -> Mask:
+    return outcome.decisions == 1
+
+
+def _cleared(outcome: Outcome) -> Mask:
+    return outcome.decisions == 0
 
 
 METRICS = [
     Metric("auc", "area under the ROC curve (mean of one-against-rest)", auc, _aucs, per_class=True),
     Metric("auprc", "average precision (mean of one-against-rest)", auprc, _auprcs, per_class=True),
-    Metric("accuracy", "share of right decisions", accuracy, lambda d: _hits(d).sum(axis=1) / d.total),
+    Metric("accuracy", "share of right decisions", accuracy, _accuracies, among=_all),
     Metric("balanced-accuracy", "mean recall of the classes", balanced_accuracy, lambda d: _recalls(d).mean(axis=1)),
     Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda d: _f1s(d).mean(axis=1)),
     Metric("mcc", "Matthews' correlation of labels and decisions", mcc, _mccs),
     Metric("kappa", "Cohen's kappa of labels and decisions", kappa, _kappas),
     *(
-        Metric(name, summary, value, resampled, overall=False, per_class=True)
-        for name, summary, value, resampled in (
-            ("sensitivity", "recall of the positive class", sensitivity, lambda d: _recalls(d)[:, 1]),
-            ("specificity", "recall of the negative class", specificity, lambda d: _recalls(d)[:, 0]),
-            ("ppv", "precision of the positive class", ppv, lambda d: _precisions(d)[:, 1]),
-            ("npv", "precision of the negative class", npv, lambda d: _precisions(d)[:, 0]),
-            ("f1", "F1 of the positive class", f1, lambda d: _f1s(d)[:, 1]),
-            ("sensitivity@90specificity", "sensitivity at 90 % specificity", sensitivity_at, _sensitivities_at),
-            ("specificity@90sensitivity", "specificity at 90 % sensitivity", specificity_at, _specificities_at),
+        Metric(name, summary, value, resampled, overall=False, per_class=True, among=among)
+        for name, summary, value, resampled, among in (
+            ("sensitivity", "recall of the positive class", sensitivity, lambda d: _recalls(d)[:, 1], _positives),
+            ("specificity", "recall of the negative class", specificity, lambda d: _recalls(d)[:, 0], _negatives),
+            ("ppv", "precision of the positive class", ppv, lambda d: _precisions(d)[:, 1], _called),
+            ("npv", "precision of the negative class", npv, lambda d: _precisions(d)[:, 0], _cleared),
+            ("f1", "F1 of the positive class", f1, lambda d: _f1s(d)[:, 1], None),
+            (
+                "sensitivity@90specificity",
+                "sensitivity at 90 % specificity, a point chosen on the test part",
+                sensitivity_at,
+                _sensitivities_at,
+                _positives,
+            ),
+            (
+                "specificity@90sensitivity",
+                "specificity at 90 % sensitivity, a point chosen on the test part",
+                specificity_at,
+                _specificities_at,
+                _negatives,
+            ),
         )
     ),
     Metric("brier", "mean squared error of the probabilities", brier, _briers, per_class=True, higher_is_better=False),

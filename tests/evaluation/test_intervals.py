@@ -79,8 +79,8 @@ def test_what_bounds_nothing() -> None:
     assert all(map(math.isnan, interval(METRIC["auc"], dataclasses.replace(o, labels=labels))))
     o = outcome(12)
     right = dataclasses.replace(o, decisions=o.labels)
-    assert METRIC["accuracy"].value(right) == 1
-    assert all(map(math.isnan, interval(METRIC["accuracy"], right)))
+    assert METRIC["mcc"].value(right) == 1
+    assert all(map(math.isnan, interval(METRIC["mcc"], right)))
 
 
 def test_bca_is_that_of_scipy_and_a_symmetric_case_by_hand() -> None:

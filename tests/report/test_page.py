@@ -10,6 +10,7 @@ import pytest
 
 from mammozoo.data.splits.make import PARTS
 from mammozoo.errors import NotFoundError
+from mammozoo.evaluation.metric import printed
 from mammozoo.files import read_table as _rows
 from mammozoo.files import write_table as _write
 from mammozoo.models.config import LEAKY, SYNTHETIC
@@ -91,7 +92,7 @@ def test_the_page_is_the_same_every_time_with_every_score(page: _Page, tiny_run,
     for name, score in scores.items():
         value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
         bounds = "none" if score["low"] is None else f"{score['low']:.3f}–{score['high']:.3f}"
-        assert table[name] == [value, bounds, str(score["n"])]
+        assert table[printed(name)] == [value, bounds, str(score["n"])]
     again = write_report(tiny_run.path, out=tmp_path / "again.html")
     assert again.read_bytes() == tiny_report.read_bytes()
 

@@ -16,6 +16,7 @@ from mammozoo import RunDirectory, UsageError
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.factory import load_model
 from mammozoo.training.experiment import train
+from mammozoo.zoo.account import Account, read_account
 from mammozoo.zoo.card import Publication, publish_card, write_card
 from mammozoo.zoo.entry import HubSource
 from mammozoo.zoo.push import push
@@ -28,17 +29,18 @@ ABOUT = Publication("tiny", "1.2.0", "CC-BY-NC-4.0", "ask first.", "lab/tiny-mod
 
 
 @pytest.fixture
-def run(tiny_run) -> tuple[ModelConfig, dict[str, Any]]:
-    return read_config(tiny_run.path), json.loads((tiny_run.path / "run.json").read_text())
+def run(tiny_run) -> tuple[ModelConfig, Account]:
+    facts = json.loads((tiny_run.path / "run.json").read_text())
+    return read_config(tiny_run.path), read_account(tiny_run.path, facts)
 
 
 def front(card: str) -> dict[str, Any]:
     return yaml.safe_load(card.split("---\n")[1])
 
 
-def test_metadata_and_text_are_the_runs(run: tuple[ModelConfig, dict[str, Any]], tiny_run) -> None:
-    config, facts = run
-    card = publish_card(config, facts, "", ABOUT)
+def test_metadata_and_text_are_the_runs(run: tuple[ModelConfig, Account], tiny_run) -> None:
+    config, account = run
+    card = publish_card(config, account, "", ABOUT)
     data = front(card)
     assert data["license"] == "cc-by-nc-4.0" and data["library_name"] == "mammozoo"
     assert data["pipeline_tag"] == "image-classification" and "research-only" in data["tags"]
@@ -59,26 +61,26 @@ def test_metadata_and_text_are_the_runs(run: tuple[ModelConfig, dict[str, Any]],
         assert score["value"] is None or f"| {score['value']:.3f} |" in card
     assert "# tiny\n" in card and "version 1.2.0: CC-BY-NC-4.0" in card and "ask first. Research only." in card
     assert "--model hub:lab/tiny-model@COMMIT" in card and "THIS_FOLDER" not in card
-    assert card == publish_card(config, facts, "", ABOUT), "nothing in it hangs on the time"
+    assert card == publish_card(config, account, "", ABOUT), "nothing in it hangs on the time"
     assert Path(tiny_run.path / "README.md").read_text() == write_card(*run)
 
 
-def test_a_model_without_its_run_keeps_its_card(run: tuple[ModelConfig, dict[str, Any]]) -> None:
-    config, facts = run
-    own = write_card(config, facts).replace("## Use", "## Limits\n\nGenerated images only.\n\n## Use")
+def test_a_model_without_its_run_keeps_its_card(run: tuple[ModelConfig, Account]) -> None:
+    config, account = run
+    own = write_card(config, account).replace("## Use", "## Limits\n\nGenerated images only.\n\n## Use")
     card = publish_card(config, None, own, ABOUT)
     assert "Generated images only." in card and card.count("---\n") == 2
     assert front(card)["license"] == "cc-by-nc-4.0"
-    assert card.replace("## Limits\n\nGenerated images only.\n\n", "") == publish_card(config, facts, own, ABOUT)
+    assert card.replace("## Limits\n\nGenerated images only.\n\n", "") == publish_card(config, account, own, ABOUT)
 
 
 @pytest.mark.parametrize("license", ["LicenseRef-ours", "MIT AND Apache-2.0"])
-def test_a_licence_that_the_hub_does_not_know(run: tuple[ModelConfig, dict[str, Any]], license: str) -> None:
+def test_a_licence_that_the_hub_does_not_know(run: tuple[ModelConfig, Account], license: str) -> None:
     data = front(publish_card(*run, "", dataclasses.replace(ABOUT, license=license)))
     assert data["license"] == "other" and data["license_name"] == license
 
 
-def test_an_adapter_names_its_base_and_a_backbone_is_timms(run: tuple[ModelConfig, dict[str, Any]]) -> None:
+def test_an_adapter_names_its_base_and_a_backbone_is_timms(run: tuple[ModelConfig, Account]) -> None:
     about = dataclasses.replace(ABOUT, kind="adapter", base="their-base", base_repository="lab/base")
     card = publish_card(*run, "", about)
     assert front(card)["base_model"] == "lab/base" and front(card)["base_model_relation"] == "adapter"

@@ -67,7 +67,9 @@ def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run) -> None:
     (evaluation,) = entry.evaluation
     assert evaluation.n == config.scores["auc"]["n"]
     for name, score in evaluation.scores.items():
-        assert {"value": score.value, "low": score.low, "high": score.high, "n": evaluation.n} == config.scores[name]
+        n = evaluation.n if score.n is None else score.n
+        assert {"value": score.value, "low": score.low, "high": score.high, "n": n} == config.scores[name]
+    assert evaluation.scores["sensitivity"].n == config.scores["sensitivity"]["n"] < evaluation.n
     assert "auc" in evaluation.scores and "beta" not in evaluation.scores, "β is of the validation images"
     assert entry.training.split_sha256 == config.training.split_sha256
     assert entry.stamps == config.stamps != ()

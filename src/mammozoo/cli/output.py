@@ -61,7 +61,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Scores with intervals and n."""
-    rows = [(name, figure(s["value"]), f"{figure(s['low'])}–{figure(s['high'])}", s["n"]) for name, s in scores.items()]
+    from mammozoo.evaluation.metric import printed
+
+    rows = [
+        (printed(name), figure(s["value"]), "none" if s["low"] is None else f"{s['low']:.3f}–{s['high']:.3f}", s["n"])
+        for name, s in scores.items()
+    ]
     print_table("", ["score", "value", "95 % interval", "n"], rows)
 
 

@@ -38,6 +38,7 @@ def list_models(as_json: Json = False) -> None:
 @app.command("info", cls=Command, epilog="mammozoo zoo info busi-resnet9")
 def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json = False) -> None:
     """Show the entry of a model: files with their SHA-256, data, scores, terms. Asks no server."""
+    from mammozoo.evaluation.metric import printed
     from mammozoo.zoo.registry import listed
 
     model = listed(name)
@@ -48,7 +49,7 @@ def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json
     print_table(f"{model.entry.name} {model.entry.version}", ["", ""], _facts(model))
     print_table("files", ["file", "bytes", "SHA-256"], [(n, f.size, f.sha256) for n, f in model.entry.files.items()])
     rows = [
-        (e.dataset, e.part, e.n, metric, figure(s.value, s.low, s.high))
+        (e.dataset, e.part, e.n if s.n is None else s.n, printed(metric), figure(s.value, s.low, s.high))
         for e in model.entry.evaluation
         for metric, s in e.scores.items()
     ]
@@ -148,12 +149,15 @@ def clean() -> None:
 
 
 def _summary(model: ZooModel) -> dict[str, Any]:
+    from mammozoo.evaluation.metric import printed
+
     entry, headline = model.entry, ""
     if entry.evaluation:  # the first score: AUC, if it has one
         first = entry.evaluation[0]
         name = "auc" if "auc" in first.scores else next(iter(first.scores))
         score = first.scores[name]
-        headline = f"{name} {figure(score.value, score.low, score.high)}, n = {first.n}"
+        n, whose = first.n if score.n is None else score.n, "" if first.part == "test" else f", {first.part}"
+        headline = f"{printed(name)} {figure(score.value, score.low, score.high)}, n = {n}{whose}"
     return {
         "name": entry.name, "version": entry.version, "bytes": entry.size, "source": model.where, "state": model.state,
         "score": headline, "license": entry.license, "summary": entry.summary,

@@ -165,7 +165,10 @@ def summarise_sanity(results: Sequence[Explanation]) -> dict[str, Any]:
 def _means(results: Sequence[Explanation]) -> dict[str, Any]:
     scored = [(r.place, r.case.group) for r in results if r.place is not None]
     groups = [group for _, group in scored]
-    return {name: dataclasses.asdict(mean([getattr(place, name) for place, _ in scored], groups)) for name in _SCORES}
+    return {
+        name: dataclasses.asdict(mean([getattr(place, name) for place, _ in scored], groups, shares=True))
+        for name in _SCORES
+    }
 
 
 def _write(

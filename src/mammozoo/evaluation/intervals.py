@@ -13,6 +13,7 @@ AUC of 0.97) and with few groups. So other quantiles are taken:
     a  = Σ d³ / 6 (Σ d²)^1.5                   their skewness; d: mean of the jackknife values minus each, by groups
 
 A difference of two scores has an interval of its own, see `of_difference`.
+A proportion of 0 or 1 is the same in all draws. It has the exact binomial interval (Clopper & Pearson 1934) of its groups.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def interval_all(
 ) -> dict[str, tuple[float, Interval]]:
     """(value, (low, high)) of each metric from the same draws, by `Metric.keys`: also of single classes, `metric[class]`.
 
-    The bounds are NaN if the draws cannot tell: the score is undefined in most of them or the same in all of them (no
-    miss among ten images does not bound the misses among the next), or a class is in one group alone.
+    The bounds are NaN if the draws cannot tell: the score is undefined in most of them or the same in all of them, or a
+    class is in one group alone. A proportion (`Metric.among`) of 0 or 1 then has its exact interval.
     """
     metrics = list(metrics)
     values = resample(metrics, outcome, draw(outcome, draws, seed))
@@ -49,8 +50,12 @@ def interval_all(
     intervals = {}
     for metric in metrics:
         for key, number in metric.keys(outcome.classes).items():
-            value = metric.value(views[number])
-            intervals[key] = value, bca(values[key], value, jackknife[key], few[number])
+            view = views[number]
+            value = metric.value(view)
+            bounds = bca(values[key], value, jackknife[key], few[number])
+            if metric.among is not None and np.isnan(bounds[0]):
+                bounds = unanimous(value, len(np.unique(view.groups[metric.among(view)])))
+            intervals[key] = value, bounds
     return intervals
 
 
@@ -89,7 +94,7 @@ def values_of(metric: Metric, chunk: Resamples) -> Values:
 def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     """The (low, high) bounds of a score from its draws, its value, its values without some groups, and n as above."""
     finite = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(finite) < len(draws) / 2 or np.ptp(finite) == 0 or few < 2:
+    if not np.isfinite(value) or len(finite) < len(draws) / 2 or np.ptp(finite) < 1e-12 or few < 2:
         return float("nan"), float("nan")
     wide = np.sqrt(few / (few - 1)) * stats.t.ppf((1 + LEVEL) / 2, few - 1)
     # A draw that ties with the score is half below it; no share is 0 or 1, for which there were too few draws.
@@ -121,6 +126,14 @@ def of_difference(draws: Values, value: float, few: int) -> tuple[float, float, 
         return float("nan"), float("nan"), 1.0 if abs(value) < 1e-12 else float("nan")
     half = error * stats.t.ppf((1 + LEVEL) / 2, few - 1)
     return value - half, value + half, float(2 * stats.t.sf(abs(value) / error, few - 1))
+
+
+def unanimous(value: float, groups: int) -> Interval:
+    """The exact bounds (Clopper & Pearson 1934) of a proportion on which so many groups agree: 0 or 1; else NaN."""
+    if round(value, 12) not in (0, 1) or not groups:
+        return float("nan"), float("nan")
+    bounds = stats.binomtest(groups * round(value), groups).proportion_ci(LEVEL, method="exact")
+    return float(bounds.low), float(bounds.high)
 
 
 def smallest_class(outcome: Outcome) -> int:

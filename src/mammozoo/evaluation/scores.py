@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums
+from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums, unanimous
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values, share
@@ -20,11 +22,16 @@ from mammozoo.plugins.discovery import cause
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+#: Name → summary of a run's scores that are not metrics of its test images.
+OVERFITTING = {
+    "beta": "overfitting ratio: accuracy on the training part over accuracy on validation",
+    "accuracy-gap": "accuracy on the training part minus that on the test part; above 0.10 Falconí 2020 rejects a model",
+}
 
 
 @dataclass(frozen=True)
 class Score:
-    """A value with its 95 % interval and the number of samples behind it; NaN is written as null."""
+    """A value with its 95 % interval and the number of samples that it is about; NaN is written as null."""
 
     value: float | None
     low: float | None
@@ -45,9 +52,11 @@ def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
     """
     items = registry().items("metrics").values()
     metrics = [item.value if item.plugin.builtin else guarded(item.value, item.plugin) for item in items]
+    found = interval_all(metrics, outcome, seed=seed)
     return {
-        key: finite_score(value, interval, len(outcome))
-        for key, (value, interval) in interval_all(metrics, outcome, seed=seed).items()
+        key: finite_score(*found[key], metric.count(outcome if number is None else outcome.one_against_rest(number)))
+        for metric in metrics
+        for key, number in metric.keys(outcome.classes).items()
     }
 
 
@@ -61,14 +70,19 @@ def finite_score(value: float, interval: Interval, n: int) -> Score:
     return Score(finite(value), finite(interval[0]), finite(interval[1]), n)
 
 
-def mean(values: Sequence[float], groups: Sequence[int]) -> Score:
-    """The mean of (n,) values with its 95 % interval over their (n,) groups, whose samples are not independent."""
+def mean(values: Sequence[float], groups: Sequence[int], *, shares: bool = False) -> Score:
+    """The mean of (n,) values with its 95 % interval over their (n,) groups, whose samples are not independent.
+
+    `shares` lie between 0 and 1: if all are 0, or all 1, the mean has the exact interval of a proportion.
+    """
     if not values:
         return Score(None, None, None, 0)
     x = np.asarray(values, dtype=np.float64)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.stack([np.bincount(place, x), np.bincount(place)], axis=1).astype(np.float64)
     interval = interval_of_sums(sums, lambda drawn: share(drawn[:, 0], drawn[:, 1]), len(sums))
+    if shares and math.isnan(interval[0]):
+        interval = unanimous(float(x.mean()), len(sums))
     return finite_score(float(x.mean()), interval, len(x))
 
 
@@ -125,7 +139,8 @@ def guarded(metric: Metric, plugin: Plugin) -> Metric:
     def attempt(compute: Callable[[], _T], otherwise: _T) -> _T:
         nonlocal warned
         try:
-            return compute()
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # numpy's, of a 0 / 0
+                return compute()
         except (Exception, SystemExit) as error:
             if not warned:
                 log.warning(
@@ -148,4 +163,14 @@ def guarded(metric: Metric, plugin: Plugin) -> Metric:
     def resampled(draws: Resamples) -> Values:
         return attempt(lambda: checked(draws), np.full(len(draws), np.nan))
 
-    return dataclasses.replace(metric, value=value, resampled=None if metric.resampled is None else resampled)
+    def among(outcome: Outcome) -> npt.NDArray[np.bool_]:
+        assert metric.among is not None
+        of = metric.among
+        return attempt(lambda: np.broadcast_to(of(outcome), len(outcome)).astype(bool), np.zeros(len(outcome), bool))
+
+    return dataclasses.replace(
+        metric,
+        value=value,
+        resampled=None if metric.resampled is None else resampled,
+        among=None if metric.among is None else among,
+    )

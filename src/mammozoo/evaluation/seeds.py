@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, smallest_class, values_of
+from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, smallest_class, unanimous, values_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
@@ -95,4 +95,7 @@ def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: Values, valu
     if weights.min() < 0:
         return of_difference(draws, value, smallest_class(union))[:2]
     without = np.concatenate([combined(chunk) for chunk in leave_out(union, seed)])
-    return bca(draws, value, without, smallest_class(union))
+    bounds = bca(draws, value, without, smallest_class(union))
+    if metric.among is not None and np.isnan(bounds[0]) and weights.min() > 0:  # no difference
+        return unanimous(value, len(np.unique(union.groups[metric.among(union)])))
+    return bounds

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mammozoo.evaluation.intervals import DRAWS
+from mammozoo.evaluation.metric import printed
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
@@ -71,15 +72,18 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     patients = content.test.patients != ""
     known_apart = content.synthetic or patients.all() or recipe.split.by == "patient"
     aucs = [content.auc(fold.name) for fold in content.folds]
-    in_words = {name: f"{name} {score}" for name, score in content.scores.items()}
+    in_words = {name: f"{printed(name)} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic")
+    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "scores", "synthetic", "account")
     return {name: getattr(content, name) for name in of_the_run} | {
         "input": config.input,
         "separation": separation,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
         "intended_use": INTENDED_USE,
         "draws": DRAWS,
+        "procedures": content.procedures(),
+        "seeds": sorted({seed for _, seeds, _ in content.procedures() for seed in seeds}),
+        "epochs": [len(fold.history) for fold in content.folds if fold.history],
         "task": f"classification of {modality} images into {classes}",
         "classes": classes,
         "all_classes": bool(info and info.classes) and set(config.classes) == set(info.classes if info else ()),
@@ -92,6 +96,7 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
         "aucs": [auc for auc in aucs if auc is not None],
         "leaky_stamp": any("leak" in stamp for stamp in facts.get("stamps", [])),
         "diagnostic_scores": [in_words[name] for name in diagnostic],
+        "measured": [printed(name) for name in in_words],
         "general_scores": [text for name, text in in_words.items() if name not in diagnostic],
     }
 
@@ -102,7 +107,7 @@ def environment(*, html: bool) -> Environment:
     templates = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters.update(listed=listed, number=number, general=lambda value: f"{value:g}")
+    templates.filters.update(listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}")
     return templates
 
 

@@ -28,6 +28,7 @@ from mammozoo.models.config import ModelConfig, Threshold, read_config
 from mammozoo.plugins import registry
 from mammozoo.training.run_directory import RunDirectory, read_history
 from mammozoo.training.trainer import EpochRow
+from mammozoo.zoo.account import Account, read_account
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,23 @@ class Content:
         """The AUC of one fold's test images; None if it is undefined or its metric is not installed."""
         value = self.metrics["auc"].value(self.of_fold(name)) if "auc" in self.metrics else math.nan
         return None if math.isnan(value) else value
+
+    @property
+    def account(self) -> Account:
+        """What the run carried out."""
+        return read_account(self.run.path, self.facts)
+
+    def procedures(self) -> list[tuple[list[str], list[int], Recipe]]:
+        """(fits, their seeds, recipe) of every recipe by which the fits that report were trained: points of the grid."""
+        points, found = self.recipe.points(), dict[str, tuple[list[str], list[int], Recipe]]()
+        for fit in self.account.reporting:
+            number = fit.rpartition("/")[2]
+            recipe = points[int(number)][1] if len(points) > 1 and number.isdecimal() else points[0][1]
+            key = recipe.model_copy(update={"seed": 0}).model_dump_json()
+            fits, seeds, _ = found.setdefault(key, ([], [], recipe))
+            fits.append(fit)
+            seeds.append(recipe.seed)
+        return list(found.values())
 
     @property
     def recipe(self) -> Recipe:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import safe_open
 from sklearn.metrics import confusion_matrix
 
+from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import sha256, write_text
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.progress import Progress
@@ -19,11 +20,6 @@ from mammozoo.report.mistakes import show
 from mammozoo.report.separation import counts, separation
 
 _HEADLINES = ("auc", "sensitivity", "specificity", "balanced-accuracy", "accuracy")
-#: Scores that are not metrics of one outcome.
-_OVERFITTING = {
-    "beta": "overfitting ratio: accuracy on the training part over accuracy on validation",
-    "accuracy-gap": "accuracy on the training part minus that on the test part; above 0.10 Falconí 2020 rejects a model",
-}
 
 
 def write_report(
@@ -63,6 +59,7 @@ def write_report(
         figures=_figures(content),
         confusion=_confusion(content),
         folds=content.folds,
+        account=content.account,
         separation=separated,
         counts=counts(content),
         gallery=gallery,
@@ -101,7 +98,7 @@ def _confusion(content: Content) -> list[tuple[str, list[tuple[int, float]], int
 
 def _summaries(content: Content) -> dict[str, str]:
     """Score → what its metric is, empty if the metric is not installed here."""
-    known = {name: metric.summary for name, metric in content.metrics.items()} | _OVERFITTING
+    known = {name: metric.summary for name, metric in content.metrics.items()} | OVERFITTING
     summaries = {}
     for score in content.scores:
         name, _, label = score.partition("[")

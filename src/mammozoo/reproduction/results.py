@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammozoo.evaluation.metric import Metric
+from mammozoo.evaluation.metric import Metric, printed
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.seeds import SeedScore, align, mean_score
@@ -131,7 +131,7 @@ def rows(results: Results) -> list[tuple[str, ...]]:
         obtained = _with_bounds(line.obtained, line.low, line.high)
         seeds = _with_range(line.seeds, line.least, line.most)
         tested = f"{line.images}, {line.groups}" if line.images else "–"
-        start = (line.row, line.metric, _with_bounds(line.reported), obtained, seeds, tested)
+        start = (line.row, printed(line.metric), _with_bounds(line.reported), obtained, seeds, tested)
         cells.append((*start, line.split or "–", line.protocol, line.verdict))
     return cells
 
@@ -139,7 +139,12 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 def gap_rows(results: Results) -> list[tuple[str, ...]]:
     """The cells of the second table, under `GAP_COLUMNS`."""
     return [
-        (g.row, g.metric, _with_bounds(g.difference, g.low, g.high, "+"), _with_range(g.seeds, g.least, g.most, "+"))
+        (
+            g.row,
+            printed(g.metric),
+            _with_bounds(g.difference, g.low, g.high, "+"),
+            _with_range(g.seeds, g.least, g.most, "+"),
+        )
         for g in results.gaps
     ]
 

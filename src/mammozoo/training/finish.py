@@ -12,6 +12,7 @@ from mammozoo.progress import Clock
 from mammozoo.training.fold import FitResult
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.validation import Monitor
+from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import write_card
 
 
@@ -77,8 +78,12 @@ def write_run(
     config = best.config.model_copy(update={"scores": scores})
     write_json(run.path / "config.json", config.to_json())
     write_json(run.path / "scores.json", scores)
-    run.save(scores=scores, model={"fold": best.spec.name, "sha256": sha256(model)})
-    write_text(run.path / "README.md", write_card(config, run.facts))
+    alone = {}
+    if len(reporting) > 1:  # the scores of the run are not those of its model
+        own = Predictions.from_rows(best.rows, best.config.classes)
+        alone = {"scores": as_json(score(own, recipe.seed))}
+    run.save(scores=scores, model={"fold": best.spec.name, "sha256": sha256(model), **alone})
+    write_text(run.path / "README.md", write_card(config, read_account(run.path, run.facts)))
     clock.lap("write")
     run.save(seconds=clock.rounded())
     run.close("done")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
+from mammozoo.evaluation.metric import printed
 from mammozoo.models.config import ModelConfig
+from mammozoo.zoo.account import Account
 
 _TAGS = ("medical", "breast-imaging", "research-only")
 #: The Hub's own names of scores.
@@ -39,18 +41,18 @@ class Publication:
     base_repository: str = ""
 
 
-def write_card(config: ModelConfig, facts: dict[str, Any]) -> str:
-    """`README.md` of a model; `facts` is the content of its run's `run.json`."""
+def write_card(config: ModelConfig, account: Account) -> str:
+    """`README.md` of the model of a run."""
     front = {"library_name": "mammozoo", "pipeline_tag": "image-classification", "tags": list(_TAGS)}
-    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, facts)}"
+    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, account)}"
 
 
-def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, publication: Publication) -> str:
+def publish_card(config: ModelConfig, account: Account | None, own: str, publication: Publication) -> str:
     """`README.md` of a published model, with the metadata that the Hub shows.
 
-    Without the `facts` of a run, the text is that of the model's `own` card.
+    Without the `account` of a run, the text is that of the model's `own` card.
     """
-    text = _body(config, facts) if facts else _FRONT.sub("", own, count=1).lstrip("\n")
+    text = _body(config, account) if account else _FRONT.sub("", own, count=1).lstrip("\n")
     text = re.sub(r"^# .*$", f"# {publication.name}", text, count=1, flags=re.MULTILINE)
     reference = f"hub:{publication.repository}@COMMIT" if publication.repository else publication.name
     text = text.replace("--model THIS_FOLDER", f"--model {reference}")
@@ -73,22 +75,23 @@ def publish_card(config: ModelConfig, facts: dict[str, Any] | None, own: str, pu
         f"Weights, version {publication.version}: {publication.license}. Data `{config.training.dataset}`: "
         f"{publication.data_terms.rstrip('.')}. Research only."
     )
-    return "\n\n".join([_front(config, publication), text.rstrip("\n"), *kind, "## Licence", terms]) + "\n"
+    return "\n\n".join([_front(config, account, publication), text.rstrip("\n"), *kind, "## Licence", terms]) + "\n"
 
 
-def _front(config: ModelConfig, publication: Publication) -> str:
-    """The metadata block of a published card."""
+def _front(config: ModelConfig, account: Account | None, publication: Publication) -> str:
+    """The metadata block of a published card; its scores are those of the model alone, if they are known."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    training = config.training
+    training, own = config.training, account and account.own
+    part = account.part if account and not own else "test"
     results = [
         EvalResult(
-            task_type="image-classification", dataset_type=training.dataset, dataset_name=training.dataset, dataset_split="test",
+            task_type="image-classification", dataset_type=training.dataset, dataset_name=training.dataset, dataset_split=part,
             dataset_revision=training.split_sha256 or None, metric_type=_HUB_METRICS.get(name, name), metric_value=score["value"],
-            metric_name=f"{name} (95 % interval {score['low']:.3f} to {score['high']:.3f}, n = {score['n']})",
+            metric_name=f"{printed(name)} (95 % interval {score['low']:.3f} to {score['high']:.3f}, n = {score['n']})",
             metric_args={"ci_low": score["low"], "ci_high": score["high"], "level": 0.95, "n": score["n"]},
         )
-        for name, score in config.scores.items()
+        for name, score in (own or config.scores).items()
         if "[" not in name and None not in (score["value"], score["low"], score["high"])
     ]  # fmt: skip
     backbone, license = publication.kind == "backbone", publication.license
@@ -108,11 +111,12 @@ def _front(config: ModelConfig, publication: Publication) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _body(config: ModelConfig, facts: dict[str, Any]) -> str:
+def _body(config: ModelConfig, account: Account) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
+    environment.filters["printed"] = printed
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"))
-    return template.render(config=config, training=config.training, facts=facts)
+    return template.render(config=config, training=config.training, account=account, facts=account.facts)

@@ -109,11 +109,12 @@ class EntryTraining(Part):
 
 
 class Score(Part):
-    """A score with its 95 % interval; None if it is undefined."""
+    """A score with its 95 % interval; None if it is undefined. `n` counts its images where they are not all of the part."""
 
     value: Number | None
     low: Number | None = None
     high: Number | None = None
+    n: Annotated[int, Field(ge=0)] | None = None
 
 
 class EntryEvaluation(Part):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +24,12 @@ from mammozoo.errors import (
     RefusedToPublishError,
     UsageError,
 )
+from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
 from mammozoo.zoo import entry as zoo
+from mammozoo.zoo.account import Account, read_account
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
 from mammozoo.zoo.registry import listed
@@ -40,6 +43,7 @@ class Staged:
     folder: Path
     publication: Publication
     config: ModelConfig
+    account: Account | None = None  #: None without a run
 
     @property
     def files(self) -> dict[str, Path]:
@@ -59,13 +63,6 @@ class Staged:
             f"{', '.join(config.classes[:-1])} or {config.classes[-1]}; {config.backbone} at {height}x{width}, strategy "
             f"{config.strategy}, trained on {training.dataset}"
         )
-        # Scores of single classes, and of another part than the test images, which has another n, are left out.
-        n = next(int(score["n"]) for score in config.scores.values() if score["n"] is not None)
-        scores = {
-            name: zoo.Score(value=score["value"], low=score["low"], high=score["high"])
-            for name, score in config.scores.items()
-            if "[" not in name and score["n"] == n
-        }
         return zoo.Entry(
             name=publication.name,
             version=publication.version,
@@ -80,11 +77,31 @@ class Staged:
             input_size=config.input.size,
             threshold=zoo.Cut(name=config.threshold, **threshold.model_dump()) if threshold else None,
             training=zoo.EntryTraining(**training.model_dump(include={"dataset", "images", "split_sha256"})),
-            evaluation=(zoo.EntryEvaluation(dataset=training.dataset, n=n, scores=scores),),
+            evaluation=tuple(self._evaluations()),
             stamps=config.stamps,
             base=zoo.Base(**adapter.base.model_dump()) if adapter else None,
             full_sha256=adapter.full_sha256 if adapter else None,
         )
+
+    def _evaluations(self) -> Iterator[zoo.EntryEvaluation]:
+        """That of the model alone first, then that of a run whose scores are of several models."""
+        dataset, account = self.config.training.dataset, self.account
+        if account and account.own:
+            yield _evaluation(dataset, account.own)
+        yield _evaluation(dataset, self.config.scores, account.part if account else "test")
+
+
+def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str = "test") -> zoo.EntryEvaluation:
+    """Scores of the test images; those of single classes, and the measures of overfitting, are left out."""
+    chosen = {name: score for name, score in scores.items() if "[" not in name and name not in OVERFITTING}
+    n = max(score["n"] or 0 for score in chosen.values())  # a sensitivity has that of its class
+    rows = {
+        name: zoo.Score(
+            **{key: score[key] for key in ("value", "low", "high")}, n=None if score["n"] == n else score["n"]
+        )
+        for name, score in chosen.items()
+    }
+    return zoo.EntryEvaluation(dataset=dataset, part=part, n=n, scores=rows)
 
 
 def taken(place: Path | str, about: Publication) -> ConflictError:
@@ -163,7 +180,8 @@ def stage(
         )
     config = config.model_copy(update={"name": publication.name})
     own = source / "README.md"
-    card = publish_card(config, facts, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
+    account = None if facts is None else read_account(source, facts)
+    card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
     _write_weights(source, config, publication, whole)
     write_text(whole / "README.md", card)
@@ -177,7 +195,7 @@ def stage(
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
     screen(out)
-    return Staged(out, publication, config)
+    return Staged(out, publication, config, account)
 
 
 def _problems(source: Path, config: ModelConfig, publication: Publication, facts: dict[str, Any] | None) -> list[str]:

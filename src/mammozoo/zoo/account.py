@@ -1,0 +1,141 @@
+"""What a run carried out, in sentences: how many models it trained, which of them report, what was chosen and on what.
+
+Derived from `run.json` and `attempts.csv`, not from the recipe, which says what was asked for. Card, report and zoo entry share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammozoo.errors import NotFoundError
+from mammozoo.files import read_table
+from mammozoo.plugins import registry
+
+_VALIDATION = "validation "  # first word of the column of the monitored value
+_PLACE = ("fit", "split", "repeat", "reports")
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A complete run: `facts` is the content of its `run.json`, `rows` are those of its `attempts.csv`.
+
+    Without rows every split has one model, and all report.
+    """
+
+    facts: Mapping[str, Any]
+    rows: Sequence[Row] = ()
+
+    @property
+    def trained(self) -> int:
+        """The number of trained models, without those of earlier stages."""
+        return len(self.rows or self.facts["splits"])
+
+    @property
+    def reporting(self) -> list[str]:
+        """The names of the fits whose predictions are scored."""
+        return [row["fit"] for row in self._chosen] if self.rows else [split["name"] for split in self.facts["splits"]]
+
+    @property
+    def model(self) -> str:
+        """The name of the fit whose weights are those of the run."""
+        return str(self.facts["model"]["fold"])
+
+    @property
+    def own(self) -> dict[str, dict[str, Any]] | None:
+        """The scores of that model alone, on its own test part; None where they are the run's, or an old run lacks them."""
+        return self.facts["model"].get("scores")
+
+    @property
+    def part(self) -> str:
+        """What the run's scores are of, in few words."""
+        return "test" if len(self.reporting) == 1 else f"test parts of {len(self.reporting)} models"
+
+    @property
+    def choice(self) -> str:
+        """What was tried, what was chosen, and on what; empty if each test part had one model."""
+        if not self.rows:
+            return ""
+        parts = self._by_part()
+        tried = [f"{key} {' or '.join(dict.fromkeys(row[key] for row in self.rows))}" for key in self._keys]
+        axes = {
+            f"points of the grid ({'; '.join(tried)})": len({self._point(row) for row in self.rows}),
+            "repeats": len({row.get("repeat") for row in self.rows}),
+            "inner folds": max(len({row["split"] for row in part}) for part in parts.values()),
+            "folds": len(parts),
+        }
+        text = f"{self.trained} models were trained: {' × '.join(f'{n} {what}' for what, n in axes.items() if n > 1)}."
+        if len(self.reporting) == self.trained:
+            return f"{text} All of them report."
+        together = all(self._together(part) for part in parts.values())
+        what = f"point with the best mean {self._monitor}" if together else f"model with the best {self._monitor}"
+        if together:
+            named = {name: self._point_in_words(next(filter(self._reports, part))) for name, part in parts.items()}
+        else:
+            named = {row["fit"]: self._point_in_words(row, "repeat") for row in self._chosen}
+        chosen = ", ".join(f"{name} ({words})" if words else name for name, words in named.items())
+        return f"{text} {'Of each fold the' if len(parts) > 1 else 'The'} {what} reports: {chosen}."
+
+    @property
+    def representative(self) -> str:
+        """Which of several models that report gives the run its weights, and why if that can be seen; else empty."""
+        if len(self.reporting) == 1:
+            return ""
+        best = not self.rows or self._is_best()
+        why = f", the best of them by its own {self._monitor}" if best else ""
+        return f"The weights are those of {self.model}{why}."
+
+    @property
+    def _chosen(self) -> list[Row]:
+        return [row for row in self.rows if self._reports(row)]
+
+    @property
+    def _monitor(self) -> str:
+        return next((key for row in self.rows for key in row if key.startswith(_VALIDATION)), "validation part")
+
+    @property
+    def _keys(self) -> list[str]:
+        return [key for key in self.rows[0] if key not in _PLACE and not key.startswith(_VALIDATION)]
+
+    def _by_part(self) -> dict[str, list[Row]]:
+        """Test part → its rows: `fold-0/inner-1` is tested on that of `fold-0`."""
+        parts: dict[str, list[Row]] = {}
+        for row in self.rows:
+            parts.setdefault(row["split"].partition("/")[0], []).append(row)
+        return parts
+
+    def _point(self, row: Row) -> tuple[str, ...]:
+        return tuple(row[key] for key in self._keys)
+
+    def _point_in_words(self, row: Row, *more: str) -> str:
+        return ", ".join(f"{key} {row[key]}" for key in (*self._keys, *more) if key in row)
+
+    def _together(self, part: Sequence[Row]) -> bool:
+        """Whether a point reports with all of its models, which are several."""
+        points = {self._point(row) for row in part if self._reports(row)}
+        members = [row for row in part if self._point(row) in points]
+        return len(points) == 1 < len(members) and all(map(self._reports, members))
+
+    def _is_best(self) -> bool:
+        """Whether the model of the run has the best monitored value of those that report."""
+        name = self._monitor.removeprefix(_VALIDATION)
+        try:
+            higher = name != "loss" and registry().get("metrics", name).higher_is_better
+        except NotFoundError:
+            return False
+        values = {row["fit"]: float(row[self._monitor]) for row in self._chosen}
+        return self.model in values and values[self.model] == (max if higher else min)(values.values())
+
+    @staticmethod
+    def _reports(row: Row) -> bool:
+        return row["reports"] == "True"
+
+
+def read_account(folder: Path, facts: Mapping[str, Any]) -> Account:
+    """The account of the run in `folder`."""
+    attempts = folder / "attempts.csv"
+    return Account(facts, read_table(attempts) if attempts.is_file() else ())
