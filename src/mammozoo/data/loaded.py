@@ -50,7 +50,7 @@ class Data:
         """SHA-256 of all that a fit takes from the data: names, labels, patients, lesions, groups and pixels."""
         rows = [(s.image, s.label, s.patient, s.lesion, int(g)) for s, g in zip(self.samples, self.groups, strict=True)]
         digest = hashlib.sha256(repr((self.classes, rows, self.images.pixels.shape)).encode())
-        digest.update(np.ascontiguousarray(self.images.pixels))
+        digest.update(np.ascontiguousarray(self.images.pixels).data)
         return digest.hexdigest()
 
 
