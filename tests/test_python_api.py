@@ -182,6 +182,21 @@ def test_a_pillow_image_is_read_as_its_file_is(phantom: np.ndarray, tmp_path, mo
     np.testing.assert_array_equal(pixels, expected)
 
 
+def test_an_image_that_is_named_again_has_its_answer_again(model, tiny_run, tmp_path) -> None:
+    """So that answers can be set beside the images: as paths, texts, patterns, from a generator, and by the function."""
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((64, 64), 90, np.uint8)).save(other)
+    images = [EXAMPLE, other, str(EXAMPLE), EXAMPLE, str(tmp_path / "*.png"), tmp_path]
+    expected = ["example.png", "other.png", "example.png", "example.png", "other.png", "other.png"]
+    for found in (
+        model.predict(images),
+        model.predict(image for image in images),
+        mammozoo.predict(images, tiny_run.path, device="cpu").predictions,
+    ):
+        assert [Path(one.file).name for one in found] == expected
+        assert found[0] == dataclasses.replace(found[2], file=found[0].file)
+
+
 def test_kinds_are_mixed_in_order_and_a_bad_one_stops_nobody(model, phantom: np.ndarray, tmp_path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

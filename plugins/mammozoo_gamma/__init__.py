@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mammozoo import hookimpl
 
 if TYPE_CHECKING:  # importing the classes imports torch and scipy, which most commands do not need
-    from mammozoo import Metric, Strategy
+    from mammozoo import Metric, Outcome, Strategy
     from mammozoo.training.run_directory import RunDirectory
 
 
@@ -42,12 +42,8 @@ def register_papers() -> Iterable[Path]:
 
 
 @hookimpl
-def run_end(run: RunDirectory) -> None:
+def run_scored(run: RunDirectory, train: Outcome, test: Outcome) -> str | None:
     """Stamp a run of the paper's recipes if the paper would reject it."""
-    from mammozoo.evaluation.predictions import read_predictions
     from mammozoo_gamma.judging import PAPER, rejection
 
-    if run.recipe.paper == PAPER:
-        reason = rejection(read_predictions(run.path))
-        if reason:
-            run.save(stamps=list(dict.fromkeys([*run.facts.get("stamps", []), reason])))
+    return rejection(train, test) if run.recipe.paper == PAPER else None

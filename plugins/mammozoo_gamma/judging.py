@@ -13,7 +13,6 @@ import numpy as np
 
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import Resamples, Values, share
 from mammozoo.evaluation.scores import accuracy_gap
 
@@ -44,9 +43,8 @@ ONE_POINT = Metric(
 )
 
 
-def rejection(predictions: Predictions) -> str | None:
-    """Why the paper would reject the model with these predictions; None if it would not."""
-    train, test = predictions.of("train").outcome, predictions.of("test").outcome
+def rejection(train: Outcome, test: Outcome) -> str | None:
+    """Why the paper would reject the model with these outcomes; None if it would not."""
     if not len(train) or not len(test):
         return None
     gap = accuracy_gap(train, test)

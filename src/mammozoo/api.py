@@ -56,8 +56,8 @@ class Classifier:
 
         `images` is one image or several, and kinds may be mixed:
 
-        * text or a path: a file, a folder (lesion masks in it are left out) or a pattern, as `mammozoo predict` takes them;
-          a file named twice is predicted once.
+        * text or a path: a file, a folder (lesion masks in it are left out) or a pattern, as `mammozoo predict` takes them.
+          A file that is named twice has two predictions.
         * an array: (H, W) uint8, uint16, bool or float, (H, W, 1) the same, (H, W, 3) uint8 RGB. As in a file, values deeper
           than 8 bits are stretched from the image's own minimum to its maximum.
         * a Pillow image; EXIF orientation is applied.

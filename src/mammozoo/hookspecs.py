@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mammozoo.data.dataset import Dataset
     from mammozoo.data.transforms import TransformSpec
     from mammozoo.evaluation.metric import Metric
+    from mammozoo.evaluation.outcome import Outcome
     from mammozoo.models.backbone import BackboneSpec
     from mammozoo.models.head import HeadSpec
     from mammozoo.models.strategy import Strategy
@@ -140,6 +141,19 @@ def epoch_end(run: RunDirectory, row: EpochRow) -> None:
     @hookimpl
     def epoch_end(run, row):
         print(run.path.name, row.epoch, row.val_loss, file=sys.stderr)
+    """
+
+
+@hookspec
+def run_scored(run: RunDirectory, train: Outcome, test: Outcome) -> str | None:
+    """Called once before a run's model and card are written; a text that it returns becomes a stamp (a warning label) of both.
+
+    `train` and `test` are the images of these parts in the fits that report. An error in it is logged and never fatal; what it
+    prints goes to stderr.
+
+    @hookimpl
+    def run_scored(run, train, test):
+        return None if len(test) >= 30 else "fewer than 30 test images"
     """
 
 

@@ -1,21 +1,24 @@
 """`gamma`, Keras's numbers of layers, the paper's metric and rejection rule, and its recipes."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from timm import list_models
 
 import mammozoo_gamma
-from mammozoo import Backbone, Model, Outcome, RunDirectory, UsageError
+from mammozoo import Backbone, Model, Outcome, UsageError
 from mammozoo.config.recipe import load
-from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import accuracy_gap
+from mammozoo.models.config import SYNTHETIC, read_config
 from mammozoo.models.factory import build_backbone, build_model, build_strategy
 from mammozoo.reproduction.paper import load_paper
+from mammozoo.training.experiment import train
 from mammozoo_gamma.gamma import VGG, Gamma, keras_places
 from mammozoo_gamma.judging import ONE_POINT, rejection
 
-from ..helpers import outcome
+from ..helpers import outcome, tiny
 
 RECIPES = sorted(path.stem for path in mammozoo_gamma.register_recipes())
 
@@ -104,36 +107,22 @@ def test_the_gap_by_hand_and_its_limit_of_ten_points() -> None:
     assert gap.value == pytest.approx(0.95 - 0.80) and gap.n == 40
     assert gap.high is not None and gap.low < 0.15 < gap.high
     assert accuracy_gap(right(3, 4, 0), right(4, 4, 10)).value == pytest.approx(-0.25)
-    assert rejection(predictions(right(80, 100, 0), right(70, 100, 500))) is None  # ten exactly
-    assert rejection(predictions(right(50, 100, 0), right(80, 100, 500))) is None
-    reason = rejection(predictions(right(100, 100, 0), right(86, 100, 500)))  # resnet-50-TL of the paper's Table 8
+    assert rejection(right(80, 100, 0), right(70, 100, 500)) is None  # ten exactly
+    assert rejection(right(50, 100, 0), right(80, 100, 500)) is None
+    reason = rejection(right(100, 100, 0), right(86, 100, 500))  # resnet-50-TL of the paper's Table 8
     assert reason is not None and "14 points" in reason and "rejects" in reason
 
 
-def predictions(train: Outcome, test: Outcome) -> Predictions:
-    n = len(train) + len(test)
-    both = Outcome(
-        train.classes,
-        *(np.concatenate([getattr(train, k), getattr(test, k)]) for k in ("labels", "probabilities", "decisions", "groups")),
-    )  # fmt: skip
-    texts = np.full(n, "")
-    parts = np.array(["train"] * len(train) + ["test"] * len(test))
-    return Predictions(np.arange(n).astype(str), texts, parts, texts, texts, both, np.full(n, 0.5), {})
-
-
-def test_a_run_of_the_paper_is_stamped_and_no_other(tmp_path, tiny_run) -> None:
-    (tmp_path / "predictions.csv").write_text(
-        "sample,group,patient,lesion,fold,part,label,decision,threshold,p_benign,p_malignant\n"
-        + "".join(f"a{i},{i},,,holdout,train,benign,benign,0.5,0.9,0.1\n" for i in range(9))
-        + "b,9,,,holdout,test,benign,malignant,0.5,0.1,0.9\n",
-        encoding="utf-8",
-    )
-    (tmp_path / "config.json").write_bytes((tiny_run.path / "config.json").read_bytes())
-    for paper, stamps in (("byra-2021", ["x"]), ("falconi-2020", ["x", "overfitted"])):
-        run = RunDirectory(tmp_path, tiny_run.recipe.model_copy(update={"paper": paper}), {"stamps": ["x"]})
-        for _ in range(2):  # the second time adds no stamp
-            mammozoo_gamma.run_end(run)
-        assert [stamp.partition(":")[0] for stamp in run.facts["stamps"]] == stamps
+def test_a_run_of_the_paper_that_it_rejects_is_stamped_wherever_it_goes(tmp_path, monkeypatch, command) -> None:
+    """In config, card, run.json and what the model says; and a run of another paper is not."""
+    monkeypatch.setattr("mammozoo_gamma.judging.MOST", -2.0)
+    for paper, rejected in (("byra-2021", False), ("falconi-2020", True)):
+        run = train(tiny(paper=paper), tmp_path / paper)
+        said = [stamp for stamp in run.facts["stamps"] if stamp.startswith("overfitted")]
+        assert len(said) == rejected and SYNTHETIC in run.facts["stamps"]
+        assert list(read_config(run.path).stamps) == json.loads((run.path / "run.json").read_text())["stamps"]
+        assert ("> **Overfitted" in (run.path / "README.md").read_text()) == rejected
+        assert ("overfitted" in command("predict", "--example", "--model", run.path).ok.err) == rejected
 
 
 # Recipes and the table of the paper.

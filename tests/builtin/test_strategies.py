@@ -143,10 +143,25 @@ def test_without_a_trainable_set_everything_trains_with_one_optimizer_at_most() 
         Composite([Sgd(), Sgd()]).optimizer(groups, 0.1, 0.0)
 
 
-def test_scratch_starts_from_random_weights_whatever_the_recipe_names() -> None:
-    """Here weights that are not there."""
-    recipe = tiny(weights="file:absent.safetensors", strategy="scratch")
-    prepared = prepare(recipe)
-    assert prepared.lineage.weights == "random"
+def test_scratch_starts_from_random_weights_and_swallows_no_others(command, tiny_run) -> None:
+    """Neither those of a file, whether it is there or not, nor those of a run, nor for one point of a grid."""
+    assert prepare(tiny(weights="auto", strategy="scratch")).lineage.weights == "random"
+    weights = [
+        "file:absent.safetensors",
+        f"file:{tiny_run.path / 'model.safetensors'}",
+        str(tiny_run.path),
+        "imagenet",
+        "zoo:nothing",
+    ]
+    for text in weights:
+        with pytest.raises(UsageError, match=r"'scratch' starts from random weights, and the recipe names '"):
+            prepare(tiny(weights=text, strategy="scratch"))
+    with pytest.raises(UsageError, match="'frozen\\+scratch' starts from random weights"):
+        prepare(tiny(weights="imagenet", grid={"strategy": ["full", "frozen+scratch"]}))
+    with pytest.raises(UsageError, match=r"'full' from imagenet and 'scratch' from random"):
+        prepare(tiny(weights="auto", grid={"strategy": ["full", "scratch"]}))
+    assert prepare(tiny(grid={"strategy": ["full", "scratch"]})).lineage.weights == "random"
+    words = "train --dataset phantom:n=24 --backbone test_resnet --strategy scratch --weights file:absent.safetensors"
+    command(*words.split(), "--out", "run").refused(2, "absent.safetensors", "scratch")
     with pytest.raises(NotFoundError, match="absent"):
-        prepare(recipe.model_copy(update={"strategy": "full"}))
+        prepare(tiny(weights="file:absent.safetensors", strategy="full"))

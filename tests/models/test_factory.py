@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mammozoo.models.backbone import Backbone
-from mammozoo.models.factory import build_backbone
+from mammozoo.models.factory import build_backbone, load_model, round_weights, save_model
+from mammozoo.models.weights import read_tensors
 from mammozoo.plugins import registry
 
 from ..helpers import network
@@ -32,6 +33,24 @@ def test_a_copy_is_a_model_of_its_own(backbone: str, head: str) -> None:
             parameter.zero_()
     with torch.inference_mode():
         assert torch.equal(model(images), expected) and not torch.equal(twin(images), expected)
+
+
+def test_fp16_keeps_in_fp32_what_is_beyond_its_range(tiny_run, tmp_path) -> None:
+    """The largest number of fp16 is 65,504; a batch norm behind large activations has a variance above it."""
+    model, config = load_model(tiny_run.path)
+    norm = next(module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d))
+    norm.running_var.fill_(1e6)
+    norm.weight.data.fill_(3e5)
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)).expand(2, 3, 64, 64)
+    round_weights(model, torch.float16)
+    save_model(model, config, tmp_path, torch.float16)
+    again, _ = load_model(tmp_path)
+    with torch.inference_mode():
+        assert torch.isfinite(model(images)).all()
+        assert torch.equal(again(images), model(images)), "scores are those of the stored weights"
+    kinds = {name: str(tensor.dtype) for name, tensor in read_tensors(tmp_path / "model.safetensors").items()}
+    wide = [name.rpartition(".")[2] for name, kind in kinds.items() if kind == "torch.float32"]
+    assert sorted(wide) == ["running_var", "weight"] and set(kinds.values()) == {"torch.float16", "torch.float32"}
 
 
 # a layer that a strategy has wrapped, keeping it as `base_layer`, counts once

@@ -1,5 +1,6 @@
 """One fit: it starts from the prepared network, leaves it as it was, and is read back as it was returned."""
 
+import dataclasses
 import multiprocessing
 import time
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_a_complete_fit_is_read_back_as_it_was_returned(prepared: PreparedRun, t
     assert again.rows == [{column: str(value) for column, value in row.items()} for row in result.rows]
     (tmp_path / "fold-0" / "predictions.csv").unlink()
     assert read_result(tmp_path, result.spec) is None, "the file that is written last is missing"
+
+
+def test_flipped_test_labels_keep_the_model_byte_by_byte(prepared: PreparedRun, tmp_path) -> None:
+    """And so do other pixels in the test part: nothing of it reaches weights, temperature, thresholds, band or profile."""
+    fit(prepared, 0, tmp_path / "before")
+    test = prepared.splits[0].test
+    labels, pixels = prepared.data.labels.copy(), prepared.data.images.pixels.copy()
+    labels[test], pixels[test] = 1 - labels[test], 255 - pixels[test]
+    images = dataclasses.replace(prepared.data.images, pixels=pixels)
+    data = dataclasses.replace(prepared.data, labels=labels, images=images)
+    fit(dataclasses.replace(prepared, data=data), 0, tmp_path / "after")
+    before, after = (tmp_path / name / "fold-0" for name in ("before", "after"))
+    for name in ("config.json", "model.safetensors"):
+        assert (before / name).read_bytes() == (after / name).read_bytes(), name
+    assert (before / "predictions.csv").read_bytes() != (after / "predictions.csv").read_bytes()
 
 
 # ---------------------------------------------------------------- a run from its recipe to its end

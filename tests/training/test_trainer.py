@@ -189,6 +189,9 @@ def test_the_statistics_of_folded_batch_norms(setting: str, moves: bool) -> None
     model, _ = _trained(recipe, _data(), _fold)
     before, after = _norms(start), _norms(model)
     assert all(torch.equal(before[name], after[name]) != moves for name in before)
+    assert has_folded_batch_norm(model.backbone) is not moves, (
+        "what was folded stays so for the training after this one"
+    )
     weight = "backbone." + next(name for name, _ in start.backbone.named_parameters())
     assert not torch.equal(start.state_dict()[weight], model.state_dict()[weight])  # the rest learns
 

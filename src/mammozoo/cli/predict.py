@@ -39,12 +39,14 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the class of images, and warn of those that are not for this model. Research only: not for diagnosis."""
+    from mammozoo.evaluation.predict import find_images
+
     if example:
         images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
     chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others
-    result = api.predict(images, model, batch=batch, abstain=abstain, device=device, precision=chosen)
+    result = api.predict(find_images(images), model, batch=batch, abstain=abstain, device=device, precision=chosen)
     config, rows = result.config, _rows(result)
     if csv is not None:
         write_table(csv, rows)

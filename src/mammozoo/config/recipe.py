@@ -87,7 +87,7 @@ class Recipe(Section):
     abstain: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the validation images on which `predict --abstain` abstains."""
     store: Literal["fp32", "fp16"] = "fp32"
-    """Precision of the weights on disk; all scores are those of the stored weights."""
+    """Precision of the weights on disk (fp32 for a tensor beyond fp16's range); all scores are those of the stored weights."""
 
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point that is best on validation reports."""

@@ -5,8 +5,10 @@ A class of a model is a label of the data set, or several as one: `lesion=benign
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +44,14 @@ class Data:
     def names(self) -> list[str]:
         """The names of the samples."""
         return [sample.image for sample in self.samples]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of all that a fit takes from the data: names, labels, patients, lesions, groups and pixels."""
+        rows = [(s.image, s.label, s.patient, s.lesion, int(g)) for s, g in zip(self.samples, self.groups, strict=True)]
+        digest = hashlib.sha256(repr((self.classes, rows, self.images.pixels.shape)).encode())
+        digest.update(np.ascontiguousarray(self.images.pixels).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

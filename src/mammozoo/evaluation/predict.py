@@ -190,16 +190,13 @@ def same_answer(answers: Mapping[str, Mapping[str, float]]) -> str | None:
 
 
 def _opened(images: Picture | Iterable[Picture]) -> Iterator[Path | MemoryImage]:
-    """Every file that `images` names, once, and every image in memory."""
+    """Every file that `images` names, as often as it does, and every image in memory."""
     several: Iterable[Any] = [images] if isinstance(images, str | Path | np.ndarray | Image.Image) else images
     listed = several if isinstance(several, Sequence) else ()
     files = {image: find_images([str(image)]) for image in listed if isinstance(image, str | Path)}  # before any work
-    known: set[Path] = set()
     for number, image in enumerate(several):
         if isinstance(image, str | Path):
-            new = [path for path in files.get(image) or find_images([str(image)]) if path not in known]
-            known.update(new)
-            yield from new
+            yield from files.get(image) or find_images([str(image)])
         else:
             name = f"images[{number}]"
             yield MemoryImage(name, image_from_memory(image, name))

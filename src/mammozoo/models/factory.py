@@ -141,13 +141,19 @@ def round_weights(model: Model, dtype: torch.dtype) -> None:
     """Round every weight to `dtype`, so that scores are those of the weights as they will be stored."""
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
-            tensor.copy_(tensor.to(dtype))
+            tensor.copy_(_as_stored(tensor, dtype))
+
+
+def _as_stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The tensor in `dtype`; as it is if a number of it is beyond that type's range, as a running variance may be."""
+    stored = tensor.to(dtype)
+    return stored if bool(torch.isfinite(stored).all()) else tensor
 
 
 def save_model(model: Model, config: ModelConfig, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write `model.safetensors` and `config.json`; floating-point tensors in `dtype`."""
+    """Write `model.safetensors` and `config.json`; floating-point tensors in `dtype` where all their numbers fit into it."""
     tensors = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        name: _as_stored(tensor, dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -85,16 +85,16 @@ def assemble(backbone: Backbone, head: HeadSpec, spec: Spec, classes: tuple[str,
 
 
 def has_folded_batch_norm(network: nn.Module) -> bool:
-    """Whether all batch norms are folded into the convolutions (weight 1, mean 0): then their statistics mean nothing.
+    """Whether all batch norms are folded into the convolutions (mean 0, and a shift): then their statistics mean nothing.
 
-    Training with batch statistics would normalise away what was folded, so such a network keeps them frozen.
+    Training with batch statistics would normalise away what was folded, so such a network keeps them frozen. While they are,
+    the mean stays 0; weight and shift may learn. A new network has no shift.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     return bool(norms) and all(
         norm.running_mean is not None
-        and norm.weight is not None
-        and bool((norm.running_mean == 0).all())
-        and bool((norm.weight == 1).all())
-        and not torch.equal(norm.bias, torch.zeros_like(norm.bias))
+        and norm.bias is not None
+        and not norm.running_mean.any()
+        and bool(norm.bias.any())
         for norm in norms
     )

@@ -158,22 +158,24 @@ class Registry:
                 return plugin, file.name
         return None
 
-    def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an event hook (`epoch_end`, `run_end`) of every plugin. What it prints goes to stderr.
+    def notify(self, hook: str, **arguments: Any) -> list[Any]:
+        """What an event hook (`epoch_end`, `run_scored`, `run_end`) of every plugin returns. What it prints goes to stderr.
 
         Errors are logged and not raised: the first of each hook and plugin as a warning, because a training has many epochs.
         """
+        returned: list[Any] = []
         for plugin, implementation in self._implementations(hook):
             accepted = {name: arguments[name] for name in implementation.argnames}
             try:
                 with contextlib.redirect_stdout(sys.stderr):
-                    implementation.function(**accepted)
+                    returned.append(implementation.function(**accepted))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 level = logging.DEBUG if (_key(plugin), hook) in self._warned else logging.WARNING
                 self._warned.add((_key(plugin), hook))
                 log.log(level, "Plugin '%s': %s raised %s; ignored.", plugin.name, hook, cause(error))
+        return returned
 
     def unmarked(self, module: Any) -> list[str]:
         """The functions of a module that have a hook's name and no `@hookimpl`, so that nobody calls them."""

@@ -22,7 +22,7 @@ from mammozoo.testing.sandbox import captured, offline
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
 
-EVENTS = ("epoch_end", "run_end")
+EVENTS = ("epoch_end", "run_scored", "run_end")
 _TINY = {
     "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "device": "cpu",
     "augment": [],
@@ -89,10 +89,11 @@ def _events() -> dict[str, tuple[dict[str, Any], Path]]:
     archive = tempfile.TemporaryDirectory()
     atexit.register(archive.cleanup)
 
-    def record(_: Registry, hook: str, **arguments: Any) -> None:  # the plugins do not hear of this run
+    def record(_: Registry, hook: str, **arguments: Any) -> list[Any]:  # the plugins do not hear of this run
         if hook not in events:
             folder = Path(archive.name) / hook
             events[hook] = {**arguments, "run": _copied(arguments["run"], arguments["run"].path, folder)}, folder
+        return []
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(Registry, "notify", record):
         train(load(None, _TINY), Path(folder) / "run")

@@ -71,7 +71,10 @@ class DistContext:
         if sync_batch_norm:
             if device.type != "cuda":
                 raise UsageError("sync_batch_norm needs CUDA: torch synchronises batch norms on GPUs only.")
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            from timm.layers import convert_sync_batchnorm  # here: importing timm takes seconds
+
+            # Unlike torch's own it keeps the activations behind timm's norms.
+            convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(
             model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None
         )

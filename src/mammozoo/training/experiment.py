@@ -47,6 +47,7 @@ from mammozoo.training.parallel import run_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
 from mammozoo.training.trainer import EpochRow
+from mammozoo.training.unchanged import check_unchanged
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +94,14 @@ def resume(
     Raises:
         NotFoundError: there is no run.
         ConflictError: it is complete.
-        IncompatibleError: it was begun with another version, or its data have changed.
+        IncompatibleError: what a complete fit of it depends on has changed: its data, recipe, precision or version.
     """
     run = RunDirectory.open(path)
     if run.facts.get("status") == "done":
         run.resume()  # refuses, before anything is prepared
 
     def reopen(prepared: PreparedRun) -> RunDirectory:
+        check_unchanged(run, prepared)
         run.resume()
         return run
 
@@ -121,7 +123,7 @@ def extend(
         NotFoundError: there is no run.
         ConflictError: it is not complete.
         UsageError: it did not keep its states, or its schedule depends on the number of epochs.
-        IncompatibleError: it was trained with another version, or its data have changed.
+        IncompatibleError: it was trained with another version, or its data or recipe have changed.
     """
     short = RunDirectory.open(path)
     if short.facts.get("status") != "done":
@@ -141,6 +143,7 @@ def extend(
 
     def copy_states(prepared: PreparedRun) -> RunDirectory:
         before = replace(prepared, recipe=short.recipe)
+        check_unchanged(short, before)
         states = [(spec, Checkpointer(path / spec.name / STATE, state_key(before, spec))) for spec in fit_specs(before)]
         if missing := [state.path for _, state in states if not state.path.is_file()]:
             raise NotFoundError(f"'{missing[0]}' is missing, so the run '{path}' cannot be extended.")
@@ -254,6 +257,7 @@ def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks,
         weights=prepared.lineage.weights,
         images=len(data.samples),
         groups=len(np.unique(data.groups)),
+        data_sha256=[one.data.sha256 for one in (*prepared.stages, prepared)],
         near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
         splits=prepared.split_counts(),
         **({"stages": prepared.stage_counts()} if prepared.stages else {}),

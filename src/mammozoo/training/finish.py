@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting, score_all
 from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
+from mammozoo.plugins import registry
 from mammozoo.progress import Clock
 from mammozoo.training.fold import FitResult
 from mammozoo.training.run_directory import RunDirectory
@@ -20,7 +22,13 @@ def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult], cloc
     """Score a run whose fits are complete, write its predictions, model, scores and card, and mark it as done."""
     reporting, best = select(results, Monitor(recipe.monitor).sign)
     rows = [row for result in reporting for row in result.rows]
-    scores = as_json(score(Predictions.from_rows(rows, best.config.classes), recipe.seed))
+    predictions = Predictions.from_rows(rows, best.config.classes)
+    scores = as_json(score(predictions, recipe.seed))
+    train, test = (predictions.of(part).outcome for part in ("train", "test"))
+    said = registry().notify("run_scored", run=run, train=train, test=test)
+    stamps = tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
+    best = replace(best, config=best.config.model_copy(update={"stamps": stamps}))
+    run.save(stamps=stamps)
     clock.lap("scores")
     write_run(recipe, run, results, reporting, best, scores, clock)
 

@@ -44,11 +44,8 @@ def fit_specs(prepared: PreparedRun) -> list[FitSpec]:
 
 def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
     """Digest of what a fit depends on: recipe without the data's place, split, earlier stages, precision, versions."""
-    recipe = spec.recipe.model_dump_json(
-        exclude={"root": True, "requires": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
-    )
     parts = [
-        recipe,
+        _recipe_text(spec.recipe),
         *(stage.sha256 for stage in prepared.past),
         spec.split.digest(prepared.data.names),
         prepared.engine.precision,
@@ -56,6 +53,25 @@ def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
         mammozoo.__version__,
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
+    """What a fit depends on, part by part, as a complete fit keeps it in `key.json`."""
+    return {
+        "recipe": hashlib.sha256(_recipe_text(spec.recipe).encode()).hexdigest(),
+        "data": prepared.data.sha256,
+        "split": spec.split.digest(prepared.data.names),
+        "stages": " ".join(stage.sha256 for stage in prepared.past),
+        "precision": prepared.engine.precision,
+        "torch": torch.__version__,
+        "mammozoo": mammozoo.__version__,
+    }
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    return recipe.model_dump_json(
+        exclude={"root": True, "requires": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
+    )
 
 
 def all_fits(prepared: PreparedRun) -> list[tuple[PreparedRun, list[FitSpec]]]:

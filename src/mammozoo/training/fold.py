@@ -18,14 +18,14 @@ from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
 from mammozoo.evaluation.predictions import predictions_of
 from mammozoo.evaluation.thresholds import RULES, choose_abstention, choose_threshold, fit_temperature
-from mammozoo.files import read_table, write_table
+from mammozoo.files import read_table, write_json, write_table
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
 from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer
-from mammozoo.training.fit_spec import FitSpec, state_key
+from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import history_table, plugins_of, read_history
 from mammozoo.training.stages import read_stage
@@ -87,6 +87,7 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         for i in split.part(part)
     ]
     write_table(folder / "split.csv", parts)
+    write_json(folder / "key.json", {"schema": 1, **depends_on(prepared, spec)})
     rows: list[dict[str, Any]] = []
     for part, values in logits.items():
         p = probabilities(values, config.temperature).numpy()

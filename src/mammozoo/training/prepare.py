@@ -135,8 +135,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     for number, stage in enumerate(earlier):
         _check_root(stage, number)
     backbone, head_rng = _build_backbone(recipe)
-    weights = _required_weights([*earlier, recipe]) or recipe.weights
-    weights = default_weights(recipe.backbone) if weights == "auto" else weights
+    weights = _starting_weights(recipe)
     lineage = load_starting_weights(backbone, recipe.backbone, weights, find_model)
     input = _input(recipe, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
@@ -240,16 +239,33 @@ def _look_up(recipe: Recipe) -> Monitor:
     return Monitor(recipe.monitor)
 
 
-def _required_weights(recipes: list[Recipe]) -> str | None:
-    """The starting weights that the first stage's strategy requires; those of later stages may not require any."""
-    required = [build_strategy(recipe.strategy).starting_weights for recipe in recipes]
-    for recipe, weights in zip(recipes[1:], required[1:], strict=True):
-        if weights is not None:
+def _starting_weights(recipe: Recipe) -> str:
+    """The starting weights: those that the first stage's strategy requires, else the recipe's.
+
+    Raises:
+        UsageError: a strategy requires others than the recipe names, than another point of its grid, or in a later stage.
+    """
+    wanted = {}
+    for _, point in recipe.points():
+        first, *later = [*(point.of_stage(number) for number in range(len(point.stages))), point]
+        for stage in later:
+            if (weights := build_strategy(stage.strategy).starting_weights) is not None:
+                raise UsageError(
+                    f"Strategy '{stage.strategy}' starts from {weights} weights, so what the stages before '{stage.name}' have "
+                    "learnt would be lost. Give it another strategy, or leave the stages out."
+                )
+        required = build_strategy(first.strategy).starting_weights
+        if required is not None and recipe.weights not in ("auto", required):
             raise UsageError(
-                f"Strategy '{recipe.strategy}' starts from {weights} weights, so what the stages before '{recipe.name}' have "
-                "learnt would be lost. Give it another strategy, or leave the stages out."
+                f"Strategy '{first.strategy}' starts from {required} weights, and the recipe names '{recipe.weights}'. Leave "
+                "the weights out, or choose another strategy, such as full."
             )
-    return required[0]
+        named = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
+        wanted[required or named] = first.strategy
+    if len(wanted) > 1:
+        pairs = " and ".join(f"'{strategy}' from {weights}" for weights, strategy in wanted.items())
+        raise UsageError(f"All points of a grid start from the same weights, and here {pairs}. Make several runs.")
+    return next(iter(wanted))
 
 
 def _check_root(recipe: Recipe, number: int) -> None:

@@ -8,7 +8,7 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── predictions.csv   a row for each sample of each fold, with its part
 ├── scores.json       metric → value, 95 % interval, n
 ├── report.html       all of it on one page
-├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json
+├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json · key.json (what it depends on)
 │                     and, while it trains, last.safetensors: what `--resume` goes on from
 ├── model.safetensors ┐
 ├── config.json       ├ the model that `--model RUN` means

@@ -1,0 +1,103 @@
+"""Whether what a run depends on is still what it was: the fits of one run never mix two data sets, splits or recipes.
+
+A complete fit keeps what it depended on in `key.json`, and `run.json` has the digest of the data. Runs from before have
+neither: they are held to their `splits.json` and `split.csv`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mammozoo.data.loaded import Data
+from mammozoo.data.splits.make import PARTS, Split
+from mammozoo.errors import IncompatibleError
+from mammozoo.files import read_table
+from mammozoo.models.config import read_config
+from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
+from mammozoo.training.prepare import PreparedRun
+from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.stages import read_stage
+
+_SHOWN = 3  # images that a message names
+_SAID = {
+    "data": "the pixels, labels, patients or groups of its images were others",
+    "recipe": "its recipe was another",
+    "split": "its split was another",
+    "stages": "the stages before it were others",
+}
+
+
+def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
+    """Compare a run with its data and recipe as they are now; nothing is written.
+
+    Raises:
+        IncompatibleError: they differ, so the fits to come would not belong to those that are complete; with what changed.
+    """
+    if change := next(_changes(run, prepared), ""):
+        raise IncompatibleError(
+            f"The run '{run.path}' cannot go on, because its fits would not belong together: {change}. Restore what was changed, "
+            "or start a new run."
+        )
+
+
+def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
+    """What differs, the most telling first."""
+    path = run.path / "splits.json"
+    before = {entry["name"]: entry for entry in _read(path)["splits"]} if path.is_file() else {}
+    for split in prepared.splits if before else ():
+        old = {image: (part,) for part in PARTS for image in before.get(split.name, {}).get(part, ())}
+        new = {image: (part,) for image, (part, _) in _rows(split, prepared.data).items()}
+        yield from _differences(old, new, split.name)
+    data = [one.data.sha256 for one in (*prepared.stages, prepared)]
+    if run.facts.get("data_sha256", data) != data:
+        yield _SAID["data"]
+    for stage, specs in all_fits(prepared):
+        for spec in specs:
+            if (run.path / spec.name / "predictions.csv").is_file():
+                yield from _changes_of_fit(run.path, stage, spec)
+
+
+def _changes_of_fit(run: Path, prepared: PreparedRun, spec: FitSpec) -> Iterator[str]:
+    """What differs from what a complete fit depended on."""
+    folder, after = run / spec.name, run / spec.after
+    old = {row["sample"]: (row["part"], row["group"]) for row in read_table(folder / "split.csv")}
+    yield from _differences(old, _rows(spec.split, prepared.data), spec.name)
+    if not (folder / "key.json").is_file():
+        return
+    # A stage whose files are gone is trained again, to the same bytes.
+    there = spec.after and (after / "predictions.csv").is_file()
+    past = read_stage(after).past if there else read_config(folder).training.stages
+    kept = _read(folder / "key.json")
+    for name, now in depends_on(replace(prepared, past=past), spec).items():
+        if kept.get(name) != now:
+            yield f"{spec.name}: {_SAID.get(name) or f'{name} was {kept.get(name)} and is {now}'}"
+
+
+def _rows(split: Split, data: Data) -> dict[str, tuple[str, ...]]:
+    """Image → (its part, its group), as `split.csv` has them."""
+    names = data.names
+    return {names[i]: (part, str(data.groups[i])) for part in PARTS for i in split.part(part)}
+
+
+def _differences(old: Mapping[str, tuple[str, ...]], new: Mapping[str, tuple[str, ...]], where: str) -> Iterator[str]:
+    found = {
+        "new": new.keys() - old.keys(),
+        "gone": old.keys() - new.keys(),
+        "in another part or group": {image for image in old.keys() & new.keys() if old[image] != new[image]},
+    }
+    texts = [
+        f"{len(images)} {what} ({', '.join(sorted(images)[:_SHOWN])}{' …' if len(images) > _SHOWN else ''})"
+        for what, images in found.items()
+        if images
+    ]
+    if texts:
+        yield f"of the images of {where}, {', '.join(texts)}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
