@@ -59,10 +59,24 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console.print(table)
 
 
+#: Fields that only scores of several folds or repeats have → their columns.
+SPREAD = {"pooled": "folds pooled", "sd": "SD of repeats"}
+
+
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Scores with intervals and n."""
-    rows = [(name, figure(s["value"]), f"{figure(s['low'])}–{figure(s['high'])}", s["n"]) for name, s in scores.items()]
-    print_table("", ["score", "value", "95 % interval", "n"], rows)
+    """Scores with intervals and n; of folds the pooled value and of repeats the spread, too."""
+    more = {key: title for key, title in SPREAD.items() if any(key in s for s in scores.values())}
+    rows = [
+        (
+            name,
+            figure(s["value"]),
+            f"{figure(s['low'])}–{figure(s['high'])}",
+            s["n"],
+            *(figure(s.get(key)) for key in more),
+        )
+        for name, s in scores.items()
+    ]
+    print_table("", ["score", "value", "95 % interval", "n", *more.values()], rows)
 
 
 def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:

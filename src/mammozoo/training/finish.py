@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting, score_all
+from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting
+from mammozoo.evaluation.seeds import score_folds
 from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
 from mammozoo.progress import Clock
 from mammozoo.training.fold import FitResult
@@ -39,12 +40,12 @@ def select(results: Sequence[FitResult], sign: int) -> tuple[list[FitResult], Fi
 
 def score(predictions: Predictions, seed: int) -> dict[str, Score]:
     """Every score of the test parts, and β and the accuracy gap, which measure overfitting."""
-    test = predictions.of("test").outcome
-    scores = score_all(test, seed=seed)
+    test = predictions.of("test")
+    scores = score_folds(test, seed=seed)
     train = predictions.of("train")
     if len(train):
         scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
-        scores["accuracy-gap"] = accuracy_gap(train.outcome, test, seed=seed)
+        scores["accuracy-gap"] = accuracy_gap(train.outcome, test.outcome, seed=seed)
     return scores
 
 
