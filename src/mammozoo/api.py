@@ -95,7 +95,8 @@ class EvaluationScores:
     """A model's scores on a data set.
 
     Attributes:
-        scores: by name, such as `auc`; each with `value`, its 95 % interval `low` to `high`, and `n`.
+        scores: by name, such as `auc`; each with `value`, its 95 % interval `low` to `high`, and `n`. On the test parts of a
+            run they are the means over its folds and repeats, with `pooled` and `sd`.
         n: images, or patients or lesions where they were aggregated.
         stamps: warning labels: synthetic data, or images used in training or model selection.
         evaluation: the predictions behind the scores.
@@ -255,6 +256,7 @@ def evaluate(
     """
     from mammozoo.evaluation import evaluate as evaluation
     from mammozoo.evaluation.scores import score_all
+    from mammozoo.evaluation.seeds import score_folds
     from mammozoo.zoo.registry import find_model
 
     if aggregate is not None and aggregate not in evaluation.HOW:
@@ -271,11 +273,13 @@ def evaluate(
     else:
         place = None if root is None else Path(root)
         result = evaluation.evaluate(folder, dataset, place, threshold=threshold, device=device, progress=progress)
-    outcome, found = result.predictions.outcome, result.predictions
+    found = result.predictions.by_repeat()[0]  # parts and patients are those of the first repeat
+    outcome = found.outcome
     parts = evaluation.by_subgroup(outcome, found.units(subgroup)) if subgroup else []
     if aggregate:
         outcome = evaluation.aggregate(outcome, found.units(by), found.cuts, aggregate)
-    return EvaluationScores(score_all(outcome), len(outcome), result.stamps, result, parts)
+    scores = score_all(outcome) if aggregate else score_folds(result.predictions)
+    return EvaluationScores(scores, len(outcome), result.stamps, result, parts)
 
 
 def explain(

@@ -185,21 +185,84 @@ def test_a_split_from_nnunet(command, tiny, tmp_path) -> None:
     command("train", *tiny, "--split", "splits_final.json", "--folds", "3").refused(2, "choose one")
 
 
-def test_nested_folds(command, tiny, tmp_path) -> None:
-    """Outer folds test each image once, by the inner model that was best on its own validation part."""
-    assert command("train", *tiny, "--folds", "2", "--set", "split.inner=2", "--out", "nested", "--json").ok
-    rows = _table(tmp_path / "nested" / "predictions.csv")
-    tested = [row for row in rows if row["part"] == "test"]
-    assert len(tested) == len({row["sample"] for row in tested}) == 60
-    assert {row["fold"] for row in tested} == {row["fold"] for row in rows} and len({row["fold"] for row in rows}) == 2
-    for outer in ("fold-0", "fold-1"):
-        (told,) = {row["fold"] for row in tested if row["fold"].startswith(outer)}
-        losses = {
-            inner: min(float(row["val_loss"]) for row in _table(tmp_path / "nested" / outer / inner / "history.csv"))
-            for inner in ("inner-0", "inner-1")
-        }
-        assert told == f"{outer}/{min(losses, key=losses.__getitem__)}"
-    assert command("report", "nested", "--no-heatmaps").code == 0
+def test_nested_folds_and_repeats_from_the_predictions_alone(command, tiny, tmp_path) -> None:
+    """Each image is tested by the mean of the inner models, at a threshold of their pooled validation; scores are means."""
+    words = [
+        "--folds",
+        "2",
+        "--set",
+        "split.inner=2",
+        "--set",
+        "repeats=2",
+        "--set",
+        "grid={optimizer.lr: [1e-4, 1e-2]}",
+    ]
+    scores = command("train", *tiny, *words, "--out", "run", "--json").ok.json["scores"]
+    run, rows = tmp_path / "run", _table(tmp_path / "run/predictions.csv")
+    attempts = _table(run / "attempts.csv")
+    means: dict[tuple[str, str], list[float]] = {}
+    for row in attempts:
+        outer = row["split"].partition("/")[0]
+        means.setdefault((outer, row["optimizer.lr"]), []).append(float(row["validation loss"]))
+    found: dict[str, list[list[float]]] = {"auc": [], "sensitivity": []}
+    for repeat in "01":
+        mine = [row for row in rows if row["repeat"] == repeat]
+        every = {name: [] for name in found}
+        for outer in ("fold-0", "fold-1"):
+            rate = min(("0.0001", "0.01"), key=lambda lr: np.mean(means[outer, lr]))
+            fits = {
+                r["fit"]
+                for r in attempts
+                if r["split"].startswith(outer) and (r["optimizer.lr"], r["repeat"]) == (rate, repeat)
+            }
+            inner = [row for row in mine if row["fold"].startswith(f"{outer}/inner")]
+            assert {row["fold"] for row in inner} == fits and len(fits) == 2
+            p: dict[str, list[float]] = {}
+            for row in inner:
+                if row["part"] == "inner-test":
+                    p.setdefault(row["sample"], []).append(float(row["p_malignant"]))
+            tested = [row for row in mine if row["part"] == "test" and row["fold"].startswith(outer)]
+            assert {row["sample"]: float(row["p_malignant"]) for row in tested} == pytest.approx(
+                {sample: np.mean(values) for sample, values in p.items()}
+            )
+            val = [(row["label"] == "malignant", float(row["p_malignant"])) for row in inner if row["part"] == "val"]
+            assert len(val) == 60 - len(tested)
+            (cut,) = {float(row["threshold"]) for row in tested}
+            fpr, tpr, cuts = metrics.roc_curve(*zip(*val, strict=True), drop_intermediate=False)
+            chosen = cuts[np.argmin(fpr**2 + (1 - tpr) ** 2)]
+            assert max(value for _, value in val if value < chosen) <= cut <= chosen
+            truth, decided = ([row[key] == "malignant" for row in tested] for key in ("label", "decision"))
+            assert decided == [float(row["p_malignant"]) >= cut for row in tested]
+            every["auc"].append(metrics.roc_auc_score(truth, [float(row["p_malignant"]) for row in tested]))
+            every["sensitivity"].append(metrics.recall_score(truth, decided))
+        for name, values in every.items():
+            found[name].append(values)
+    for name, values in found.items():
+        assert scores[name]["value"] == pytest.approx(np.mean(values))
+        assert scores[name]["sd"] == pytest.approx(np.std(np.mean(values, axis=1), ddof=1))
+    pooled = []
+    for repeat in "01":
+        some = [row for row in rows if row["repeat"] == repeat and row["part"] == "test"]
+        assert len(some) == len({row["sample"] for row in some}) == 60
+        pooled.append(
+            metrics.recall_score(*([row[key] == "malignant" for row in some] for key in ("label", "decision")))
+        )
+    assert scores["sensitivity"]["pooled"] == pytest.approx(np.mean(pooled))
+    assert scores["sensitivity"]["low"] < scores["sensitivity"]["value"] < scores["sensitivity"]["high"]
+    told = json.loads((run / "run.json").read_text())["model"]["fold"]
+    config = json.loads((run / "config.json").read_text())["mammozoo"]
+    assert told in config["scores_of"] and "2 inner models" in config["scores_of"]
+    own = {float(row["threshold"]) for row in rows if row["fold"] == told}
+    assert own == {config["thresholds"][config["threshold"]]["value"]}
+    assert command("evaluate", run, "--json").ok.json["scores"].items() <= scores.items()
+    again = command("evaluate", run, "--threshold", "youden", "--json").ok.json
+    assert again["n"] == 60 and again["scores"]["auc"] == scores["auc"]
+    assert "SD of repeats" in command("evaluate", run).ok.out
+    assert command("report", run, "--no-heatmaps").code == 0
+    page = (run / "report.html").read_text()
+    assert "folds pooled" in page and f"{told}</th>" in page and "mean of its models" in page
+    few = ("--dataset", "phantom:n=60", "--limit", "1")
+    assert command("explain", run, *few, "--out", "maps").ok
 
 
 def test_a_grid_chooses_on_validation(command, tiny, tmp_path) -> None:
@@ -210,12 +273,13 @@ def test_a_grid_chooses_on_validation(command, tiny, tmp_path) -> None:
         ("fold-0/000", "0.0001", "0"), ("fold-0/001", "0.0001", "1"), ("fold-0/002", "0.01", "0"), ("fold-0/003", "0.01", "1"),
     ]  # fmt: skip
     for fold in ("fold-0", "fold-1"):
-        mine = [row for row in attempts if row["split"] == fold]
-        (told,) = [row["fit"] for row in mine if row["reports"] == "True"]
-        assert told == min(mine, key=lambda row: float(row["validation loss"]))["fit"]
+        losses = [float(row["validation loss"]) for row in attempts if row["split"] == fold]
+        told = [row["fit"] for row in attempts if row["split"] == fold and row["reports"] == "True"]
+        better = "01" if sum(losses[:2]) <= sum(losses[2:]) else "23"
+        assert told == [f"{fold}/00{number}" for number in better]
     tested = [row for row in _table(tmp_path / "grid" / "predictions.csv") if row["part"] == "test"]
     reporting = {row["fit"] for row in attempts if row["reports"] == "True"}
-    assert len(tested) == 60 and {row["fold"] for row in tested} == reporting
+    assert len(tested) == 120 and {row["fold"] for row in tested} == reporting
     command("train", *tiny, "--set", "grid={backbone: [a, b]}").refused(2, "'backbone'", "several runs")
     command("train", *tiny, "--set", "grid={optimizer.lr: [fast]}").refused(2, "optimizer.lr")
 

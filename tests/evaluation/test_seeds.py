@@ -9,9 +9,11 @@ from mammozoo.evaluation.intervals import DRAWS, interval_all, resample
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import draw
-from mammozoo.evaluation.seeds import align, mean_score
+from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.evaluation.seeds import align, mean_score, score_folds
 from mammozoo.plugins import registry
 
+from ..helpers import CLASSES
 from ..helpers import outcome as _outcome
 
 AUC = registry().get("metrics", "auc")
@@ -94,3 +96,51 @@ def test_groups_of_two_runs_are_numbered_alike() -> None:
     assert a.groups[0] == a.groups[1] == b.groups[0] == b.groups[1]
     assert len({a.groups[0], a.groups[2], b.groups[2]}) == 3
     assert a.labels.tolist() == [0, 1, 0]
+
+
+# ---------------------------------------------------------------- the folds and repeats of one run
+
+
+def _folds(*outcomes: Outcome, repeat: str = "") -> list[dict[str, object]]:
+    rows = []
+    for number, one in enumerate(outcomes):
+        names = [f"{number}-{i:03d}" for i in range(len(one))]
+        test = dataclasses.replace(_test(one, names), folds=np.full(len(names), f"fold-{number}"))
+        rows += [row | ({"repeat": repeat} if repeat else {}) for row in test.rows()]
+    return rows
+
+
+def _scored(rows: list[dict[str, object]]) -> dict[str, Score]:
+    return score_folds(Predictions.from_rows(rows, CLASSES).of("test"))
+
+
+def test_folds_are_scored_one_by_one_whatever_their_scale() -> None:
+    """Each fold ranks its images without error; one model is surer of a benign image than the other of a malignant one."""
+    one = _outcome([0, 0, 1, 1] * 5, [0.7, 0.8, 0.9, 0.95] * 5)
+    other = _outcome([0, 0, 1, 1] * 5, [0.1, 0.2, 0.3, 0.6] * 5, list(range(20, 40)))
+    scores = _scored(_folds(one, other))
+    assert scores["auc"].value == 1 and scores["auc"].pooled == pytest.approx(0.75) and scores["auc"].sd is None
+    assert scores["accuracy"].value == pytest.approx((0.5 + 0.75) / 2) and scores["accuracy"].n == 40
+    assert scores["sensitivity"].value == scores["sensitivity"].pooled == 0.75
+    assert set(as_json(scores)["auc"]) == {"value", "low", "high", "n", "pooled"}
+
+
+def test_repeats_have_a_mean_and_a_spread_and_one_fold_is_as_before() -> None:
+    runs = [_random(seed, np.arange(60)) for seed in range(3)]
+    one = _scored(_folds(runs[0]))
+    assert one == score_all(runs[0]) and set(as_json(one)["auc"]) == {"value", "low", "high", "n"}
+    scores = _scored([row for number, run in enumerate(runs) for row in _folds(run, repeat=str(number))])
+    aucs = [AUC.value(run) for run in runs]
+    assert scores["auc"].value == pytest.approx(np.mean(aucs)) and scores["auc"].sd == pytest.approx(
+        np.std(aucs, ddof=1)
+    )
+    assert scores["auc"].pooled is None and scores["auc"].n == 60
+    drawn = mean_score(AUC, None, runs)
+    assert (scores["auc"].low, scores["auc"].high) == pytest.approx((drawn.low, drawn.high))
+
+
+def test_a_score_that_a_fold_does_not_have() -> None:
+    """Nothing was decided malignant in the second fold, so it has no PPV; the pooled one stays."""
+    one, other = _outcome([0, 1] * 6, [0.2, 0.9] * 6), _outcome([0, 1] * 6, [0.1, 0.3] * 6, list(range(12, 24)))
+    ppv = _scored(_folds(one, other))["ppv"]
+    assert ppv.value is None and ppv.low is None and ppv.pooled == 1

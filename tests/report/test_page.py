@@ -211,7 +211,7 @@ def test_folds_are_shown_each_and_together(tmp_path) -> None:
     assert sum(int(row[-3]) for row in trained) == 60
     assert len(page.table("Images by split")) == 9
     assert len(page.table("Digest")) == 3
-    assert "the test parts of the 3 models" in page.text
+    assert "the test parts of 3 folds and are their mean" in page.text
 
 
 def test_three_classes_have_a_curve_each(run_copy: Path) -> None:

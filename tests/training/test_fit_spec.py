@@ -78,24 +78,24 @@ def test_a_state_depends_on_what_changes_the_fit_and_on_nothing_else() -> None:
 NONE = np.array([], np.intp)
 
 
-def fit(name: str, split: str, *epochs: tuple[float, bool]) -> FitResult:
-    """A result of which selection uses the split and (monitored value, best so far) of each epoch."""
+def fit(name: str, split: str, *epochs: tuple[float, bool], **point: Any) -> FitResult:
+    """A result of which selection uses the split, the point and (monitored value, best so far) of each epoch."""
     history = [EpochRow(split, 1, 1, 0.1, 0.0, 0.0, value, best, 0.0, 0.0) for value, best in epochs]
     recipe = Recipe.model_validate({"dataset": "phantom", "backbone": "test_resnet"})
-    return FitResult(FitSpec(name, Split(split, NONE, NONE, NONE), recipe, {}), cast(Any, None), history, [])
+    return FitResult(FitSpec(name, Split(split, NONE, NONE, NONE), recipe, point), cast(Any, None), history, [])
 
 
 def selected(results: list[FitResult], sign: int) -> tuple[list[str], str]:
-    """Names of the fits that report, and of the one that stands for the run."""
-    reporting, best = select(results, sign)
-    return [result.spec.name for result in reporting], best.spec.name
+    """Names of the fits that report, joined where they report together, and of the one that stands for the run."""
+    reporters, best = select(results, sign)
+    return [" + ".join(one.spec.name for one in reporter.fits) for reporter in reporters], best.model.spec.name
 
 
 GRID = [
-    fit("fold-0/000", "fold-0", (0.6, True)),
-    fit("fold-0/001", "fold-0", (0.8, True)),
-    fit("fold-1/000", "fold-1", (0.9, True)),
-    fit("fold-1/001", "fold-1", (0.7, True)),
+    fit("fold-0/000", "fold-0", (0.6, True), lr=1),
+    fit("fold-0/001", "fold-0", (0.8, True), lr=2),
+    fit("fold-1/000", "fold-1", (0.9, True), lr=1),
+    fit("fold-1/001", "fold-1", (0.7, True), lr=2),
 ]
 
 
@@ -108,13 +108,32 @@ def test_the_best_point_of_a_grid_reports_for_each_fold(sign: int, reporting: li
     assert selected(GRID, sign) == (reporting, best)
 
 
-def test_which_fits_report() -> None:
+def test_inner_folds_choose_the_point_by_their_mean_and_report_together() -> None:
+    """The luckiest fit of all, 0.1, has the worse point. The model nearest to the mean stands for the run, not the best."""
+    losses = {("a", 0): 0.1, ("a", 1): 0.9, ("a", 2): 0.8, ("b", 0): 0.3, ("b", 1): 0.42, ("b", 2): 0.5}
     nested = [
-        fit(f"fold-{outer}/inner-{inner}", f"fold-{outer}/inner-{inner}", (value, True))
-        for (outer, inner), value in {(0, 0): 0.5, (0, 1): 0.4, (1, 0): 0.3, (1, 1): 0.35}.items()
+        fit(f"{outer}/inner-{inner}/{point}", f"{outer}/inner-{inner}", (loss + later, True), point=point)
+        for outer, later in {"fold-0": 0, "fold-1": 1}.items()
+        for (point, inner), loss in losses.items()
     ]
-    assert selected(nested, -1) == (["fold-0/inner-1", "fold-1/inner-0"], "fold-1/inner-0")
-    assert selected([fit("a", "holdout", (0.5, True)), fit("b", "holdout", (0.5, True))], 1) == (["a"], "a")
+    together = [" + ".join(f"{outer}/inner-{inner}/b" for inner in range(3)) for outer in ("fold-0", "fold-1")]
+    assert selected(nested, -1) == (together, "fold-0/inner-1/b")
+
+
+def test_every_repeat_of_the_point_with_the_best_mean_reports() -> None:
+    """The highest value of all, 0.9, is a lucky repeat of the worse point."""
+    repeats = [
+        fit(f"fold-{fold}/{point}{repeat}", f"fold-{fold}", (value - fold / 100, True), point=point, repeat=repeat)
+        for fold in range(2)
+        for (point, repeat), value in {("a", 0): 0.2, ("a", 1): 0.9, ("b", 0): 0.6, ("b", 1): 0.7}.items()
+    ]
+    every = ["fold-0/b0", "fold-0/b1", "fold-1/b0", "fold-1/b1"]
+    assert selected(repeats, 1) == (every, "fold-0/b0")
+
+
+def test_which_fits_report() -> None:
+    ties = [fit("a", "holdout", (0.5, True), lr=1), fit("b", "holdout", (0.5, True), lr=2)]
+    assert selected(ties, 1) == (["a"], "a")
     late = fit("late", "holdout", (0.5, True), (0.7, True), (0.9, False))
     assert late.monitor == 0.7
-    assert selected([late, fit("steady", "holdout", (0.8, True))], 1)[1] == "steady"
+    assert selected([late, fit("steady", "holdout", (0.8, True), lr=2)], 1)[1] == "steady"

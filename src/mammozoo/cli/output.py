@@ -59,15 +59,26 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console.print(table)
 
 
+#: Fields that only scores of several folds or repeats have → their columns.
+SPREAD = {"pooled": "folds pooled", "sd": "SD of repeats"}
+
+
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Scores with intervals and n."""
+    """Scores with intervals and n; of folds the pooled value and of repeats the spread, too."""
     from mammozoo.evaluation.metric import printed
 
+    more = {key: title for key, title in SPREAD.items() if any(key in s for s in scores.values())}
     rows = [
-        (printed(name), figure(s["value"]), "none" if s["low"] is None else f"{s['low']:.3f}–{s['high']:.3f}", s["n"])
+        (
+            printed(name),
+            figure(s["value"]),
+            "none" if s["low"] is None else f"{s['low']:.3f}–{s['high']:.3f}",
+            s["n"],
+            *(figure(s.get(key)) for key in more),
+        )
         for name, s in scores.items()
     ]
-    print_table("", ["score", "value", "95 % interval", "n"], rows)
+    print_table("", ["score", "value", "95 % interval", "n", *more.values()], rows)
 
 
 def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:

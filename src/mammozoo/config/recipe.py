@@ -90,9 +90,9 @@ class Recipe(Section):
     """Precision of the weights on disk (fp32 for a tensor beyond fp16's range); all scores are those of the stored weights."""
 
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point that is best on validation reports."""
+    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point with the best mean validation value reports."""
     repeats: Annotated[int, Field(ge=1)] = 1
-    """How often each point is trained, with the seeds seed, seed + 1 …; the best on validation reports."""
+    """How often each point is trained, with the seeds seed, seed + 1 …; every repeat reports."""
     cache: bool = True
     """Compute the frozen part of a network once and cache its features; without augmentation nothing else changes."""
     cache_views: Annotated[int, Field(ge=0)] = 0

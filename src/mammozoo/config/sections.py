@@ -38,7 +38,7 @@ class SplitSettings(Section):
     folds: Annotated[int, Field(ge=1)] = 1
     """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
     inner: Annotated[int, Field(ge=1)] = 1
-    """k ≥ 2 nests k inner folds in every outer one: the inner choose, the outer report."""
+    """k ≥ 2 nests k inner folds in every outer one: they choose the point, and their models predict the test part together."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the test part; k-fold ignores it."""
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15

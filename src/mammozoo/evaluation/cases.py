@@ -73,7 +73,7 @@ def of_dataset(
             raise UsageError(f"--part is test or val, not '{part}'.")
         if part == "val":
             progress.note("Validation images: the epoch and the threshold were chosen on them.")
-        dataset, run = open_dataset(name, root), read_predictions(folder).of(part or "test")
+        dataset, run = open_dataset(name, root), read_predictions(folder).of(part or "test").by_repeat()[0]
         labels = [run.outcome.classes[number] for number in run.outcome.labels]
         rows = list(zip(run.samples.tolist(), labels, run.outcome.groups.tolist(), run.folds.tolist(), strict=True))
     else:

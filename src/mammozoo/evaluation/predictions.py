@@ -1,4 +1,8 @@
-"""`predictions.csv`: each fold's predictions of its train, val and test images; every score can be computed from it again."""
+"""`predictions.csv`: each fold's predictions of its train, val and test images; every score can be computed from it again.
+
+With nested folds the rows of an outer fold are its test images, by the mean probability of its inner models. The inner models
+have rows of their own, in which the part of the test images is `inner-test`. Several repeats are told apart by the column `repeat`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
+INNER_TEST = "inner-test"  #: the part of the test images in the rows of a single inner model
 _META = "meta_"  # prefix of the columns that only the data set knows
 
 
@@ -28,6 +33,7 @@ class Predictions:
         outcome: labels, probabilities, decisions and groups of all rows.
         cuts: (N,) thresholds in force, NaN with more than two classes.
         meta: column → (N,) texts: further columns of the data set.
+        repeats: (N,) number of the repeat, `0`, `1` …; empty texts if there is one.
     """
 
     samples: npt.NDArray[np.str_]
@@ -38,6 +44,11 @@ class Predictions:
     outcome: Outcome
     cuts: npt.NDArray[np.float64]
     meta: dict[str, npt.NDArray[np.str_]]
+    repeats: npt.NDArray[np.str_] = dataclasses.field(default_factory=lambda: np.array([], str))
+
+    def __post_init__(self) -> None:
+        if not len(self.repeats):
+            object.__setattr__(self, "repeats", np.full(len(self), ""))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -49,10 +60,19 @@ class Predictions:
 
     def take(self, index: npt.NDArray[np.intp]) -> Predictions:
         """Some of the rows."""
-        names = ("samples", "folds", "parts", "patients", "lesions", "cuts")
+        names = ("samples", "folds", "parts", "patients", "lesions", "cuts", "repeats")
         columns: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         meta = {column: values[index] for column, values in self.meta.items()}
         return Predictions(**columns, outcome=self.outcome.take(index), meta=meta)
+
+    def by_repeat(self) -> list[Predictions]:
+        """The rows of each repeat, the first one first; one element if there are no repeats."""
+        numbers = sorted(set(self.repeats.tolist()) or {""}, key=lambda text: int(text or 0))
+        return [self.take(np.flatnonzero(self.repeats == number)) for number in numbers]
+
+    def by_fold(self) -> list[Outcome]:
+        """The outcome of each fold, in the order of their names."""
+        return [self.outcome.take(np.flatnonzero(self.folds == fold)) for fold in np.unique(self.folds)]
 
     def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
         """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
@@ -78,8 +98,9 @@ class Predictions:
         meta = {key.removeprefix(_META): column(key) for key in (rows[0] if rows else {}) if key.startswith(_META)}
         cuts = np.array([float("nan" if row["threshold"] == "" else row["threshold"]) for row in rows])
         return Predictions(
-            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta
-        )
+            column("sample"), column("fold"), column("part"), column("patient"), column("lesion"), outcome, cuts, meta,
+            column("repeat"),
+        )  # fmt: skip
 
     def rows(self) -> list[dict[str, Any]]:
         """Lines of the table."""
@@ -97,6 +118,7 @@ class Predictions:
                 "threshold": float(self.cuts[i]) if o.binary else "",
                 **{f"p_{name}": float(o.probabilities[i, k]) for k, name in enumerate(o.classes)},
                 **{_META + column: values[i] for column, values in self.meta.items()},
+                **({"repeat": self.repeats[i]} if self.repeats[i] else {}),
             }
             for i in range(len(self))
         ]

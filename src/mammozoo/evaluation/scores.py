@@ -31,12 +31,18 @@ OVERFITTING = {
 
 @dataclass(frozen=True)
 class Score:
-    """A value with its 95 % interval and the number of samples that it is about; NaN is written as null."""
+    """A value with its 95 % interval and the number of samples that it is about; NaN is written as null.
+
+    Of several folds or repeats the value is their mean. Then `pooled` is the value of all folds' samples put together, and
+    `sd` the standard deviation over the repeats (n − 1), each the mean of its folds; None where there is one.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     n: int
+    pooled: float | None = None
+    sd: float | None = None
 
     def __str__(self) -> str:
         if self.value is None:
@@ -45,13 +51,18 @@ class Score:
         return f"{self.value:.3f} ({bounds})"
 
 
-def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
-    """Name → score of every registered metric; scores of single classes are named `metric[class]`.
-
-    All intervals are on the same draws of groups. A third party's metric that raises is undefined, with a warning.
-    """
+def installed() -> list[Metric]:
+    """Every registered metric; a third party's that raises is undefined, with a warning."""
     items = registry().items("metrics").values()
-    metrics = [item.value if item.plugin.builtin else guarded(item.value, item.plugin) for item in items]
+    return [item.value if item.plugin.builtin else guarded(item.value, item.plugin) for item in items]
+
+
+def score_all(outcome: Outcome, *, seed: int = 0, metrics: Sequence[Metric] | None = None) -> dict[str, Score]:
+    """Name → score of the metrics, those `installed` if None; scores of single classes are named `metric[class]`.
+
+    All intervals are on the same draws of groups.
+    """
+    metrics = installed() if metrics is None else metrics
     found = interval_all(metrics, outcome, seed=seed)
     return {
         key: finite_score(*found[key], metric.count(outcome if number is None else outcome.one_against_rest(number)))
@@ -61,8 +72,14 @@ def score_all(outcome: Outcome, *, seed: int = 0) -> dict[str, Score]:
 
 
 def as_json(scores: dict[str, Score]) -> dict[str, dict[str, float | int | None]]:
-    """Scores as `scores.json` and `--json` hold them."""
-    return {name: dataclasses.asdict(score) for name, score in scores.items()}
+    """Scores as `scores.json` and `--json` hold them; `pooled` and `sd` only where there is one."""
+    optional = ("pooled", "sd")
+    return {
+        name: {
+            key: value for key, value in dataclasses.asdict(score).items() if key not in optional or value is not None
+        }
+        for name, score in scores.items()
+    }
 
 
 def finite_score(value: float, interval: Interval, n: int) -> Score:

@@ -1,4 +1,4 @@
-"""A score over several seeds: the mean, its interval by one bootstrap over groups, and the range of the seeds.
+"""A score over several folds, repeats or seeds: the mean, its interval by one bootstrap over groups, and its spread.
 
 Runs of one recipe with other seeds test overlapping sets of images with other models. So their predictions are not pooled
 and not taken as independent. Groups are drawn once from all that any seed has tested, and every seed uses the drawn
@@ -6,26 +6,27 @@ groups that it has tested. The statistic is the mean of the seeds' scores:
 
     θ = 1/S · Σ_s score(predictions of seed s)
 
-The interval holds for these S trained models and other patients. The range over seeds shows how much training and
-splitting move the score.
+The folds of one seed differ in their models too, which have a temperature and a threshold each. The score of a seed is then
+the mean of its folds. The repeats of a run are seeds, which share their split. The interval holds for these trained models
+and other patients. The range over seeds shows how much training and splitting move the score.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, smallest_class, unanimous, values_of
+from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, resample, smallest_class, unanimous
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import Resamples, Source, Values, draw, leave_out
-from mammozoo.evaluation.scores import finite
+from mammozoo.evaluation.scores import Score, finite, installed, score_all
 
 
 class SeedScore(NamedTuple):
@@ -55,27 +56,73 @@ def align(tests: Sequence[Predictions]) -> list[Outcome]:
 
 
 def mean_score(
-    metric: Metric, number: int | None, outcomes: Sequence[Outcome], *, minus: Sequence[Outcome] = (), seed: int = 0
+    metric: Metric,
+    number: int | None,
+    outcomes: Sequence[Outcome | Sequence[Outcome]],
+    *,
+    minus: Sequence[Outcome | Sequence[Outcome]] = (),
+    seed: int = 0,
 ) -> SeedScore:
     """The mean over seeds of one score; `number` is the class to score against the rest, None for all classes.
 
-    With `minus`, outcomes of the same seeds, the difference of the means on the same draws of groups; the range is that of
-    each seed's difference. The groups of the outcomes are numbered alike, see `align`.
+    A seed has one outcome, or one for each fold, whose mean is its score. With `minus`, outcomes of the same seeds, the
+    difference of the means on the same draws of groups; the range is that of each seed's difference. The groups of the
+    outcomes are numbered alike, see `align`.
     """
-    every = [*outcomes, *minus]
-    views = every if number is None else [outcome.one_against_rest(number) for outcome in every]
-    values = np.array([metric.value(view) for view in views])
+    seeds = [[one] if isinstance(one, Outcome) else list(one) for one in (*outcomes, *minus)]
     n = len(outcomes)
-    weights = np.full(len(views), 1 / n)
-    weights[n:] *= -1
-    interval = _interval(metric, views, weights, float(weights @ values), seed)
+    every, weights = _flat(seeds, n)
+    values = np.array([np.mean([metric.value(_view(one, number)) for one in folds]) for folds in seeds])
     each = values[:n] - values[n:] if minus else values
-    mean = values[:n].mean() - (values[n:].mean() if minus else 0)
-    return SeedScore(*map(finite, (mean, *interval, min(each), max(each))))
+    (key,) = (key for key, own in metric.keys(every[0].classes).items() if own == number)
+    interval = mean_intervals([metric], every, weights, {key: float(each.mean())}, seed=seed)[key]
+    return SeedScore(*map(finite, (each.mean(), *interval, min(each), max(each))))
 
 
-def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: Values, value: float, seed: int) -> Interval:
-    """The bounds of `value`, the weighted sum of the outcomes' scores."""
+def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
+    """Every registered score of a run's test parts: the mean over folds, and of that over repeats; one fold as `score_all`.
+
+    The folds have thresholds and temperatures of their own, so their probabilities are not on one scale: the value of all
+    samples put together is `Score.pooled`. One of the folds in which a score is undefined makes the mean undefined.
+    """
+    repeats = test.by_repeat()
+    seeds, whole, metrics = [one.by_fold() for one in repeats], [one.outcome for one in repeats], installed()
+    every, weights = _flat(seeds, len(seeds))
+    scores = score_all(whole[0], seed=seed, metrics=metrics)
+    if len(every) == 1:
+        return scores
+    each: dict[str, Values] = {}
+    pooled: dict[str, float] = {}
+    for metric in metrics:
+        for key, number in metric.keys(every[0].classes).items():
+            each[key] = np.array([np.mean([metric.value(_view(one, number)) for one in folds]) for folds in seeds])
+            pooled[key] = float(np.mean([metric.value(_view(one, number)) for one in whole]))
+    means = {key: float(values.mean()) for key, values in each.items()}
+    intervals = mean_intervals(metrics, every, weights, means, seed=seed)
+    for key, score in scores.items():
+        low, high = map(finite, intervals[key])
+        if low is None and score.value == means[key]:  # all draws agree, as they do when all is right
+            low, high = score.low, score.high
+        scores[key] = Score(
+            finite(means[key]), low, high, score.n,
+            pooled=finite(pooled[key]) if len(every) > len(seeds) else None,
+            sd=finite(float(each[key].std(ddof=1))) if len(seeds) > 1 else None,
+        )  # fmt: skip
+    return scores
+
+
+def mean_intervals(
+    metrics: Sequence[Metric],
+    outcomes: Sequence[Outcome],
+    weights: Values,
+    values: Mapping[str, float],
+    *,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """The bounds of each of the `values`, the sums of the outcomes' scores by their (O,) weights; keys by `Metric.keys`.
+
+    All are on the same draws of the groups of all outcomes.
+    """
     columns = ("labels", "probabilities", "decisions", "groups")
     joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
     union = Outcome(outcomes[0].classes, **joined)
@@ -83,19 +130,40 @@ def _interval(metric: Metric, outcomes: Sequence[Outcome], weights: Values, valu
     tested = np.unique(union.groups)
     places = [np.searchsorted(tested, np.unique(outcome.groups)) for outcome in outcomes]
 
-    def combined(chunk: Resamples) -> Values:
-        with np.errstate(invalid="ignore"):  # a draw without any image of one seed does not count
-            each = [
-                values_of(metric, Resamples(source, np.ascontiguousarray(chunk.times[:, place])))
-                for source, place in zip(sources, places, strict=True)
-            ]
-        return weights @ np.stack(each)
+    def combined(chunks: Iterable[Resamples]) -> dict[str, Values]:
+        parts: dict[str, list[Values]] = {key: [] for key in values}
+        for chunk in chunks:
+            with np.errstate(invalid="ignore"):  # a draw without any image of one outcome does not count
+                each = [
+                    resample(metrics, source.outcome, [Resamples(source, np.ascontiguousarray(chunk.times[:, place]))])
+                    for source, place in zip(sources, places, strict=True)
+                ]
+                for key, part in parts.items():
+                    part.append(weights @ np.stack([one[key] for one in each]))
+        return {key: np.concatenate(part) for key, part in parts.items()}
 
-    draws = np.concatenate([combined(chunk) for chunk in draw(union, DRAWS, seed)])
+    draws, views = combined(draw(union, DRAWS, seed)), {}
+    for metric in metrics:
+        views |= {
+            key: (metric, _view(union, number)) for key, number in metric.keys(union.classes).items() if key in values
+        }
     if weights.min() < 0:
-        return of_difference(draws, value, smallest_class(union))[:2]
-    without = np.concatenate([combined(chunk) for chunk in leave_out(union, seed)])
-    bounds = bca(draws, value, without, smallest_class(union))
-    if metric.among is not None and np.isnan(bounds[0]) and weights.min() > 0:  # no difference
-        return unanimous(value, len(np.unique(union.groups[metric.among(union)])))
+        return {
+            key: of_difference(draws[key], values[key], smallest_class(view))[:2] for key, (_, view) in views.items()
+        }
+    without, bounds = combined(leave_out(union, seed)), {}
+    for key, (metric, view) in views.items():
+        bounds[key] = bca(draws[key], values[key], without[key], smallest_class(view))
+        if metric.among is not None and np.isnan(bounds[key][0]):
+            bounds[key] = unanimous(values[key], len(np.unique(view.groups[metric.among(view)])))
     return bounds
+
+
+def _flat(seeds: Sequence[Sequence[Outcome]], n: int) -> tuple[list[Outcome], Values]:
+    """All outcomes, and the weight of each in the mean over the first n seeds, minus that over the others."""
+    weights = [np.full(len(folds), (1 if place < n else -1) / n / len(folds)) for place, folds in enumerate(seeds)]
+    return [one for folds in seeds for one in folds], np.concatenate(weights)
+
+
+def _view(outcome: Outcome, number: int | None) -> Outcome:
+    return outcome if number is None else outcome.one_against_rest(number)

@@ -120,6 +120,8 @@ class ModelConfig(_Part):
     training: Training
     stamps: tuple[str, ...] = ()
     scores: dict[str, dict[str, float | int | None]] = {}
+    scores_of: str = ""
+    """What the scores are of, if not of this model alone."""
     plugins: dict[str, str] = {}
     intended_use: str = INTENDED_USE
 
@@ -148,7 +150,7 @@ class ModelConfig(_Part):
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json`: under one key, so that other tools' keys can stand beside it."""
-        return {"mammozoo": self.model_dump(mode="json")}
+        return {"mammozoo": self.model_dump(mode="json", exclude=None if self.scores_of else {"scores_of"})}
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -21,7 +21,7 @@ from mammozoo.data.splits.make import PARTS, digest
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.predictions import Predictions, read_predictions
+from mammozoo.evaluation.predictions import INNER_TEST, Predictions, read_predictions
 from mammozoo.evaluation.scores import Score
 from mammozoo.files import read_table
 from mammozoo.models.config import ModelConfig, Threshold, read_config
@@ -66,8 +66,10 @@ class Content:
 
     run: RunDirectory
     config: ModelConfig
-    folds: tuple[Fold, ...]
-    test: Predictions  #: of the test images, each by the model of its fold
+    folds: tuple[Fold, ...]  #: of the first repeat
+    models: tuple[Fold, ...]  #: every trained model that reports: also inner ones and those of other repeats
+    test: Predictions  #: of the test images in the first repeat, each by the model of its fold
+    tested: Predictions  #: of the test images by every fold and model
     scores: Mapping[str, Score]
     info: DatasetInfo | None  #: None if the data set's plugin is not installed
     metrics: Mapping[str, Metric]  #: those installed
@@ -79,7 +81,7 @@ class Content:
 
     def of_fold(self, name: str) -> Outcome:
         """The outcome of one fold's test images."""
-        return self.outcome.take(np.flatnonzero(self.test.folds == name))
+        return self.tested.outcome.take(np.flatnonzero(self.tested.folds == name))
 
     def auc(self, name: str) -> float | None:
         """The AUC of one fold's test images; None if it is undefined or its metric is not installed."""
@@ -134,13 +136,24 @@ def read(folder: Path) -> Content:
         )
     config = read_config(folder)
     try:
-        test = read_predictions(folder).of("test")
+        rows = read_predictions(folder)
+        tested, inner = rows.take(np.flatnonzero(np.isin(rows.parts, ("test", INNER_TEST)))), rows.of(INNER_TEST)
+        test = rows.of("test").by_repeat()[0]
         scores = {
-            name: Score(entry["value"], entry.get("low"), entry.get("high"), entry.get("n", 0))
+            name: Score(
+                entry["value"],
+                entry.get("low"),
+                entry.get("high"),
+                entry.get("n", 0),
+                *map(entry.get, ("pooled", "sd")),
+            )
             for name, entry in json.loads((folder / "scores.json").read_text(encoding="utf-8")).items()
             if isinstance(entry, dict) and "value" in entry  # a later version may add other entries
         }
-        folds = tuple(_fold(folder, name) for name in sorted(set(test.folds.tolist())))
+        trained = inner if len(inner) else rows.of("test")
+        folds, models = (
+            tuple(_fold(folder, name) for name in sorted(set(some.folds.tolist()))) for some in (test, trained)
+        )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
     if not len(test):
@@ -149,7 +162,7 @@ def read(folder: Path) -> Content:
     with contextlib.suppress(NotFoundError):
         info = registry().get("datasets", parse(run.recipe.dataset).name).info
     metrics = {name: item.value for name, item in registry().items("metrics").items()}
-    return Content(run, config, folds, test, scores, info, metrics)
+    return Content(run, config, folds, models, test, tested, scores, info, metrics)
 
 
 def settings(file: Path) -> list[tuple[str, str]]:

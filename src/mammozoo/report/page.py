@@ -60,6 +60,9 @@ def write_report(
         confusion=_confusion(content),
         folds=content.folds,
         account=content.account,
+        models=content.models,
+        outer=[fold for fold in content.folds if fold.name not in {model.name for model in content.models}],
+        spread=[key for key in ("pooled", "sd") if any(getattr(s, key) is not None for s in content.scores.values())],
         separation=separated,
         counts=counts(content),
         gallery=gallery,
@@ -81,7 +84,7 @@ def _figures(content: Content) -> dict[str, Any]:
     if views:
         figures["roc"] = plots.roc_plot(views, content.recipe.seed)
         figures["precision_recall"] = plots.precision_recall_plot(views)
-    if trained := [fold for fold in content.folds if fold.history]:
+    if trained := [model for model in content.models if model.history]:
         figures["training"] = plots.history_plot(trained, content.recipe.monitor)
     return figures
 

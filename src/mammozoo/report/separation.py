@@ -23,7 +23,7 @@ class Separation:
 
 def separation(content: Content) -> Separation:
     """The statement for a run; groups and digests are computed again from `split.csv`."""
-    crossing = sum(fold.crossing() for fold in content.folds)
+    crossing = sum(model.crossing() for model in content.models)
     leaky = crossing > 0 or LEAKY in content.facts.get("stamps", ())
     return Separation(_method(content.recipe.split), _level(content), tuple(_checks(content, crossing)), leaky)
 
@@ -32,7 +32,7 @@ def counts(content: Content) -> list[tuple[str, str, dict[str, int], int, int]]:
     """(split, part, class → images, images, groups) of every part; classes as far as `run.json` has them."""
     classes = {entry["name"]: entry for entry in content.facts.get("splits", [])}
     rows: list[tuple[str, str, dict[str, int], int, int]] = []
-    for fold in content.folds:
+    for fold in content.models:
         for part in PARTS:
             groups = [group for _, group, p in fold.split if p == part]
             rows.append((fold.name, part, classes.get(fold.name, {}).get(part, {}), len(groups), len(set(groups))))
@@ -46,7 +46,7 @@ def _method(split: SplitSettings) -> str:
     elif split.inner > 1:
         text = (
             f"Nested cross-validation, stratified by class: {split.folds} outer folds, in each {split.inner} inner ones. The inner "
-            "folds validate and choose, the outer ones test every image once."
+            "folds validate and choose; the outer ones test every image once, by the mean probability of the inner models."
         )
     elif split.folds > 1:
         text = (
@@ -82,7 +82,7 @@ def _level(content: Content) -> str:
 
 
 def _checks(content: Content, crossing: int) -> Iterator[str]:
-    folds = content.folds
+    folds = content.models
     number = f"{len(folds)} splits" if len(folds) > 1 else "split"
     yield (
         f"Groups, checked again for this report: in the {number}, {crossing or 'no'} group"

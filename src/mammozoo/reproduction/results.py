@@ -94,7 +94,11 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
             for protocol, by_seed in runs.items()
             for seed, run in by_seed.items()
         }
-        outcomes = dict(zip(tests, align(list(tests.values())), strict=True)) if tests else {}
+        joined = align(list(tests.values())) if tests else []
+        outcomes = {  # of each fold of each repeat; all weigh the same
+            key: [o for one in dataclasses.replace(tests[key], outcome=outcome).by_repeat() for o in one.by_fold()]
+            for key, outcome in zip(tests, joined, strict=True)
+        }
         for protocol, by_seed in runs.items():
             reason = reasons.get((protocol, row.name))
             departed = list(
@@ -105,7 +109,7 @@ def collect(paper: Paper, out: Path, failed: Mapping[Path, str] | None = None) -
                 remarks.setdefault(text, []).append(f"{protocol}/{row.name}")
             tested = [outcomes[protocol, seed] for seed in by_seed]
             images = {sample for seed in by_seed for sample in tests[protocol, seed].samples.tolist()}
-            groups = {group for outcome in tested for group in outcome.groups.tolist()}
+            groups = {group for folds in tested for outcome in folds for group in outcome.groups.tolist()}
             split = next((split_text(run.recipe.split) for run in by_seed.values()), "")
             for name in paper.scores if by_seed or reason else ():
                 score, reported = _score(name, tested), row.reported.get(name)
@@ -198,10 +202,10 @@ def _complete_runs(folder: Path) -> dict[int, RunDirectory]:
     return {run.recipe.seed: run for run in runs if run.facts.get("status") == "done"}
 
 
-def _score(name: str, outcomes: Sequence[Outcome], *, minus: Sequence[Outcome] = ()) -> SeedScore:
+def _score(name: str, outcomes: Sequence[Sequence[Outcome]], *, minus: Sequence[Sequence[Outcome]] = ()) -> SeedScore:
     """The mean over seeds of a score, or its mean difference; undefined if the classes do not have that score."""
     metric: Metric = registry().get("metrics", name.partition("[")[0])
-    classes = {outcome.classes for outcome in (*outcomes, *minus)}
+    classes = {outcome.classes for folds in (*outcomes, *minus) for outcome in folds}
     keys = metric.keys(*classes) if len(classes) == 1 else {}
     if name not in keys:
         return SeedScore(None, None, None, None, None)

@@ -1,75 +1,175 @@
-"""From complete fits to a complete run: select the best fit per test fold, score the run, write its outputs."""
+"""From complete fits to a complete run: choose the point that reports on each test part, score the run, write its outputs.
+
+Only a point of the grid is chosen, by the monitored value of its validation parts, averaged over inner folds and repeats: a
+single value that is the best of many is lucky too (Cawley & Talbot, JMLR 11, 2010). All fits of the point report. The inner
+models of an outer fold predict its test part together, by the mean of their probabilities. Repeats report one by one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+import numpy as np
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting, score_all
+from mammozoo.evaluation.outcome import decide
+from mammozoo.evaluation.predictions import INNER_TEST, Predictions
+from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting
+from mammozoo.evaluation.seeds import score_folds
 from mammozoo.files import sha256, write_bytes, write_json, write_table, write_text
+from mammozoo.models.config import ModelConfig
 from mammozoo.plugins import registry
 from mammozoo.progress import Clock
-from mammozoo.training.fold import FitResult
+from mammozoo.training.fold import FitResult, decision_rules
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import write_card
 
 
+@dataclass(frozen=True)
+class Reporter:
+    """What reports on one test part in one repeat: a fit, or the fits of an outer fold's inner folds."""
+
+    fits: Sequence[FitResult]
+
+    @property
+    def monitor(self) -> float:
+        """The mean of the monitored values."""
+        return fmean(fit.monitor for fit in self.fits)
+
+    @property
+    def model(self) -> FitResult:
+        """The fit whose model stands for all: that nearest to the mean."""
+        return min(self.fits, key=lambda fit: abs(fit.monitor - self.monitor))
+
+    @property
+    def name(self) -> str:
+        """The fold in `predictions.csv`, and its folder."""
+        spec = self.model.spec
+        if len(self.fits) == 1:
+            return spec.name
+        return f"{spec.split.outer}/repeat-{spec.repeat}" if "repeat" in spec.point else spec.split.outer
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The config of `model`; of several fits the thresholds and the band are chosen on their pooled validation parts."""
+        config, recipe = self.model.config, self.model.spec.recipe
+        if len(self.fits) == 1:
+            return config
+        val = [self._rows(fit).of("val").outcome for fit in self.fits]
+        labels, p = (np.concatenate([getattr(one, name) for one in val]) for name in ("labels", "probabilities"))
+        return config.model_copy(update=decision_rules(recipe, labels, p, "pooled inner validation"))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its rows of `predictions.csv`."""
+        spec = self.model.spec
+        repeat = {"repeat": str(spec.repeat)} if "repeat" in spec.point else {}
+        rows = [{**row, **repeat} for fit in self.fits for row in fit.rows]
+        if len(self.fits) == 1:
+            return rows
+        tests = [self._rows(fit).of("test") for fit in self.fits]
+        p = np.mean([test.outcome.probabilities for test in tests], axis=0)
+        cuts = np.full(len(p), self.config.cut() if p.shape[1] == 2 else np.nan)
+        outcome = dataclasses.replace(tests[0].outcome, probabilities=p, decisions=decide(p, cuts))
+        mean = dataclasses.replace(tests[0], folds=np.full(len(p), self.name), outcome=outcome, cuts=cuts)
+        inner = [row | {"part": INNER_TEST} if row["part"] == "test" else row for row in rows]
+        return [row | repeat for row in mean.rows()] + inner
+
+    @staticmethod
+    def _rows(fit: FitResult) -> Predictions:
+        return Predictions.from_rows(fit.rows, fit.config.classes)
+
+
 def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult], clock: Clock) -> None:
     """Score a run whose fits are complete, write its predictions, model, scores and card, and mark it as done."""
-    reporting, best = select(results, Monitor(recipe.monitor).sign)
-    rows = [row for result in reporting for row in result.rows]
+    reporters, best = select(results, Monitor(recipe.monitor).sign)
+    rows = [row for reporter in reporters for row in reporter.rows()]
     predictions = Predictions.from_rows(rows, best.config.classes)
     scores = as_json(score(predictions, recipe.seed))
-    train, test = (predictions.of(part).outcome for part in ("train", "test"))
+    train, test = (predictions.of(part).by_repeat()[0].outcome for part in ("train", "test"))
     said = registry().notify("run_scored", run=run, train=train, test=test)
-    stamps = tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
-    best = replace(best, config=best.config.model_copy(update={"stamps": stamps}))
-    run.save(stamps=stamps)
+    run.save(
+        stamps=tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
+    )
     clock.lap("scores")
-    write_run(recipe, run, results, reporting, best, scores, clock)
+    write_run(recipe, run, results, reporters, best, rows, scores, clock)
 
 
-def select(results: Sequence[FitResult], sign: int) -> tuple[list[FitResult], FitResult]:
-    """(the fits that report, the one whose model stands for the run), each by its own validation part.
+def select(results: Sequence[FitResult], sign: int) -> tuple[list[Reporter], Reporter]:
+    """(what reports on each test part in each repeat, the one whose model stands for the run).
 
-    Of all fits with one test part (points of a grid, repeats, inner folds) the best reports.
+    Of each test part the point with the best mean validation value reports; `sign` is that of `Monitor`. The best test part
+    of the first repeat stands for the run.
     """
-    reporting: dict[str, FitResult] = {}
+    parts: dict[str, dict[str, list[FitResult]]] = {}
     for result in results:
-        best = reporting.setdefault(result.spec.split.outer, result)
-        if result.monitor * sign > best.monitor * sign:
-            reporting[result.spec.split.outer] = result
-    return list(reporting.values()), max(reporting.values(), key=lambda result: result.monitor * sign)
+        points = parts.setdefault(result.spec.split.outer, {})
+        points.setdefault(repr(result.spec.tried), []).append(result)
+    reporters = []
+    for points in parts.values():
+        chosen = max(points.values(), key=lambda fits: Reporter(fits).monitor * sign)
+        numbers = sorted({fit.spec.repeat for fit in chosen})
+        reporters += [Reporter([fit for fit in chosen if fit.spec.repeat == number]) for number in numbers]
+    first = [reporter for reporter in reporters if reporter.model.spec.repeat == 0]
+    return reporters, max(first, key=lambda reporter: reporter.monitor * sign)
 
 
 def score(predictions: Predictions, seed: int) -> dict[str, Score]:
     """Every score of the test parts, and β and the accuracy gap, which measure overfitting."""
-    test = predictions.of("test").outcome
-    scores = score_all(test, seed=seed)
+    test = predictions.of("test")
+    scores = score_folds(test, seed=seed)
     train = predictions.of("train")
     if len(train):
         scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
-        scores["accuracy-gap"] = accuracy_gap(train.outcome, test, seed=seed)
+        scores["accuracy-gap"] = accuracy_gap(train.outcome, test.outcome, seed=seed)
     return scores
+
+
+def scores_of(reporters: Sequence[Reporter], best: Reporter, monitor: str) -> str:
+    """What the scores of a run are of, and which model its own is; empty if they are of that model alone."""
+    repeats = len({reporter.model.spec.repeat for reporter in reporters})
+    folds, inner = len(reporters) // repeats, len(best.fits)
+    means = [f"{n} {what}" for n, what in ((repeats, "repeats"), (folds, "folds")) if n > 1]
+    if not means and inner == 1:
+        return ""
+    text = f"Mean over {' of the mean over '.join(means)}" if means else "One test part"
+    if inner > 1:
+        text += f", each test image predicted by the mean probability of {inner} inner models"
+    reasons = ["of the first repeat"] if repeats > 1 else []
+    reasons += [f"of the fold with the best validation {monitor}"] if folds > 1 else []
+    reasons += [f"the inner model nearest to the mean validation {monitor}"] if inner > 1 else []
+    return f"{text}. This model is {best.model.spec.name}: {', '.join(reasons)}."
 
 
 def write_run(
     recipe: Recipe,
     run: RunDirectory,
     results: Sequence[FitResult],
-    reporting: Sequence[FitResult],
-    best: FitResult,
+    reporters: Sequence[Reporter],
+    best: Reporter,
+    rows: Sequence[dict[str, Any]],
     scores: dict[str, dict[str, float | None]],
     clock: Clock,
 ) -> None:
-    """Write what is in the run's folder besides the folders of its fits."""
-    write_table(run.path / "predictions.csv", [row for result in reporting for row in result.rows])
-    if len(results) > len(reporting):
-        names = {result.spec.name for result in reporting}
+    """Write what is in the run's folder besides the folders of its fits.
+
+    The folder of an outer fold holds the model that stands for its inner ones, with the pooled thresholds.
+    """
+    write_table(run.path / "predictions.csv", rows)
+    for reporter in reporters:
+        if len(reporter.fits) > 1:
+            for name in ("split.csv", "history.csv", "model.safetensors"):
+                content = (run.path / reporter.model.spec.name / name).read_bytes()
+                write_bytes(run.path / reporter.name / name, content)
+            write_json(run.path / reporter.name / "config.json", reporter.config.to_json())
+    if len(results) > len({result.spec.split.outer for result in results}):
+        names = {fit.spec.name for reporter in reporters for fit in reporter.fits}
         attempts = [
             {
                 "fit": result.spec.name,
@@ -81,16 +181,17 @@ def write_run(
             for result in results
         ]
         write_table(run.path / "attempts.csv", attempts)
-    model = run.path / "model.safetensors"
-    write_bytes(model, (run.path / best.spec.name / "model.safetensors").read_bytes())
-    config = best.config.model_copy(update={"scores": scores})
+    chosen, model = best.model, run.path / "model.safetensors"
+    write_bytes(model, (run.path / chosen.spec.name / "model.safetensors").read_bytes())
+    about = {"scores": scores, "scores_of": scores_of(reporters, best, recipe.monitor), "stamps": run.facts["stamps"]}
+    config = chosen.config.model_copy(update=about)
     write_json(run.path / "config.json", config.to_json())
     write_json(run.path / "scores.json", scores)
     alone = {}
-    if len(reporting) > 1:  # the scores of the run are not those of its model
-        own = Predictions.from_rows(best.rows, best.config.classes)
+    if len(results) > 1 and about["scores_of"]:  # the scores of the run are not those of its model
+        own = Predictions.from_rows(chosen.rows, chosen.config.classes)
         alone = {"scores": as_json(score(own, recipe.seed))}
-    run.save(scores=scores, model={"fold": best.spec.name, "sha256": sha256(model), **alone})
+    run.save(scores=scores, model={"fold": chosen.spec.name, "sha256": sha256(model), **alone})
     write_text(run.path / "README.md", write_card(config, read_account(run.path, run.facts)))
     clock.lap("write")
     run.save(seconds=clock.rounded())

@@ -21,7 +21,7 @@ class FitSpec:
 
     Attributes:
         name: its folder in the run.
-        point: the grid values that the recipe has.
+        point: the grid values that the recipe has, and the number of the repeat.
         after: name of the fit of the stage before, whose weights it starts from; empty if it starts from the run's own.
     """
 
@@ -30,6 +30,16 @@ class FitSpec:
     recipe: Recipe
     point: dict[str, Any]
     after: str = ""
+
+    @property
+    def repeat(self) -> int:
+        """The number of the repeat; 0 without repeats."""
+        return int(self.point.get("repeat", 0))
+
+    @property
+    def tried(self) -> dict[str, Any]:
+        """The point without its repeat: what may be chosen."""
+        return {key: value for key, value in self.point.items() if key != "repeat"}
 
 
 def fit_specs(prepared: PreparedRun) -> list[FitSpec]:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from mammozoo.config.recipe import Recipe
 from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
 from mammozoo.evaluation.predictions import predictions_of
@@ -114,15 +116,6 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
     if recipe.calibration == "temperature":
         calibration = Calibration(temperature=fit_temperature(val, labels), chosen_on="validation")
     p = probabilities(val, calibration.temperature if calibration else 1.0).numpy()
-    thresholds = {}
-    if len(data.classes) == 2:
-        thresholds = {
-            rule: Threshold(
-                value=choose_threshold(rule, labels, p[:, 1]), chosen_on="nothing" if rule == "half" else "validation"
-            )
-            for rule in dict.fromkeys((*RULES, recipe.threshold))
-        }
-    cut = thresholds[recipe.threshold].value if thresholds else 0.5
     used = np.concatenate([split.train, split.val])
     info = data.dataset.info
     seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.fingerprints.whole[used]]
@@ -134,10 +127,8 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
         head=recipe.head,
         classes=data.classes,
         input=prepared.input,
-        thresholds=thresholds,
-        threshold=recipe.threshold if thresholds else "",
+        **decision_rules(recipe, labels, p, "validation"),
         calibration=calibration,
-        abstention=choose_abstention(p, cut, recipe.abstain),
         guard=fit_profile(data.images.features[used]),
         training=Training(
             dataset=recipe.dataset,
@@ -155,3 +146,23 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
         stamps=prepared.stamps,
         plugins=plugins_of(recipe),
     )
+
+
+def decision_rules(
+    recipe: Recipe, labels: npt.NDArray[np.intp], p: npt.NDArray[np.float64], chosen_on: str
+) -> dict[str, Any]:
+    """The thresholds of a config, the one in force and the band of `--abstain`, chosen on (N,) labels and (N, K) probabilities."""
+    thresholds = {}
+    if p.shape[1] == 2:
+        thresholds = {
+            rule: Threshold(
+                value=choose_threshold(rule, labels, p[:, 1]), chosen_on="nothing" if rule == "half" else chosen_on
+            )
+            for rule in dict.fromkeys((*RULES, recipe.threshold))
+        }
+    cut = thresholds[recipe.threshold].value if thresholds else 0.5
+    return {
+        "thresholds": thresholds,
+        "threshold": recipe.threshold if thresholds else "",
+        "abstention": choose_abstention(p, cut, recipe.abstain),
+    }

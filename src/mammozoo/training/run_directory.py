@@ -5,8 +5,9 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
 ├── log.txt
 ├── splits.json       which image is in which part, with a hash; `--split FILE` uses it again
-├── predictions.csv   a row for each sample of each fold, with its part
-├── scores.json       metric → value, 95 % interval, n
+├── predictions.csv   a row for each sample of each fold, with its part; of several repeats, with the repeat
+├── scores.json       metric → value, 95 % interval, n; of folds the pooled value, of repeats the spread
+├── attempts.csv      the fits behind them, if a test part has several: which point and which of them report
 ├── report.html       all of it on one page
 ├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json · key.json (what it depends on)
 │                     and, while it trains, last.safetensors: what `--resume` goes on from
