@@ -33,13 +33,13 @@ SITE = """
 """
 
 
-def failing(error: BaseException, from_epoch: int = 0) -> Callable[..., float]:
-    step = Trainer._step
+def failing(error: BaseException, from_epoch: int = 0) -> Callable[[Trainer], None]:
+    epoch = Trainer._train_epoch
 
-    def fail(trainer: Trainer, *given: Any) -> float:
+    def fail(trainer: Trainer) -> None:
         if trainer.state.epoch >= from_epoch:
             raise error
-        return step(trainer, *given)
+        epoch(trainer)
 
     return fail
 
@@ -52,7 +52,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 def test_a_training_that_met_one_can_be_resumed(command, tiny, monkeypatch, cache: Path, tmp_path) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", failing(RuntimeError(NO_KERNEL), from_epoch=1))
+        patch.setattr(Trainer, "_train_epoch", failing(RuntimeError(NO_KERNEL), from_epoch=1))
         answer = command("train", *tiny, "--epochs", "2", "--out", "run")
     failed = "training holdout, epoch 2 failed: RuntimeError: no kernel image"
     answer.refused(70, failed, "train --resume run", "run/log.txt", "doctor")
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_written_is_no_second_bug_and_debug_shows_it_at_on
 )  # fmt: skip
 def test_too_little_memory_is_no_bug(command, tiny, broken, monkeypatch, cache, tmp_path, error: BaseException) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", failing(error))
+        patch.setattr(Trainer, "_train_epoch", failing(error))
         command("train", *tiny, "--out", "run").refused(1, "Out of memory at batch 16. Try --batch 8.")
     assert "Try --batch 8" in json.loads((tmp_path / "run/run.json").read_text())["reason"]
     broken(error)

@@ -142,7 +142,8 @@ def mean_intervals(
                     part.append(weights @ np.stack([one[key] for one in each]))
         return {key: np.concatenate(part) for key, part in parts.items()}
 
-    draws, views = combined(draw(union, DRAWS, seed)), {}
+    draws = combined(draw(union, DRAWS, seed))
+    views: dict[str, tuple[Metric, Outcome]] = {}
     for metric in metrics:
         views |= {
             key: (metric, _view(union, number)) for key, number in metric.keys(union.classes).items() if key in values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import random
 from collections.abc import Callable, Sequence
 
@@ -101,6 +100,6 @@ class _Graph:
         return self.loss.clone()
 
 
-def _processor_state() -> bytes:
+def _processor_state() -> str:
     """What a generator of the processor would change by being drawn from."""
-    return pickle.dumps((random.getstate(), np.random.get_state(), torch.get_rng_state().tolist()))
+    return f"{random.getstate()} {np.random.get_state()} {torch.get_rng_state().tolist()}"

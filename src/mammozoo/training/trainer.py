@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -109,11 +109,11 @@ class Trainer:
         if checkpointer is not None:
             self._restore(checkpointer)
         # Wrapped last: the restored weights are what the processes start from.
-        network: Callable[[torch.Tensor], torch.Tensor] = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
-        if recipe.compile and self.feed.features is None:  # behind cached features little is left to compile
-            network = Compiled(network, recipe.batch // self.dist.size)
+        network = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
+        compiled = recipe.compile and self.feed.features is None  # behind cached features little is left to compile
+        run = Compiled(network, recipe.batch // self.dist.size) if compiled else network
         replayed = recipe.batch if self.dist.is_single and not recipe.compile else 0
-        self.step = Step(partial(self.feed.logits, network), self.loss, model, engine, replayed)
+        self.step = Step(partial(self.feed.logits, run), self.loss, model, engine, replayed)
 
     def fit(self) -> list[EpochRow]:
         """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
