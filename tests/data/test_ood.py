@@ -68,6 +68,26 @@ def test_the_distance_is_mahalanobis() -> None:
     assert (profile.distance(seen) > profile.limit).mean() < 0.005
 
 
+def test_the_limit_is_that_of_images_that_the_profile_has_not_seen() -> None:
+    """In a small set the images that took part are always near."""
+    rng = np.random.default_rng(0)
+    seen = np.concatenate([np.full((40, 5), 8.0), rng.normal(size=(40, 11))], axis=1)
+    profile = fit_profile(seen)
+    assert profile.limit > 1.15 * profile.distance(seen).max()  # 1.1 is the margin
+    new = np.concatenate([np.full((2000, 5), 8.0), rng.normal(size=(2000, 11))], axis=1)
+    assert (profile.distance(new) > profile.limit).mean() < 0.1
+
+
+def test_an_image_just_beyond_the_limit_is_warned_of(profile) -> None:
+    centre = np.concatenate([profile.low[:5], profile.mean])
+    away = np.zeros(16)
+    away[12] = profile.scale[7]  # more fine detail: a negative has as much
+    unit = away / profile.distance(centre + away)
+    for times, warned in ((0.9, False), (1.1, True)):
+        text = "; ".join(profile.warnings((centre + times * profile.limit * unit).astype(np.float32)))
+        assert ("unlike the training images" in text) == warned
+
+
 def test_its_own_kind_passes_by_a_profile_collected_while_reading_that_survives_json(phantoms, profile) -> None:
     warned = [bool(_warnings(image, profile)) for image in phantoms[60:]]
     assert sum(warned) <= 1
