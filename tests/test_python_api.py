@@ -157,7 +157,8 @@ def test_images_in_memory_get_the_answer_of_their_file(model, phantom: np.ndarra
     assert list(map(_answer, pillow)) == list(map(_answer, files))
     assert len({json.dumps(f.probabilities) for f in files}) > 2  # they are different images to it
     backwards = model.predict([phantom[::-1].copy()[::-1], colour[:, ::-1].copy()[:, ::-1], deep.T.copy().T])
-    assert list(map(_answer, backwards)) == list(map(_answer, files))[:3]
+    for one, other in zip(backwards, files, strict=False):  # of a smaller batch, so the last bits may differ
+        assert one.label == other.label and one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "P, transparent", "RGB", "RGBA", "I;16", "I", "F", "CMYK"])

@@ -72,7 +72,7 @@ def shrunk(name: str, tree: Tree) -> Recipe:
         "epochs": 1, "batch": 16, "repeats": 1, "device": "cpu", "precision": "fp32", "patience": None,
         "phases": [phase.model_dump() | {"epochs": 1} for phase in own.phases[:2]],
         "grid": {key: values[:1] for key, values in own.grid.items()},
-        "split.folds": min(own.split.folds, 2), "split.inner": min(own.split.inner, 2),
+        "split.test": max(own.split.test, 0.3), "split.folds": min(own.split.folds, 2), "split.inner": min(own.split.inner, 2),
     }  # fmt: skip
     for number, stage in enumerate(own.stages):
         dataset = stage.dataset or own.dataset

@@ -92,26 +92,27 @@ def searched(tmp_path_factory) -> Any:
     return train(recipe, tmp_path_factory.mktemp("runs") / "searched")
 
 
-def test_report_and_card_tell_of_the_fit_that_reports(searched) -> None:
+def test_report_and_card_tell_of_the_fits_that_report(searched) -> None:
     rows = read_table(searched.path / "attempts.csv")
-    (row,) = [row for row in rows if row["reports"] == "True"]
-    other = next(r["optimizer.lr"] for r in rows if r["optimizer.lr"] != row["optimizer.lr"])
-    assert searched.facts["model"]["fold"] == row["fit"] and "scores" not in searched.facts["model"]
+    reporting = [row for row in rows if row["reports"] == "True"]
+    (rate,) = {row["optimizer.lr"] for row in reporting}
+    other = next(row["optimizer.lr"] for row in rows if row["optimizer.lr"] != rate)
+    assert len(reporting) == 3 and searched.facts["model"]["fold"] == reporting[0]["fit"]
     page = write_report(searched.path, heatmaps=False).read_text(encoding="utf-8")
     trained = claim(page, "Training procedure")
-    assert f"learning rate {row['optimizer.lr']}," in trained and other not in trained
-    assert f"seed {row['repeat']};" in trained and "Models trained: 6, of which 1 reports." in trained
+    assert f"learning rate {rate}," in trained and other not in trained
+    assert "seeds 0, 1 and 2;" in trained and "Models trained: 6, of which 3 report." in trained
     assert "at most 2 epochs" in trained
-    assert f"Head: random, from seed {row['repeat']}." in claim(page, "Initial values of the parameters")
-    chosen = f"reports: {row['fit']} (optimizer.lr {row['optimizer.lr']}, repeat {row['repeat']})."
+    assert "Head: random, from seed 0, 1 and 2." in claim(page, "Initial values of the parameters")
     tried = "6 models were trained: 2 points of the grid (optimizer.lr 0.003 or 0.001) × 3 repeats."
+    chosen = f"The point with the best mean validation loss reports: holdout (optimizer.lr {rate})."
     told = claim(page, "Choice of the final model")
-    assert f"{tried} The model with the best validation loss {chosen}" in told
-    assert "6 trained models, of which 1 reports." in page and "threshold in force (half), chosen on nothing" in page
+    assert f"{tried} {chosen}" in told and f"The weights are those of {reporting[0]['fit']}." in told
+    assert "6 trained models, of which 3 report." in page
     assert page.partition("Every trained model</caption>")[2].partition("</table>")[0].count("<tr>") == 7
     card = (searched.path / "README.md").read_text(encoding="utf-8")
-    assert chosen in card and f"Seed: {row['repeat']}." in card and "chose its epoch on" in card
-    assert card.count("| auc |") == 1 and "Of this model, on the held-out test part" in card
+    assert chosen in card and f"Of this model, {reporting[0]['fit']}, on its own test part" in card
+    assert card.count("| auc |") == 2 and "These are not scores of this model alone." in card
 
 
 def test_folds_show_the_published_models_own_score_first(tmp_path, command, monkeypatch) -> None:

@@ -187,6 +187,8 @@ class Recipe(Section):
         Raises:
             UsageError: a key may not differ within a run, or a value does not suit it.
         """
+        if not self.grid and self.repeats == 1:
+            return [({}, self)]
         found = []
         for values in itertools.product(*self.grid.values()):
             for repeat in range(self.repeats):
