@@ -90,6 +90,9 @@ def test_groups_are_the_evidence_not_their_copies() -> None:
     for test in (BOOTSTRAP, DELONG, MCNEMAR):
         assert _only(copied, test).p == pytest.approx(_only(single, test).p, rel=1e-6), test
     assert (_only(copied, BOOTSTRAP).images, _only(copied, BOOTSTRAP).groups) == (400, 100)
+    ((of_copies,), (of_lesions,)) = (compare(both, "auc", paired=False) for both in ([a, b], lesions))
+    assert of_copies.p == pytest.approx(of_lesions.p, rel=1e-6)
+    assert (of_copies.low, of_copies.high) == pytest.approx((of_lesions.low, of_lesions.high))
     rng = np.random.default_rng(1)
     group, labels = np.repeat(np.arange(30), 3), rng.integers(0, 2, 90)
     tests = [outcome(labels, rng.random(90), group) for _ in range(2)]
