@@ -107,6 +107,7 @@ def test_report_and_card_tell_of_the_fits_that_report(searched) -> None:
     tried = "6 models were trained: 2 points of the grid (optimizer.lr 0.003 or 0.001) × 3 repeats."
     chosen = f"The point with the best mean validation loss reports: holdout (optimizer.lr {rate})."
     told = claim(page, "Choice of the final model")
+    assert "In each training the epoch with the best validation loss." in told
     assert f"{tried} {chosen}" in told and f"The weights are those of {reporting[0]['fit']}." in told
     assert "6 trained models, of which 3 report." in page
     assert page.partition("Every trained model</caption>")[2].partition("</table>")[0].count("<tr>") == 7

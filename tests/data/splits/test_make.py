@@ -100,6 +100,17 @@ def test_few_groups_go_round_or_are_refused() -> None:
     k_fold(labels[:40] * 0 + np.arange(40) % 2, groups[:40], folds=5, val=0.15, seed=0)
 
 
+def test_another_seed_gives_other_parts() -> None:
+    """Of folds and of a holdout whose shares need no moves, so that nothing but the first choice is random."""
+    labels, groups = np.arange(200) % 2, np.arange(200)
+    for make in (
+        lambda seed: k_fold(labels, groups, folds=5, val=0.2, seed=seed)[0],
+        lambda seed: holdout(labels, groups, val=0.2, test=0.2, seed=seed)[0],
+    ):
+        tested = [make(seed).test.tolist() for seed in (0, 0, 1)]
+        assert tested[0] == tested[1] != tested[2]
+
+
 @pytest.mark.parametrize(
     ("val", "test"),
     [(0.15, 0.2), (0.1, 0.2), (0.2, 0.4), (0.15, 0.3), (0.15, 0.22), (0.4, 0.4), (0.1, 0.75), (0.7, 0.1)],
