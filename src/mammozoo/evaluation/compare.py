@@ -27,9 +27,9 @@ from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
 from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.resampling import Resamples, Source, Values, draw, share
+from mammozoo.evaluation.resampling import Values, draw, share
 from mammozoo.evaluation.scores import finite
-from mammozoo.evaluation.seeds import align
+from mammozoo.evaluation.seeds import align, jointly
 from mammozoo.plugins import registry
 
 BOOTSTRAP = "paired bootstrap by group"
@@ -246,13 +246,9 @@ def _bootstrap(a: _Side, b: _Side, test: str, seed: int) -> tuple[Result, Values
 
 def _draws(scored: Sequence[tuple[Metric, Outcome]], seed: int) -> Values:
     """(S, DRAWS) scores of S outcomes on the same draws of all their groups."""
-    columns = ("labels", "probabilities", "decisions", "groups")
-    joined = {name: np.concatenate([getattr(outcome, name) for _, outcome in scored]) for name in columns}
-    union = Outcome(scored[0][1].classes, **joined)
-    tested = np.unique(union.groups)
-    sources = [(m, Source(outcome), np.searchsorted(tested, np.unique(outcome.groups))) for m, outcome in scored]
-    parts = []
+    union, parts_of = jointly([outcome for _, outcome in scored])
+    draws = []
     for chunk in draw(union, DRAWS, seed):
         with np.errstate(invalid="ignore"):  # a draw without any image of one fold does not count
-            parts.append([values_of(m, Resamples(s, np.ascontiguousarray(chunk.times[:, at]))) for m, s, at in sources])
-    return np.concatenate(parts, axis=1)
+            draws.append([values_of(m, own) for (m, _), own in zip(scored, parts_of(chunk), strict=True)])
+    return np.concatenate(draws, axis=1)

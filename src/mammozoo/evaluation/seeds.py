@@ -14,7 +14,7 @@ and other patients. The range over seeds shows how much training and splitting m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,6 +111,16 @@ def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
     return scores
 
 
+def jointly(outcomes: Sequence[Outcome]) -> tuple[Outcome, Callable[[Resamples], list[Resamples]]]:
+    """All outcomes put together, and what gives each one's part of draws of their groups, which are numbered alike."""
+    columns = ("labels", "probabilities", "decisions", "groups")
+    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
+    union = Outcome(outcomes[0].classes, **joined)
+    tested = np.unique(union.groups)
+    places = [(Source(outcome), np.searchsorted(tested, np.unique(outcome.groups))) for outcome in outcomes]
+    return union, lambda chunk: [Resamples(s, np.ascontiguousarray(chunk.times[:, at])) for s, at in places]
+
+
 def mean_intervals(
     metrics: Sequence[Metric],
     outcomes: Sequence[Outcome],
@@ -123,21 +133,13 @@ def mean_intervals(
 
     All are on the same draws of the groups of all outcomes.
     """
-    columns = ("labels", "probabilities", "decisions", "groups")
-    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
-    union = Outcome(outcomes[0].classes, **joined)
-    sources = [Source(outcome) for outcome in outcomes]
-    tested = np.unique(union.groups)
-    places = [np.searchsorted(tested, np.unique(outcome.groups)) for outcome in outcomes]
+    union, parts_of = jointly(outcomes)
 
     def combined(chunks: Iterable[Resamples]) -> dict[str, Values]:
         parts: dict[str, list[Values]] = {key: [] for key in values}
         for chunk in chunks:
             with np.errstate(invalid="ignore"):  # a draw without any image of one outcome does not count
-                each = [
-                    resample(metrics, source.outcome, [Resamples(source, np.ascontiguousarray(chunk.times[:, place]))])
-                    for source, place in zip(sources, places, strict=True)
-                ]
+                each = [resample(metrics, own.source.outcome, [own]) for own in parts_of(chunk)]
                 for key, part in parts.items():
                     part.append(weights @ np.stack([one[key] for one in each]))
         return {key: np.concatenate(part) for key, part in parts.items()}
