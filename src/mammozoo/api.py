@@ -1,7 +1,6 @@
 """What mammozoo does, as functions. The command line calls them and shows what they return.
 
-They print nothing. What takes long reports to a `Progress`. Heavy libraries are imported inside the functions, so that
-`import mammozoo` and `mammozoo --help` need no torch.
+They print nothing. What takes long reports to a `Progress`. Heavy libraries are imported inside them: `--help` needs no torch.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ from mammozoo.errors import UsageError, nearest
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
     from mammozoo.evaluation.compare import Result
-    from mammozoo.evaluation.evaluate import EvaluationResult, Subgroup
+    from mammozoo.evaluation.evaluate import EvaluationScores
     from mammozoo.evaluation.explanations import ExplainResult
-    from mammozoo.evaluation.predict import Picture, Prediction
-    from mammozoo.evaluation.scores import Score
+    from mammozoo.evaluation.predict import Picture, Prediction, PredictResult
     from mammozoo.models.config import ModelConfig
     from mammozoo.models.device import Engine
     from mammozoo.models.model import Model
@@ -81,36 +79,6 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class PredictResult:
-    """The predictions of the model in `folder`, and a remark on all of them together, if there is one."""
-
-    folder: Path
-    config: ModelConfig = field(repr=False)
-    predictions: builtins.list[Prediction]
-    remark: str | None
-
-
-@dataclass(frozen=True)
-class EvaluationScores:
-    """A model's scores on a data set.
-
-    Attributes:
-        scores: by name, such as `auc`; each with `value`, its 95 % interval `low` to `high`, and `n`. On the test parts of a
-            run they are the means over its folds and repeats, with `pooled` and `sd`.
-        n: images, or patients or lesions where they were aggregated.
-        stamps: warning labels: synthetic data, or images used in training or model selection.
-        evaluation: the predictions behind the scores.
-        subgroups: scores for each value of a column, if asked for.
-    """
-
-    scores: dict[str, Score]
-    n: int
-    stamps: tuple[str, ...]
-    evaluation: EvaluationResult = field(repr=False)
-    subgroups: builtins.list[Subgroup] = field(default_factory=builtins.list, repr=False)
-
-
-@dataclass(frozen=True)
 class Listed:
     """A named thing that a plugin provides, and the plugin and distribution that it comes from."""
 
@@ -165,20 +133,13 @@ def train(
         ConflictError: `out` is not empty.
         MammozooError: whatever else stops a training, with the reason.
     """
-    import tempfile
-
-    from mammozoo.config.recipe import Recipe, load
+    from mammozoo.config import recipe as recipes
     from mammozoo.training import experiment
 
     if doubled := set(settings or {}) & set(more):
         raise UsageError(f"'{min(doubled)}' is set twice: in the dictionary of settings and by name. Give it once.")
     wanted = {key: str(v) if isinstance(v, Path) else v for key, v in {**(settings or {}), **more}.items()}
-    with tempfile.TemporaryDirectory(prefix="mammozoo-") as folder:
-        if isinstance(recipe, Recipe):  # recipes and settings have one reader
-            file = Path(folder) / "recipe.yaml"
-            file.write_text(recipe.to_yaml(), encoding="utf-8")
-            recipe = file
-        resolved = load(None if recipe is None else str(recipe), wanted)
+    resolved = recipes.load(str(recipe) if isinstance(recipe, Path) else recipe, wanted)
     return experiment.train(resolved, None if out is None else Path(out), progress)
 
 
@@ -221,7 +182,7 @@ def predict(
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> PredictResult:
     """Load a model and predict images; arguments and errors are those of `load` and `Classifier.predict`."""
-    from mammozoo.evaluation.predict import predict_images
+    from mammozoo.evaluation.predict import PredictResult, predict_images
 
     loaded = load(model, device=device, precision=precision)
     found = predict_images(loaded.model, loaded.config, images, loaded.engine, batch, abstain=abstain)
@@ -254,32 +215,20 @@ def evaluate(
         NotFoundError: no such model, data set or folder.
         UsageError: the model has no such threshold, `root` without `dataset`, or `aggregate` with `subgroup`.
     """
-    from mammozoo.evaluation import evaluate as evaluation
-    from mammozoo.evaluation.scores import score_all
-    from mammozoo.evaluation.seeds import score_folds
+    from mammozoo.evaluation.evaluate import score_model
     from mammozoo.zoo.registry import find_model
 
-    if aggregate is not None and aggregate not in evaluation.HOW:
-        raise UsageError(f"--aggregate is {', '.join(evaluation.HOW)}, not '{aggregate}'.")
-    if by not in ("patient", "lesion"):
-        raise UsageError(f"--by is patient or lesion, not '{by}'.")
-    if dataset is None and root is not None:
-        raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
-    if aggregate and subgroup:
-        raise UsageError("--subgroup goes with single images; leave --aggregate out.")
-    folder = find_model(str(model))
-    if dataset is None:
-        result = evaluation.evaluate_test_part(folder, threshold)
-    else:
-        place = None if root is None else Path(root)
-        result = evaluation.evaluate(folder, dataset, place, threshold=threshold, device=device, progress=progress)
-    found = result.predictions.by_repeat()[0]  # parts and patients are those of the first repeat
-    outcome = found.outcome
-    parts = evaluation.by_subgroup(outcome, found.units(subgroup)) if subgroup else []
-    if aggregate:
-        outcome = evaluation.aggregate(outcome, found.units(by), found.cuts, aggregate)
-    scores = score_all(outcome) if aggregate else score_folds(result.predictions)
-    return EvaluationScores(scores, len(outcome), result.stamps, result, parts)
+    return score_model(
+        find_model(str(model)),
+        dataset,
+        None if root is None else Path(root),
+        threshold=threshold,
+        how=aggregate,
+        by=by,
+        subgroup=subgroup,
+        device=device,
+        progress=progress,
+    )
 
 
 def explain(
@@ -312,51 +261,25 @@ def explain(
         UsageError: unknown method or class, or arguments that do not go together.
         ConflictError: a file in `out` would be overwritten.
     """
-    import itertools
-
-    from mammozoo.evaluation.cases import of_dataset, of_files
-    from mammozoo.evaluation.explain import METHODS, untrained
-    from mammozoo.evaluation.explanations import RANDOMISATIONS, ExplainResult, explain_cases, refuse_occupied_files
-    from mammozoo.evaluation.predict import find_images
-    from mammozoo.models.config import read_config
-    from mammozoo.models.device import choose_engine
-    from mammozoo.models.factory import load_model
-    from mammozoo.progress import Progress
+    from mammozoo.evaluation import explanations
     from mammozoo.zoo.registry import find_model
 
-    folder, out, progress = find_model(str(model)), Path(out), progress or Progress()
-    wanted = [str(path) for path in ([images] if isinstance(images, str | Path) else images)]
-    if bool(wanted) == (dataset is not None):
-        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
-    if dataset is None and (root or part or limit):
-        raise UsageError("--root, --part and --limit go with --dataset.")
-    if method not in METHODS:
-        raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
-    config = read_config(folder)
-    if class_name is not None and class_name not in config.classes:
-        close = nearest(class_name, config.classes)
-        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
-    target = None if class_name is None else config.classes.index(class_name)
-    files, stamps = find_images(wanted), builtins.list[str]()
-    if mask is not None and len(files) != 1:
-        raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
-    if dataset is None:
-        cases = of_files(files, None if mask is None else Path(mask))
-    else:
-        place = None if root is None else Path(root)
-        cases, stamps = of_dataset(folder, config, dataset, place, part=part, limit=limit, progress=progress)
-    refuse_occupied_files(out, cases, files, overwrite)
-    engine, explanations = choose_engine(device, "fp32"), []
-    progress.start("explaining", len(cases))
-    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
-        network, its = load_model(folder / fold if fold else folder)
-        controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
-        for one in explain_cases(
-            network, its, [*members], engine, out, method=method, target=target, controls=controls
-        ):
-            explanations.append(one)
-            progress.advance()
-    return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
+    return explanations.explain(
+        find_model(str(model)),
+        [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
+        Path(out),
+        method=method,
+        class_name=class_name,
+        mask=None if mask is None else Path(mask),
+        dataset=dataset,
+        root=None if root is None else Path(root),
+        part=part,
+        limit=limit,
+        sanity=sanity,
+        overwrite=overwrite,
+        device=device,
+        progress=progress,
+    )
 
 
 def compare(
@@ -373,10 +296,5 @@ def compare(
         NotFoundError: no such run or metric.
     """
     from mammozoo.evaluation import compare as comparison
-    from mammozoo.evaluation.predictions import read_predictions
 
-    folders = [Path(run) for run in runs]
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UsageError("One run is named twice.")
-    contenders = [comparison.Contender(f.as_posix(), read_predictions(f)) for f in folders]
-    return comparison.compare(contenders, metric, paired=paired, rank_sum=rank_sum)
+    return comparison.compare(comparison.contenders(runs), metric, paired=paired, rank_sum=rank_sum)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mammozoo import api
 from mammozoo.cli.options import Csv, Device, Json, ModelName, Root
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress
+
+if TYPE_CHECKING:
+    from mammozoo.evaluation.evaluate import EvaluationScores
 
 EXAMPLES = """
 mammozoo evaluate runs/first
@@ -55,7 +58,7 @@ def evaluate(
         _show(content, subgroup)
 
 
-def _content(result: api.EvaluationScores, split: str, by: str, aggregate: str | None) -> dict[str, Any]:
+def _content(result: EvaluationScores, split: str, by: str, aggregate: str | None) -> dict[str, Any]:
     """The result as JSON holds it."""
     from mammozoo.evaluation.scores import as_json
 

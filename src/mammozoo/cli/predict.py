@@ -15,6 +15,7 @@ from mammozoo.errors import UsageError
 from mammozoo.files import sha256, write_table
 
 if TYPE_CHECKING:
+    from mammozoo.evaluation.predict import PredictResult
     from mammozoo.models.config import ModelConfig
 
 EXAMPLES = """
@@ -67,7 +68,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _rows(result: api.PredictResult) -> list[dict[str, str]]:
+def _rows(result: PredictResult) -> list[dict[str, str]]:
     return [
         {
             "file": p.file,
@@ -93,7 +94,7 @@ def _threshold(config: ModelConfig) -> dict[str, Any] | None:
     }
 
 
-def _show(result: api.PredictResult, rows: list[dict[str, str]], abstain: bool) -> None:
+def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> None:
     """A table of the images that could be read, and notes."""
     config, predictions = result.config, result.predictions
     note_stamps(config.stamps)

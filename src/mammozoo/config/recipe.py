@@ -210,19 +210,21 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def load(source: str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe `source` (a name, a file, None for `default`) with overrides by dotted key.
+def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe `source` (a name, a file, a recipe, None for `default`) with overrides by dotted key.
 
     Raises:
         NotFoundError: no such recipe or file.
         UsageError: an unknown key, or a value of the wrong type; the message names the key.
     """
-    source = source or "default"
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        path = registry().get("recipes", source)
-    fields = _read(path)
-    fields.setdefault("name", path.stem)
+    if isinstance(source, Recipe):
+        path, fields = Path(source.name), source.model_dump(mode="json")
+    else:
+        path = Path(source or "default")
+        if path.suffix not in (".yaml", ".yml"):
+            path = registry().get("recipes", source or "default")
+        fields = _read(path)
+        fields.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
     recipe = validated(fields, path.name)

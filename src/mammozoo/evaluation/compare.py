@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from mammozoo.evaluation.intervals import DRAWS, LEVEL, of_difference, smallest_
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
-from mammozoo.evaluation.predictions import Predictions
+from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.resampling import Values, draw, share
 from mammozoo.evaluation.scores import finite
 from mammozoo.evaluation.seeds import align, jointly
@@ -108,6 +109,19 @@ class _Side:
     @property
     def value(self) -> float:
         return float(np.mean([self.metric.value(outcome) for outcome in self.outcomes]))
+
+
+def contenders(runs: Sequence[str | Path]) -> list[Contender]:
+    """The runs in these folders.
+
+    Raises:
+        UsageError: one is named twice.
+        NotFoundError, IncompatibleError: as `read_predictions`.
+    """
+    folders = [Path(run) for run in runs]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError("One run is named twice.")
+    return [Contender(folder.as_posix(), read_predictions(folder)) for folder in folders]
 
 
 def compare(

@@ -15,7 +15,7 @@ groups are imprecise and may identify a person. Below `FEWEST` groups they are n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score, score_all
+from mammozoo.evaluation.seeds import score_folds
 from mammozoo.models.config import LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
@@ -62,6 +63,60 @@ class Subgroup:
     n: int
     groups: int
     scores: dict[str, Score] | None
+
+
+@dataclass(frozen=True)
+class EvaluationScores:
+    """A model's scores on a data set.
+
+    Attributes:
+        scores: by name, such as `auc`; each with `value`, its 95 % interval `low` to `high`, and `n`. On the test parts of a
+            run they are the means over its folds and repeats, with `pooled` and `sd`.
+        n: images, or patients or lesions where they were aggregated.
+        stamps: warning labels: synthetic data, or images used in training or model selection.
+        evaluation: the predictions behind the scores.
+        subgroups: scores for each value of a column, if asked for.
+    """
+
+    scores: dict[str, Score]
+    n: int
+    stamps: tuple[str, ...]
+    evaluation: EvaluationResult = field(repr=False)
+    subgroups: list[Subgroup] = field(default_factory=list, repr=False)
+
+
+def score_model(
+    folder: Path,
+    dataset: str | None,
+    root: Path | None,
+    *,
+    threshold: str | None,
+    how: str | None,
+    by: str,
+    subgroup: str | None,
+    device: str,
+    progress: Progress | None,
+) -> EvaluationScores:
+    """What `mammozoo.api.evaluate` describes, of the model in `folder`."""
+    if how is not None and how not in HOW:
+        raise UsageError(f"--aggregate is {', '.join(HOW)}, not '{how}'.")
+    if by not in ("patient", "lesion"):
+        raise UsageError(f"--by is patient or lesion, not '{by}'.")
+    if dataset is None and root is not None:
+        raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
+    if how and subgroup:
+        raise UsageError("--subgroup goes with single images; leave --aggregate out.")
+    if dataset is None:
+        result = evaluate_test_part(folder, threshold)
+    else:
+        result = evaluate(folder, dataset, root, threshold=threshold, device=device, progress=progress)
+    found = result.predictions.by_repeat()[0]  # parts and patients are those of the first repeat
+    outcome = found.outcome
+    parts = by_subgroup(outcome, found.units(subgroup)) if subgroup else []
+    if how:
+        outcome = aggregate(outcome, found.units(by), found.cuts, how)
+    scores = score_all(outcome) if how else score_folds(result.predictions)
+    return EvaluationScores(scores, len(outcome), result.stamps, result, parts)
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,26 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, MammozooError, UsageError
-from mammozoo.evaluation.cases import Case
-from mammozoo.evaluation.explain import Localisation, classify, heat, localise, rank_correlation, side_by_side
+from mammozoo.errors import ConflictError, MammozooError, UsageError, nearest
+from mammozoo.evaluation.cases import Case, of_dataset, of_files
+from mammozoo.evaluation.explain import (
+    METHODS,
+    Localisation,
+    classify,
+    heat,
+    localise,
+    rank_correlation,
+    side_by_side,
+    untrained,
+)
+from mammozoo.evaluation.predict import find_images
 from mammozoo.evaluation.scores import mean
 from mammozoo.files import write_bytes
-from mammozoo.models.config import ModelConfig
-from mammozoo.models.device import Engine
+from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.models.device import Engine, choose_engine
+from mammozoo.models.factory import load_model
 from mammozoo.models.model import Model
+from mammozoo.progress import Progress
 
 EMPTY = "no heat: nothing in the feature map speaks for this class"
 #: Networks with random weights; the images are dealt out among them, since a single network may resemble the model by luck.
@@ -72,6 +85,57 @@ class ExplainResult:
     config: ModelConfig = dataclasses.field(repr=False)
     explanations: list[Explanation]
     stamps: tuple[str, ...]
+
+
+def explain(
+    folder: Path,
+    images: Sequence[str],
+    out: Path,
+    *,
+    method: str,
+    class_name: str | None,
+    mask: Path | None,
+    dataset: str | None,
+    root: Path | None,
+    part: str | None,
+    limit: int | None,
+    sanity: bool,
+    overwrite: bool,
+    device: str,
+    progress: Progress | None,
+) -> ExplainResult:
+    """What `mammozoo.api.explain` describes, by the model in `folder`; with folds each image by the model that has not seen it."""
+    progress = progress or Progress()
+    if bool(images) == (dataset is not None):
+        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
+    if dataset is None and (root or part or limit):
+        raise UsageError("--root, --part and --limit go with --dataset.")
+    if method not in METHODS:
+        raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
+    config = read_config(folder)
+    if class_name is not None and class_name not in config.classes:
+        close = nearest(class_name, config.classes)
+        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
+    target = None if class_name is None else config.classes.index(class_name)
+    files, stamps = find_images(images), list[str]()
+    if mask is not None and len(files) != 1:
+        raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
+    if dataset is None:
+        cases = of_files(files, mask)
+    else:
+        cases, stamps = of_dataset(folder, config, dataset, root, part=part, limit=limit, progress=progress)
+    refuse_occupied_files(out, cases, files, overwrite)
+    engine, explanations = choose_engine(device, "fp32"), []
+    progress.start("explaining", len(cases))
+    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
+        network, its = load_model(folder / fold if fold else folder)
+        controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
+        for one in explain_cases(
+            network, its, [*members], engine, out, method=method, target=target, controls=controls
+        ):
+            explanations.append(one)
+            progress.advance()
+    return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
 def explain_cases(

@@ -73,6 +73,16 @@ class Prediction:
     abstained: bool = False
 
 
+@dataclass(frozen=True)
+class PredictResult:
+    """The predictions of the model in `folder`, and a remark on all of them together, if there is one."""
+
+    folder: Path
+    config: ModelConfig = field(repr=False)
+    predictions: list[Prediction]
+    remark: str | None
+
+
 #: An image as users give it: a path or pattern, an array, or a Pillow image.
 Picture = str | Path | npt.NDArray[Any] | Image.Image
 #: A prediction that still lacks its answer, the hash of its image, and the prepared pixels, None if it is unreadable.
