@@ -14,6 +14,7 @@ from mammozoo.evaluation.metric import printed
 from mammozoo.files import read_table as _rows
 from mammozoo.files import write_table as _write
 from mammozoo.models.config import LEAKY, SYNTHETIC
+from mammozoo.report.content import read
 from mammozoo.report.page import write_report
 from mammozoo.training.experiment import train
 
@@ -134,8 +135,16 @@ def test_stamps_stand_out_and_the_use_is_research(page: _Page, run_copy: Path) -
     assert stamps[0] < headings[0]
     assert SYNTHETIC[1:] in page.text
     assert "Research only" in page.text
-    _change(run_copy / "run.json", lambda facts: facts.update(stamps=[SYNTHETIC, LEAKY]))
-    assert LEAKY[1:] in _read(write_report(run_copy, heatmaps=False)).text
+    _change(run_copy / "run.json", lambda facts: facts.update(stamps=[SYNTHETIC, LEAKY, "judged after training"]))
+    changed = _read(write_report(run_copy, heatmaps=False))
+    assert LEAKY[1:] in changed.text and "udged after training" in changed.text
+    assert sum(tag == "p" and given.get("class") == "stamp" for tag, given in changed.tags) == 3
+
+
+def test_the_epoch_that_was_kept_is_the_last_that_was_the_best_so_far(run_copy: Path) -> None:
+    (row,) = _rows(run_copy / "holdout" / "history.csv")
+    _write(run_copy / "holdout" / "history.csv", [row | {"epoch": n, "best": n < 3} for n in (1, 2, 3)])
+    assert read(run_copy).folds[0].best.epoch == 2
 
 
 def test_the_worst_mistakes_come_first_and_have_two_pictures_each(page: _Page, tiny_run) -> None:
