@@ -208,7 +208,7 @@ def evaluate(
         dataset: as in a recipe: `busi`, `phantom:n=60`.
         root: the folder (or table) that holds its images.
         threshold: one of the model's, such as `youden`.
-        aggregate: `mean`, `max` or `noisy-or`: one probability for each patient (or lesion, by `by`).
+        aggregate: `mean`, `max` or `noisy-or`: patients (or lesions, by `by`), at a threshold chosen on those of validation.
         subgroup: a column of the data set, such as `device`: scores for each of its values.
 
     Raises:

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
+
+from mammozoo.evaluation.thresholds import choose_threshold, fit_temperature
+from mammozoo.files import read_table
+from mammozoo.training.experiment import train
+
+from ..helpers import edit_json, tiny
 
 
 def test_json_csv_and_a_table_for_people(command, tiny_run, tmp_path) -> None:
@@ -52,12 +60,75 @@ def test_patients(command, tiny_run, clinic: Path, tmp_path) -> None:
     assert (images["n"], images["level"]) == (24, "image")
     patients = command(*words, "--aggregate", "max").json
     assert (patients["n"], patients["level"], patients["aggregate"]) == (12, "patient", "max")
+    assert "it has 9 independent patients" in patients["remark"], "too few to choose on"
+    assert {**patients["threshold"], "level": None} == {**images["threshold"], "level": None}
+    assert patients["threshold"]["level"] == "image" and patients["unit_temperature"] is None
     with (tmp_path / "all.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     worst = [max(float(row["p_malignant"]) for row in rows if row["patient"] == f"P{k}") for k in range(12)]
     assert patients["scores"]["auc"]["value"] == pytest.approx(roc_auc_score([k % 2 for k in range(12)], worst))
     lesions = command(*words, "--aggregate", "mean", "--by", "lesion").json
     assert lesions["scores"] == images["scores"], "every picture is a lesion of its own here"
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory) -> Path:
+    """Two or three pictures of each of 44 patients, every other one ill."""
+    folder, rng = tmp_path_factory.mktemp("hospital"), np.random.default_rng(1)
+    lines = ["path,label,patient"]
+    for number in range(100):
+        patient = number % 44
+        picture = rng.integers(0, 220, (32, 32)) + 35 * (patient % 2)
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{'malignant' if patient % 2 else 'benign'},P{patient}")
+    (folder / "table.csv").write_text("\n".join(lines))
+    return folder / "table.csv"
+
+
+def test_patients_of_a_run_have_the_threshold_and_the_temperature_of_validation_patients(
+    command, hospital: Path, tmp_path
+) -> None:
+    """Of its own test parts each fold's, of other data those of the fold whose model it is."""
+    run = train(tiny(dataset="csv", root=hospital, **{"split.folds": 2, "split.val": 0.25}), tmp_path / "run")
+    content = command("evaluate", run.path, "--aggregate", "max", "--threshold", "youden", "--json").ok.json
+    assert (content["n"], content["level"], content["remark"]) == (44, "patient", None)
+    rows = [row for row in read_table(run.path / "predictions.csv") if row["part"] == "val"]
+    chosen = {}
+    for fold in ("fold-0", "fold-1"):
+        highest: dict[tuple[str, str], float] = {}
+        for row in (row for row in rows if row["fold"] == fold):
+            key = row["patient"], row["label"]
+            highest[key] = max(highest.get(key, 0.0), float(row["p_malignant"]))
+        labels, p = np.array([label == "malignant" for _, label in highest]), np.array([*highest.values()])
+        temperature = fit_temperature(torch.from_numpy(logit(p))[:, None], labels.astype(int))
+        chosen[fold] = choose_threshold("youden", labels.astype(int), expit(logit(p) / temperature)), temperature
+    for name, place in (("threshold", 0), ("unit_temperature", 1)):
+        values = sorted(one[place] for one in chosen.values())
+        assert [content[name]["lowest"], content[name]["highest"]] == pytest.approx(values)
+    assert (content["threshold"]["level"], content["threshold"]["chosen_on"]) == ("patient", "validation")
+    assert {"value", "pooled"} <= set(content["scores"]["auc"]), "the mean over folds, as of images"
+
+    other = [
+        "evaluate",
+        run.path,
+        "--dataset",
+        "csv",
+        "--root",
+        hospital,
+        "--aggregate",
+        "max",
+        "--threshold",
+        "youden",
+    ]
+    told = command(*other, "--json").ok.json
+    expected = chosen[run.facts["model"]["fold"]]
+    assert (told["threshold"]["lowest"], told["unit_temperature"]["lowest"]) == pytest.approx(expected)
+    assert told["threshold"]["lowest"] == told["threshold"]["highest"] and told["n"] == 44
+    edit_json(run.path / "run.json", lambda facts: facts.pop("model"))
+    command(*other).refused(7, "run.json")
+    (run.path / "predictions.csv").unlink()  # as in a zoo
+    told = command(*other).ok.err
+    assert "those of single images" in told and "for single images" in told
 
 
 def test_subgroups(command, tiny_run, clinic: Path) -> None:

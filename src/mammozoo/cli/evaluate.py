@@ -62,15 +62,18 @@ def _content(result: EvaluationScores, split: str, by: str, aggregate: str | Non
     """The result as JSON holds it."""
     from mammozoo.evaluation.scores import as_json
 
-    evaluation, threshold = result.evaluation, None
+    evaluation, units, threshold = result.evaluation, result.units, None
+    own = bool(units and not units.remark)
     if name := evaluation.threshold:
-        cuts = evaluation.predictions.cuts  # of several folds each has its own
+        cuts = (units or evaluation).predictions.cuts  # of several folds each has its own
         threshold = {
             "name": name,
             "chosen_on": evaluation.config.thresholds[name].chosen_on,
+            "level": by if own else "image",
             "lowest": float(cuts.min()),
             "highest": float(cuts.max()),
         }
+    temperatures = units.temperatures if units else ()
     return {
         "model": evaluation.config.name,
         "dataset": evaluation.dataset,
@@ -80,6 +83,8 @@ def _content(result: EvaluationScores, split: str, by: str, aggregate: str | Non
         "aggregate": aggregate,
         "threshold": threshold,
         "temperature": evaluation.config.temperature,
+        "unit_temperature": {"lowest": min(temperatures), "highest": max(temperatures)} if temperatures else None,
+        "remark": (units and units.remark) or None,
         "stamps": list(result.stamps),
         "scores": as_json(result.scores),
         "subgroups": [
@@ -104,10 +109,18 @@ def _show(content: dict[str, Any], column: str | None) -> None:
         note(f"Parts of fewer than {FEWEST} independent groups show no scores.")
     if content["aggregate"]:
         note(f"One probability for each {content['level']}: {content['aggregate']} of those of its images.")
+    if content["remark"]:
+        note(content["remark"])
     if (used := content["threshold"]) is not None:
-        value = f"{used['lowest']:.3f}"
-        if used["highest"] > used["lowest"]:
-            value += f" to {used['highest']:.3f} in the folds"
-        note(f"Threshold: {used['name']} ({value}), chosen on {used['chosen_on']}, for single images.")
+        of = "single images" if used["level"] == "image" else f"{used['level']}s"
+        note(f"Threshold: {used['name']} ({_range(used, 3)}), chosen on {used['chosen_on']}, for {of}.")
     if content["temperature"] != 1:
         note(f"Probabilities are calibrated: temperature {content['temperature']:.2f}, fitted on validation.")
+    if (used := content["unit_temperature"]) is not None:
+        note(f"So are those of {content['level']}s: temperature {_range(used, 2)}, fitted on validation.")
+
+
+def _range(of: dict[str, Any], digits: int) -> str:
+    """The value, or the lowest and highest of the folds."""
+    low, high = (f"{of[key]:.{digits}f}" for key in ("lowest", "highest"))
+    return low if low == high else f"{low} to {high} in the folds"

@@ -1,12 +1,4 @@
-"""From a model to its predictions on a data set, to those of whole patients, and to scores of parts of the data set.
-
-An aggregated unit (a lesion, a patient) has one probability, from those of its images:
-
-mean       average of the images' probabilities
-max        the largest probability of the positive class (two classes only)
-noisy-or   1 − Π (1 − p): each image alone may make the unit positive (two classes only)
-
-With two classes a unit is positive if one of its images is: a patient with one malignant lesion is ill.
+"""From a model to its predictions on a data set, to its scores, and to scores of parts of the data set.
 
 Subgroups (a device, a density, a hospital) show where a model is worse than on average. Scores of a few independent
 groups are imprecise and may identify a person. Below `FEWEST` groups they are not computed.
@@ -14,21 +6,21 @@ groups are imprecise and may identify a person. Below `FEWEST` groups they are n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.loader import batches
 from mammozoo.data.splits.leakage import seen_before
-from mammozoo.errors import UsageError
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
-from mammozoo.evaluation.scores import Score, score_all
+from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.seeds import score_folds
+from mammozoo.evaluation.units import HOW, Units, at_own_point
 from mammozoo.models.config import LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
@@ -36,12 +28,6 @@ from mammozoo.models.model import probabilities
 from mammozoo.progress import Progress
 
 FEWEST = 10
-_OF_POSITIVE: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {
-    "mean": lambda p: float(p.mean()),
-    "max": lambda p: float(p.max()),
-    "noisy-or": lambda p: float(1 - np.prod(1 - p)),
-}
-HOW = tuple(_OF_POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -53,6 +39,7 @@ class EvaluationResult:
     threshold: str
     predictions: Predictions
     stamps: tuple[str, ...]
+    validation: Predictions | None = None  #: of a run on its own test parts
 
 
 @dataclass(frozen=True)
@@ -76,6 +63,7 @@ class EvaluationScores:
         stamps: warning labels: synthetic data, or images used in training or model selection.
         evaluation: the predictions behind the scores.
         subgroups: scores for each value of a column, if asked for.
+        units: the predictions of patients or lesions, if they were aggregated.
     """
 
     scores: dict[str, Score]
@@ -83,6 +71,7 @@ class EvaluationScores:
     stamps: tuple[str, ...]
     evaluation: EvaluationResult = field(repr=False)
     subgroups: list[Subgroup] = field(default_factory=list, repr=False)
+    units: Units | None = field(default=None, repr=False)
 
 
 def score_model(
@@ -110,13 +99,14 @@ def score_model(
         result = evaluate_test_part(folder, threshold)
     else:
         result = evaluate(folder, dataset, root, threshold=threshold, device=device, progress=progress)
-    found = result.predictions.by_repeat()[0]  # parts and patients are those of the first repeat
-    outcome = found.outcome
-    parts = by_subgroup(outcome, found.units(subgroup)) if subgroup else []
+    units = None
     if how:
-        outcome = aggregate(outcome, found.units(by), found.cuts, how)
-    scores = score_all(outcome) if how else score_folds(result.predictions)
-    return EvaluationScores(scores, len(outcome), result.stamps, result, parts)
+        val = _own_validation(folder) if result.validation is None else result.validation
+        calibrated = result.config.calibration is not None
+        units = at_own_point(result.predictions, val, by, how, rule=result.threshold, calibrated=calibrated)
+    scored = units.predictions if units else result.predictions
+    parts = by_subgroup(result.predictions, subgroup) if subgroup else []
+    return EvaluationScores(score_folds(scored), len(scored.by_repeat()[0]), result.stamps, result, parts, units)
 
 
 def evaluate(
@@ -158,11 +148,29 @@ def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationRes
     `threshold` names one that each fold has chosen on its validation part; without it, the one in force.
     """
     config = read_config(run)
-    predictions = read_predictions(run).of("test")
+    rows = read_predictions(run)
+    predictions = rows.of("test")
     if threshold is not None:
         cuts = {fold: read_config(run / fold).cut(threshold) for fold in np.unique(predictions.folds).tolist()}
         predictions = predictions.cut_at(np.array([cuts[fold] for fold in predictions.folds.tolist()]))
-    return EvaluationResult(config, config.training.dataset, threshold or config.threshold, predictions, config.stamps)
+    name, dataset = threshold or config.threshold, config.training.dataset
+    return EvaluationResult(config, dataset, name, predictions, config.stamps, rows.of("val"))
+
+
+def _own_validation(folder: Path) -> Predictions:
+    """The validation rows of the model in `folder`, with `all` as the fold, as for any other data; none if it has no run."""
+    if not (folder / "predictions.csv").is_file():
+        return Predictions.from_rows([], ("", ""))
+    val = read_predictions(folder).of("val")
+    if len(np.unique(val.folds)) > 1:
+        try:
+            fold = json.loads((folder / "run.json").read_text(encoding="utf-8"))["model"]["fold"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IncompatibleError(
+                f"'{folder / 'run.json'}' does not say which fold the model is of: {error!r}."
+            ) from None
+        val = val.take(np.flatnonzero(val.folds == fold))
+    return dataclasses.replace(val, folds=np.full(len(val), "all"))
 
 
 def leak_stamps(data: Data, config: ModelConfig, progress: Progress) -> list[str]:
@@ -174,51 +182,21 @@ def leak_stamps(data: Data, config: ModelConfig, progress: Progress) -> list[str
     return [LEAKY]
 
 
-def aggregate(outcome: Outcome, units: npt.NDArray[np.str_], cuts: npt.NDArray[np.float64], how: str) -> Outcome:
-    """The outcome of the units, in the order of first appearance; an image without a unit (empty text) is a unit of its own.
+def by_subgroup(predictions: Predictions, column: str) -> list[Subgroup]:
+    """One entry for each value of a column, in alphabetical order; empty text becomes the part `unknown`.
 
-    Args:
-        units: (N,) unit of each image.
-        cuts: (N,) threshold in force for each image (NaN with more than two classes); a unit's is their mean.
+    A part may be small in every fold, so the folds are pooled. Scores of several repeats are means, as those of a run.
 
     Raises:
-        UsageError: no unit is known; `how` is for two classes only; or, with more classes, the images of a unit have
-            different labels.
+        UsageError: there is no such column.
     """
-    if not (units != "").any():
-        raise UsageError("These predictions name no such unit; the data set does not know it. Leave --aggregate out.")
-    if not outcome.binary and how != "mean":
-        raise UsageError(f"--aggregate {how} is for two classes; with {len(outcome.classes)} say --aggregate mean.")
-    keys = np.array([unit or f"\0{i}" for i, unit in enumerate(units)])
-    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
-    members = [np.flatnonzero(index == unit) for unit in np.argsort(first)]
-    for images in members:
-        labels = np.unique(outcome.labels[images])
-        if not outcome.binary and len(labels) > 1:
-            raise UsageError(
-                f"'{units[images[0]]}' has images of {' and '.join(outcome.classes[k] for k in labels)}; with more than two "
-                "classes mammozoo does not guess which one it is."
-            )
-    if outcome.binary:
-        positive = np.array([_OF_POSITIVE[how](outcome.probabilities[images, 1]) for images in members])
-        p = np.stack([1 - positive, positive], axis=1)
-    else:
-        p = np.stack([outcome.probabilities[images].mean(axis=0) for images in members])
-    return Outcome(
-        outcome.classes,
-        np.array([outcome.labels[images].max() for images in members], np.intp),
-        p,
-        decide(p, np.array([cuts[images].mean() for images in members])),
-        np.array([outcome.groups[images[0]] for images in members], np.intp),
-    )
-
-
-def by_subgroup(outcome: Outcome, values: npt.NDArray[np.str_]) -> list[Subgroup]:
-    """One entry for each of the (N,) values, in alphabetical order; empty text becomes the part `unknown`."""
-    subgroups = []
+    values, subgroups = predictions.units(column), []
+    whole = dataclasses.replace(predictions, folds=np.full(len(predictions), ""))
     for value in sorted(set(values.tolist())):
-        part = outcome.take(np.flatnonzero(values == value))
-        groups = len(np.unique(part.groups))
-        scores = score_all(part) if groups >= FEWEST else None
-        subgroups.append(Subgroup(value or "unknown", len(part), groups, scores))
+        part = whole.take(np.flatnonzero(values == value))
+        first = part.by_repeat()[0].outcome
+        groups = len(np.unique(first.groups))
+        subgroups.append(
+            Subgroup(value or "unknown", len(first), groups, score_folds(part) if groups >= FEWEST else None)
+        )
     return subgroups
