@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import AccessError, FailedError, MammozooError
+from mammozoo.errors import AccessError, FailedError, IncompatibleError, MammozooError
 
 
 def disk_error(error: OSError, path: Path) -> MammozooError:
@@ -75,9 +75,21 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file that `write_table` has written, by column."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+    """Rows of a CSV file that `write_table` has written, by column.
+
+    Raises:
+        FileNotFoundError: there is none.
+        IncompatibleError: it is damaged: no text, or a row that is longer or shorter than the header.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise IncompatibleError(f"'{path}' is damaged: {error}.") from None
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise IncompatibleError(f"'{path}' is damaged: row {number} has not as many cells as the header.")
+    return rows
 
 
 def sha256(path: Path) -> str:

@@ -1,14 +1,18 @@
 """Card, report and zoo say what was carried out: derived from the files of the run, and whose each score is."""
 
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import as_json, score_all
-from mammozoo.files import read_table
+from mammozoo.files import read_table, write_table
 from mammozoo.models.config import LEAKY, read_config
+from mammozoo.report.content import read
 from mammozoo.report.page import write_report
 from mammozoo.training.experiment import train
 from mammozoo.zoo.account import Account, read_account
@@ -17,7 +21,7 @@ from mammozoo.zoo.directory import write_entries
 from mammozoo.zoo.entry import FolderSource
 from mammozoo.zoo.staging import stage
 
-from ..helpers import tiny
+from ..helpers import edit_json, tiny
 
 ABOUT = Publication("ours", "1.0.0", "Apache-2.0", "none: generated images", "lab/ours")
 
@@ -114,6 +118,55 @@ def test_report_and_card_tell_of_the_fits_that_report(searched) -> None:
     card = (searched.path / "README.md").read_text(encoding="utf-8")
     assert chosen in card and f"Of this model, {reporting[0]['fit']}, on its own test part" in card
     assert card.count("| auc |") == 2 and "These are not scores of this model alone." in card
+
+
+def test_a_damaged_table_of_fits_is_refused(searched, tmp_path, command) -> None:
+    """However it is damaged: cut anywhere, without a column, of another run. Card and report believe what it says."""
+    run = Path(shutil.copytree(searched.path, tmp_path / "copy", ignore=shutil.ignore_patterns("figures")))
+    table = run / "attempts.csv"
+    good, rows = table.read_bytes(), read_table(table)
+    damaged = {
+        "nothing": b"",
+        "a text": b"hello",
+        "another encoding": good + b"\xff",
+        "an open quote": good.replace(b"holdout", b'"holdout', 1),
+        "one long word": good.replace(b"holdout", b"h" * 200_000, 1),
+        "another run's fit": good.replace(b"holdout/002", b"holdout/999"),
+        "twice": good + good.partition(b"\n")[2],
+        **{f"cut at {n}": good[:n] for n in range(1, len(good) - 1, 23)},
+    }
+    for key, value in (("fit", "x"), ("split", "x"), ("validation loss", ""), ("reports", "no")):
+        for name, changed in (
+            ("", {k: v for k, v in rows[0].items() if k != key}),
+            (f" is '{value}'", rows[0] | {key: value}),
+        ):
+            write_table(table, [changed, *({k: row[k] for k in changed} for row in rows[1:])])
+            damaged[f"{key}{name or ' is missing'}"] = table.read_bytes()
+    for number in range(len(rows)):
+        write_table(table, rows[:number])
+        damaged[f"only {number} rows"] = table.read_bytes()
+    write_table(table, [row | {"reports": row["fit"] != searched.facts["model"]["fold"]} for row in rows])
+    damaged["the run's model does not report"] = table.read_bytes()
+    for what, content in damaged.items():
+        table.write_bytes(content)
+        try:
+            read(run)
+        except IncompatibleError as error:
+            assert "attempts.csv" in str(error), what
+        else:
+            pytest.fail(f"{what}: the report takes it")
+    command("report", run).refused(7, "attempts.csv")
+    with pytest.raises(IncompatibleError, match=r"attempts\.csv"):
+        stage(run, ABOUT, tmp_path / "ours", allow_stamped=True)
+    table.unlink()
+    with pytest.raises(IncompatibleError, match=r"attempts\.csv"):
+        read(run)
+    table.write_bytes(good)
+    assert read(run).account.trained == 6
+    for key in ("splits", "model"):
+        edit_json(run / "run.json", lambda facts, key=key: facts.pop(key))
+        command("report", run).refused(7, "run.json")
+        (run / "run.json").write_bytes((searched.path / "run.json").read_bytes())
 
 
 def test_folds_show_the_published_models_own_score_first(tmp_path, command, monkeypatch) -> None:

@@ -73,6 +73,7 @@ class Content:
     scores: Mapping[str, Score]
     info: DatasetInfo | None  #: None if the data set's plugin is not installed
     metrics: Mapping[str, Metric]  #: those installed
+    account: Account  #: what the run carried out
 
     @property
     def outcome(self) -> Outcome:
@@ -87,11 +88,6 @@ class Content:
         """The AUC of one fold's test images; None if it is undefined or its metric is not installed."""
         value = self.metrics["auc"].value(self.of_fold(name)) if "auc" in self.metrics else math.nan
         return None if math.isnan(value) else value
-
-    @property
-    def account(self) -> Account:
-        """What the run carried out."""
-        return read_account(self.run.path, self.facts)
 
     def procedures(self) -> list[tuple[list[str], list[int], Recipe]]:
         """(fits, their seeds, recipe) of every recipe by which the fits that report were trained: points of the grid."""
@@ -134,7 +130,11 @@ def read(folder: Path) -> Content:
             f"The run at '{folder}' is not complete (status '{run.facts.get('status', 'unknown')}'): it has no "
             "predictions.csv, and a report needs one. Train it again."
         )
-    config = read_config(folder)
+    config, account = read_config(folder), read_account(folder, run.facts)
+    if account.trained != (fits := len(run.facts["splits"]) * len(run.recipe.points())):
+        raise IncompatibleError(
+            f"The run at '{folder}' has {account.trained} fits in its attempts.csv or run.json, and its recipe makes {fits}."
+        )
     try:
         rows = read_predictions(folder)
         tested, inner = rows.take(np.flatnonzero(np.isin(rows.parts, ("test", INNER_TEST)))), rows.of(INNER_TEST)
@@ -162,7 +162,7 @@ def read(folder: Path) -> Content:
     with contextlib.suppress(NotFoundError):
         info = registry().get("datasets", parse(run.recipe.dataset).name).info
     metrics = {name: item.value for name, item in registry().items("metrics").items()}
-    return Content(run, config, folds, models, test, tested, scores, info, metrics)
+    return Content(run, config, folds, models, test, tested, scores, info, metrics, account)
 
 
 def settings(file: Path) -> list[tuple[str, str]]:

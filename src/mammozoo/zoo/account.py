@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import NotFoundError
+from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.files import read_table
 from mammozoo.plugins import registry
 
 _VALIDATION = "validation "  # first word of the column of the monitored value
 _PLACE = ("fit", "split", "repeat", "reports")
+_ANSWERS = {"True", "False"}  # of the column `reports`
 
 Row = Mapping[str, str]
 
@@ -136,6 +137,34 @@ class Account:
 
 
 def read_account(folder: Path, facts: Mapping[str, Any]) -> Account:
-    """The account of the run in `folder`."""
-    attempts = folder / "attempts.csv"
-    return Account(facts, read_table(attempts) if attempts.is_file() else ())
+    """The account of the complete run in `folder`.
+
+    Raises:
+        IncompatibleError: its `run.json` or `attempts.csv` is damaged, or they are of different runs.
+    """
+    path = folder / "attempts.csv"
+    account = Account(facts, read_table(path) if path.is_file() else ())
+    try:
+        names, model = [str(split["name"]) for split in facts["splits"]], account.model
+    except (KeyError, TypeError) as error:
+        raise IncompatibleError(f"'{folder / 'run.json'}' is not that of a complete run: {error!r}.") from None
+    if path.is_file() and not _are_fits(account, names, model):
+        raise IncompatibleError(f"'{path}' is not the table of this run's fits: it is damaged or was changed.")
+    return account
+
+
+def _are_fits(account: Account, splits: Sequence[str], model: str) -> bool:
+    """Whether the rows are of as many fits of each split, named as `fit_specs` does, and that of the run's model reports."""
+    each = len(account.rows) // len(splits)
+    expected = [(name, f"{name}/{number:03d}" if each > 1 else name) for name in splits for number in range(each)]
+    try:
+        known = sorted((row["split"], row["fit"]) for row in account.rows) == sorted(expected)
+        monitored = [float(row[account._monitor]) for row in account.rows]
+        return (
+            known
+            and bool(monitored)
+            and {row["reports"] for row in account.rows} <= _ANSWERS
+            and model in account.reporting
+        )
+    except (KeyError, ValueError):
+        return False
