@@ -148,8 +148,8 @@ def epoch_end(run: RunDirectory, row: EpochRow) -> None:
 def run_scored(run: RunDirectory, train: Outcome, test: Outcome) -> str | None:
     """Called once before a run's model and card are written; a text that it returns becomes a stamp (a warning label) of both.
 
-    `train` and `test` are the images of these parts in the fits that report. An error in it is logged and never fatal; what it
-    prints goes to stderr.
+    `train` and `test` are the images of these parts in the fits that report, of several repeats in the first. An error in it is
+    logged and never fatal; what it prints goes to stderr.
 
     @hookimpl
     def run_scored(run, train, test):

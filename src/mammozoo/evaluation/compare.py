@@ -29,7 +29,7 @@ from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.resampling import Values, draw, share
-from mammozoo.evaluation.scores import finite
+from mammozoo.evaluation.scores import finite, fold_weights
 from mammozoo.evaluation.seeds import align, jointly
 from mammozoo.plugins import registry
 
@@ -196,13 +196,15 @@ def _sides(pair: Sequence[Contender], score: str) -> tuple[_Side, _Side]:
 
 
 def _overfitting(name: str, run: Predictions, score: str) -> _Side:
-    """β or the accuracy gap as a score of the rows of both parts, see `scores`."""
+    """β or the accuracy gap as a score of the rows of both parts, whose accuracies are means over folds; see `scores`."""
     rows = run.take(np.flatnonzero((run.parts == "train") | (run.parts == OVERFITTING[score])))
-    train, test = rows.parts == "train", run.of("test")
+    train, test, weights = rows.parts == "train", run.of("test"), np.ones(len(rows))
+    for part in (train, ~train):
+        weights[part] = fold_weights(rows.folds[part])
 
     def counts(outcome: Outcome) -> Values:
         right = outcome.decisions == outcome.labels
-        return np.stack([train & right, train, ~train & right, ~train], axis=1).astype(np.float64)
+        return weights[:, None] * np.stack([train & right, train, ~train & right, ~train], axis=1)
 
     def of_counts(sums: Values) -> Values:
         on_train, on_other = share(sums[:, 0], sums[:, 1]), share(sums[:, 2], sums[:, 3])

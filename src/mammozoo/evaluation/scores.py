@@ -22,6 +22,7 @@ from mammozoo.plugins.discovery import cause
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+Folds = tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]
 #: Name → summary of a run's scores that are not metrics of its test images.
 OVERFITTING = {
     "beta": "overfitting ratio: accuracy on the training part over accuracy on validation",
@@ -103,32 +104,40 @@ def mean(values: Sequence[float], groups: Sequence[int], *, shares: bool = False
     return finite_score(float(x.mean()), interval, len(x))
 
 
-def overfitting(train: Outcome, val: Outcome, *, seed: int = 0) -> Score:
+def overfitting(train: Outcome, val: Outcome, *, folds: Folds | None = None, seed: int = 0) -> Score:
     """β, the ratio of accuracies in training and validation (Falconí 2020), with its interval: above 1 is overfitting.
 
-    n counts the validation samples. With several folds both outcomes hold the rows of all folds. A group is drawn in all
-    its rows at once, wherever they stand, since the folds share their images.
+    n counts the validation samples. With several folds both outcomes hold the rows of all folds, and each accuracy is the mean
+    over the `folds`, which name the fold of each row of both. A group is drawn in all its rows at once, wherever they stand,
+    since the folds share their images.
     """
-    return _compare_accuracies(train, val, np.divide, seed)
+    return _compare_accuracies(train, val, np.divide, folds, seed)
 
 
-def accuracy_gap(train: Outcome, test: Outcome, *, seed: int = 0) -> Score:
+def accuracy_gap(train: Outcome, test: Outcome, *, folds: Folds | None = None, seed: int = 0) -> Score:
     """Accuracy on the training part minus accuracy on the test part, −1 to 1, drawn as β is; n counts the test samples.
 
     The 10-point rule of Falconí et al. 2020 (section 4.3.3) rejects a model whose gap is above 0.10.
     """
-    return _compare_accuracies(train, test, np.subtract, seed)
+    return _compare_accuracies(train, test, np.subtract, folds, seed)
+
+
+def fold_weights(folds: npt.NDArray[np.str_]) -> Values:
+    """(N,) weights of rows, by which all folds count alike; 1 if they have the same size."""
+    _, index, sizes = np.unique(folds, return_inverse=True, return_counts=True)
+    return np.asarray((len(folds) / len(sizes)) / sizes[index])
 
 
 def _compare_accuracies(
-    train: Outcome, other: Outcome, compare: Callable[[Values, Values], Values], seed: int
+    train: Outcome, other: Outcome, compare: Callable[[Values, Values], Values], folds: Folds | None, seed: int
 ) -> Score:
     """`compare(accuracy on train, accuracy on other)`; n counts the samples of `other`."""
     _, index = np.unique(np.concatenate([train.groups, other.groups]), return_inverse=True)
     columns = []
-    for outcome, group in ((train, index[: len(train)]), (other, index[len(train) :])):
-        right = (outcome.decisions == outcome.labels).astype(np.float64)
-        columns += [np.bincount(group, weights, index.max() + 1) for weights in (right, np.ones(len(outcome)))]
+    for place, (outcome, group) in enumerate(((train, index[: len(train)]), (other, index[len(train) :]))):
+        weights = fold_weights(folds[place]) if folds else np.ones(len(outcome))
+        right = weights * (outcome.decisions == outcome.labels)
+        columns += [np.bincount(group, of, index.max() + 1) for of in (right, weights)]
 
     def statistic(sums: Values) -> Values:
         """(B, 4) right decisions and n of train, right decisions and n of other → (B,)."""

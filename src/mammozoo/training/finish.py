@@ -124,10 +124,10 @@ def score(predictions: Predictions, seed: int) -> dict[str, Score]:
     """Every score of the test parts, and β and the accuracy gap, which measure overfitting."""
     test = predictions.of("test")
     scores = score_folds(test, seed=seed)
-    train = predictions.of("train")
+    train, val = predictions.of("train"), predictions.of("val")
     if len(train):
-        scores["beta"] = overfitting(train.outcome, predictions.of("val").outcome, seed=seed)
-        scores["accuracy-gap"] = accuracy_gap(train.outcome, test.outcome, seed=seed)
+        scores["beta"] = overfitting(train.outcome, val.outcome, folds=(train.folds, val.folds), seed=seed)
+        scores["accuracy-gap"] = accuracy_gap(train.outcome, test.outcome, folds=(train.folds, test.folds), seed=seed)
     return scores
 
 
