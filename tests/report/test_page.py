@@ -137,7 +137,11 @@ def test_stamps_stand_out_and_the_use_is_research(page: _Page, run_copy: Path) -
     assert "Research only" in page.text
     _change(run_copy / "run.json", lambda facts: facts.update(stamps=[SYNTHETIC, LEAKY, "judged after training"]))
     changed = _read(write_report(run_copy, heatmaps=False))
-    assert LEAKY[1:] in changed.text and "udged after training" in changed.text
+    assert LEAKY[1:] in changed.text
+    first = next(i for i, (tag, _) in enumerate(changed.tags) if tag == "h2")
+    assert sum(given.get("class") == "stamp" for _, given in changed.tags[:first]) == 3, (
+        "run.json has more than config.json"
+    )
 
 
 def test_the_epoch_that_was_kept_is_the_last_that_was_the_best_so_far(run_copy: Path) -> None:
