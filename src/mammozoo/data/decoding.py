@@ -30,7 +30,7 @@ from mammozoo.files import sha256
 log = logging.getLogger(__name__)
 
 _FORMAT = 2  # of a stored `Images`; raise it when its meaning changes
-_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
+_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom", "simplejpeg", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
