@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mammozoo.data.io import jpeg
 from mammozoo.data.io.dicom_display import colour_of_palette, displayed, whole_numbers
-from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size
+from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, unpacked_size
 from mammozoo.data.io.raster import decode_jpeg_frame
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -135,15 +135,9 @@ def _parse(handle: BinaryIO, **options: Any) -> Any:
             144 if head[128:132] == b"DICM" else 12
         )  # past the length of the group that is not deflated (PS3.10 7.1)
         handle.seek(start + int.from_bytes(head[start - 4 : start], "little"))
-        unpacked, inflate = 0, zlib.decompressobj(-zlib.MAX_WBITS)
-        packed = handle.read()
-        while packed and not inflate.eof and unpacked <= _MOST_BYTES:
-            unpacked += len(inflate.decompress(packed, 2**20))
-            packed = inflate.unconsumed_tail
-        if unpacked > _MOST_BYTES:
-            raise UnreadableImageError(
-                f"'{handle.name}' unpacks to more than {_MOST_BYTES // 10**6} MB, more than one picture that mammozoo reads takes."
-            )
+        if unpacked_size(handle.read(), _MOST_BYTES, -zlib.MAX_WBITS) > _MOST_BYTES:
+            most = f"{_MOST_BYTES // 10**6} MB, more than one picture that mammozoo reads takes"
+            raise UnreadableImageError(f"'{handle.name}' unpacks to more than {most}.")
     handle.seek(0)
     return pydicom.dcmread(handle, force=True, **options)
 

@@ -11,7 +11,6 @@ import simplejpeg
 from mammozoo.data.io.limits import UnreadableImageError
 
 START = b"\xff\xd8"
-_END = b"\xff\xd9"
 #: Starts of libjpeg's warnings that mean lost pixels; others are about odd but harmless headers.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
 _READ = (0xC0, 0xC1, 0xC2)  # frame markers: baseline, extended, progressive
@@ -37,7 +36,6 @@ def check_kind(content: bytes, name: str) -> None:
 
 def check_stream(content: bytes, name: str) -> None:
     """Raise UnreadableImageError if the coded pixels of a JPEG do not fill its picture, or hold more than it."""
-    content += _END  # a stream that lacks nothing but its end marker is whole
     try:
         space = simplejpeg.decode_jpeg_header(content)[2]
         space = "CMYK" if space in ("CMYK", "YCCK") else "GRAY"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +46,15 @@ def in_strips(change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], array: npt
     for start in range(rows, len(array), rows):
         result[start : start + rows] = change(array[start : start + rows])
     return result
+
+
+def unpacked_size(packed: bytes, most: int, window: int = zlib.MAX_WBITS) -> int:
+    """Bytes that a deflated stream unpacks to, or any number above `most`; zlib.error if it is damaged or cut off."""
+    size, inflate = 0, zlib.decompressobj(window)
+    while size <= most and not inflate.eof:
+        before = len(packed)
+        size += len(part := inflate.decompress(packed, 2**20))
+        packed = inflate.unconsumed_tail
+        if not part and len(packed) == before:
+            raise zlib.error("the stream is cut off")
+    return size

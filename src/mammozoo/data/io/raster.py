@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -11,12 +12,14 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from mammozoo.data.io import jpeg
-from mammozoo.data.io.limits import UnreadableImageError, check_size, in_strips
+from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips, unpacked_size
 
 # A closed list, because Pillow would also try formats that run other programs (EPS).
 _FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # tags of TIFF
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_STRIPS, _TILES = (273, 279), (324, 325)  # offsets and lengths in bytes
+_WHITE_IS_ZERO, _SIGNED, _DEFLATED = 0, 2, (8, 32946)
+_PNG = b"\x89PNG\r\n\x1a\n"
 _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 _ROWS = 2**20  # pixels that are converted at once
 
@@ -28,15 +31,21 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         UnreadableImageError: a size or kind of picture that mammozoo does not read, or a damaged JPEG.
         Exception: nearly any, from Pillow, for a damaged file.
     """
-    content = handle.read() if handle.read(2) == jpeg.START else b""
-    if content := jpeg.START + content if content else b"":
+    head = handle.read(len(_PNG))
+    handle.seek(0)
+    content = handle.read() if head == _PNG or head.startswith(jpeg.START) else b""
+    if head == _PNG:
+        _check_sums(content)
+    elif content:
         jpeg.check_kind(content, name)
     handle.seek(0)
     with Image.open(handle, formats=_FORMATS) as image:
         # The first picture of an MPO is the photograph; the others are for depth, or a second view.
         check_size(name, *image.size, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))
-        if content:
+        if image.format in ("JPEG", "MPO"):
             jpeg.check_stream(content, name)
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_COMPRESSION) in _DEFLATED:
+            _check_strips(image.tag_v2, handle)
         if _is_deep_colour(image):
             return _deep_colour(image, handle, name)
         if (
@@ -47,6 +56,24 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         image.load()
         pixels = array_of(ImageOps.exif_transpose(image))
         return _by_tags(pixels, image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else pixels
+
+
+def _check_sums(png: bytes) -> None:
+    """Raise OSError if a chunk of a PNG does not have its checksum: Pillow stops when the picture is full, and does not look."""
+    place = len(_PNG)
+    while place + 12 <= len(png) and png[place + 4 : place + 8] != b"IEND":
+        end = place + 8 + int.from_bytes(png[place : place + 4])
+        if zlib.crc32(png[place + 4 : end]) != int.from_bytes(png[end : end + 4]):
+            raise OSError(f"the checksum of its part {png[place + 4 : place + 8]!r} is wrong")
+        place = end + 4
+
+
+def _check_strips(tags: Any, handle: BinaryIO) -> None:
+    """Raise zlib.error if the checksum of a deflated strip or tile is wrong: libtiff does not always look."""
+    offsets, lengths = (tags.get(tag, ()) for tag in (_TILES if _TILES[0] in tags else _STRIPS))
+    for offset, length in zip(offsets, lengths, strict=False):
+        handle.seek(offset)
+        unpacked_size(handle.read(length), 8 * MAX_PIXELS)
 
 
 def unknown_kind(handle: BinaryIO) -> str | None:
