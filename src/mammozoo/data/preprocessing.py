@@ -85,6 +85,7 @@ class Input(pydantic.BaseModel):
         def prepare(image: npt.NDArray[Any], box: Box | None = None) -> Pixels:
             if not hasattr(local, "steps"):
                 local.steps = self._steps()
+            image = to_uint8(image) if image.ndim == 2 else image  # before its channels are copied
             pixels = apply_steps(local.steps, to_uint8(to_channels(image, 1 if self.color == "grey" else 3)), box)
             # Pillow averages over the whole footprint when it makes an image smaller: bilinear with anti-aliasing.
             stored = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mammozoo.data.io.several import take_turn
 from mammozoo.errors import MammozooError
 
 #: Largest image, in pixels. Compared with the header, before memory is allocated.
 MAX_PIXELS = 100_000_000
 #: Shortest side, in pixels. Anything smaller is an icon or has a damaged header.
 MIN_SIDE = 16
+#: Pixels from which on `read_many` reads an image while it reads no other large one.
+LARGE = 30_000_000
 _STRIP = 2**22  # values of an array that are worked on at once
 
 
@@ -33,6 +36,8 @@ def check_size(name: str, width: int, height: int, frames: int = 1) -> None:
     if frames > 1:
         advice = "mammozoo reads single images. Export the frame you mean as PNG."
         raise UnreadableImageError(f"{name} holds {frames} frames; {advice}")
+    if width * height > LARGE:
+        take_turn()
 
 
 def in_strips(change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], array: npt.NDArray[Any]) -> npt.NDArray[Any]:

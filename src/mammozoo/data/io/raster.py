@@ -98,17 +98,14 @@ def array_of(image: Image.Image) -> npt.NDArray[Any]:
 
     Transparency of all pixels is none: the fourth byte of many bitmaps is not in use.
     """
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint16)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = _converted(image, lambda strip: strip)
+        if image.mode == "I":  # 32 bits; Pillow uses it for 16-bit PGM too
+            deep = values.min() < 0 or values.max() > np.iinfo(np.uint16).max
+            return values.astype(np.float32 if deep else np.uint16)
         if isinstance(clear := image.info.get("transparency"), int):
-            grey[grey == clear] = 0
-        return grey
-    if image.mode == "I":  # 32 bits; Pillow uses it for 16-bit PGM too
-        values = np.asarray(image)
-        deep = values.min() < 0 or values.max() > np.iinfo(np.uint16).max
-        return values.astype(np.float32 if deep else np.uint16)
-    if image.mode == "F":
-        return np.asarray(image, dtype=np.float32)
+            values[values == clear] = 0
+        return values.astype(np.float32 if image.mode == "F" else np.uint16, copy=False)
     if image.has_transparency_data:
         alpha = _converted(image, lambda strip: strip.convert("RGBA").getchannel("A"))
         if alpha.any() and alpha.min() < 255:
@@ -121,7 +118,7 @@ def _over_black(strip: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour).convert("RGB")
 
 
-def _converted(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> npt.NDArray[np.uint8]:
+def _converted(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> npt.NDArray[Any]:
     """`change` of an image, some rows at a time: conversions take several times the memory of their image."""
     width, height = image.size
     rows = max(1, _ROWS // width)

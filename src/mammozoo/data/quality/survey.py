@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
 from mammozoo.data.io.dicom import header_value
 from mammozoo.data.io.images import to_channels, to_uint8
+from mammozoo.data.io.several import read_many
 from mammozoo.errors import MammozooError
 
 # A pixel is coloured if its largest and smallest channel differ by more than `_COLOURED` of 255, and grey up to `_GREY`; between
@@ -76,11 +76,14 @@ def survey(
             )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=_reason(error))
-        advance()
         return facts
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(one, samples))
+    result = []
+    with contextlib.closing(read_many(one, samples, processes=0)) as found:
+        for facts in found:
+            result.append(facts)
+            advance()
+    return result
 
 
 def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
