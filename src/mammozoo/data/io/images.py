@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mammozoo.data.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom, read_header
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips
 from mammozoo.data.io.raster import array_of, read_raster, unknown_kind
+from mammozoo.data.io.regions import labelled
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
@@ -144,17 +145,13 @@ def image_shape(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """The mask in `path` as (H, W) booleans: True above half of its own maximum, so an all-black mask is all False.
-
-    Half, and not "anything above zero", because masks saved as JPEG have grey noise around the lesion.
+    """The mask in `path` as (H, W) booleans: True for every label of it, see `labelled`; an all-black mask is all False.
 
     Raises:
         NotFoundError, UnreadableImageError: as `read_image`.
     """
     pixels = read_image(path)
-    if pixels.ndim == 3:
-        pixels = pixels.max(axis=2)
-    return pixels > float(pixels.max()) / 2
+    return labelled(pixels.max(axis=2) if pixels.ndim == 3 else pixels)
 
 
 def to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
