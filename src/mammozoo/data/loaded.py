@@ -19,11 +19,13 @@ from mammozoo.config.names import call, parse
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached
 from mammozoo.data.duplicates.matching import group, near_duplicates
+from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError, nearest
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 
+_CONSTANT = 1e-4  # spread of brightness in [0, 1] that no picture of two grey levels has
 #: What a group is: `group` joins a patient's images and near-duplicates; `patient` trusts the data set's patient names.
 By = Literal["group", "patient"]
 
@@ -143,6 +145,11 @@ def open_data(
     progress.clock.lap("start")
     images = decode_cached(dataset, samples, input, progress.advance)
     progress.clock.lap("read")
+    if len(constant := np.flatnonzero(images.features[:, NAMES.index("spread")] < _CONSTANT)):
+        first = f"the first is '{samples[constant[0]].image}'"
+        progress.note(
+            f"{len(constant)} of {len(samples)} images are of one grey level all over; {first}. See `mammozoo data check`."
+        )
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
