@@ -102,8 +102,8 @@ def explain_cases(
                 raise UsageError(f"The mask of '{case.name}' is {its} pixels and the image {own}: it is not its mask.")
             pixels = config.input.preparer()(image, box)
         except Exception as error:  # whatever a reader or a step raises
-            own = isinstance(error, MammozooError)
-            yield Explanation(case, error=str(error) if own else f"'{case.name}' cannot be read: {reason(error)}.")
+            why = str(error) if isinstance(error, MammozooError) else f"'{case.name}' cannot be read: {reason(error)}."
+            yield Explanation(case, error=why)
             continue
         try:
             decided, p = classify(model, config, pixels, engine)

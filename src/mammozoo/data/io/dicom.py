@@ -37,9 +37,12 @@ def read_header(path: Path, *keywords: str) -> Any:
     try:
         with path.open("rb") as handle, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns about each value that breaks the standard
-            return (
-                _parse(handle, stop_before_pixels=True, specific_tags=[*keywords]) if _is_open(path, handle) else None
-            )
+            if not _is_open(path, handle):
+                return None
+            header = _parse(handle, stop_before_pixels=True, specific_tags=[*keywords])
+            for keyword in keywords:
+                header.get(keyword)  # values are read as late as here
+            return header
     except Exception:  # a damaged header has no values; `read_image` gives the reason
         return None
 
@@ -78,6 +81,8 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     dataset = _parse(handle)
     if "Rows" not in dataset or not dataset.get("PixelData"):
         content = "a report, a truncated file, or something else under that name"
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            content = "its numbers are floating point, which mammozoo reads of TIFF"
         raise UnreadableImageError(f"{name} is named or marked as DICOM and holds no pixel data: {content}.")
     for tag in list(dataset.keys()):
         if tag.group == 0x0028 and dataset.get_item(tag).value in (None, b"", ""):

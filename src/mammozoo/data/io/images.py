@@ -84,7 +84,7 @@ def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
     """The pixels of an image in memory, in a type that image files hold; messages call it `name`.
 
     With `checked` it is the array that `read_image` would give for a lossless file of this image. It is (H, W) or (H, W, 1)
-    uint8, uint16, bool or float, (H, W, 3) uint8 RGB, or a Pillow image; UsageError for anything else.
+    uint8, uint16, bool or float, (H, W, 3) uint8 or uint16 RGB, or a Pillow image; UsageError for anything else.
     """
     if isinstance(image, Image.Image):
         if image.mode not in _LOSSLESS:
@@ -104,11 +104,12 @@ def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
             return pixels
         if np.issubdtype(pixels.dtype, np.floating):
             return pixels.astype(np.float32)
-    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
         return pixels
     shape = " x ".join(map(str, pixels.shape)) or "no axis"
     raise UsageError(
-        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or (H, W, 3) uint8. "
+        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or "
+        "(H, W, 3) uint8 or uint16. "
         "Of a stack give list(stack)."
     )
 

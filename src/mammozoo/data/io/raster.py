@@ -172,7 +172,10 @@ def _deep_colour(image: ImageFile.ImageFile, handle: BinaryIO, name: str) -> npt
     orientation = 1 if image.format == "TIFF" else image.getexif().get(0x0112, 1)
     known = image.format != "PPM"  # there Pillow applies the file's maximum
     image.close()  # its memory is needed
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
     pixels: Any = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    log.setLogLevel(level)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or len(pixels) != height:
         raise UnreadableImageError(unusual)
     if known and not np.array_equal(pixels[::step, :, 2::-1] >> 8, upper[..., :3]):
