@@ -91,6 +91,16 @@ def of_tiff() -> Iterator[Case]:
                 tiff(np.dstack([levels(COLOUR, most), *fourth]).astype(dtype), 2, **o),
                 refused,
             )
+    clear = np.where(np.arange(W) < W // 3, 0, 255) * np.ones((H, 1), int)
+    for extra, (picture, photometric) in ((e, p) for e in (0, 1, 2) for p in ((GREY, 1), (COLOUR, 2))):
+        seen = picture * (clear.reshape(H, W, *[1] * (picture.ndim - 2)) > 0)
+        stored = np.dstack([levels(seen if extra == 1 else picture, 255), clear]).astype(np.uint8)
+        yield (
+            f"TIFF with transparency {extra}",
+            picture if extra == 0 else seen,
+            tiff(stored, photometric, extra=extra),
+            "",
+        )
     for bits, order in ((4, "<"), (8, "<"), (8, ">")):
         palette = np.random.default_rng(bits).permutation(256)[: 2**bits].repeat(3).reshape(-1, 3)
         wanted = palette[levels(GREY, 2**bits - 1)][..., 0] / 255

@@ -106,11 +106,13 @@ def array_of(image: Image.Image) -> npt.NDArray[Any]:
         if isinstance(clear := image.info.get("transparency"), int):
             values[values == clear] = 0
         return values.astype(np.float32 if image.mode == "F" else np.uint16, copy=False)
+    if image.mode == "La":  # already laid over black
+        return _converted(image, lambda strip: strip.getchannel(0))
     if image.has_transparency_data:
         alpha = _converted(image, lambda strip: strip.convert("RGBA").getchannel("A"))
         if alpha.any() and alpha.min() < 255:
             return _converted(image, _over_black)
-    return _converted(image, lambda strip: strip.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+    return _converted(image, lambda strip: strip.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def _over_black(strip: Image.Image) -> Image.Image:
