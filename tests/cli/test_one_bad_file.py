@@ -56,6 +56,10 @@ def test_frames_without_their_number(command, tiny_run, tiny, tmp_path) -> None:
     found = command("data", "check", "folder", "--root", root, "--json")
     assert [f["files"] for f in found.json["findings"] if f["kind"] == "unreadable-image"] == [["benign/cine.dcm"]]
     command("train", *tiny, "--dataset", "folder", "--root", root, "--out", "run").refused(1, "cine.dcm", "3 frames")
+    answer = command("explain", tiny_run.path, "--dataset", "folder", "--root", root, "--out", "maps", "--json")
+    assert answer.code == 1
+    assert [r["file"] for r in answer.json["results"] if r["error"]] == ["benign/cine.dcm"]
+    assert sum(r["overlay"] is not None for r in answer.json["results"]) == len(answer.json["results"]) - 1 > 20
 
 
 def test_training_names_the_file_whatever_a_data_set_raises(command, tiny, tmp_path, monkeypatch) -> None:

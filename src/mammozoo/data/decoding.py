@@ -100,6 +100,21 @@ def _named(read: Callable[[Sample], T], sample: Sample) -> T:
         raise UnreadableImageError(f"'{sample.image}' cannot be read: {reason(error)}.") from error
 
 
+def unreadable_among(dataset: Dataset, samples: Sequence[Sample], input: Input) -> dict[str, str]:
+    """The samples whose image, or mask if the input crops lesions, cannot be read, and why."""
+
+    def why(sample: Sample) -> str | None:
+        try:
+            _named(dataset.read, sample)
+            _named(dataset.box, sample) if input.region else None
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    with contextlib.closing(read_many(why, samples, processes=0)) as found:
+        return {sample.image: text for sample, text in zip(samples, found, strict=True) if text is not None}
+
+
 def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> list[Box | None]:
     """The lesion's box of each sample if the input crops lesions, else None for each.
 
