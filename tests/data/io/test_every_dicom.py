@@ -98,7 +98,7 @@ def _padded(name: str, pixels: Pixels, stored: int, tags: dict[str, Any], signed
     shown = GREY.copy()
     shown[:, -4:] = 0
     shown /= shown.max() if stored > 8 else 1  # a deep picture is stretched
-    for value in (-(2 ** (stored - 1)), -(2 ** (stored - 1)) + 3) if signed else (0, 2**stored - 1):
+    for value in (-(2 ** (stored - 1)), -(2 ** (stored - 1)) + 3) if signed else (0, 2**stored - 1, 65535):
         padded = pixels.copy()
         padded[:, -4:] = value
         other = value % 65536 if signed else value - 65536 if value > 32767 else value
@@ -112,6 +112,15 @@ def _padded(name: str, pixels: Pixels, stored: int, tags: dict[str, Any], signed
             )
         limits = dataset(padded, ExplicitVRLittleEndian, (PADDING, vr, number), (LIMIT, vr, None), **tags)
         yield f"{name} padding, empty limit", shown, limits, ExplicitVRLittleEndian, ""
+    if stored < 16:  # white and black stay as they are
+        absent = dataset(pixels, ExplicitVRLittleEndian, (PADDING, "US", 40_000), **tags)
+        yield (
+            f"{name} padding that does not occur",
+            levels(GREY, 2**stored - 1) / (2**stored - 1),
+            absent,
+            ExplicitVRLittleEndian,
+            "",
+        )
 
 
 def _misplaced(

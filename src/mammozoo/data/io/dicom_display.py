@@ -56,24 +56,19 @@ def whole_numbers(pixels: Numbers, dataset: Any, name: str) -> tuple[Numbers, np
 
 
 def _padding(words: Numbers, kind: np.dtype[Any], stored: int, dataset: Any) -> npt.NDArray[np.bool_] | None:
-    """Where the padding is. Its value may have the other sign, or the sign of a number of `stored` bits: the bits count."""
+    """Where the padding is. Its value may have the other sign, or lack the sign in the bits above `stored`: the bits count."""
     ends = _numbers(dataset, "PixelPaddingValue")[:1]
     ends += _numbers(dataset, "PixelPaddingRangeLimit")[:1] if ends else []
-    if not ends:
-        return None
-    first, last = sorted(_as_stored(int(end), kind, stored) for end in (ends[0], ends[-1]))
-    values = words.view(kind)
-    found = (values >= first) & (values <= last)
-    return found if found.any() else None
-
-
-def _as_stored(value: int, kind: np.dtype[Any], stored: int) -> int:
-    """A number that a pixel of this kind cannot be, as the pixel with the same bits."""
-    for bits in (8 * kind.itemsize, stored):
-        least = -(1 << (bits - 1)) if kind.kind == "i" else 0
-        if not least <= value < least + (1 << bits):
-            value = (value - least) % (1 << bits) + least
-    return value
+    values, signed = words.view(kind), kind.kind == "i"
+    widths = (
+        [8 * kind.itemsize, stored] if signed and all(0 <= end < 1 << stored for end in ends) else [8 * kind.itemsize]
+    )
+    for bits in widths if ends else ():
+        least = -(1 << (bits - 1)) if signed else 0
+        first, last = sorted((int(end) - least) % (1 << bits) + least for end in (ends[0], ends[-1]))
+        if (found := (values >= first) & (values <= last)).any():
+            return found
+    return None
 
 
 def displayed(
