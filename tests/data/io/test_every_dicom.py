@@ -276,7 +276,8 @@ def of_contradictions() -> Iterator[Case]:
     yield "JPEG frames", GREY, dataset(grey, PixelData=encapsulate([_jpeg(grey)] * 3)), JPEGBaseline8Bit, "3 frames"
     other = encapsulate([_jpeg(grey[:-1])])
     yield "other size", GREY, dataset(grey, PixelData=other), JPEGBaseline8Bit, "differ in shape"
-    yield "RGB of 32 bits", COLOUR, dataset(levels(COLOUR, 2**32 - 1).astype("u4")), plain, "uint32"
+    yield "RGB of 32 bits", COLOUR, dataset(levels(COLOUR, 2**32 - 1).astype("u4")), plain, ""
+    yield "RGB of 12 in 32 bits", COLOUR, dataset(levels(COLOUR, 4095).astype("u4")), plain, ""
     yield "RGB with a sign", COLOUR, dataset(levels(COLOUR, 127).astype("i1")), plain, "int8"
     yield "bits", GREY, dataset(grey, BitsStored=12), plain, "contradict"
     yield "no bits", GREY, dataset(grey, BitsAllocated="", BitsStored=8), plain, "BitsAllocated"

@@ -115,9 +115,10 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         raise UnreadableImageError(f"{name} {lack}. Run: pip install 'mammozoo[dicom]'")
     pixels = _decoded(dataset, name)
     if colour:
-        if pixels.dtype not in (np.uint8, np.uint16):
+        if pixels.dtype.kind != "u":
             raise UnreadableImageError(f"{name} holds colour of {pixels.dtype} numbers, which mammozoo does not read.")
-        return pixels
+        down = max(0, int(pixels.max()).bit_length() - 16)
+        return pixels if pixels.dtype.itemsize <= 2 else (pixels >> down).astype(np.uint16)
     pixels, padding = whole_numbers(pixels, dataset, name)
     return (
         colour_of_palette(pixels, dataset, name) if photometric[0] == "P" else displayed(pixels, padding, dataset, name)

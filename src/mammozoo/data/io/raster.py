@@ -59,11 +59,12 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
 
 
 def _check_sums(png: bytes) -> None:
-    """Raise OSError if a chunk of a PNG does not have its checksum: Pillow stops when the picture is full, and does not look."""
+    """Raise OSError if a critical chunk of a PNG does not have its checksum: Pillow stops when the picture is full."""
     place = len(_PNG)
     while place + 12 <= len(png) and png[place + 4 : place + 8] != b"IEND":
         end = place + 8 + int.from_bytes(png[place : place + 4])
-        if zlib.crc32(png[place + 4 : end]) != int.from_bytes(png[end : end + 4]):
+        critical = not png[place + 4] & 0x20
+        if critical and zlib.crc32(png[place + 4 : end]) != int.from_bytes(png[end : end + 4]):
             raise OSError(f"the checksum of its part {png[place + 4 : place + 8]!r} is wrong")
         place = end + 4
 
