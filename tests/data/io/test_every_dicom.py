@@ -280,7 +280,8 @@ def of_contradictions() -> Iterator[Case]:
     yield "RGB of 12 in 32 bits", COLOUR, dataset(levels(COLOUR, 4095).astype("u4")), plain, ""
     yield "RGB with a sign", COLOUR, dataset(levels(COLOUR, 127).astype("i1")), plain, "int8"
     yield "bits", GREY, dataset(grey, BitsStored=12), plain, "contradict"
-    yield "no bits", GREY, dataset(grey, BitsAllocated="", BitsStored=8), plain, "BitsAllocated"
+    for keyword in ("BitsAllocated", "Rows", "Columns", "PhotometricInterpretation"):
+        yield f"no {keyword}", GREY, dataset(grey, BitsStored=8, **{keyword: ""}), plain, keyword
     for slope in (b"0 ", b"NaN ", b"1e999 ", b"abc "):
         made, tag = dataset(grey, RescaleIntercept=0), pydicom.tag.Tag("RescaleSlope")
         made[tag] = pydicom.dataelem.RawDataElement(tag, "DS", len(slope), slope, 0, False, True)

@@ -73,13 +73,13 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         Exception: nearly any, from pydicom, for a damaged file.
     """
     header = _parse(handle, stop_before_pixels=True, defer_size=_LONG)
-    if "Rows" in header and "Columns" in header:
+    if header.get("Rows") and header.get("Columns"):
         check_size(name, int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames") or 1))
     if (size := os.fstat(handle.fileno()).st_size) > _MOST_BYTES:
         raise UnreadableImageError(f"{name} has {size / 1e6:.0f} MB, more than one picture that mammozoo reads takes.")
     handle.seek(0)
     dataset = _parse(handle)
-    if "Rows" not in dataset or not dataset.get("PixelData"):
+    if not dataset.get("PixelData"):
         content = "a report, a truncated file, or something else under that name"
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
             content = "its numbers are floating point, which mammozoo reads of TIFF"
@@ -87,8 +87,8 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     for tag in list(dataset.keys()):
         if tag.group == 0x0028 and dataset.get_item(tag).value in (None, b"", ""):
             del dataset[tag]
-    if not dataset.get("BitsAllocated"):
-        raise UnreadableImageError(f"{name} does not state BitsAllocated, the bits of a pixel. Export it again.")
+    if missing := [keyword for keyword in ("Rows", "Columns", "BitsAllocated") if not dataset.get(keyword)]:
+        raise UnreadableImageError(f"{name} does not state {' and '.join(missing)} of its pixels. Export it again.")
     if int(dataset.get("BitsStored", 1)) > dataset.BitsAllocated:
         bits = f"{dataset.BitsStored} bits in {dataset.BitsAllocated}"
         raise UnreadableImageError(f"{name} states {bits}, which contradict each other. Export it again.")
