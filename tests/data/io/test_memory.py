@@ -1,6 +1,7 @@
 """What large images and packed files take of memory, measured; and that packed ones are refused before they are unpacked."""
 
 import io
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -88,4 +89,16 @@ def test_a_deflated_file_is_measured_before_it_is_unpacked(tmp_path, preamble: b
     with pytest.raises(UnreadableImageError, match="unpacks to more than"):
         read_image(path)
     assert dicom.read_modality(path) is None  # and nothing else that looks into it unpacks it
+    assert _peak() - before < 30e6
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "dcm"])
+def test_a_file_larger_than_any_picture_is_not_read(tmp_path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    grey = Image.fromarray(np.arange(1024, dtype="u1").reshape(32, 32))
+    grey.save(path) if suffix != "dcm" else path.write_bytes(written(dataset(np.asarray(grey)), ExplicitVRLittleEndian))
+    os.truncate(path, 2 * 10**9)  # a hole, which takes no space on the disk
+    before = _begin()
+    with pytest.raises(UnreadableImageError, match="2000 MB"):
+        read_image(path)
     assert _peak() - before < 30e6

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mammozoo.data.io import jpeg
 from mammozoo.data.io.dicom_display import colour_of_palette, displayed, whole_numbers
-from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, unpacked_size
+from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_bytes, check_size, unpacked_size
 from mammozoo.data.io.raster import decode_jpeg_frame
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -75,8 +75,7 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     header = _parse(handle, stop_before_pixels=True, defer_size=_LONG)
     if header.get("Rows") and header.get("Columns"):
         check_size(name, int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames") or 1))
-    if (size := os.fstat(handle.fileno()).st_size) > _MOST_BYTES:
-        raise UnreadableImageError(f"{name} has {size / 1e6:.0f} MB, more than one picture that mammozoo reads takes.")
+    check_bytes(name, handle.seek(0, os.SEEK_END), _MOST_BYTES)
     handle.seek(0)
     dataset = _parse(handle)
     if not dataset.get("PixelData"):

@@ -40,6 +40,12 @@ def check_size(name: str, width: int, height: int, frames: int = 1) -> None:
         take_turn()
 
 
+def check_bytes(name: str, size: int, most: int) -> None:
+    """Raise UnreadableImageError for a file that is larger than any picture that mammozoo reads: it is read whole."""
+    if size > most:
+        raise UnreadableImageError(f"{name} has {size // 10**6} MB, more than one picture that mammozoo reads takes.")
+
+
 def in_strips(change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`change(array)` of an array (H, W, …), some rows at a time; `change` works on each pixel for itself."""
     rows = max(1, _STRIP // max(1, array[:1].size))

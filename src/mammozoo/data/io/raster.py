@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from mammozoo.data.io import jpeg
-from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips, unpacked_size
+from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_bytes, check_size, in_strips, unpacked_size
 
 # A closed list, because Pillow would also try formats that run other programs (EPS).
 _FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
@@ -31,13 +32,14 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         UnreadableImageError: a size or kind of picture that mammozoo does not read, or a damaged JPEG.
         Exception: nearly any, from Pillow, for a damaged file.
     """
-    head = handle.read(len(_PNG))
+    check_bytes(name, handle.seek(0, os.SEEK_END), 5 * MAX_PIXELS)
     handle.seek(0)
-    content = handle.read() if head == _PNG or head.startswith(jpeg.START) else b""
+    head, content = handle.read(len(_PNG)), b""
+    handle.seek(0)
     if head == _PNG:
-        _check_sums(content)
-    elif content:
-        jpeg.check_kind(content, name)
+        _check_sums(memoryview(handle.read()))
+    elif head.startswith(jpeg.START):
+        jpeg.check_kind(content := handle.read(), name)
     handle.seek(0)
     with Image.open(handle, formats=_FORMATS) as image:
         # The first picture of an MPO is the photograph; the others are for depth, or a second view.
@@ -50,7 +52,7 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
             return _deep_colour(image, handle, name)
         if (
             image.tile and image.tile[0].codec_name == "libtiff"
-        ):  # it gives the machine's byte order, and Pillow swaps again
+        ):  # its numbers are native, and Pillow would swap their bytes
             arguments: Any = image.tile[0].args
             image.tile = [image.tile[0]._replace(args=(_NATIVE.get(arguments[0], arguments[0]), *arguments[1:]))]
         image.load()
@@ -58,14 +60,13 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         return _by_tags(pixels, image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else pixels
 
 
-def _check_sums(png: bytes) -> None:
+def _check_sums(png: memoryview) -> None:
     """Raise OSError if a critical chunk of a PNG does not have its checksum: Pillow stops when the picture is full."""
-    place = len(_PNG)
-    while place + 12 <= len(png) and png[place + 4 : place + 8] != b"IEND":
-        end = place + 8 + int.from_bytes(png[place : place + 4])
-        critical = not png[place + 4] & 0x20
-        if critical and zlib.crc32(png[place + 4 : end]) != int.from_bytes(png[end : end + 4]):
-            raise OSError(f"the checksum of its part {png[place + 4 : place + 8]!r} is wrong")
+    place, kind = len(_PNG), b""
+    while place + 12 <= len(png) and kind != b"IEND":
+        kind, end = bytes(png[place + 4 : place + 8]), place + 8 + int.from_bytes(png[place : place + 4])
+        if not kind[0] & 0x20 and zlib.crc32(png[place + 4 : end]) != int.from_bytes(png[end : end + 4]):
+            raise OSError(f"the checksum of its part {kind!r} is wrong")
         place = end + 4
 
 
