@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch.nn import functional as F
 
 from mammozoo import TransformSpec
@@ -22,6 +23,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 Pixels = npt.NDArray[Any]
 Rows = npt.NDArray[np.float64]
+Share = Annotated[float, Field(ge=0, le=1)]  # a probability, or a part of a size or brightness
+Factor = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class _Augmentation:
@@ -34,18 +37,22 @@ class _Augmentation:
         return self.apply(pixels, rng)
 
 
-def hflip(p: float = 0.5) -> Transform:
+def hflip(p: Share = 0.5) -> Transform:
     """Left and right exchanged with probability p."""
     return _Augmentation(_albumentation("HorizontalFlip", p=p), _flip(3, p))
 
 
-def vflip(p: float = 0.5) -> Transform:
+def vflip(p: Share = 0.5) -> Transform:
     """Up and down exchanged with probability p. In ultrasound depth points down: use it only where a paper did."""
     return _Augmentation(_albumentation("VerticalFlip", p=p), _flip(2, p))
 
 
 def affine(
-    degrees: float = 10.0, shift: float = 0.05, scale: float = 0.1, shear: float = 0.0, p: float = 0.9
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0,
+    shift: Share = 0.05,
+    scale: Annotated[float, Field(ge=0, le=0.99)] = 0.1,
+    shear: Annotated[float, Field(ge=0, le=80)] = 0.0,
+    p: Share = 0.9,
 ) -> Transform:
     """Rotation in ±degrees, shift in ± a share of the size, scale in 1 ± scale, shear in ±degrees; edges are mirrored.
 
@@ -69,7 +76,7 @@ def affine(
     return _Augmentation(one, Batched(draw, _warp))
 
 
-def zoom(low: float = 1.0, high: float = 1.2, p: float = 1.0) -> Transform:
+def zoom(low: Factor = 1.0, high: Factor = 1.2, p: Share = 1.0) -> Transform:
     """Enlarged about the centre by one factor of [low, high], as large as before; below 1 the edges are mirrored."""
     _check_range("zoom", low, high)
 
@@ -81,7 +88,7 @@ def zoom(low: float = 1.0, high: float = 1.2, p: float = 1.0) -> Transform:
     return _Augmentation(one, Batched(draw, _warp))
 
 
-def brightness_contrast(brightness: float = 0.15, contrast: float = 0.15, p: float = 0.8) -> Transform:
+def brightness_contrast(brightness: Share = 0.15, contrast: Share = 0.15, p: Share = 0.8) -> Transform:
     """Brightness and contrast changed by up to the given shares, as a turn of the gain knob would."""
 
     def draw(rng: np.random.Generator, n: int) -> Rows:
@@ -92,7 +99,7 @@ def brightness_contrast(brightness: float = 0.15, contrast: float = 0.15, p: flo
     return _Augmentation(one, Batched(draw, _tone))
 
 
-def brightness(low: float = 0.6, high: float = 1.2, p: float = 0.8) -> Transform:
+def brightness(low: Factor = 0.6, high: Factor = 1.2, p: Share = 0.8) -> Transform:
     """All pixels multiplied by one factor of [low, high]; what passes 255 becomes 255."""
     _check_range("brightness", low, high)
 
@@ -107,7 +114,7 @@ def brightness(low: float = 0.6, high: float = 1.2, p: float = 0.8) -> Transform
     return _Augmentation(apply, Batched(draw, _tone))
 
 
-def equalize(p: float = 1.0) -> Transform:
+def equalize(p: Share = 1.0) -> Transform:
     """Histogram equalisation of each channel with probability p."""
 
     def apply(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -195,8 +202,8 @@ def _equalize(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def _check_range(name: str, low: float, high: float) -> None:
-    if not 0 < low <= high:
-        raise UsageError(f"{name}: factors are above 0 and low is at most high; got low={low:g}, high={high:g}.")
+    if low > high:
+        raise UsageError(f"{name}: low is at most high; got low={low:g}, high={high:g}.")
 
 
 AUGMENTATIONS = [

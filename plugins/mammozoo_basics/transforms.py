@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from mammozoo import TransformSpec
 from mammozoo.data.io.images import to_uint8
 from mammozoo.data.transforms import Transform
 from mammozoo.errors import UsageError
 
+#: Sides of an image in pixels; the memory of a larger square would not be enough.
+Side = Annotated[int, Field(ge=1, le=4096)]
 
-def clahe(clip: float = 2.0, tiles: int = 8) -> Transform:
+
+def clahe(
+    clip: Annotated[float, Field(ge=0, le=1000)] = 2.0, tiles: Annotated[int, Field(ge=1, le=64)] = 8
+) -> Transform:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) in tiles × tiles regions; not random."""
     import cv2
 
@@ -35,15 +41,13 @@ def min_max() -> Transform:
     return apply
 
 
-def gcn(spread: float = 3.0) -> Transform:
+def gcn(spread: Annotated[float, Field(ge=0.01, le=1000)] = 3.0) -> Transform:
     """Global contrast normalisation: minus the image's mean, over its standard deviation; not random.
 
     The result is kept in 8 bits: −spread to +spread standard deviations become 0 to 255, what lies beyond is cut off,
     and a constant image becomes 128. For a network whose inputs lie in [−1, 1] the image is then in units of `spread`
     standard deviations.
     """
-    if spread <= 0:
-        raise UsageError(f"gcn: spread is a number of standard deviations above 0, not {spread:g}.")
 
     def apply(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         values = pixels.astype(np.float32)
@@ -53,11 +57,9 @@ def gcn(spread: float = 3.0) -> Transform:
     return apply
 
 
-def resize(size: int) -> Transform:
+def resize(size: Side) -> Transform:
     """`size` × `size` pixels; a side that grows is interpolated cubically, one that shrinks is averaged over areas."""
     import cv2
-
-    _check_size("resize", size)
 
     def apply(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         height, width = pixels.shape[:2]
@@ -68,9 +70,8 @@ def resize(size: int) -> Transform:
     return apply
 
 
-def centre_crop(size: int) -> Transform:
+def centre_crop(size: Side) -> Transform:
     """The `size` × `size` pixels in the middle; a side that has fewer stays as it is."""
-    _check_size("centre-crop", size)
 
     def apply(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         top, left = (max(0, (side - size) // 2) for side in pixels.shape[:2])
@@ -79,7 +80,11 @@ def centre_crop(size: int) -> Transform:
     return apply
 
 
-def denoise(strength: float = 3.0, patch: int = 7, window: int = 21) -> Transform:
+def denoise(
+    strength: Annotated[float, Field(ge=0, le=1000)] = 3.0,
+    patch: Annotated[int, Field(ge=1, le=31)] = 7,
+    window: Annotated[int, Field(ge=1, le=63)] = 21,
+) -> Transform:
     """Fast non-local means (Buades 2011): patches of `patch` pixels, compared within `window` pixels; not random.
 
     The defaults are OpenCV's. A greater strength removes more noise, and more of the image with it.
@@ -97,11 +102,6 @@ def denoise(strength: float = 3.0, patch: int = 7, window: int = 21) -> Transfor
 
 def _by_channel(change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.stack([change(np.ascontiguousarray(channel)) for channel in np.moveaxis(pixels, 2, 0)], axis=2)
-
-
-def _check_size(name: str, size: int) -> None:
-    if size < 1:
-        raise UsageError(f"{name}: size is a number of pixels from 1 on, not {size}.")
 
 
 TRANSFORMS = [

@@ -114,6 +114,14 @@ def memory_error(error: BaseException, batch: int | None = None) -> FailedError 
     )
 
 
+def reason(error: Exception) -> str:
+    """Why something failed, in one paragraph: the message of an error of ours, and the kind of any other before its own."""
+    if isinstance(error, MammozooError):
+        return str(error)
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'drs'?` for the closest of `known`, or an empty string."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

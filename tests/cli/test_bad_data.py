@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ..builtin.trees.pictures import folder
 
@@ -37,3 +38,13 @@ def test_a_table_with_a_missing_file_and_no_root(refused, tmp_path) -> None:
     lines = [f"{label}/{number:03}.png,{label}" for label in ("benign", "malignant") for number in range(13)]
     (tmp_path / "data/table.csv").write_text("\n".join(["path,label", *lines[:-1]]))
     refused(3, "benign/012.png", "line 14", dataset="csv", root=tmp_path / "data/table.csv")
+
+
+def test_constant_images_are_said(command, tiny, tmp_path) -> None:
+    root = folder(tmp_path / "data")
+    words = ("train", *tiny, "--dataset", "folder", "--root", root, "--dry-run")
+    assert "one grey level" not in command(*words).ok.err
+    for name, level in (("003.png", 0), ("004.png", 200)):
+        Image.new("L", (64, 48), level).save(root / "malignant" / name)
+    shown = " ".join(command(*words).ok.err.split())
+    assert "2 of" in shown and "one grey level" in shown and "malignant/003.png" in shown

@@ -39,7 +39,10 @@ def test_the_modality_is_read_from_the_header_alone_or_is_none(tmp_path) -> None
     (tmp_path / "broken.dcm").write_bytes(np.random.default_rng(0).bytes(500))
     (tmp_path / "empty.dcm").write_bytes(b"")
     _header(tmp_path / "silent.dcm", PatientID="x")
-    for name in ("a.png", "broken.dcm", "empty.dcm", "silent.dcm", "missing.dcm", "."):
+    odd = bytearray(bare.read_bytes())
+    odd[odd.index(b"CS") : odd.index(b"CS") + 2] = b"CI"  # no type of value
+    (tmp_path / "odd.dcm").write_bytes(odd)
+    for name in ("a.png", "odd.dcm", "broken.dcm", "empty.dcm", "silent.dcm", "missing.dcm", "."):
         assert read_modality(tmp_path / name) is None
 
 

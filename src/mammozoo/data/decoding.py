@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,18 +19,20 @@ from mammozoo.config.requirements import installed_distributions
 from mammozoo.data.cache import Store
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
+from mammozoo.data.io.limits import UnreadableImageError
 from mammozoo.data.io.regions import Box
 from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import NAMES, Features, features
 from mammozoo.data.preprocessing import LESION, Input, Pixels
 from mammozoo.data.transforms import transform_spec
-from mammozoo.errors import UsageError
+from mammozoo.errors import MammozooError, UsageError, reason, set_scene
 from mammozoo.files import sha256
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _FORMAT = 2  # of a stored `Images`; raise it when its meaning changes
-_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom")
+_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom", "simplejpeg", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,15 @@ def decode(
 
     def one(item: tuple[Sample, Box | None]) -> tuple[Pixels, Fingerprint, Features]:
         sample, box = item
-        image = dataset.read(sample)
+        image = _named(dataset.read, sample)
         try:
             pixels = prepare(image, box)
             crop = image if region is None or box is None else region.crop(image, box)
         except UsageError as error:
             raise UsageError(f"'{sample.image}': {error}") from error
+        except Exception as error:
+            set_scene(error, doing=f"preparing '{sample.image}'")
+            raise
         return pixels, fingerprint(image), features(crop)
 
     if boxes is None:
@@ -85,6 +90,31 @@ def decode(
     return Images(np.stack(pixels), collect(fingerprints), np.stack(statistics))
 
 
+def _named(read: Callable[[Sample], T], sample: Sample) -> T:
+    """`read(sample)`; what a data set's own reader raises becomes an UnreadableImageError that names the sample."""
+    try:
+        return read(sample)
+    except MammozooError:
+        raise
+    except Exception as error:
+        raise UnreadableImageError(f"'{sample.image}' cannot be read: {reason(error)}.") from error
+
+
+def unreadable_among(dataset: Dataset, samples: Sequence[Sample], input: Input) -> dict[str, str]:
+    """The samples whose image, or mask if the input crops lesions, cannot be read, and why."""
+
+    def why(sample: Sample) -> str | None:
+        try:
+            _named(dataset.read, sample)
+            _named(dataset.box, sample) if input.region else None
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    with contextlib.closing(read_many(why, samples, processes=0)) as found:
+        return {sample.image: text for sample, text in zip(samples, found, strict=True) if text is not None}
+
+
 def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> list[Box | None]:
     """The lesion's box of each sample if the input crops lesions, else None for each.
 
@@ -94,7 +124,7 @@ def lesion_boxes(dataset: Dataset, samples: Sequence[Sample], input: Input) -> l
     """
     if input.region is None:
         return [None] * len(samples)
-    with contextlib.closing(read_many(dataset.box, samples, processes=0)) as found:
+    with contextlib.closing(read_many(lambda sample: _named(dataset.box, sample), samples, processes=0)) as found:
         boxes = list(found)
     bare = [sample.image for sample, box in zip(samples, boxes, strict=True) if box is None]
     if bare:

@@ -17,13 +17,16 @@ import numpy.typing as npt
 
 from mammozoo.config.names import call, parse
 from mammozoo.data.dataset import Dataset, Sample
-from mammozoo.data.decoding import Images, decode_cached
+from mammozoo.data.decoding import Images, decode_cached, unreadable_among
 from mammozoo.data.duplicates.matching import group, near_duplicates
+from mammozoo.data.io.limits import UnreadableImageError
+from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError, nearest
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 
+_CONSTANT = 1e-4  # spread of brightness in [0, 1] that no picture of two grey levels has
 #: What a group is: `group` joins a patient's images and near-duplicates; `patient` trusts the data set's patient names.
 By = Literal["group", "patient"]
 
@@ -120,9 +123,17 @@ def open_dataset(name: str, root: Path | None) -> Dataset:
 
 
 def open_data(
-    name: str, root: Path | None, classes: tuple[str, ...] | None, input: Input, by: By, progress: Progress
+    name: str,
+    root: Path | None,
+    classes: tuple[str, ...] | None,
+    input: Input,
+    by: By,
+    progress: Progress,
+    unreadable: dict[str, str] | None = None,
 ) -> Data:
     """Read a data set: samples, labels, groups, pixels. A class may join several labels: `lesion=benign|malignant`.
+
+    Samples that cannot be read are left out if there is a dictionary `unreadable`: it gets their names and the reasons.
 
     Raises:
         NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
@@ -141,8 +152,21 @@ def open_data(
         progress.note(note)
     progress.start("reading images", len(samples))
     progress.clock.lap("start")
-    images = decode_cached(dataset, samples, input, progress.advance)
+    try:
+        images = decode_cached(dataset, samples, input, progress.advance)
+    except UnreadableImageError:
+        if unreadable is None:
+            raise
+        unreadable |= unreadable_among(dataset, samples, input)
+        kept = [place for place, sample in enumerate(samples) if sample.image not in unreadable]
+        samples, numbers = [samples[place] for place in kept], [numbers[place] for place in kept]
+        images = decode_cached(dataset, samples, input)
     progress.clock.lap("read")
+    if len(constant := np.flatnonzero(images.features[:, NAMES.index("spread")] < _CONSTANT)):
+        first = f"the first is '{samples[constant[0]].image}'"
+        progress.note(
+            f"{len(constant)} of {len(samples)} images are of one grey level all over; {first}. See `mammozoo data check`."
+        )
     patients = [sample.patient for sample in samples]
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
 from PIL import Image, ImageOps
+from pydantic import Field
 
 from mammozoo.config.names import call, parse
 from mammozoo.data.io.images import to_channels, to_uint8
@@ -22,6 +23,7 @@ from mammozoo.errors import UsageError
 LESION = "lesion"
 
 Pixels = npt.NDArray[np.uint8]
+Side = Annotated[int, Field(ge=1, le=4096)]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -37,7 +39,7 @@ class Input(pydantic.BaseModel):
     """How an image becomes a network's input.
 
     Attributes:
-        size: (height, width) in pixels.
+        size: (height, width) in pixels, at most 4096.
         channels: of the network's first layer; grey images are copied into all of them.
         mean, std: of each channel, for pixels in [0, 1].
         color: `grey` drops colour (overlays in ultrasound say nothing about tissue), `rgb` keeps it (microscopy).
@@ -49,13 +51,20 @@ class Input(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    size: tuple[int, int]
-    channels: int = 3
-    mean: tuple[float, ...] = _IMAGENET_MEAN
-    std: tuple[float, ...] = _IMAGENET_STD
+    size: tuple[Side, Side]
+    channels: Annotated[int, Field(ge=1, le=64)] = 3
+    mean: tuple[Annotated[float, Field(ge=-1e4, le=1e4)], ...] = _IMAGENET_MEAN
+    std: tuple[Annotated[float, Field(ge=1e-4, le=1e4)], ...] = _IMAGENET_STD
     color: Literal["grey", "rgb"] = "grey"
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     preprocess: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels:
+                raise ValueError(f"`{name}` has {len(values)} numbers for {self.channels} channels")
+        return self
 
     @property
     def region(self) -> Region | None:
@@ -85,6 +94,7 @@ class Input(pydantic.BaseModel):
         def prepare(image: npt.NDArray[Any], box: Box | None = None) -> Pixels:
             if not hasattr(local, "steps"):
                 local.steps = self._steps()
+            image = to_uint8(image) if image.ndim == 2 else image  # before its channels are copied
             pixels = apply_steps(local.steps, to_uint8(to_channels(image, 1 if self.color == "grey" else 3)), box)
             # Pillow averages over the whole footprint when it makes an image smaller: bilinear with anti-aliasing.
             stored = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -67,6 +67,7 @@ def of_dataset(
         NotFoundError, IncompatibleError: the data set lacks a sample of the run, or has another class for it.
     """
     stamps: list[str] = []
+    unreadable: dict[str, str] = {}
     rows: list[tuple[str, str, int, str | None]]
     if (folder / "predictions.csv").is_file() and str(parse(name)) == str(parse(config.training.dataset)):
         if part not in (None, "test", "val"):
@@ -79,11 +80,13 @@ def of_dataset(
     else:
         if part is not None:
             raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
-        data = open_data(name, root, config.asked, config.input, "group", progress)
+        data = open_data(name, root, config.asked, config.input, "group", progress, unreadable)
         stamps, dataset = leak_stamps(data, config, progress), data.dataset
         labels = [data.classes[number] for number in data.labels]
         rows = list(zip(data.names, labels, data.groups.tolist(), [None] * len(labels), strict=True))
     known, cases = {sample.image: sample for sample in dataset.samples()}, []
+    # Each is a case, whose `read` says again why it cannot be read.
+    rows += [(image, known[image].label, len(rows) + n, None) for n, image in enumerate(unreadable)]
     for (image, label, group, fold), stem in zip(rows, free_stems(row[0] for row in rows), strict=True):
         if image not in known:
             raise NotFoundError(

@@ -24,7 +24,7 @@ from mammozoo.evaluation.units import HOW, Units, at_own_point
 from mammozoo.models.config import LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
-from mammozoo.models.model import probabilities
+from mammozoo.models.model import check_probabilities, probabilities
 from mammozoo.progress import Progress
 
 FEWEST = 10
@@ -137,6 +137,7 @@ def evaluate(
     loader = batches(data.images.pixels, data.labels, everything, 32, device=engine.device)
     logits, _ = engine.logits(model, loader, config.input)
     p = probabilities(logits, config.temperature).numpy()
+    check_probabilities(p, config.name)
     progress.advance(len(everything))
     predictions = predictions_of(data, "all", "test", everything, p, cut)
     return EvaluationResult(config, dataset, threshold or config.threshold, predictions, tuple(stamps))

@@ -36,7 +36,7 @@ from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, without_tf32
 from mammozoo.models.factory import build_backbone, build_model
-from mammozoo.models.model import Model, probabilities
+from mammozoo.models.model import Model, check_probabilities, probabilities
 from mammozoo.models.randomness import seeded
 
 METHODS = ("grad-cam", "occlusion")
@@ -97,10 +97,15 @@ def heat(
 
 
 def classify(model: Model, config: ModelConfig, pixels: Pixels, engine: Engine) -> tuple[int, npt.NDArray[np.float64]]:
-    """(number of the class decided for, (K,) calibrated probabilities) of one prepared image, from float32 logits."""
+    """(number of the class decided for, (K,) calibrated probabilities) of one prepared image, from float32 logits.
+
+    Raises:
+        FailedError: they are no probabilities.
+    """
     with _exact(model, engine), torch.no_grad():
         logits = model(_input(config, pixels, engine))
     p = probabilities(logits, config.temperature).numpy()
+    check_probabilities(p, config.name)
     return int(decide(p, config.cut())[0]), p[0]
 
 

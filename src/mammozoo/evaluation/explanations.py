@@ -20,7 +20,7 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, MammozooError, UsageError, nearest
+from mammozoo.errors import ConflictError, FailedError, MammozooError, UsageError, nearest, reason
 from mammozoo.evaluation.cases import Case, of_dataset, of_files
 from mammozoo.evaluation.explain import (
     METHODS,
@@ -165,10 +165,15 @@ def explain_cases(
                 own, its = (f"{shape[0]}×{shape[1]}" for shape in (image.shape, mask.shape))
                 raise UsageError(f"The mask of '{case.name}' is {its} pixels and the image {own}: it is not its mask.")
             pixels = config.input.preparer()(image, box)
-        except MammozooError as error:
-            yield Explanation(case, error=str(error))
+        except Exception as error:  # whatever a reader or a step raises
+            why = str(error) if isinstance(error, MammozooError) else f"'{case.name}' cannot be read: {reason(error)}."
+            yield Explanation(case, error=why)
             continue
-        decided, p = classify(model, config, pixels, engine)
+        try:
+            decided, p = classify(model, config, pixels, engine)
+        except FailedError as error:
+            yield Explanation(case, error=f"'{case.name}': {error}")
+            continue
         explained = decided if target is None else target
         heat_map = heat(model, config, pixels, engine, method=method, target=explained)
         correlation = None

@@ -25,13 +25,13 @@ from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, image_from_memory, 
 from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
-from mammozoo.errors import MammozooError, NotFoundError, UsageError
+from mammozoo.errors import FailedError, MammozooError, NotFoundError, UsageError, reason
 from mammozoo.evaluation.outcome import decide
 from mammozoo.evaluation.thresholds import abstains
 from mammozoo.files import sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
-from mammozoo.models.model import Model, probabilities
+from mammozoo.models.model import Model, check_probabilities, probabilities
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Prediction:
 
     Attributes:
         file: the path, or the name of an image in memory.
-        label: None if the file cannot be read (`error` has the reason) or the model abstains (`abstained`).
+        label: None if the file cannot be read or the model has no answer (`error` has the reason) or abstains (`abstained`).
         warnings: the model's stamps, and why this image may not be one for this model.
     """
 
@@ -167,11 +167,9 @@ def predict_images(
                 stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()
             warnings = [*config.stamps, *warnings, *ood_warnings(features(pixels), config.guard)]
             return Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels)
-        except MammozooError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = f"'{file}' cannot be read: {error.strerror or error}."
-        return Prediction(file, None, None, None, None, error=reason), "", None
+        except Exception as error:  # whatever a reader or a step raises
+            why = reason(error) if isinstance(error, MammozooError) else f"'{file}' cannot be read: {reason(error)}."
+        return Prediction(file, None, None, None, None, error=why), "", None
 
     predictions, by_image = [], {}
     with contextlib.closing(read_many(read, _opened(images))) as files:
@@ -180,10 +178,14 @@ def predict_images(
             answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
             for prediction, digest, pixels in rows:
                 if pixels is not None:
-                    by_image[digest], label = next(answers)
-                    prediction = replace(
-                        prediction, label=label, probabilities=by_image[digest], abstained=label is None
-                    )
+                    answer, label = next(answers)
+                    try:
+                        check_probabilities(np.array([[*answer.values()]]), config.name)
+                    except FailedError as error:
+                        prediction = replace(prediction, threshold=None, error=f"'{prediction.file}': {error}")
+                    else:
+                        by_image[digest] = answer
+                        prediction = replace(prediction, label=label, probabilities=answer, abstained=label is None)
                 predictions.append(prediction)
     return predictions, same_answer(by_image)
 

@@ -37,7 +37,7 @@ class Threshold(_Part):
 class Calibration(_Part):
     """A temperature by which logits are divided before they become probabilities, and the data on which it was fitted."""
 
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Annotated[float, Field(ge=0.01, le=100)]
     chosen_on: str
 
 

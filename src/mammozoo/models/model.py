@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mammozoo.config.names import Spec, call
-from mammozoo.errors import IncompatibleError
+from mammozoo.errors import FailedError, IncompatibleError
 from mammozoo.models.backbone import Backbone, output_shapes
 from mammozoo.models.head import HeadSpec
 
@@ -68,6 +70,15 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tenso
         positive = torch.sigmoid(logits)
         return torch.cat([1 - positive, positive], dim=1)
     return torch.softmax(logits, dim=1)
+
+
+def check_probabilities(p: npt.NDArray[np.float64], name: str) -> None:
+    """Raise FailedError if (N, K) probabilities of the model `name` are not finite, or a row does not sum to 1."""
+    if not (np.abs(p.sum(axis=1) - 1) < 1e-6).all():  # NaN is not either
+        raise FailedError(
+            f"The model '{name}' gives an answer that is no probability (NaN or infinity). Its weights, its normalisation or "
+            "its temperature are damaged, or the image is beyond its numbers."
+        )
 
 
 def assemble(backbone: Backbone, head: HeadSpec, spec: Spec, classes: tuple[str, ...]) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from mammozoo.data.io import several
-from mammozoo.data.io.several import read_many
+from mammozoo.data.io.several import read_many, take_turn
 from mammozoo.errors import FailedError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
@@ -101,3 +102,24 @@ def test_processes_where_they_pay(cores: int, n: int, apart: bool, daemon: bool,
     monkeypatch.setattr(several, "_MOST_PROCESSES", 2)
     here = set(read_many(lambda number: os.getpid(), range(n), apart=apart)) == {os.getpid()}
     assert here == ((cores, n, apart, daemon) != (8, 64, True, False))
+
+
+@pytest.mark.parametrize("processes", WAYS)
+@pytest.mark.parametrize("large", [True, False])
+def test_large_images_are_read_one_at_a_time(processes: int, large: bool, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    both = multiprocessing.get_context("fork").Barrier(2) if processes else threading.Barrier(2)
+
+    def read(number: int) -> str:
+        if large:
+            take_turn()
+        if number % 8:  # a process takes eight
+            return ""
+        try:
+            both.wait(0.2 if large else 5)
+        except threading.BrokenBarrierError:
+            return "alone"
+        return "together"
+
+    answers = set(filter(None, read_many(read, [0, 8] if not processes else range(16), processes=processes)))
+    assert answers == {"alone" if large else "together"}

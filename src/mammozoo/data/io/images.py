@@ -5,56 +5,39 @@ The array is (H, W) for grey and (H, W, 3) for RGB, in the depth in which the fi
     PNG, BMP, TIFF, JPEG, PGM, GIF   8 bit → uint8, 16 bit → uint16, float → float32
     DICOM                            up to 8 bits → uint8, more → uint16, as the file asks to be displayed
 
-A colour file with three equal channels becomes grey: many ultrasound sets store grey images that way.
+Numbers with a sign, and 32-bit ones, are float32. A colour file with three equal channels becomes grey: many ultrasound sets
+store grey images that way.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mammozoo.data.io.dicom import DICOM_SUFFIXES, displayed_pixels, is_dicom, lacks_decoder, read_header
+from mammozoo.data.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom, read_header
+from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips
+from mammozoo.data.io.raster import array_of, read_raster, unknown_kind
+from mammozoo.data.io.regions import labelled
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
 
-#: Largest image, in pixels. Compared with the header, before memory is allocated.
-MAX_PIXELS = 100_000_000
-#: Shortest side, in pixels. Anything smaller is an icon or has a damaged header.
-MIN_SIDE = 16
-
-# A closed list, because Pillow would also try formats that run other programs (EPS).
-_PIL_FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
-_LOSSLESS = {
-    "1",
-    "L",
-    "LA",
-    "P",
-    "RGB",
-    "RGBA",
-    "I;16",
-    "I",
-    "F",
-    "CMYK",
-}  # modes of Pillow that a PNG or TIFF file holds
+#: Modes of Pillow that a PNG or TIFF file holds.
+_LOSSLESS = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK"))
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-
-
-class UnreadableImageError(MammozooError):
-    """The file exists, but it does not hold an image that can be read."""
 
 
 def read_image(path: Path) -> npt.NDArray[Any]:
     """The image in `path` as (H, W) grey or (H, W, 3) RGB; uint8, uint16 or float32.
 
     Palettes and CMYK become RGB, 1-bit images 0 and 255. Transparent pixels are laid over black, the
-    background of an ultrasound screen. EXIF orientation is applied. Colour of 16 bits a channel becomes
-    8 bits, since Pillow reads it so. DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted, padding is black.
+    background of an ultrasound screen. EXIF orientation is applied, and so is the sense of a TIFF whose 0 is white.
+    DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted, padding is black.
 
     Raises:
         NotFoundError: there is no such file.
@@ -76,13 +59,18 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             raise UnreadableImageError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
         handle.seek(0)
         try:
-            pixels = _read_dicom(path, handle) if is_dicom(path, head) else _read_pil(path, handle)
+            pixels = (read_dicom if is_dicom(path, head) else read_raster)(f"'{path}'", handle)
         except MammozooError:
             raise
         except Exception as error:  # a decoder raises nearly any exception for a damaged file
-            reason = f"is truncated or damaged ({str(error) or type(error).__name__}). Copy it again from its source."
+            why = " ".join(str(error).split()) or type(error).__name__
+            reason = f"is truncated or damaged, or not what its header says ({why}). Copy it again from its source."
             if isinstance(error, UnidentifiedImageError):
                 reason = "is not an image that mammozoo reads (PNG, BMP, TIFF, JPEG, PGM, GIF, DICOM), or its header is damaged."
+                if kind := unknown_kind(handle):
+                    reason = (
+                        f"is a {kind}, which mammozoo does not read. Save it as grey of 8 or 16 bits, or 32-bit float."
+                    )
             elif isinstance(error, Image.DecompressionBombError):
                 reason = (
                     f"states a size far above the {MAX_PIXELS // 10**6} million pixels that mammozoo reads ({error}). "
@@ -96,13 +84,13 @@ def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
     """The pixels of an image in memory, in a type that image files hold; messages call it `name`.
 
     With `checked` it is the array that `read_image` would give for a lossless file of this image. It is (H, W) or (H, W, 1)
-    uint8, uint16, bool or float, (H, W, 3) uint8 RGB, or a Pillow image; UsageError for anything else.
+    uint8, uint16, bool or float, (H, W, 3) uint8 or uint16 RGB, or a Pillow image; UsageError for anything else.
     """
     if isinstance(image, Image.Image):
         if image.mode not in _LOSSLESS:
             raise UsageError(f"{name} has Pillow's mode '{image.mode}'. Convert it first: image.convert('RGB') or 'L'.")
         try:
-            return _pil_to_array(ImageOps.exif_transpose(image))
+            return array_of(ImageOps.exif_transpose(image))
         except OSError as error:  # Pillow decodes as late as here
             raise UsageError(f"{name} cannot be decoded ({error}).") from error
     if not isinstance(image, np.ndarray):
@@ -116,11 +104,12 @@ def image_from_memory(image: object, name: str) -> npt.NDArray[Any]:
             return pixels
         if np.issubdtype(pixels.dtype, np.floating):
             return pixels.astype(np.float32)
-    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
         return pixels
     shape = " x ".join(map(str, pixels.shape)) or "no axis"
     raise UsageError(
-        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or (H, W, 3) uint8. "
+        f"{name} is an array of {shape}, {pixels.dtype}. An image is (H, W) uint8, uint16, bool or float, or "
+        "(H, W, 3) uint8 or uint16. "
         "Of a stack give list(stack)."
     )
 
@@ -131,10 +120,10 @@ def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     Raises:
         UnreadableImageError: a size that mammozoo does not read, or a value that is not finite.
     """
-    _check_size(name, pixels.shape[1], pixels.shape[0])
+    check_size(name, pixels.shape[1], pixels.shape[0])
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         raise UnreadableImageError(f"{name} holds pixels that are not finite numbers (NaN or infinity).")
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+    if pixels.ndim == 3 and in_strips(lambda part: (part == part[..., :1]).all(axis=(1, 2)), pixels).all():
         pixels = pixels[..., 0]
     return np.ascontiguousarray(pixels)
 
@@ -157,17 +146,13 @@ def image_shape(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """The mask in `path` as (H, W) booleans: True above half of its own maximum, so an all-black mask is all False.
-
-    Half, and not "anything above zero", because masks saved as JPEG have grey noise around the lesion.
+    """The mask in `path` as (H, W) booleans: True for every label of it, see `labelled`; an all-black mask is all False.
 
     Raises:
         NotFoundError, UnreadableImageError: as `read_image`.
     """
     pixels = read_image(path)
-    if pixels.ndim == 3:
-        pixels = pixels.max(axis=2)
-    return pixels > float(pixels.max()) / 2
+    return labelled(pixels.max(axis=2) if pixels.ndim == 3 else pixels)
 
 
 def to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -178,10 +163,9 @@ def to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """
     if array.dtype == np.uint8:
         return array
-    values = array.astype(np.float32)
-    low, high = float(values.min()), float(values.max())
+    low, high = float(array.min()), float(array.max())
     scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((values - low) * scale).astype(np.uint8)
+    return in_strips(lambda part: np.rint((part.astype(np.float32) - low) * scale).astype(np.uint8), array)
 
 
 def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
@@ -190,58 +174,9 @@ def to_channels(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
         return np.repeat(array[..., None], channels, axis=2)
     if channels == array.shape[2]:
         return array
-    luma = array.astype(np.float32) @ _LUMA
-    return (np.rint(luma) if np.issubdtype(array.dtype, np.integer) else luma).astype(array.dtype)[..., None]
 
+    def luma(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        grey = part.astype(np.float32) @ _LUMA
+        return (np.rint(grey) if np.issubdtype(array.dtype, np.integer) else grey).astype(array.dtype)[..., None]
 
-def _check_size(name: str, width: int, height: int, frames: int = 1) -> None:
-    size = f"{name} has {width} x {height} pixels"
-    if width * height > MAX_PIXELS:
-        limit = f"mammozoo reads up to {MAX_PIXELS // 10**6} million"
-        raise UnreadableImageError(f"{size}; {limit}. Crop or shrink it first.")
-    if min(width, height) < MIN_SIDE:
-        raise UnreadableImageError(f"{size}; an image needs at least {MIN_SIDE} on each side.")
-    if frames > 1:
-        advice = "mammozoo reads single images. Export the frame you mean as PNG."
-        raise UnreadableImageError(f"{name} holds {frames} frames; {advice}")
-
-
-def _read_pil(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
-    with Image.open(handle, formats=_PIL_FORMATS) as image:
-        _check_size(f"'{path}'", *image.size, getattr(image, "n_frames", 1))
-        image.load()
-        return _pil_to_array(ImageOps.exif_transpose(image))
-
-
-def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
-    import pydicom  # here, because most users have no DICOM files
-
-    dataset = pydicom.dcmread(handle, force=True)
-    if "Rows" not in dataset or "PixelData" not in dataset:
-        content = "a report, a truncated file, or something else under that name"
-        raise UnreadableImageError(f"'{path}' is named or marked as DICOM and holds no pixel data: {content}.")
-    _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows), int(dataset.get("NumberOfFrames") or 1))
-    if compression := lacks_decoder(dataset):
-        lack = f"is compressed ({compression}) and no decoder for that is installed"
-        raise UnreadableImageError(f"'{path}' {lack}. Run: pip install 'mammozoo[dicom]'")
-    pixels = displayed_pixels(dataset)
-    return to_uint8(pixels) if pixels.ndim == 3 else pixels
-
-
-def _pil_to_array(image: Image.Image) -> npt.NDArray[Any]:
-    """A decoded Pillow image as (H, W) or (H, W, 3); uint8, uint16 or float32. Transparent pixels are laid over black."""
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
-    if image.mode == "I":  # 32 bits; Pillow uses it for 16-bit PGM too
-        values = np.asarray(image)
-        deep = values.min() < 0 or values.max() > np.iinfo(np.uint16).max
-        return values.astype(np.float32 if deep else np.uint16)
-    if image.mode == "F":
-        return np.asarray(image, dtype=np.float32)
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
-        return np.asarray(Image.alpha_composite(black, colour).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    return in_strips(luma, array)

@@ -7,16 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
+from pydantic import Field
+from scipy import ndimage
 
 from mammozoo.errors import UsageError
 
+_FEW = 12  # levels of an image whose levels are labels; a JPEG with so few is of high quality, and its noise below an eighth
+
 Box = tuple[int, int, int, int]
 Point = tuple[float, float]
+
+
+def labelled(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """The pixels of a label image (H, W) that are not background, its darkest level: whatever label they have.
+
+    A label is a level that fills a square of 3 × 3 pixels somewhere, which the noise that JPEG leaves around a lesion does not,
+    or, in an image of few levels, one that is not much darker than the brightest. Halfway from the background to the lowest
+    label is the limit; so an edge that was smoothed is in its middle.
+    """
+    levels = np.unique(values)
+    if len(levels) < 2:
+        return values > 0
+    few, background = len(levels) <= _FEW, levels[0]
+    flat = np.unique(values[ndimage.maximum_filter(values, 3) == ndimage.minimum_filter(values, 3)])
+    if len(flat) > 1 and not (few and background == 0):
+        background = flat[0]
+    above = levels[levels > background + (levels[-1] - background) / 8] if few else levels[-1:]
+    lowest = min(*flat[flat > background][:1], *above[:1], levels[-1], levels[-1])
+    return values > background + (float(lowest) - float(background)) / 2
 
 
 def box_of_mask(mask: npt.NDArray[np.bool_]) -> Box | None:
@@ -83,10 +106,10 @@ class Region:
         UsageError: a negative number, or `size` together with another option.
     """
 
-    margin: float = 0.0
-    pixels: int = 0
+    margin: Annotated[float, Field(ge=0, le=100)] = 0.0
+    pixels: Annotated[int, Field(ge=0, le=10_000)] = 0
     square: bool = False
-    size: int = 0
+    size: Annotated[int, Field(ge=0, le=4096)] = 0
 
     def __post_init__(self) -> None:
         if min(self.margin, self.pixels, self.size) < 0:

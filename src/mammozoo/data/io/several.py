@@ -1,5 +1,7 @@
 """Many images read at once, in order and not far ahead: in threads, or on Linux with four cores and more in processes.
 
+Large images are read one at a time: a few of them would fill the memory.
+
 Python's lock lets a few threads read images at a time, and more of them hinder each other: on 16 cores four threads read
 2.6 times as fast as one, and eight more slowly than four.
 """
@@ -10,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,7 +25,26 @@ R = TypeVar("R")
 _MOST_THREADS, _MOST_PROCESSES = 4, 16
 _FEWEST = 64  # images for which processes are started
 _CHUNK = 8  # images that a process reads for one answer
+_PATIENCE = 60.0  # seconds after which a large image is read although another one is: its process may have been killed
 _read: Callable[[Any], Any]  # in a process that reads
+_turn: Any = threading.Lock()  # of large images; in a process that reads, the one that all such processes share
+_reader = threading.local()
+
+
+def take_turn() -> None:
+    """Called by a `read` that meets a large image: it goes on when no other one holds a turn, and holds it to its end."""
+    if getattr(_reader, "busy", False) and not _reader.has_turn:
+        _reader.has_turn = _turn.acquire(timeout=_PATIENCE)
+
+
+def _to_its_end(read: Callable[[T], R], item: T) -> R:
+    _reader.busy, _reader.has_turn = True, False
+    try:
+        return read(item)
+    finally:
+        _reader.busy = False
+        if _reader.has_turn:
+            _turn.release()
 
 
 def read_many(
@@ -50,9 +72,9 @@ def read_many(
 def _in_threads(read: Callable[[T], R], items: Iterator[T], cores: int) -> Generator[R, None, None]:
     pool = ThreadPoolExecutor(min(_MOST_THREADS, cores))
     try:
-        waiting = deque(pool.submit(read, item) for item in islice(items, _FEWEST))
+        waiting = deque(pool.submit(_to_its_end, read, item) for item in islice(items, _FEWEST))
         while waiting:
-            waiting.extend(pool.submit(read, item) for item in islice(items, 1))
+            waiting.extend(pool.submit(_to_its_end, read, item) for item in islice(items, 1))
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -62,7 +84,7 @@ def _in_processes(read: Callable[[T], R], items: Iterator[T], processes: int) ->
     context = multiprocessing.get_context(
         "fork"
     )  # what `read` holds need not be pickled, and nothing is imported again
-    pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(read,))
+    pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(read, context.Lock()))
     waiting: deque[tuple[list[T], Future[list[tuple[bool, Any]]]]] = deque()
     try:
         while True:
@@ -90,9 +112,9 @@ def _submitted(pool: ProcessPoolExecutor, chunk: list[Any]) -> Future[list[tuple
         return failed
 
 
-def _begin(read: Callable[[Any], Any]) -> None:
-    global _read
-    _read = read
+def _begin(read: Callable[[Any], Any], turn: Any) -> None:
+    global _read, _turn
+    _read, _turn = read, turn
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(0)  # OpenCV's threads do not live on in a forked process
@@ -105,7 +127,7 @@ def _read_chunk(items: list[Any]) -> list[tuple[bool, Any]]:
     answers: list[tuple[bool, Any]] = []
     for item in items:
         try:
-            answers.append((True, _read(item)))
+            answers.append((True, _to_its_end(_read, item)))
         except Exception:
             answers.append((False, None))
     return answers

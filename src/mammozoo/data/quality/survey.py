@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,8 @@ from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
 from mammozoo.data.io.dicom import header_value
 from mammozoo.data.io.images import to_channels, to_uint8
-from mammozoo.errors import MammozooError
+from mammozoo.data.io.several import read_many
+from mammozoo.errors import reason
 
 # A pixel is coloured if its largest and smallest channel differ by more than `_COLOURED` of 255, and grey up to `_GREY`; between
 # the two lies the noise of JPEG. Coloured marks on a grey picture have `_MARK_PIXELS` or more pixels and at most `_MARK_SHARE` of
@@ -75,12 +75,15 @@ def survey(
                 fingerprint=fingerprint(image),
             )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
-            facts = ImageFacts(sample, mask_facts, problem=_reason(error))
-        advance()
+            facts = ImageFacts(sample, mask_facts, problem=reason(error))
         return facts
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(one, samples))
+    result = []
+    with contextlib.closing(read_many(one, samples, processes=0)) as found:
+        for facts in found:
+            result.append(facts)
+            advance()
+    return result
 
 
 def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
@@ -92,7 +95,7 @@ def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
         try:
             mask = dataset.mask(part)
         except Exception as error:  # as for images
-            yield MaskFacts(file, problem=_reason(error))
+            yield MaskFacts(file, problem=reason(error))
         else:
             if mask is not None:
                 yield MaskFacts(file, shape=(mask.shape[0], mask.shape[1]), empty=not mask.any())
@@ -108,7 +111,3 @@ def _marks(image: npt.NDArray[Any]) -> float:
     if coloured.sum() < _MARK_PIXELS or coloured.mean() > _MARK_SHARE or tinted.mean() > _TINTED:
         return 0.0
     return float(coloured.mean())
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, MammozooError) else f"{type(error).__name__}: {error}"
