@@ -172,7 +172,10 @@ def train(
 
     if doubled := set(settings or {}) & set(more):
         raise UsageError(f"'{min(doubled)}' is set twice: in the dictionary of settings and by name. Give it once.")
-    wanted = {key: str(v) if isinstance(v, Path) else v for key, v in {**(settings or {}), **more}.items()}
+    wanted = {
+        key: f"{'run:' if key == 'weights' else ''}{value}" if isinstance(value, Path) else value
+        for key, value in {**(settings or {}), **more}.items()
+    }
     with tempfile.TemporaryDirectory(prefix="mammozoo-") as folder:
         if isinstance(recipe, Recipe):  # recipes and settings have one reader
             file = Path(folder) / "recipe.yaml"
@@ -188,7 +191,9 @@ def load(
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> Classifier:
-    """The model that `model` names: a run's or model's folder, a zoo name, `zoo:NAME`, `hub:ORG/NAME@COMMIT`.
+    """The model that `model` names: a zoo's (`NAME`, `zoo:NAME`), `hub:ORG/NAME@COMMIT`, or a folder.
+
+    A folder, of a run or a model, is a `Path`, text with a separator (`./NAME`), or `run:FOLDER`; a bare word is a zoo's.
 
     Without a name it is the built-in model. Its files are checked against the zoo's hashes. Only a `hub:` model that was
     not pulled before is asked of a server.
@@ -205,7 +210,7 @@ def load(
 
     if precision not in ("auto", "bf16", "fp32"):
         raise UsageError(f"The precision is auto, bf16 or fp32, not '{precision}'.")
-    folder = find_model(default_model() if model is None else str(model))
+    folder = find_model(default_model() if model is None else model)
     network, config = load_model(folder)
     engine = choose_engine(device, precision)
     return Classifier(folder, engine.place(network), config, engine)
@@ -267,7 +272,7 @@ def evaluate(
         raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
     if aggregate and subgroup:
         raise UsageError("--subgroup goes with single images; leave --aggregate out.")
-    folder = find_model(str(model))
+    folder = find_model(model)
     if dataset is None:
         result = evaluation.evaluate_test_part(folder, threshold)
     else:
@@ -324,7 +329,7 @@ def explain(
     from mammozoo.progress import Progress
     from mammozoo.zoo.registry import find_model
 
-    folder, out, progress = find_model(str(model)), Path(out), progress or Progress()
+    folder, out, progress = find_model(model), Path(out), progress or Progress()
     wanted = [str(path) for path in ([images] if isinstance(images, str | Path) else images)]
     if bool(wanted) == (dataset is not None):
         raise UsageError("What is to be explained? Give images, or --dataset, and not both.")

@@ -54,12 +54,12 @@ def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, comm
     assert command("train", *tiny, "--strategy", "tail", "--out", "run").code == 0
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert recipe["requires"] == ["tail-lab>=3.1"]
-    assert command("predict", "--example", "--model", "run").code == 0
+    assert command("predict", "--example", "--model", "run:run").code == 0
 
     lab(False)
     needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown strategy 'tail'")
-    command("predict", "--example", "--model", "run").refused(7, *needs)
-    command("evaluate", "run", "--dataset", "phantom:n=24").refused(7, *needs)
+    command("predict", "--example", "--model", "run:run").refused(7, *needs)
+    command("evaluate", "./run", "--dataset", "phantom:n=24").refused(7, *needs)
     again = ("tail-lab>=3.1, which is not installed", "pip install 'tail-lab>=3.1'")
     command("train", "run/recipe.yaml", "--out", "again").refused(7, *again)
     assert not (tmp_path / "again").exists()
@@ -67,7 +67,7 @@ def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, comm
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
     command("train", "--resume", "run").refused(7, *again)
     # The predictions alone need no plugin.
-    assert command("evaluate", "run", "--json").code == 0
+    assert command("evaluate", "./run", "--json").code == 0
     assert command("show", "run/recipe.yaml").code == 0
 
 
@@ -76,7 +76,7 @@ def test_a_model_whose_preprocessing_is_missing_is_refused_before_the_first_imag
     assert command("train", *tiny, "--set", "preprocess=[negative]", "--out", "run").code == 0
     lab(False)
     needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown transform 'negative'")
-    command("predict", "--example", "--model", "run").refused(7, *needs)
+    command("predict", "--example", "--model", "run:run").refused(7, *needs)
 
 
 def test_a_plugin_from_a_file_is_named_without_its_folder(fresh, command, tmp_path, monkeypatch, tiny) -> None:
@@ -93,7 +93,7 @@ def test_a_plugin_from_a_file_is_named_without_its_folder(fresh, command, tmp_pa
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", "")
     fresh()
     told = "trial.py (a file, given with --plugin) (not installed)"
-    command("predict", "--example", "--model", "run").refused(7, told)
+    command("predict", "--example", "--model", "run:run").refused(7, told)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
-from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
+import mammozoo
+from mammozoo.config.recipe import load
+from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError, UsageError
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
-from mammozoo.models.factory import load_model
+from mammozoo.models.factory import build_backbone, load_model, load_starting_weights
 from mammozoo.zoo.entry import read_zoo
 from mammozoo.zoo.registry import catalogue, default_model, find_model, packaged_zoo
 
@@ -32,7 +35,10 @@ def test_the_packaged_zoo_is_valid_and_its_models_have_several_names(tmp_path, m
     mine = shutil.copytree(folder, tmp_path / "my-model")
     assert find_model(str(mine)) == mine
     monkeypatch.chdir(tmp_path)
-    assert find_model("my-model") == Path("my-model")
+    for reference in ("./my-model", "run:my-model", Path("my-model"), "zoo:./my-model"):
+        assert find_model(reference) == Path("my-model")
+    with pytest.raises(NotFoundError, match=r"Unknown model 'my-model'\. The folder of that name is \./my-model"):
+        find_model("my-model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match=r"no model in 'empty' \(no config.json\)"):
         find_model("empty")
@@ -40,6 +46,50 @@ def test_the_packaged_zoo_is_valid_and_its_models_have_several_names(tmp_path, m
         find_model(name[:-1])
     with pytest.raises(NotFoundError, match="Unknown model 'my-models'"):
         find_model("zoo:my-models")
+
+
+@pytest.mark.parametrize("reference", [None, "zoo:busi-resnet9", "busi-resnet9"])
+def test_no_folder_takes_the_place_of_a_zoos_model(reference: str | None, run_copy, command, tmp_path) -> None:
+    """Nor that of a word that means other weights, wherever a model is named."""
+    for name in (default_model(), "imagenet", "random", "auto"):
+        shutil.copytree(run_copy, tmp_path / name)
+    named = () if reference is None else ("--model", reference)
+    used = command("predict", "--example", *named, "--json").ok.json["model"]
+    assert used["sha256"] == PACKAGED[default_model()].files["model.safetensors"].sha256
+    if reference is not None:
+        assert mammozoo.load(reference).config.name == default_model()
+        backbone = build_backbone("resnet9:width=32")
+        load_starting_weights(backbone, "resnet9:width=32", f"zoo:{default_model()}", find_model)
+        theirs = load_model(find_model(default_model()))[0].backbone.state_dict()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in backbone.state_dict().items())
+    for word in (
+        "imagenet",
+        "random",
+        "auto",
+        f"zoo:{default_model()}",
+        f"hub:lab/x@{'a' * 40}",
+        "file:a/b.safetensors",
+    ):
+        (tmp_path / word).mkdir(parents=True, exist_ok=True)
+        (tmp_path / word / "config.json").write_text("{}")
+        assert load(None, {"weights": word}).weights == word
+
+
+def test_a_run_as_starting_weights_is_named_by_its_path(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, run = "resnet9:width=32", shutil.copytree(find_model(default_model()), tmp_path / "copy")
+    for given, kept, told in (
+        ("./copy", "zoo:./copy", "zoo:./copy"),
+        (f"{run}", f"zoo:{run}", f"zoo:{run}"),
+        ("run:copy", "run:copy", "run:copy"),
+        (f"run:{run}", f"run:{run}", "run:copy"),
+    ):
+        recipe = load(None, {"weights": given})
+        assert recipe.weights == kept
+        lineage = load_starting_weights(build_backbone(name), name, recipe.weights, find_model)
+        assert lineage.weights == told and lineage.seen
+    with pytest.raises(UsageError, match="run:FOLDER"):
+        load_starting_weights(build_backbone(name), name, "copy", find_model)
 
 
 @pytest.mark.parametrize("name", PACKAGED)

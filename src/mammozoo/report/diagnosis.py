@@ -75,7 +75,7 @@ class Diagnosis:
 
 
 def diagnose(
-    model: str,
+    model: str | Path,
     dataset: str,
     root: Path | None = None,
     *,

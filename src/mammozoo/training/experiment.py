@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mammozoo.config.names import reference_to
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.splits.files import write_splits
@@ -131,13 +132,13 @@ def extend(
     if short.recipe.stages:
         raise UsageError(
             f"The run '{path}' has earlier stages, and those cannot be extended with it. Train again with --epochs {epochs}, or "
-            f"start a new run with --weights {path}."
+            f"start a new run with --weights {reference_to(path)}."
         )
     recipe = longer(short.recipe, epochs)
     if not short.recipe.keep_state:
         raise UsageError(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
-            f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
+            f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(path)}."
         )
     _refuse_occupied(out)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mammozoo.config.names import named_folder, reference_to
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
@@ -85,9 +85,12 @@ def listed(name: str) -> ZooModel:
     name = name.removeprefix("zoo:")
     known = _catalogue_with(name)
     if name not in known:
-        looks_like_path = re.search(r"[/\\]|^\.", name) or Path(name).exists()
-        what = f"There is no model in '{name}' (no config.json)" if looks_like_path else f"Unknown model '{name}'"
-        raise NotFoundError(f"{what}.{nearest(name, known)} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
+        what, folder = f"Unknown model '{name}'.{nearest(name, known)}", Path(name)
+        if (folder / "config.json").is_file():
+            what = f"Unknown model '{name}'. The folder of that name is {reference_to(folder)}."
+        elif folder.exists():
+            what = f"There is no model in '{name}' (no config.json)."
+        raise NotFoundError(f"{what} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
     return known[name]
 
 
@@ -99,10 +102,10 @@ def default_model() -> str:
     return name
 
 
-def find_model(reference: str) -> Path:
-    """The folder of a whole, checked model: of a run or model folder, `NAME`, `zoo:NAME`, or `hub:ORG/NAME@COMMIT`.
+def find_model(reference: str | Path) -> Path:
+    """The folder of a whole, checked model: `NAME` or `zoo:NAME` of a zoo, `hub:ORG/NAME@COMMIT`, or a folder.
 
-    Only the last one asks a server, and only for missing files.
+    A folder, of a run or a model, is a `Path`, a path with a separator, or `run:FOLDER`. Only `hub:` asks a server.
 
     Raises:
         NotFoundError: there is no such model, or it is on the Hub and was never pulled.
@@ -111,11 +114,13 @@ def find_model(reference: str) -> Path:
     """
     from mammozoo.zoo.adapter import is_adapter, join, read_adapter
 
-    folder = Path(reference).expanduser()
-    if reference.startswith("hub:"):
-        folder = pull_reference(reference)
-    elif reference.startswith("zoo:") or not (folder / "config.json").is_file():
-        return whole(listed(reference))
+    if (folder := named_folder(reference)) is None:
+        name = str(reference)
+        if not name.startswith("hub:"):
+            return whole(listed(name))
+        folder = pull_reference(name)
+    elif not (folder / "config.json").is_file():
+        raise NotFoundError(f"There is no model in '{folder}' (no config.json).")
     if not is_adapter(folder):
         return folder
     adapter = read_adapter(folder)  # one that no zoo lists
