@@ -1,7 +1,8 @@
-"""Atomic writing of files: a reader never sees a partial one."""
+"""Atomic writing of files: a reader never sees a partial one; and locks between processes."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import hashlib
@@ -9,11 +10,17 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mammozoo.errors import AccessError, FailedError, MammozooError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def disk_error(error: OSError, path: Path) -> MammozooError:
@@ -84,3 +91,51 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, patience: float = 60.0, signs: Callable[[], object] = lambda: None) -> Iterator[bool]:
+    """Hold the lock file `path`, which is removed afterwards; of the processes that ask for it one at a time has it.
+
+    Yields False where there are no locks: on Windows, on some network drives, in a read-only folder.
+
+    Raises:
+        TimeoutError: another process has held it for `patience` seconds, in which `signs()` did not change.
+    """
+    descriptor = _lock(path, patience, signs)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()  # before the lock is given up: who waits for it sees that the file is gone, and asks anew
+            os.close(descriptor)
+
+
+def _lock(path: Path, patience: float, signs: Callable[[], object]) -> int | None:
+    """The open lock file; None where there are no locks."""
+    since, seen = time.monotonic(), signs()
+    while fcntl is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # its holder has just removed it
+            pass
+        except BlockingIOError:
+            if time.monotonic() - since >= patience:
+                since, before, seen = time.monotonic(), seen, signs()
+                if seen == before:
+                    os.close(descriptor)
+                    raise TimeoutError(f"'{path}' is held by another process") from None
+            time.sleep(0.02)
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+    return None

@@ -1,16 +1,23 @@
 """Pulling with the real client from a Hub on this machine: what is asked, what is kept, and every way in which it fails."""
 
+import functools
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from far import CONTENT, Far
+
+from mammozoo.files import locked
+
+from ..helpers import flip
 
 
 @pytest.fixture
@@ -173,14 +180,111 @@ def start(far: Far, home: Path, **more: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_two_at_once(far: Far, tmp_path) -> None:
-    both = [start(far, tmp_path / "hf") for _ in range(2)]
-    for process in both:
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-        assert out.strip() == str(far.snapshot(tmp_path / "hf"))
-    assert {p.name: p.read_bytes() for p in far.snapshot(tmp_path / "hf").iterdir()} == CONTENT
-    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+#: Six processes, which pull together for each line of the input; who is done looks again until the last one is.
+SIX = """
+import multiprocessing, sys, time
+import huggingface_hub.hf_api
+from mammozoo import files
+from mammozoo.zoo.registry import listed, pull_model
+from mammozoo.zoo.verify import verify
+
+context = multiprocessing.get_context("fork")  # the imports take longer than everything else
+together, mode, done = context.Barrier(7), context.Value("b"), context.Value("i")
+
+def work():
+    fcntl, model, turn = files.fcntl, listed("far"), 0
+    while True:
+        turn += 1
+        together.wait()
+        files.fcntl = fcntl if mode.value else None
+        pull_model("far")
+        with done.get_lock():
+            done.value += 1
+        while done.value < 6 * turn:
+            verify(model)
+            time.sleep(0.01)
+        together.wait()
+
+def whole():
+    try:
+        work()
+    except BaseException:
+        together.abort()
+        raise
+
+for _ in range(6):
+    context.Process(target=whole, daemon=True).start()
+for line in iter(sys.stdin.readline, ""):
+    mode.value = line == "locks\\n"
+    together.wait()
+    together.wait()
+    print("pulled", flush=True)
+"""
+
+
+def test_six_at_once_that_all_found_the_files_missing(far: Far, tmp_path) -> None:
+    """Nobody's checked model is taken away by one who comes later, not even without locks or where a file was damaged."""
+    home, weights = tmp_path / "hf", far.snapshot(tmp_path / "hf") / "model.safetensors"
+    asked = threading.Barrier(6, timeout=60)
+    far.hub.fault("GET /api/models/.*/revision/", "call", asked.wait)
+    six = subprocess.Popen(
+        [sys.executable, "-c", SIX], env=os.environ | far.hub.environment(home), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert six.stdin and six.stdout
+    for locks, damage, downloads in (
+        ("locks", lambda: None, range(1, 2)),
+        ("locks", lambda: flip(weights), range(1, 2)),
+        ("none", lambda: shutil.rmtree(home / "hub"), range(1, 10)),
+    ):
+        damage()
+        far.hub.requests.clear()
+        if locks == "none":
+            far.hub.fault("GET /blob/", "corrupt", times=1)
+        six.stdin.write(f"{locks}\n")
+        six.stdin.flush()
+        assert six.stdout.readline() == "pulled\n", six.communicate()[1]
+        assert len(far.hub.asked("^cdn GET")) in downloads
+        assert {p.name: p.read_bytes() for p in far.snapshot(home).iterdir()} == CONTENT
+    six.communicate(timeout=60)
+    assert not list(home.rglob("*.incomplete")) and not list(home.rglob("pull-*"))
+
+
+@pytest.mark.parametrize("how", ["links are off", "copied without links"])
+def test_a_reference_on_a_disk_without_links(far: Far, with_hub, tmp_path, monkeypatch, how: str) -> None:
+    reference = f"hub:lab/far@{far.commit}"
+    if how == "links are off":
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SYMLINKS", True)
+    assert with_hub("zoo", "pull", reference).ok
+    home = tmp_path / "hf"
+    if how != "links are off":
+        home = Path(shutil.copytree(home, tmp_path / "copied"))  # as onto a stick: links become files
+    folder = far.snapshot(home)
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    far.hub.requests.clear()
+    offline = {"home": home.name, "HF_HUB_OFFLINE": "1"}
+    assert with_hub("zoo", "pull", reference, **offline).ok.out.strip() == str(folder)
+    flip(folder / "model.safetensors")
+    refused(with_hub("zoo", "pull", reference, **offline), 6, "damaged")
+    assert not far.hub.requests
+    assert with_hub("zoo", "pull", reference, home=home.name).ok
+    assert with_hub("zoo", "pull", "far", **offline).ok
+    assert "freed" in with_hub("zoo", "rm", reference, home=home.name).err and not folder.exists()
+
+
+def test_another_commit_with_the_same_weights_costs_no_second_download(far: Far, with_hub, tmp_path) -> None:
+    assert with_hub("zoo", "pull", "far").ok
+    far.publish(CONTENT | {"README.md": b"# other\n"})
+    far.hub.requests.clear()
+    assert with_hub("zoo", "pull", "far").ok
+    assert not far.hub.asked("^cdn") and far.hub.asked("README")
+    assert (far.snapshot(tmp_path / "hf") / "model.safetensors").read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_a_process_that_is_stuck_holds_nobody_up(far: Far, with_hub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("mammozoo.zoo.pull.locked", functools.partial(locked, patience=0.2))
+    with locked(far.snapshot(tmp_path / "hf").parents[1] / ".mammozoo" / f"{far.commit}.lock") as held:
+        assert held and with_hub("zoo", "pull", "far").ok
 
 
 def test_a_kill_in_the_middle(far: Far, with_hub, tmp_path) -> None:

@@ -19,9 +19,10 @@ import pydantic
 import torch
 
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.files import sha256, write_bytes, write_json
+from mammozoo.files import locked, sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
 from mammozoo.models.weights import DTYPES, numbers, read_tensors, to_bytes
+from mammozoo.zoo.cache import LOCK
 from mammozoo.zoo.entry import Part, Sha256
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
@@ -124,7 +125,7 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     """Write the whole model that the adapter in `adapter_folder` makes with the base in `base_folder` to `out`.
 
     If `out` holds it already, nothing is done. Each file is written atomically and always with the same bytes, so any number of
-    processes may join at once.
+    processes may join at once; the lock in `out` tells `zoo clean` that somebody is at work.
 
     Raises:
         NotFoundError, IncompatibleError: one of the two is missing, or the adapter's `config.json` is damaged.
@@ -151,9 +152,12 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
         raise NotVerifiedError(
             f"The adapter in '{adapter_folder}' and its base do not make the model that it promises. Get the adapter again."
         )
-    write_bytes(out / WEIGHTS, whole)
-    _copy_card(adapter_folder, out)
-    write_json(out / CONFIG, config)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(TimeoutError):
+            stack.enter_context(locked(out / LOCK))
+        write_bytes(out / WEIGHTS, whole)
+        _copy_card(adapter_folder, out)
+        write_json(out / CONFIG, config)
 
 
 def _joined(adapter: Adapter, own: Tensors, base: Tensors) -> bytes:

@@ -95,15 +95,20 @@ def fetch(repository: str, file: str, revision: str | None = None) -> Path:
         UnreachableError, AccessError, NotFoundError: as `describe`.
         FailedError: the disk is full.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(repository, file, revision=revision)
-    if isinstance(cached, str):
-        return Path(cached)
+    return Path(cached) if isinstance(cached, str) else download(repository, file, revision)
+
+
+def download(repository: str, file: str, revision: str | None = None, cache: Path | None = None) -> Path:
+    """A file of a model repository, from the Hub into `cache`, by default the client's own; raises as `fetch`."""
+    from huggingface_hub import hf_hub_download
+
     # About this very file: a Hub can answer one question and not the next.
     check_reachable(f"{repository}/resolve/{revision or 'main'}/{file}")
     with translated(repository, revision, file):
-        return Path(hf_hub_download(repository, file, revision=revision, library_name="mammozoo"))
+        return Path(hf_hub_download(repository, file, revision=revision, cache_dir=cache, library_name="mammozoo"))
 
 
 def _within_patience(question: Callable[[], T]) -> T:

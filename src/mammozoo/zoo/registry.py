@@ -181,9 +181,9 @@ def weights_sha256(entry: Entry) -> str:
 
 def pull_model(reference: str) -> Path:
     """The folder of a model after it, and an adapter's base, were fetched as far as files were missing; raises as `pull`."""
-    from mammozoo.zoo.adapter import is_adapter, read_adapter
-
     if reference.startswith("hub:"):
+        from mammozoo.zoo.adapter import is_adapter, read_adapter
+
         folder = pull_reference(reference)
         if is_adapter(folder):
             pull_model(read_adapter(folder).base.name)
