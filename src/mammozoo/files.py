@@ -93,6 +93,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder and below, links not followed; those that go meanwhile are left out."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, patience: float = 60.0, signs: Callable[[], object] = lambda: None) -> Iterator[bool]:
     """Hold the lock file `path`, which is removed afterwards; of the processes that ask for it one at a time has it.

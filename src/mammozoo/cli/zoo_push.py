@@ -109,10 +109,10 @@ def push(
             pushed = send(staged, private=not public)
             revision = pushed.revision
             entry = staged.entry(HubSource(hub=repo, revision=revision), summary)
-            if zoo is not None and entry is not None:
-                write_entries(zoo, [entry])
             done = "Published" if pushed.new else "Already there, nothing was sent"
             note(f"{done}: {repo}, {pushed.tag}, commit {revision}, {'private' if pushed.private else 'public'}.")
+            if zoo is not None and entry is not None:
+                write_entries(zoo, [entry])
             if entry is None and not as_json:
                 note(f'Use it with timm.create_model("hf-hub:{repo}@{revision}", pretrained=True).')
             elif zoo is not None and not as_json:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mammozoo.errors import MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
-from mammozoo.files import locked, write_json
+from mammozoo.files import locked, size_of, write_json
 from mammozoo.zoo.cache import LOCK, own_folder
 from mammozoo.zoo.entry import COMMIT, FILE, REPOSITORY, HubSource, ZooModel
 from mammozoo.zoo.hub import describe, digest, download, endpoint, files_of, offline, translated
@@ -147,7 +147,7 @@ def _downloaded(source: HubSource, promised: Files) -> Path:
     with contextlib.ExitStack() as stack:
         if wrong:
             with contextlib.suppress(TimeoutError):  # of somebody who is stuck
-                stack.enter_context(locked(own / f"{source.revision}.lock", signs=lambda: _bytes_in(own)))
+                stack.enter_context(locked(own / f"{source.revision}.lock", signs=lambda: size_of(own)))
             wrong = _wrong(source, promised)  # another process may have fetched them in the meantime
         for name in wrong:
             _get(source, name, promised[name])
@@ -198,11 +198,3 @@ def _move(path: Path, staging: Path, cache: Path) -> None:
     pointer = cache / path.relative_to(staging)
     pointer.parent.mkdir(parents=True, exist_ok=True)
     path.replace(pointer)
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_size
-    return total

@@ -104,7 +104,7 @@ def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str
     return zoo.EntryEvaluation(dataset=dataset, part=part, n=n, scores=rows)
 
 
-def taken(place: Path | str, about: Publication) -> ConflictError:
+def taken(place: Path | str, about: Publication | zoo.Entry) -> ConflictError:
     """The refusal to publish a version to a place that has it with other content."""
     what = f"'{place}' has '{about.name}' in version {about.version} already, with other content"
     return ConflictError(f"{what}; nothing was changed. A version never changes: choose another --version.")
