@@ -41,6 +41,9 @@ def push(
     ),
     base: str = typer.Option("", help="Zoo name of an adapter's base; by default what the training started from."),
     public: bool = typer.Option(False, "--public", help="Let everybody see it; otherwise it is private."),
+    replace: bool = typer.Option(
+        False, "--replace", help="Also to a repository that holds something else, all of which is removed."
+    ),
     zoo: Path | None = typer.Option(None, help="A zoo.yaml to write the entry into."),
     allow_stamped: bool = typer.Option(
         False,
@@ -69,8 +72,9 @@ def push(
     config = read_config(source)
     if bool(repo) == (to is not None):
         raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
-    if to is not None and (public or zoo is not None):
-        raise UsageError(f"{'--public' if public else '--zoo'} is for the Hub; a directory zoo has its own zoo.yaml.")
+    for option, given in {"--public": public, "--replace": replace, "--zoo": zoo is not None}.items():
+        if to is not None and given:
+            raise UsageError(f"{option} is for the Hub; a directory zoo has its own zoo.yaml.")
     if to is not None and as_ is Kind.backbone:
         raise UsageError("A zoo lists whole models; a backbone alone is published on the Hub, for timm.")
     publication = complete(
@@ -102,11 +106,18 @@ def push(
         elif to is not None:
             entry = put(staged, to, summary)
             note(f"Put into '{to}': {entry.name} {entry.version}, {entry.size / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
-        elif not yes and not typer.confirm(f"Send this to {repo}, {'public' if public else 'private'}?", err=True):
-            note("Nothing was sent.")
-            raise typer.Exit(1)
         else:
-            pushed = send(staged, private=not public)
+
+            def agreed(lost: list[str]) -> bool:
+                if lost:
+                    note(f"Files there that go, or are replaced: {', '.join(lost)}.")
+                question = f"Send this to {repo}, {'public' if public else 'private'}?"
+                return yes or typer.confirm(question, err=True)
+
+            pushed = send(staged, private=not public, replace=replace, agreed=agreed)
+            if pushed is None:
+                note("Nothing was sent.")
+                raise typer.Exit(1)
             revision = pushed.revision
             entry = staged.entry(HubSource(hub=repo, revision=revision), summary)
             done = "Published" if pushed.new else "Already there, nothing was sent"
