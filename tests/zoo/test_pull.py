@@ -165,6 +165,8 @@ def test_what_the_hub_has_is_another_thing(far: Far, with_hub, tmp_path) -> None
     refused(with_hub("zoo", "pull", "far"), 3, "has no commit", "rewritten")
     far.write(withdrawn="it was trained on test images")
     refused(with_hub("zoo", "pull", "far"), 3, "withdrawn: it was trained on test images")
+    answer = with_hub("zoo", "pull", f"hub:lab/far@{far.commit}")
+    refused(answer, 3, "withdrawn: it was trained on test images")
     far.write(requires=">=99")
     refused(with_hub("zoo", "pull", "far"), 7, "needs mammozoo >=99")
     refused(with_hub("zoo", "pull", "fra"), 3, "Did you mean 'far'?")

@@ -1,6 +1,7 @@
 """The zoo: the packaged one is sound, and bytes that differ are never loaded."""
 
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, Regi
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import build_backbone, load_model, load_starting_weights
+from mammozoo.zoo.directory import export
 from mammozoo.zoo.entry import read_zoo
 from mammozoo.zoo.registry import catalogue, default_model, find_model, packaged_zoo
 
@@ -212,6 +214,23 @@ def test_a_plugins_zoo_takes_no_model_of_ours_away(zoo: Zoo, how: str, caplog) -
     assert str(zoo.path) in caplog.text
     with pytest.raises((ConflictError, RegistryError)):
         find_model("zoo:copy")
+
+
+@pytest.mark.parametrize("order", ["older first", "newer first"])
+@pytest.mark.parametrize("name", ["busi-resnet9", "copy", "renamed"])
+def test_a_withdrawal_counts_in_whatever_zoo_it_stands(zoo: Zoo, command, tmp_path, monkeypatch, order, name) -> None:
+    """Of a model of the same files: of the default one, of one in an older zoo too, and under another name."""
+    older, newer = zoo.home / "older", zoo.home / "newer"
+    entry = zoo.entry | {"source": {"path": "models/copy"}}
+    for folder, changes in ((older, {}), (newer, {"name": name, "withdrawn": "trained on test images"})):
+        shutil.copytree(zoo.model, folder / "models" / "copy")
+        (folder / "zoo.yaml").write_text(yaml.safe_dump({"schema": 1, "models": [entry | changes]}))
+    folders = [older, newer] if order == "older first" else [newer, older]
+    monkeypatch.setenv("MAMMOZOO_ZOO", os.pathsep.join(map(str, folders)))
+    for words in (("--model", "copy"), ("--model", name), ("--model", "busi-resnet9-drs"), ()):
+        command("predict", "--example", *words).refused(3, "withdrawn: trained on test images")
+    export([catalogue()["copy"]], tmp_path / "out")
+    assert read_zoo(tmp_path / "out" / "zoo.yaml").models[0].withdrawn
 
 
 def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:

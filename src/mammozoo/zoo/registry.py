@@ -14,7 +14,7 @@ from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
 from mammozoo.zoo.entry import Entry, ZooModel, read_zoo
-from mammozoo.zoo.pull import check_remote, pull, pull_reference
+from mammozoo.zoo.pull import check_remote, parse_reference, pull, pull_reference
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def catalogue() -> dict[str, ZooModel]:
     """Every model of the directory zoos, the packaged zoo and the plugins' zoos, by name.
 
     A name with the same files in two zoos is one model in two places, as after an export; it is read from the place that comes
-    first. Raises ConflictError for two different models of one name, RegistryError for a zoo that is not valid.
+    first. A withdrawal counts wherever it stands. Raises ConflictError for two different models of one name, RegistryError for a
+    zoo that is not valid.
     """
     return _merged([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
 
@@ -58,17 +59,25 @@ def _catalogue_with(name: str) -> dict[str, ZooModel]:
 
 def _merged(zoos: Iterable[Path]) -> dict[str, ZooModel]:
     models: dict[str, ZooModel] = {}
+    withdrawn: list[Entry] = []
     read = set[Path]()
     for path in zoos:
         if path.resolve() in read:  # a plugin's zoo may also be in MAMMOZOO_ZOO
             continue
         read.add(path.resolve())
         for entry in read_zoo(path).models:
+            withdrawn += [entry] if entry.withdrawn else []
             first = models.setdefault(entry.name, ZooModel(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
                 two = f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ"
                 raise ConflictError(f"{two}. Rename one, or leave one zoo out.")
-    return models
+    return {name: ZooModel(_marked(model.entry, withdrawn), model.zoo) for name, model in models.items()}
+
+
+def _marked(entry: Entry, withdrawn: Iterable[Entry]) -> Entry:
+    """The entry, with the reason if the same files are withdrawn under whatever name and in whatever zoo."""
+    reason = next((other.withdrawn for other in withdrawn if other.files == entry.files), "")
+    return entry.model_copy(update={"withdrawn": entry.withdrawn or reason})
 
 
 def _zoos_of_plugins() -> list[Path]:
@@ -118,7 +127,7 @@ def find_model(reference: str | Path) -> Path:
         name = str(reference)
         if not name.startswith("hub:"):
             return whole(listed(name))
-        folder = pull_reference(name)
+        folder = _referred(name)
     elif not (folder / "config.json").is_file():
         raise NotFoundError(f"There is no model in '{folder}' (no config.json).")
     if not is_adapter(folder):
@@ -127,6 +136,15 @@ def find_model(reference: str | Path) -> Path:
     out = joined_folder(adapter.full_sha256, folder)
     join(folder, whole(listed(adapter.base.name)), out)
     return out
+
+
+def _referred(reference: str) -> Path:
+    """The folder of `hub:ORG/NAME@COMMIT`, as `pull_reference` has it; NotFoundError if a zoo has withdrawn that commit."""
+    source = parse_reference(reference)
+    for model in catalogue().values():
+        if model.from_hub == source:
+            check_usable(model.entry)
+    return pull_reference(reference)
 
 
 def whole(model: ZooModel) -> Path:
@@ -184,7 +202,7 @@ def pull_model(reference: str) -> Path:
     if reference.startswith("hub:"):
         from mammozoo.zoo.adapter import is_adapter, read_adapter
 
-        folder = pull_reference(reference)
+        folder = _referred(reference)
         if is_adapter(folder):
             pull_model(read_adapter(folder).base.name)
         return folder
