@@ -79,7 +79,7 @@ def verify(
     remote: bool = typer.Option(False, "--remote", help="Also ask the Hub whether it still has the same files."),
     as_json: Json = False,
 ) -> None:
-    """Check models against their zoo: every file, signatures where the zoo names a signer. Goes on after a bad one."""
+    """Check models against their zoo: every file. Goes on after a bad one."""
     from mammozoo.zoo.registry import catalogue, check, listed
 
     models = [listed(name) for name in names] if names else list(catalogue().values())
@@ -185,7 +185,6 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
         ("whole, SHA-256", entry.full_sha256),
-        ("signed by", entry.signer and entry.signer.public_key.strip()),
         ("needs mammozoo", entry.requires),
         ("withdrawn", entry.withdrawn),
         *(("stamp", stamp) for stamp in entry.stamps),

@@ -22,7 +22,7 @@ from pathlib import Path
 from mammozoo.errors import MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
 from mammozoo.files import locked, size_of, write_json
 from mammozoo.zoo.cache import LOCK, own_folder
-from mammozoo.zoo.entry import COMMIT, FILE, REPOSITORY, HubSource, ZooModel
+from mammozoo.zoo.entry import COMMIT, REPOSITORY, HubSource, ZooModel, is_file_of_a_model
 from mammozoo.zoo.hub import describe, digest, download, endpoint, files_of, offline, translated
 from mammozoo.zoo.verify import check_usable, has_hash, verify
 
@@ -99,7 +99,7 @@ def pull_reference(reference: str) -> Path:
             damaged = source.folder() / wrong[0]
             raise NotVerifiedError(f"'{damaged}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again.")
     remote = files_of(describe(source.hub, source.revision))
-    promised: Files = {name: (digest(file), file.size) for name, file in remote.items() if re.match(FILE, name)}
+    promised: Files = {name: (digest(file), file.size) for name, file in remote.items() if is_file_of_a_model(name)}
     if not _is_model(promised):
         what = f"'{source.hub}' at {source.revision[:7]}"
         raise NotFoundError(f"{what} is not a mammozoo model: it needs config.json and model.safetensors.")
@@ -109,7 +109,11 @@ def pull_reference(reference: str) -> Path:
 def parse_reference(reference: str) -> HubSource:
     """The repository and commit of `hub:ORG/NAME@COMMIT`; UsageError for any other form, such as a branch, which can be moved."""
     repository, _, revision = reference.removeprefix("hub:").partition("@")
-    if not reference.startswith("hub:") or not re.match(REPOSITORY, repository) or not re.match(COMMIT, revision):
+    if (
+        not reference.startswith("hub:")
+        or not re.fullmatch(REPOSITORY, repository)
+        or not re.fullmatch(COMMIT, revision)
+    ):
         raise UsageError(
             f"'{reference}' is not {REFERENCE}, where COMMIT is the full id (40 hexadecimal digits). Tags and branches can be "
             f"moved; {endpoint()}/ORG/NAME/commits/main lists the ids."
@@ -134,7 +138,7 @@ def _cached(source: HubSource) -> Files:
     folder, files = source.folder(), {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if path.is_symlink() and re.match(FILE, name):
+        if path.is_symlink() and is_file_of_a_model(name):
             blob = path.readlink().name
             if re.match(r"^([0-9a-f]{40}|[0-9a-f]{64})$", blob):
                 files[name] = (blob, None)

@@ -216,15 +216,10 @@ def check(model: ZooModel, *, deep: bool = False, remote: bool = False) -> list[
     """Check a model against its zoo; the result names what was checked.
 
     `deep` also builds the model and checks every weight; `remote` also asks the Hub whether it still has the same files. Raises
-    as `verify`, `check_signature`, `check_tensors` and `check_remote` do.
+    as `verify`, `check_tensors` and `check_remote` do.
     """
-    folder = verify(model)
+    verify(model)
     done = [f"{len(model.entry.files)} files"]
-    if model.entry.signer:
-        from mammozoo.zoo.signing import check_signature
-
-        check_signature(folder, model.entry.signer)
-        done.append("signature")
     if deep:
         done.append(f"{check_tensors(whole(model)):,} weights")
     if remote and model.from_hub:

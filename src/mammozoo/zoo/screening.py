@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mammozoo.errors import RefusedToPublishError
-from mammozoo.zoo.entry import FILE
+from mammozoo.zoo.entry import is_file_of_a_model
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image", b"\xff\xd8\xff": "a JPEG image", b"GIF8": "a GIF image", b"BM": "a BMP image",
@@ -54,7 +54,7 @@ def _problems(folder: Path, path: Path) -> Iterator[str]:
     if path.is_symlink():
         yield f"'{name}' is a link"
         return
-    if not re.fullmatch(FILE, name):
+    if not is_file_of_a_model(name):
         yield f"'{name}' is not a file of a model (README.md, LICENSE, config.json, *.safetensors, figures/*.png)"
     content = path.read_bytes()
     if content[128:132] == b"DICM":

@@ -125,12 +125,18 @@ def complete(
 
     Raises UsageError for a wrong repository, name, version or licence, NotFoundError if no zoo has the base.
     """
-    if repository and not re.match(zoo.REPOSITORY, repository):
+    if repository and not re.fullmatch(zoo.REPOSITORY, repository):
         raise UsageError(f"'{repository}' is not a repository: say --repo ORG/NAME.")
-    if not re.match(zoo.NAME, name):
-        raise UsageError(f"'{name}' cannot name a model: small letters, digits, dots and dashes. Say --name.")
+    if not re.fullmatch(zoo.NAME, name) or not zoo.is_portable(name):
+        allowed = "small letters, digits, dots and dashes, and no name that Windows reserves"
+        raise UsageError(f"'{name}' cannot name a model: {allowed}. Say --name.")
     try:
-        Version(version)
+        if (
+            not re.fullmatch(zoo.VERSION, str(Version(version)))
+            or version != version.strip()
+            or not zoo.is_portable(version)
+        ):
+            raise InvalidVersion
         license = str(canonicalize_license_expression(license)) if license else ""
     except InvalidVersion:
         raise UsageError(f"'{version}' is not a version, such as 1.0.0.") from None
