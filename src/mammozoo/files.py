@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import AccessError, FailedError, MammozooError
+from mammozoo.errors import AccessError, FailedError, MammozooError, NotVerifiedError
 
 try:
     import fcntl
@@ -67,7 +67,12 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, content: Any) -> Path:
     """`write_bytes` for JSON, indented, keys in the order given."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -85,6 +90,41 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file that `write_table` has written, by column."""
     with path.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def has_digest(content: bytes, digest: str) -> bool:
+    """Whether `content` has a SHA-256 (64 hexadecimal digits) or git's blob id (40)."""
+    if len(digest) == 64:
+        return hashlib.sha256(content).hexdigest() == digest
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
+
+
+#: Path → hash of the files that a zoo or the Hub has promised and this process has checked.
+_promised: dict[Path, str] = {}
+
+
+def promise(path: Path, digest: str) -> None:
+    """From now on `read_promised` gives the content of `path` only if it has this hash, as `has_digest` takes it."""
+    _promised[path.absolute()] = digest
+
+
+def read_promised(path: Path) -> bytes | None:
+    """The content of a file with a promised hash; None without a promise.
+
+    What was checked may have been exchanged since: so the very bytes that are used are hashed, and not the file before it is read.
+
+    Raises:
+        NotVerifiedError: it has changed since it was checked.
+    """
+    digest = _promised.get(path.absolute())
+    if digest is None:
+        return None
+    content = path.read_bytes()
+    if not has_digest(content, digest):
+        raise NotVerifiedError(
+            f"'{path}' has changed since it was checked. Try again; if that does not help, get it again."
+        )
+    return content
 
 
 def sha256(path: Path) -> str:

@@ -178,6 +178,23 @@ def test_a_tampered_model_is_not_loaded(zoo: Zoo, how: str) -> None:
     assert find_model(default_model()), "the others are none the worse"
 
 
+@pytest.mark.parametrize("how", list(DAMAGE)[:2])
+@pytest.mark.parametrize("kind", ["packaged", "joined"])
+def test_what_is_loaded_is_what_was_checked(zoo: Zoo, how: str, kind: str, monkeypatch) -> None:
+    """Also if somebody changes a file after the check and before it is read."""
+    monkeypatch.setenv("MAMMOZOO_CACHE", str(zoo.home / "cache"))
+    name = "copy" if kind == "packaged" else "busi-resnet9-drs"
+    folder = find_model(name)
+    DAMAGE[how](folder)
+    monkeypatch.setattr("mammozoo.zoo.registry.find_model", lambda reference: folder)
+    with pytest.raises(NotVerifiedError, match="changed since"):
+        mammozoo.load(name)
+    monkeypatch.undo()
+    if kind == "joined":
+        monkeypatch.setenv("MAMMOZOO_CACHE", str(zoo.home / "cache"))
+        assert mammozoo.load(name).config.name == name, "joined anew"
+
+
 @pytest.mark.parametrize("path", ["..", "../elsewhere", "models/../../elsewhere", "/etc", "link"])
 def test_a_path_that_leads_out_is_refused(zoo: Zoo, path: str) -> None:
     outside = shutil.copytree(zoo.model, zoo.home / "elsewhere")

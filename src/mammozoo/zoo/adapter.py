@@ -19,11 +19,12 @@ import pydantic
 import torch
 
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.files import locked, sha256, write_bytes, write_json
+from mammozoo.files import json_text, locked, promise, sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
 from mammozoo.models.weights import DTYPES, numbers, read_tensors, to_bytes
 from mammozoo.zoo.cache import LOCK
 from mammozoo.zoo.entry import Part, Sha256
+from mammozoo.zoo.verify import has_hash
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
 _MIN_SHARE = 0.1  # of a model's bytes that must be the base's
@@ -134,10 +135,11 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     """
     adapter = read_adapter(adapter_folder)
     config = {key: value for key, value in read_content(adapter_folder).items() if key != "adapter"}
-    with contextlib.suppress(NotFoundError, IncompatibleError):  # of `out`, which may hold nothing or half of it
-        same = _card(out) == _card(adapter_folder) and (out / WEIGHTS).is_file() and read_content(out) == config
-        if same and sha256(out / WEIGHTS) == adapter.full_sha256:
-            return
+    wanted = {WEIGHTS: adapter.full_sha256, CONFIG: hashlib.sha256(json_text(config).encode()).hexdigest()}
+    for file, digest in wanted.items():
+        promise(out / file, digest)
+    if _card(out) == _card(adapter_folder) and all(has_hash(out / file, digest) for file, digest in wanted.items()):
+        return
     name, weights = adapter.base.name, base_folder / WEIGHTS
     if not weights.is_file():
         raise NotFoundError(f"The adapter needs its base '{name}', and '{base_folder}' holds no {WEIGHTS}.")

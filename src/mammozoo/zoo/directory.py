@@ -14,7 +14,7 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from mammozoo.errors import ConflictError, RegistryError
-from mammozoo.files import locked, sha256, size_of, write_bytes, write_text
+from mammozoo.files import locked, read_promised, sha256, size_of, write_bytes, write_text
 from mammozoo.zoo.entry import Entry, FolderSource, ZooModel, read_zoo
 from mammozoo.zoo.staging import Staged, taken
 from mammozoo.zoo.verify import has_hash, verify
@@ -140,7 +140,7 @@ def _add(copies: list[tuple[Path, Entry]], to: Path, *, head: str = "") -> None:
         place = _place(entry.name, entry.version).folder(to / "zoo.yaml")
         for name, promised in entry.files.items():
             if not has_hash(place / name, promised.sha256, promised.size):
-                write_bytes(place / name, (folder / name).read_bytes())
+                write_bytes(place / name, read_promised(folder / name) or (folder / name).read_bytes())
     _write_entries(to / "zoo.yaml", [entry for _, entry in copies], head)
     lines = [f"{sha256(to / 'zoo.yaml')}  zoo.yaml"]
     for entry in _entries(to).values():

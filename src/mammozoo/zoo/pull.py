@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mammozoo.errors import MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
-from mammozoo.files import locked, size_of, write_json
+from mammozoo.files import locked, promise, size_of, write_json
 from mammozoo.zoo.cache import LOCK, own_folder
 from mammozoo.zoo.entry import COMMIT, REPOSITORY, HubSource, ZooModel, is_file_of_a_model
 from mammozoo.zoo.hub import describe, digest, download, endpoint, files_of, offline, translated
@@ -94,7 +94,7 @@ def pull_reference(reference: str) -> Path:
     if _is_model(cached):
         wrong = _wrong(source, cached)
         if not wrong:
-            return source.folder()
+            return _promised(source, cached)
         if offline():
             damaged = source.folder() / wrong[0]
             raise NotVerifiedError(f"'{damaged}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again.")
@@ -158,6 +158,13 @@ def _downloaded(source: HubSource, promised: Files) -> Path:
         if wrong or _cached(source) != promised:
             with contextlib.suppress(MammozooError):  # a shared cache that is complete may be read-only
                 write_json(own / f"{source.revision}.json", dict(promised))
+    return _promised(source, promised)
+
+
+def _promised(source: HubSource, files: Files) -> Path:
+    """The folder of files that were found right; reading them later is an error if they have changed by then."""
+    for name, (promised, _) in files.items():
+        promise(source.folder() / name, str(promised))
     return source.folder()
 
 
