@@ -252,6 +252,41 @@ def test_six_at_once_that_all_found_the_files_missing(far: Far, tmp_path) -> Non
     assert not list(home.rglob("*.incomplete")) and not list(home.rglob("pull-*"))
 
 
+def test_a_large_reference_shows_its_size_and_asks_on_a_terminal(
+    far: Far, with_hub, hub_here, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("mammozoo.zoo.pull.MUCH", 10**6)
+    reference, asked = f"hub:lab/far@{far.commit}", []
+    monkeypatch.setattr("mammozoo.cli._ask", lambda question: bool(asked.append(question)))
+    with monkeypatch.context() as terminal:
+        for stream in ("stdin", "stderr"):
+            terminal.setattr(f"sys.{stream}.isatty", lambda: True)
+        for words in (("zoo", "pull", reference), ("predict", "--example", "--model", reference)):
+            answer = with_hub(*words)
+            assert answer.code == 1 and "was not fetched" in answer.err and "2.0 MB" in answer.err
+        assert len(asked) == 2 and not far.hub.asked("resolve|cdn")
+        assert with_hub("zoo", "pull", reference, "--yes", home="yes").ok
+    assert "3 files of it, 2.0 MB" in with_hub("zoo", "pull", reference).ok.err and len(asked) == 2
+    assert "Getting" not in with_hub("zoo", "pull", reference).ok.err
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("# far\n\n## Licence\n\nWeights, version 1: MIT. Data `busi`: research.\n", "MIT. Data `busi`: research."),
+        ("---\ntags: [x]\nlicense: cc-by-4.0\n---\n# far\n", "cc-by-4.0"),
+        ("# far\n\n## Licence\n\n\x1b[2JMIT\n", ": [2JMIT"),
+        ("# far\n", "states no licence"),
+    ],
+)
+def test_licence_and_terms_are_shown(far: Far, with_hub, card: str, words: str) -> None:
+    far.publish(CONTENT | {"README.md": card.encode()})
+    far.write(license="mit", data_terms="ask the owner")
+    assert words in with_hub("zoo", "pull", f"hub:lab/far@{far.commit}").ok.err
+    told = with_hub("zoo", "pull", "far").ok
+    assert "Weights: mit. Data: ask the owner" in told.err and "MB" in told.err
+
+
 @pytest.mark.parametrize("how", ["links are off", "copied without links"])
 def test_a_reference_on_a_disk_without_links(far: Far, with_hub, tmp_path, monkeypatch, how: str) -> None:
     reference = f"hub:lab/far@{far.commit}"

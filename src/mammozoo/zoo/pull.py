@@ -19,7 +19,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mammozoo.errors import MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
+from mammozoo import progress
+from mammozoo.errors import FailedError, MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
 from mammozoo.files import locked, promise, size_of, write_json
 from mammozoo.zoo.cache import LOCK, own_folder
 from mammozoo.zoo.entry import COMMIT, REPOSITORY, HubSource, ZooModel, is_file_of_a_model
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: The form of a reference to a commit on the Hub.
 REFERENCE = "hub:ORG/NAME@COMMIT"
+#: Bytes of a commit above which a user is asked first.
+MUCH = 10**9
 #: Path of a file → its hash and, if known, its size in bytes.
 Files = Mapping[str, tuple[str | None, int | None]]
 
@@ -86,7 +89,7 @@ def pull_reference(reference: str) -> Path:
     """The folder of `hub:ORG/NAME@COMMIT`; no request if it is present and right already.
 
     No zoo promises these files. They are checked against the hashes under which the Hub stores them. Raises as `pull` and
-    `parse_reference` do.
+    `parse_reference` do, and FailedError if `progress.confirm` says no.
     """
     source = parse_reference(reference)
     log.warning("No zoo entry vouches for '%s'; its files are checked against the Hub's own hashes.", reference)
@@ -103,6 +106,12 @@ def pull_reference(reference: str) -> Path:
     if not _is_model(promised):
         what = f"'{source.hub}' at {source.revision[:7]}"
         raise NotFoundError(f"{what} is not a mammozoo model: it needs config.json and model.safetensors.")
+    wrong = _wrong(source, promised)
+    size = sum(remote[name].size or 0 for name in wrong)
+    if wrong:
+        log.warning("Getting %d files of it, %.1f MB.", len(wrong), size / 1e6)
+    if size > MUCH and not progress.confirm(f"Get {size / 1e9:.1f} GB of '{source.hub}' from {endpoint()}?"):
+        raise FailedError(f"'{reference}' was not fetched: it takes {size / 1e9:.1f} GB.")
     return _downloaded(source, promised)
 
 
