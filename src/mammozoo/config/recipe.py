@@ -21,6 +21,7 @@ from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitS
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+from mammozoo.zoo.pins import Pin
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
 _TRIED = {
@@ -53,6 +54,8 @@ class Recipe(Section):
     backbone: str
     weights: str = "auto"
     """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`."""
+    pinned: tuple[Pin, ...] = ()
+    """The files of the Hub that these weights were, by commit and SHA-256; others are refused. A run records those it used."""
     strategy: str = "frozen"
     head: str = "gap"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"

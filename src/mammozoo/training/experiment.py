@@ -80,7 +80,7 @@ def train(
         KeyboardInterrupt: after the run was marked.
     """
     _refuse_occupied(out)
-    return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress, stop, jobs)
+    return _train(recipe, lambda prepared: RunDirectory.create(prepared.recipe, out), progress, stop, jobs)
 
 
 def resume(
@@ -149,7 +149,7 @@ def extend(
         if missing := [state.path for _, state in states if not state.path.is_file()]:
             raise NotFoundError(f"'{missing[0]}' is missing, so the run '{path}' cannot be extended.")
         states[0][1].load()  # a state that does not fit is refused before there is a folder
-        run = RunDirectory.create(recipe, out)
+        run = RunDirectory.create(prepared.recipe, out)
         for (spec, state), longer_spec in zip(states, fit_specs(prepared), strict=True):
             if (saved := state.load()) is not None:
                 target = Checkpointer(run.path / longer_spec.name / STATE, state_key(prepared, longer_spec))
