@@ -1,8 +1,10 @@
 """A model or recipe whose plugin is not installed says which distribution to install, and in which version."""
 
 import json
+import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +143,24 @@ def test_a_requirement_is_a_name_with_versions(text: str) -> None:
     """With an address, the message would advise to load code from wherever a recipe says."""
     with pytest.raises(ValueError, match="such as mammozoo-peft"):
         checked(text)
+
+
+def test_nobody_is_told_to_install_mammozoo_from_an_index() -> None:
+    """The name is not ours there yet, and whoever takes it gets what people run."""
+    with pytest.raises(IncompatibleError, match="checkout") as caught:
+        check_requirements(["Mammozoo>=99"], "Recipe 'x'")
+    assert "pip install" not in str(caught.value)
+    ours = re.compile(r"pip (?:install|download|wheel)\b[^\n`#]*[ '\"]mammozoo(?=[\[\s'\"`<>=~)]|$)", re.MULTILINE)
+    assert ours.search("pip install -U 'mammozoo[ray]'") and ours.search("pip download mammozoo`")
+    root = Path(__file__).parents[2]
+    files = [
+        *root.glob("*.md"),
+        *(p for place in ("docs", "src", "plugins", "examples") for p in (root / place).rglob("*.*")),
+    ]
+    texts = {
+        p: p.read_text(encoding="utf-8") for p in files if p.suffix in (".md", ".py", ".j2", ".yaml", ".toml", ".html")
+    }
+    told = [
+        f"{p}: {found[0]}" for p, text in texts.items() for found in ours.finditer(text) if "--no-index" not in found[0]
+    ]
+    assert len(texts) > 200 and not told

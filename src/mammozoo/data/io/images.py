@@ -223,7 +223,7 @@ def _read_dicom(path: Path, handle: BinaryIO) -> npt.NDArray[Any]:
     _check_size(f"'{path}'", int(dataset.Columns), int(dataset.Rows), int(dataset.get("NumberOfFrames") or 1))
     if compression := lacks_decoder(dataset):
         lack = f"is compressed ({compression}) and no decoder for that is installed"
-        raise UnreadableImageError(f"'{path}' {lack}. Run: pip install 'mammozoo[dicom]'")
+        raise UnreadableImageError(f"'{path}' {lack}. Run: pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg")
     pixels = displayed_pixels(dataset)
     return to_uint8(pixels) if pixels.ndim == 3 else pixels
 
