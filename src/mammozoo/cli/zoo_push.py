@@ -50,6 +50,12 @@ def push(
         "--allow-stamped",
         help="Publish a model that carries a stamp, such as of a leaky split; card and entry carry it.",
     ),
+    allow: list[str] = typer.Option(
+        [],
+        "--allow",
+        metavar="FINDING",
+        help="Publish in spite of a finding, by the name that it was refused with; repeatable.",
+    ),
     name: str = _description("", help="Name in a zoo; by default the repository's, or the run folder's."),
     version: str = _description("1.0.0", help="Version; becomes the tag vVERSION."),
     license: str = _description("", help="SPDX identifier of the weights' licence, such as Apache-2.0."),
@@ -93,7 +99,9 @@ def push(
         )
     with tempfile.TemporaryDirectory(prefix="mammozoo-push-") as folder:
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
-        staged = stage(source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped)
+        staged = stage(
+            source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped, allow=allow
+        )
         if not as_json:
             visible = f"{repo}, {'public' if public else 'private'}, tag v{version}"
             typer.echo(visible if repo else f"{publication.name} {version}")

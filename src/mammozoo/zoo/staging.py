@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -161,9 +161,17 @@ def _terms_of(dataset: str) -> str:
 
 
 def stage(
-    source: Path, publication: Publication, out: Path, *, base: Path | None = None, allow_stamped: bool = False
+    source: Path,
+    publication: Publication,
+    out: Path,
+    *,
+    base: Path | None = None,
+    allow_stamped: bool = False,
+    allow: Collection[str] = (),
 ) -> Staged:
     """Write the files to publish of the run (or the model) in `source` to the new folder `out`; `base` is an adapter's base.
+
+    `allow` holds the names of findings of `screen` that may be published.
 
     Raises:
         RefusedToPublishError: it must not be published as it is; the message lists every reason.
@@ -200,7 +208,7 @@ def stage(
         shutil.rmtree(whole)
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
-    screen(out)
+    screen(out, allow)
     return Staged(out, publication, config, account)
 
 
