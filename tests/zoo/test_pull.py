@@ -307,6 +307,7 @@ def test_a_reference_on_a_disk_without_links(far: Far, with_hub, tmp_path, monke
     assert with_hub("zoo", "pull", reference, home=home.name).ok
     assert with_hub("zoo", "pull", "far", **offline).ok
     assert "freed" in with_hub("zoo", "rm", reference, home=home.name).err and not folder.exists()
+    refused(with_hub("zoo", "pull", reference, **offline), 5, "not on this machine")
 
 
 def test_another_commit_with_the_same_weights_costs_no_second_download(far: Far, with_hub, tmp_path) -> None:

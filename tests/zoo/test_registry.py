@@ -50,6 +50,15 @@ def test_the_packaged_zoo_is_valid_and_its_models_have_several_names(tmp_path, m
         find_model("zoo:my-models")
 
 
+def test_no_file_beside_an_installation_takes_the_place_of_the_packaged_zoo(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "site" / "mammozoo"  # as `pip install --target site` makes it
+    package.mkdir(parents=True)
+    for folder in (tmp_path, package):
+        (folder / "zoo.yaml").write_text("schema: 1\nmodels: []\n")
+    monkeypatch.setattr("mammozoo.zoo.registry.__file__", str(package / "zoo" / "registry.py"))
+    assert packaged_zoo() == package / "zoo.yaml"
+
+
 @pytest.mark.parametrize("reference", [None, "zoo:busi-resnet9", "busi-resnet9"])
 def test_no_folder_takes_the_place_of_a_zoos_model(reference: str | None, run_copy, command, tmp_path) -> None:
     """Nor that of a word that means other weights, wherever a model is named."""

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
+from safetensors.torch import load, load_file
 
 from mammozoo.errors import NotFoundError, NotVerifiedError
 from mammozoo.files import read_promised, write_bytes
@@ -65,7 +65,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     read_shapes(path)
     with _sound(path):
         content = read_promised(path)
-        return safetensors.torch.load_file(path) if content is None else safetensors.torch.load(content)
+        return load_file(path) if content is None else load(content)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:

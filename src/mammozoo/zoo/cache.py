@@ -55,6 +55,7 @@ def remove(model: ZooModel | HubSource) -> int:
 
         plan = scan_cache_dir(HF_HUB_CACHE).delete_revisions(source.revision)
         plan.execute()
+        (own_folder(source) / f"{source.revision}.json").unlink(missing_ok=True)
         freed += plan.expected_freed_size
     return freed
 

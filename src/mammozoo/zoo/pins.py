@@ -54,13 +54,13 @@ def keep(repository: str, file: str, path: Path) -> Path:
         return path
     digest, pin = sha256(path), pin_of(repository, file)
     blob = path.readlink().name if path.is_symlink() else ""  # the Hub's own hash: SHA-256 of a large file
-    if (pin is not None and digest != pin.sha256) or (len(blob) == 64 and digest != blob):
-        promised = (
-            f"the run had others, of commit {pin.revision[:7]}" if pin else "they were damaged since they were sent"
-        )
+    if len(blob) == 64 and digest != blob:
+        what = f"'{file}' of '{repository}' was damaged since it was sent"
+        raise NotVerifiedError(f"{what}. Remove '{path.resolve()}' and try again.")
+    if pin is not None and digest != pin.sha256:
         raise NotVerifiedError(
-            f"'{file}' of '{repository}' holds other bytes than promised: {promised}. Remove '{path}' and try again, or give "
-            "the weights as --weights file:PATH."
+            f"'{file}' of '{repository}' has other bytes than those that the run began with, of commit {pin.revision[:7]}. "
+            "Get them back (unset HF_HUB_OFFLINE if it is set), or start a new run."
         )
     promise(path, digest)
     used.append(Pin(repository=repository, file=file, revision=commit_of(path), sha256=digest))

@@ -98,9 +98,9 @@ def pull_reference(reference: str) -> Path:
         wrong = _wrong(source, cached)
         if not wrong:
             return _promised(source, cached)
-        if offline():
-            damaged = source.folder() / wrong[0]
-            raise NotVerifiedError(f"'{damaged}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again.")
+        damaged = [source.folder() / name for name in wrong if (source.folder() / name).is_file()]
+        if damaged and offline():
+            raise NotVerifiedError(f"'{damaged[0]}' is damaged, and HF_HUB_OFFLINE is set. Unset it and try again.")
     remote = files_of(describe(source.hub, source.revision))
     promised: Files = {name: (digest(file), file.size) for name, file in remote.items() if is_file_of_a_model(name)}
     if not _is_model(promised):
@@ -142,8 +142,9 @@ def _wrong(source: HubSource, files: Files) -> list[str]:
 def _cached(source: HubSource) -> Files:
     """The files in the cache with the hashes by which they were checked, or else by which the client has named their contents."""
     record = own_folder(source) / f"{source.revision}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return {name: (digest, size) for name, (digest, size) in json.loads(record.read_bytes()).items()}
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        kept = json.loads(record.read_bytes()).items()
+        return {name: (digest, size) for name, (digest, size) in kept if is_file_of_a_model(name)}
     folder, files = source.folder(), {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
@@ -179,10 +180,14 @@ def _promised(source: HubSource, files: Files) -> Path:
 
 def _get(source: HubSource, name: str, promised: tuple[str | None, int | None]) -> None:
     """Put a file of a commit into the cache, once it has arrived as promised; a damaged one is fetched once more."""
+    from huggingface_hub.file_download import are_symlinks_supported
+
     repository, pointer = source.folder().parents[1], source.folder() / name
     blob = repository / "blobs" / str(promised[0])
     with translated(source.hub, source.revision, name), _staging(own_folder(source)) as (one, other):
-        if has_hash(blob, *promised):  # of another commit with the same file
+        if has_hash(blob, *promised) and are_symlinks_supported(
+            repository.parent
+        ):  # of another commit with the same file
             link = one.with_name("link")
             link.symlink_to(os.path.relpath(blob, pointer.parent))
             pointer.parent.mkdir(parents=True, exist_ok=True)

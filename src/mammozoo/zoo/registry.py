@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def packaged_zoo() -> Path:
-    """The `zoo.yaml` that comes with mammozoo; in a checkout the one at its root, which is newer than the packaged copy."""
-    checkout = Path(__file__).parents[3] / "zoo.yaml"
-    return checkout if checkout.is_file() else Path(__file__).parents[1] / "zoo.yaml"
+    """The `zoo.yaml` that comes with mammozoo: inside an installed package, at the root of a checkout."""
+    installed = Path(__file__).parents[1] / "zoo.yaml"
+    return installed if installed.is_file() else Path(__file__).parents[3] / "zoo.yaml"
 
 
 def directory_zoos() -> list[Path]:
