@@ -47,7 +47,7 @@ def export(models: Iterable[ZooModel], to: Path) -> list[Entry]:
                     f"'{to / 'zoo.yaml'}' has another model '{entry.name}' ({other.version}), which was not changed. Remove "
                     "that entry, or export to another folder."
                 )
-        _add(copies, to, head=_HEAD)
+        _add(copies, to, present, head=_HEAD)
     return [entry for _, entry in copies]
 
 
@@ -64,11 +64,12 @@ def put(staged: Staged, to: Path, summary: str = "") -> Entry:
     entry = staged.entry(_place(about.name, about.version), summary)
     assert entry is not None, "a backbone is not a model"
     with _alone(to / "zoo.yaml"):
-        listed = _entries(to).get(entry.name)
+        present = _entries(to)
+        listed = present.get(entry.name)
         if listed and _later(listed, entry) and _on_disk(entry, to) == set(entry.files):
             log.warning("'%s' has this version; it lists %s %s, which stays.", to, listed.name, listed.version)
         else:
-            _add([(staged.folder, entry)], to)
+            _add([(staged.folder, entry)], to, present)
     return entry
 
 
@@ -90,12 +91,11 @@ def write_entries(path: Path, entries: Iterable[Entry], *, head: str = "") -> No
         RegistryError: `path` is not a zoo, or is laid out so that an entry cannot be written into it.
     """
     with _alone(path):
-        _write_entries(path, entries, head)
+        _write_entries(path, entries, _entries(path.parent, path.name), head)
 
 
-def _write_entries(path: Path, entries: Iterable[Entry], head: str) -> None:
+def _write_entries(path: Path, entries: Iterable[Entry], present: Mapping[str, Entry], head: str) -> None:
     text = f"{head}schema: 1\nmodels: []\n"
-    present = _entries(path.parent, path.name)
     if path.is_file():
         text = path.read_text(encoding="utf-8")
     new = {entry.name: entry for entry in entries}
@@ -122,12 +122,11 @@ def _entries(folder: Path, file: str = "zoo.yaml") -> dict[str, Entry]:
     return {entry.name: entry for entry in read_zoo(path).models} if path.is_file() else {}
 
 
-def _add(copies: list[tuple[Path, Entry]], to: Path, *, head: str = "") -> None:
-    """Copy the files of each entry from its folder into the zoo `to`, then write `zoo.yaml` and `SHA256SUMS`.
+def _add(copies: list[tuple[Path, Entry]], to: Path, present: dict[str, Entry], *, head: str = "") -> None:
+    """Copy the files of each entry from its folder into the zoo `to` with the entries `present`; then `zoo.yaml`, `SHA256SUMS`.
 
     A version never changes: ConflictError if one is there with other content. Damaged files of one that is listed are put right.
     """
-    present = _entries(to)
     for _, entry in copies:
         _refuse_older(present, entry, to / "zoo.yaml")
         listed = present.get(entry.name)
@@ -141,9 +140,10 @@ def _add(copies: list[tuple[Path, Entry]], to: Path, *, head: str = "") -> None:
         for name, promised in entry.files.items():
             if not has_hash(place / name, promised.sha256, promised.size):
                 write_bytes(place / name, read_promised(folder / name) or (folder / name).read_bytes())
-    _write_entries(to / "zoo.yaml", [entry for _, entry in copies], head)
+    new = {entry.name: entry for _, entry in copies}
+    _write_entries(to / "zoo.yaml", new.values(), present, head)
     lines = [f"{sha256(to / 'zoo.yaml')}  zoo.yaml"]
-    for entry in _entries(to).values():
+    for entry in (present | new).values():
         if isinstance(entry.source, FolderSource):
             lines += [f"{file.sha256}  {entry.source.path}/{name}" for name, file in entry.files.items()]
     write_text(to / "SHA256SUMS", "\n".join(lines) + "\n")

@@ -51,7 +51,9 @@ def pull(model: ZooModel) -> Path:
         return verify(model)
     promised: Files = {name: (file.sha256, file.size) for name, file in entry.files.items()}
     wrong = _wrong(source, promised)
-    if wrong and offline():
+    if not wrong:
+        return _promised(source, promised)
+    if offline():
         for path in (model.folder / name for name in wrong):
             if path.is_file():
                 broken = f"Model '{entry.name}': '{path}' is not the file that the zoo promises"
@@ -60,8 +62,7 @@ def pull(model: ZooModel) -> Path:
             f"Model '{entry.name}' is not on this machine, and HF_HUB_OFFLINE is set. Unset it, or copy a zoo in (`mammozoo "
             "zoo export`) and name its folder in MAMMOZOO_ZOO."
         )
-    if wrong:
-        check_remote(model)
+    check_remote(model)
     return _downloaded(source, promised)
 
 
