@@ -138,7 +138,10 @@ def train(
 
     if doubled := set(settings or {}) & set(more):
         raise UsageError(f"'{min(doubled)}' is set twice: in the dictionary of settings and by name. Give it once.")
-    wanted = {key: str(v) if isinstance(v, Path) else v for key, v in {**(settings or {}), **more}.items()}
+    wanted = {
+        key: f"{'run:' if key == 'weights' else ''}{value}" if isinstance(value, Path) else value
+        for key, value in {**(settings or {}), **more}.items()
+    }
     resolved = recipes.load(str(recipe) if isinstance(recipe, Path) else recipe, wanted)
     return experiment.train(resolved, None if out is None else Path(out), progress)
 
@@ -149,7 +152,9 @@ def load(
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> Classifier:
-    """The model that `model` names: a run's or model's folder, a zoo name, `zoo:NAME`, `hub:ORG/NAME@COMMIT`.
+    """The model that `model` names: a zoo's (`NAME`, `zoo:NAME`), `hub:ORG/NAME@COMMIT`, or a folder.
+
+    A folder, of a run or a model, is a `Path`, text with a separator (`./NAME`), or `run:FOLDER`; a bare word is a zoo's.
 
     Without a name it is the built-in model. Its files are checked against the zoo's hashes. Only a `hub:` model that was
     not pulled before is asked of a server.
@@ -166,7 +171,7 @@ def load(
 
     if precision not in ("auto", "bf16", "fp32"):
         raise UsageError(f"The precision is auto, bf16 or fp32, not '{precision}'.")
-    folder = find_model(default_model() if model is None else str(model))
+    folder = find_model(default_model() if model is None else model)
     network, config = load_model(folder)
     engine = choose_engine(device, precision)
     return Classifier(folder, engine.place(network), config, engine)
@@ -219,7 +224,7 @@ def evaluate(
     from mammozoo.zoo.registry import find_model
 
     return score_model(
-        find_model(str(model)),
+        find_model(model),
         dataset,
         None if root is None else Path(root),
         threshold=threshold,
@@ -265,7 +270,7 @@ def explain(
     from mammozoo.zoo.registry import find_model
 
     return explanations.explain(
-        find_model(str(model)),
+        find_model(model),
         [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         Path(out),
         method=method,

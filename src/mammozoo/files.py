@@ -1,7 +1,8 @@
-"""Atomic writing of files: a reader never sees a partial one."""
+"""Atomic writing of files: a reader never sees a partial one; and locks between processes."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import hashlib
@@ -9,11 +10,17 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import AccessError, FailedError, IncompatibleError, MammozooError
+from mammozoo.errors import AccessError, FailedError, IncompatibleError, MammozooError, NotVerifiedError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def disk_error(error: OSError, path: Path) -> MammozooError:
@@ -60,7 +67,12 @@ def write_text(path: Path, content: str) -> Path:
 
 def write_json(path: Path, content: Any) -> Path:
     """`write_bytes` for JSON, indented, keys in the order given."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -92,7 +104,99 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def has_digest(content: bytes, digest: str) -> bool:
+    """Whether `content` has a SHA-256 (64 hexadecimal digits) or git's blob id (40)."""
+    if len(digest) == 64:
+        return hashlib.sha256(content).hexdigest() == digest
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
+
+
+#: Path → hash of the files that a zoo or the Hub has promised and this process has checked.
+_promised: dict[Path, str] = {}
+
+
+def promise(path: Path, digest: str) -> None:
+    """From now on `read_promised` gives the content of `path` only if it has this hash, as `has_digest` takes it."""
+    _promised[path.absolute()] = digest
+
+
+def read_promised(path: Path) -> bytes | None:
+    """The content of a file with a promised hash; None without a promise.
+
+    What was checked may have been exchanged since: so the very bytes that are used are hashed, and not the file before it is read.
+
+    Raises:
+        NotVerifiedError: it has changed since it was checked.
+    """
+    digest = _promised.get(path.absolute())
+    if digest is None:
+        return None
+    content = path.read_bytes()
+    if not has_digest(content, digest):
+        raise NotVerifiedError(
+            f"'{path}' has changed since it was checked. Try again; if that does not help, get it again."
+        )
+    return content
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder and below, links not followed; those that go meanwhile are left out."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, patience: float = 60.0, signs: Callable[[], object] = lambda: None) -> Iterator[bool]:
+    """Hold the lock file `path`, which is removed afterwards; of the processes that ask for it one at a time has it.
+
+    Yields False where there are no locks: on Windows, on some network drives, in a read-only folder.
+
+    Raises:
+        TimeoutError: another process has held it for `patience` seconds, in which `signs()` did not change.
+    """
+    descriptor = _lock(path, patience, signs)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()  # before the lock is given up: who waits for it sees that the file is gone, and asks anew
+            os.close(descriptor)
+
+
+def _lock(path: Path, patience: float, signs: Callable[[], object]) -> int | None:
+    """The open lock file; None where there are no locks."""
+    since, seen = time.monotonic(), signs()
+    while fcntl is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # its holder has just removed it
+            pass
+        except BlockingIOError:
+            if time.monotonic() - since >= patience:
+                since, before, seen = time.monotonic(), seen, signs()
+                if seen == before:
+                    os.close(descriptor)
+                    raise TimeoutError(f"'{path}' is held by another process") from None
+            time.sleep(0.02)
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+    return None

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mammozoo.training.trainer import EpochRow
+
+
+def agree(question: str) -> bool:
+    """Yes to every question."""
+    return True
+
+
+#: Asked before much is fetched that nobody vouches for; a command line on a terminal asks its user instead.
+confirm: Callable[[str], bool] = agree
 
 
 class Clock:

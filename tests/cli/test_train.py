@@ -294,7 +294,7 @@ def test_jobs_change_nothing(mammozoo, tiny, tmp_path) -> None:
 
 
 def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path) -> None:
-    pytest.importorskip("distributed", reason="needs dask: pip install 'mammozoo[dask]'")
+    pytest.importorskip("distributed", reason="needs dask: pip install '.[dask]'")
     assert mammozoo("train", *tiny, "--folds", "2", "--jobs", "2", "--jobs-by", "dask", "--out", "run").ok
 
 

@@ -1,8 +1,10 @@
 """A model or recipe whose plugin is not installed says which distribution to install, and in which version."""
 
 import json
+import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,12 +56,12 @@ def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, comm
     assert command("train", *tiny, "--strategy", "tail", "--out", "run").code == 0
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert recipe["requires"] == ["tail-lab>=3.1"]
-    assert command("predict", "--example", "--model", "run").code == 0
+    assert command("predict", "--example", "--model", "run:run").code == 0
 
     lab(False)
     needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown strategy 'tail'")
-    command("predict", "--example", "--model", "run").refused(7, *needs)
-    command("evaluate", "run", "--dataset", "phantom:n=24").refused(7, *needs)
+    command("predict", "--example", "--model", "run:run").refused(7, *needs)
+    command("evaluate", "./run", "--dataset", "phantom:n=24").refused(7, *needs)
     again = ("tail-lab>=3.1, which is not installed", "pip install 'tail-lab>=3.1'")
     command("train", "run/recipe.yaml", "--out", "again").refused(7, *again)
     assert not (tmp_path / "again").exists()
@@ -67,7 +69,7 @@ def test_a_run_its_model_and_its_recipe_name_the_plugin_they_need(lab: Any, comm
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts | {"status": "failed"}))
     command("train", "--resume", "run").refused(7, *again)
     # The predictions alone need no plugin.
-    assert command("evaluate", "run", "--json").code == 0
+    assert command("evaluate", "./run", "--json").code == 0
     assert command("show", "run/recipe.yaml").code == 0
 
 
@@ -76,7 +78,7 @@ def test_a_model_whose_preprocessing_is_missing_is_refused_before_the_first_imag
     assert command("train", *tiny, "--set", "preprocess=[negative]", "--out", "run").code == 0
     lab(False)
     needs = ("tail-lab 3.1 (not installed)", "pip install 'tail-lab>=3.1'", "Unknown transform 'negative'")
-    command("predict", "--example", "--model", "run").refused(7, *needs)
+    command("predict", "--example", "--model", "run:run").refused(7, *needs)
 
 
 def test_a_plugin_from_a_file_is_named_without_its_folder(fresh, command, tmp_path, monkeypatch, tiny) -> None:
@@ -93,7 +95,7 @@ def test_a_plugin_from_a_file_is_named_without_its_folder(fresh, command, tmp_pa
     monkeypatch.setenv("MAMMOZOO_PLUGIN_FILES", "")
     fresh()
     told = "trial.py (a file, given with --plugin) (not installed)"
-    command("predict", "--example", "--model", "run").refused(7, told)
+    command("predict", "--example", "--model", "run:run").refused(7, told)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,24 @@ def test_a_requirement_is_a_name_with_versions(text: str) -> None:
     """With an address, the message would advise to load code from wherever a recipe says."""
     with pytest.raises(ValueError, match="such as mammozoo-peft"):
         checked(text)
+
+
+def test_nobody_is_told_to_install_mammozoo_from_an_index() -> None:
+    """The name is not ours there yet, and whoever takes it gets what people run."""
+    with pytest.raises(IncompatibleError, match="checkout") as caught:
+        check_requirements(["Mammozoo>=99"], "Recipe 'x'")
+    assert "pip install" not in str(caught.value)
+    ours = re.compile(r"pip (?:install|download|wheel)\b[^\n`#]*[ '\"]mammozoo(?=[\[\s'\"`<>=~)]|$)", re.MULTILINE)
+    assert ours.search("pip install -U 'mammozoo[ray]'") and ours.search("pip download mammozoo`")
+    root = Path(__file__).parents[2]
+    files = [
+        *root.glob("*.md"),
+        *(p for place in ("docs", "src", "plugins", "examples") for p in (root / place).rglob("*.*")),
+    ]
+    texts = {
+        p: p.read_text(encoding="utf-8") for p in files if p.suffix in (".md", ".py", ".j2", ".yaml", ".toml", ".html")
+    }
+    told = [
+        f"{p}: {found[0]}" for p, text in texts.items() for found in ours.finditer(text) if "--no-index" not in found[0]
+    ]
+    assert len(texts) > 200 and not told

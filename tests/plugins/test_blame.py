@@ -145,7 +145,7 @@ def test_a_metric_that_raises_loses_no_training_unless_it_is_monitored(lab: Any,
     told = "Score 'theirs' of plugin 'their-lab' (their-lab 0.7) is undefined where it raises: ZeroDivisionError"
     assert answer.err.count(told) == 1
     assert "an epoch" in answer.err and "the end" in answer.err
-    assert command("evaluate", "run", "--json").json["scores"]["theirs"]["value"] is None
+    assert command("evaluate", "./run", "--json").json["scores"]["theirs"]["value"] is None
     answer = command("train", *tiny, "--out", "other", "--set", "monitor=theirs")
     answer.refused(1, "Plugin 'their-lab'", "'value'", "no such case")
 

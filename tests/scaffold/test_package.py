@@ -56,7 +56,7 @@ def test_files_and_what_they_state(kind: str, tmp_path) -> None:
 
 
 def test_every_template_is_in_the_wheel() -> None:
-    builder = pytest.importorskip("hatchling.builders.wheel", reason="needs hatchling: pip install mammozoo[test]")
+    builder = pytest.importorskip("hatchling.builders.wheel", reason="needs hatchling: pip install '.[test]'")
     inside = {file.distribution_path for file in builder.WheelBuilder(str(ROOT)).recurse_included_files()}
     folder = ROOT / "src" / "mammozoo" / "scaffold" / "templates"
     templates = {path.relative_to(ROOT / "src").as_posix() for path in folder.rglob("*.j2")}
@@ -71,7 +71,7 @@ def written(tmp_path_factory) -> list[Path]:
 
 @pytest.mark.parametrize("settings", ["ours", "its own"])
 def test_ruff_has_nothing_to_say(settings: str, written: list[Path]) -> None:
-    pytest.importorskip("ruff", reason="needs ruff: pip install mammozoo[dev]")
+    pytest.importorskip("ruff", reason="needs ruff: pip install '.[dev]'")
     for folder in written:
         config = (ROOT if settings == "ours" else folder) / "pyproject.toml"
         for words in (["check"], ["format", "--check", "--diff"]):
@@ -81,7 +81,7 @@ def test_ruff_has_nothing_to_say(settings: str, written: list[Path]) -> None:
 def test_mypy_has_nothing_to_say(written: list[Path], request) -> None:
     """Under the settings of the package; torch's types are read once, and kept where pytest keeps things."""
     if importlib.util.find_spec("mypy") is None:
-        pytest.skip("needs mypy: pip install mammozoo[dev]")
+        pytest.skip("needs mypy: pip install '.[dev]'")
     cache = request.config.cache.mkdir("mypy") if request.config.cache else written[0] / ".mypy_cache"
     for folder in (folder for folder in written if folder.name == SHORT):  # packages of one name are not one program
         words = ("--config-file", folder / "pyproject.toml", "--cache-dir", cache, folder / "src", folder / "tests")

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves helper modules to us
 
+from far import Far
 from hub_server import Hub
 
 Zoo = Callable[..., Any]
@@ -74,3 +75,11 @@ def with_hub(
         return answer
 
     return run
+
+
+@pytest.fixture
+def far(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
+    made = Far(hub, tmp_path / "zoo")
+    made.publish()
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(made.folder))
+    return made

@@ -16,6 +16,7 @@ from mammozoo.models.factory import build_backbone, build_model, load_model, rou
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.training.experiment import train
 from mammozoo.zoo.adapter import is_adapter, join, read_adapter, split
+from mammozoo.zoo.cache import clean
 
 from ..helpers import edit_json, flip, tiny
 
@@ -75,6 +76,18 @@ def test_an_adapter_holds_what_learnt_and_joined_it_is_the_model_byte_by_byte(st
     assert adapter.full_sha256 == sha256(model / "model.safetensors")
     small, whole = tmp_path / "adapter" / "adapter.safetensors", model / "model.safetensors"
     assert strategy not in ("frozen", "drs") or small.stat().st_size < whole.stat().st_size / 50
+
+
+def test_a_join_under_way_is_not_cleaned_up(plain: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MAMMOZOO_CACHE", str(tmp_path / "cache"))
+    split(learnt(plain, "frozen", tmp_path / "model"), plain, tmp_path / "adapter")
+    out, swept = tmp_path / "cache" / "joined" / "one", []
+    with monkeypatch.context() as patch:  # whenever a file is written and not yet in its place
+        patch.setattr("mammozoo.files.os.fsync", lambda descriptor: swept.append(clean()))
+        join(tmp_path / "adapter", plain, out)
+    assert swept == [(0, 0)] * 3 and same(out, tmp_path / "model")
+    (out / ".model.safetensors.x.tmp").write_bytes(b"left by a killed one")
+    assert clean() == (1, 20) and len(list(out.iterdir())) == 3
 
 
 def test_of_a_real_training_the_adapter_predicts_the_same(plain: Path, tmp_path) -> None:

@@ -55,7 +55,7 @@ def test_a_small_entry_is_enough_from_three_kinds_of_source(source: dict[str, st
     entry = Entry.model_validate(SMALL | {"source": source})
     assert isinstance(entry.source, kind)
     assert entry.size == 42
-    assert (entry.classes, entry.base, entry.signer, entry.withdrawn) == ((), None, None, "")
+    assert (entry.classes, entry.base, entry.withdrawn) == ((), None, "")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,16 @@ def test_yaml_that_is_not_plain(tmp_path, text: str, words: str) -> None:
         ({"full_sha256": HASH}, "belong together"),
         ({"requires": "new ones"}, "range of versions"),
         ({"evaluation": [{"dataset": "d", "n": 3, "scores": {"auc": {"value": float("nan")}}}]}, "scores.auc.value"),
-        ({"signer": {"public_key": "mine"}}, "models.0.signer.public_key"),
+        ({"signer": {"public_key": "mine"}}, "models.0.signer"),
+        *(
+            ({"name": name}, "line 3: models.0.name")
+            for name in ("con", "nul.1", "com1", "lpt9.model", "model.", "aux")
+        ),
+        *(({"version": version}, "line 4: models.0.version") for version in ("NUL", "1.0.", "Aux.1")),
+        *(
+            ({"files": SMALL["files"] | {file: {"sha256": HASH, "size": 1}}}, file)
+            for file in ("figures/con.png", "prn.safetensors")
+        ),
     ],
 )
 def test_fields_that_are_refused(tmp_path, fields: dict[str, Any], words: str) -> None:

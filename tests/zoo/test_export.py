@@ -1,10 +1,13 @@
 """A directory zoo: made, carried, read without a network, and not believed once something in it was changed."""
 
+import dataclasses
+import functools
+import multiprocessing
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,11 @@ from mammozoo.errors import (
     RegistryError,
 )
 from mammozoo.files import sha256
-from mammozoo.zoo.directory import export, write_entries
-from mammozoo.zoo.entry import Base, FolderSource, read_zoo
+from mammozoo.zoo.card import Publication
+from mammozoo.zoo.directory import export, put, write_entries
+from mammozoo.zoo.entry import Base, FolderSource, HubSource, read_zoo
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
+from mammozoo.zoo.staging import Staged, stage
 
 FULL, ADAPTER = "busi-resnet9", "busi-resnet9-drs"
 
@@ -188,6 +193,73 @@ def test_a_version_in_a_folder_never_changes(command, tiny_run, tmp_path) -> Non
     assert command(*words, "--data-terms", "other words", "--version", "1.1.0").code == 0
     (entry,) = read_zoo(tmp_path / "ours" / "zoo.yaml").models
     assert (entry.version, entry.data_terms) == ("1.1.0", "other words")
+
+
+@pytest.fixture(scope="module")
+def of_the_run(tiny_run, tmp_path_factory) -> Callable[..., Staged]:
+    """The small run's model, staged under a name, in a version, and with a card of its own for each `terms`."""
+
+    @functools.cache
+    def make(name: str, version: str = "1.0.0", terms: str = "none") -> Staged:
+        about = Publication(name, version, "MIT", terms, "")
+        return stage(tiny_run.path, about, tmp_path_factory.mktemp("staged") / "model", allow_stamped=True)
+
+    return make
+
+
+def test_four_at_once_lose_no_entry(of_the_run, tmp_path) -> None:
+    """Into a directory zoo, and into a zoo.yaml that lists models of the Hub."""
+    context = multiprocessing.get_context("fork")
+    together, names = context.Barrier(4, timeout=60), [f"m{number}" for number in range(4)]
+    model = of_the_run("m")
+
+    def work(name: str) -> None:
+        mine = dataclasses.replace(model, publication=dataclasses.replace(model.publication, name=name))
+        source = HubSource(hub="lab/tiny", revision="a" * 40)
+        for turn in range(3):
+            together.wait()
+            put(
+                dataclasses.replace(mine, publication=dataclasses.replace(mine.publication, name=f"{name}-{turn}")),
+                tmp_path,
+            )
+            write_entries(tmp_path / "hub.yaml", [mine.entry(source).model_copy(update={"name": f"{name}-{turn}"})])
+
+    four = [context.Process(target=work, args=(name,)) for name in names]
+    for process in four:
+        process.start()
+    for process in four:
+        process.join(60)
+    assert [process.exitcode for process in four] == [0] * 4
+    expected = {f"{name}-{turn}" for name in names for turn in range(3)}
+    for file in ("zoo.yaml", "hub.yaml"):
+        assert {entry.name for entry in read_zoo(tmp_path / file).models} == expected
+    sums = (tmp_path / "SHA256SUMS").read_text()
+    assert sha256(tmp_path / "zoo.yaml") in sums and all(f"models/{name}/" in sums for name in expected)
+    assert not list(tmp_path.glob(".*")), "no lock stays"
+
+
+def test_a_version_stays_as_it_was_put_also_after_a_later_one(of_the_run, tmp_path, monkeypatch) -> None:
+    first, second = put(of_the_run("m"), tmp_path), put(of_the_run("m", "1.10.0", "second"), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert put(of_the_run("m"), tmp_path) == first, "it is there: nothing to do"
+    for other in (of_the_run("m", "1.0.0", "changed"), of_the_run("m", "1.9.0")):
+        with pytest.raises(ConflictError, match="--version"):
+            put(other, tmp_path)
+    monkeypatch.setenv("MAMMOZOO_ZOO", str(tmp_path))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert listed("m").entry == second
+    with pytest.raises(ConflictError, match=r"later than 1\.0\.0"):
+        write_entries(tmp_path / "zoo.yaml", [first])
+    # An older version has files and no entry, and an export takes no notice of its name.
+    (tmp_path / "zoo.yaml").write_text("schema: 1\nmodels: []\n")
+    with monkeypatch.context() as patch:
+        patch.setenv("MAMMOZOO_ZOO", str(tmp_path / "other"))
+        put(of_the_run("m", "1.0.0", "changed"), tmp_path / "other")
+        with pytest.raises(ConflictError, match="other content"):
+            export([listed("m")], tmp_path)
+    assert before.items() - {(tmp_path / "zoo.yaml", before[tmp_path / "zoo.yaml"])} <= {
+        (path, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,41 @@ def test_a_version_never_changes(hub, hub_here, model: Staged, tiny_run, tmp_pat
     assert hub.repos["lab/tiny"].tags == {"v1.0.0": first.revision, "v1.1.0": second.revision}
 
 
-def test_files_of_an_older_version_go(hub, hub_here, model: Staged) -> None:
-    hub.publish("lab/tiny", {"figures/old.png": b"old", "pytorch_model.bin": b"pickle"}, private=True)
-    pushed = push(model)
+def test_of_an_older_version_go_its_own_files_and_no_others(hub, hub_here, model: Staged, run_copy, tmp_path) -> None:
+    (run_copy / "figures").mkdir()
+    for name in ("roc", "both", "edited"):
+        Image.new("L", (4, 4)).save(run_copy / "figures" / f"{name}.png")
+    assert push(staged(run_copy, tmp_path / "one"))
+    repo, foreign = (
+        hub.repos["lab/tiny"],
+        {"LICENSE": b"theirs", "notes.md": b"x", "figures/theirs.png": b"x", "x.safetensors": b"x"},
+    )
+    foreign["figures/edited.png"] = b"better"
+    kept = (
+        {name: file.data for name, file in repo.at("main").tree.items()} | foreign | {"README.md": b"---\n---\nedited"}
+    )
+    hub.publish("lab/tiny", kept, private=True)
+    for name in ("roc", "edited"):
+        (run_copy / "figures" / f"{name}.png").unlink()
+    second = staged(run_copy, tmp_path / "two", version="1.10.0")
+    hub.requests.clear()
+    told: list[str] = []
+    assert push(second, agreed=lambda lost: bool(told.extend(lost))) is None
+    assert not hub.asked("POST|PUT") and set(told) == {"figures/roc.png", "README.md (replaced)"}
+    pushed = push(second)
+    assert pushed and set(repo.at(pushed.revision).tree) == {*second.files, ".gitattributes", *foreign}
+
+
+@pytest.mark.parametrize("config", [None, b"{}", b'{"architectures": ["Bert"]}', b"\xff", b"[]"])
+def test_a_repository_of_something_else_is_left_alone(hub, hub_here, model: Staged, config: bytes | None) -> None:
+    theirs = {"README.md": b"theirs", "pytorch_model.bin": b"pickle", "data/x.csv": b"1"}
+    hub.publish("lab/tiny", theirs | ({} if config is None else {"config.json": config}), private=True)
+    with pytest.raises(ConflictError, match="--replace"):
+        push(model)
+    assert not hub.asked("POST|PUT")
+    told: list[str] = []
+    pushed = push(model, replace=True, agreed=lambda lost: not told.extend(lost))
+    assert pushed and {"pytorch_model.bin", "data/x.csv", "README.md (replaced)"} <= set(told)
     assert set(hub.repos["lab/tiny"].at(pushed.revision).tree) == {*model.files, ".gitattributes"}
 
 
@@ -319,6 +351,10 @@ def test_dry_run_asks_no_server_and_the_entry_comes_out(command, hub, hub_here, 
     told = command(*words, "--json").json
     assert told["revision"] == hub.repos["lab/tiny"].tags["v1.0.0"] and told["private"]
     assert told["entry"]["source"] == {"hub": "lab/tiny", "revision": told["revision"]}
+    hub.publish("lab/theirs", {"README.md": b"x", "theirs.bin": b"x"}, private=True)
+    elsewhere = [word if word != "lab/tiny" else "lab/theirs" for word in words]
+    command(*elsewhere).refused(9, "lab/theirs", "--replace")
+    assert "that go, or are replaced: theirs.bin, README.md" in command(*elsewhere, "--replace").ok.err
     answer = command(*words, "--zoo", tmp_path / "mine.yaml").ok
     assert "Already there" in answer.err
     (entry,) = read_zoo(tmp_path / "mine.yaml").models
@@ -334,7 +370,8 @@ def test_dry_run_asks_no_server_and_the_entry_comes_out(command, hub, hub_here, 
         (["--yes", "--allow-stamped", "--license", "mine"], 2, "SPDX"),
         (["--yes", "--license", "Apache-2.0"], 10, "--allow-stamped"),
         (["--yes", "--license", "MIT", "--name", "A B"], 2, "--name"),
-        (["--yes", "--license", "MIT", "--version", "first"], 2, "'first'"),
+        (["--yes", "--license", "MIT", "--name", "nul.1"], 2, "Windows reserves"),
+        *((["--yes", "--license", "MIT", "--version", version], 2, "version") for version in ("first", "1!2", " 1.0")),
         (["--yes", "--license", "MIT", "--as", "adapter", "--allow-stamped"], 2, "--base NAME"),
         (["--yes", "--repo", "tiny"], 2, "--repo ORG/NAME"),
     ],

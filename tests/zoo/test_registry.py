@@ -1,18 +1,23 @@
 """The zoo: the packaged one is sound, and bytes that differ are never loaded."""
 
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
-from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError
+import mammozoo
+from mammozoo.config.recipe import load
+from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError, UsageError
 from mammozoo.files import sha256
 from mammozoo.models.config import read_config
-from mammozoo.models.factory import load_model
+from mammozoo.models.factory import build_backbone, load_model, load_starting_weights
+from mammozoo.zoo.directory import export
 from mammozoo.zoo.entry import read_zoo
 from mammozoo.zoo.registry import catalogue, default_model, find_model, packaged_zoo
 
@@ -32,7 +37,10 @@ def test_the_packaged_zoo_is_valid_and_its_models_have_several_names(tmp_path, m
     mine = shutil.copytree(folder, tmp_path / "my-model")
     assert find_model(str(mine)) == mine
     monkeypatch.chdir(tmp_path)
-    assert find_model("my-model") == Path("my-model")
+    for reference in ("./my-model", "run:my-model", Path("my-model"), "zoo:./my-model"):
+        assert find_model(reference) == Path("my-model")
+    with pytest.raises(NotFoundError, match=r"Unknown model 'my-model'\. The folder of that name is \./my-model"):
+        find_model("my-model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match=r"no model in 'empty' \(no config.json\)"):
         find_model("empty")
@@ -40,6 +48,59 @@ def test_the_packaged_zoo_is_valid_and_its_models_have_several_names(tmp_path, m
         find_model(name[:-1])
     with pytest.raises(NotFoundError, match="Unknown model 'my-models'"):
         find_model("zoo:my-models")
+
+
+def test_no_file_beside_an_installation_takes_the_place_of_the_packaged_zoo(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "site" / "mammozoo"  # as `pip install --target site` makes it
+    package.mkdir(parents=True)
+    for folder in (tmp_path, package):
+        (folder / "zoo.yaml").write_text("schema: 1\nmodels: []\n")
+    monkeypatch.setattr("mammozoo.zoo.registry.__file__", str(package / "zoo" / "registry.py"))
+    assert packaged_zoo() == package / "zoo.yaml"
+
+
+@pytest.mark.parametrize("reference", [None, "zoo:busi-resnet9", "busi-resnet9"])
+def test_no_folder_takes_the_place_of_a_zoos_model(reference: str | None, run_copy, command, tmp_path) -> None:
+    """Nor that of a word that means other weights, wherever a model is named."""
+    for name in (default_model(), "imagenet", "random", "auto"):
+        shutil.copytree(run_copy, tmp_path / name)
+    named = () if reference is None else ("--model", reference)
+    used = command("predict", "--example", *named, "--json").ok.json["model"]
+    assert used["sha256"] == PACKAGED[default_model()].files["model.safetensors"].sha256
+    if reference is not None:
+        assert mammozoo.load(reference).config.name == default_model()
+        backbone = build_backbone("resnet9:width=32")
+        load_starting_weights(backbone, "resnet9:width=32", f"zoo:{default_model()}", find_model)
+        theirs = load_model(find_model(default_model()))[0].backbone.state_dict()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in backbone.state_dict().items())
+    for word in (
+        "imagenet",
+        "random",
+        "auto",
+        f"zoo:{default_model()}",
+        f"hub:lab/x@{'a' * 40}",
+        "file:a/b.safetensors",
+    ):
+        (tmp_path / word).mkdir(parents=True, exist_ok=True)
+        (tmp_path / word / "config.json").write_text("{}")
+        assert load(None, {"weights": word}).weights == word
+
+
+def test_a_run_as_starting_weights_is_named_by_its_path(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, run = "resnet9:width=32", shutil.copytree(find_model(default_model()), tmp_path / "copy")
+    for given, kept, told in (
+        ("./copy", "zoo:./copy", "zoo:./copy"),
+        (f"{run}", f"zoo:{run}", f"zoo:{run}"),
+        ("run:copy", "run:copy", "run:copy"),
+        (f"run:{run}", f"run:{run}", "run:copy"),
+    ):
+        recipe = load(None, {"weights": given})
+        assert recipe.weights == kept
+        lineage = load_starting_weights(build_backbone(name), name, recipe.weights, find_model)
+        assert lineage.weights == told and lineage.seen
+    with pytest.raises(UsageError, match="run:FOLDER"):
+        load_starting_weights(build_backbone(name), name, "copy", find_model)
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -126,6 +187,23 @@ def test_a_tampered_model_is_not_loaded(zoo: Zoo, how: str) -> None:
     assert find_model(default_model()), "the others are none the worse"
 
 
+@pytest.mark.parametrize("how", list(DAMAGE)[:2])
+@pytest.mark.parametrize("kind", ["packaged", "joined"])
+def test_what_is_loaded_is_what_was_checked(zoo: Zoo, how: str, kind: str, monkeypatch) -> None:
+    """Also if somebody changes a file after the check and before it is read."""
+    monkeypatch.setenv("MAMMOZOO_CACHE", str(zoo.home / "cache"))
+    name = "copy" if kind == "packaged" else "busi-resnet9-drs"
+    folder = find_model(name)
+    DAMAGE[how](folder)
+    monkeypatch.setattr("mammozoo.zoo.registry.find_model", lambda reference: folder)
+    with pytest.raises(NotVerifiedError, match="changed since"):
+        mammozoo.load(name)
+    monkeypatch.undo()
+    if kind == "joined":
+        monkeypatch.setenv("MAMMOZOO_CACHE", str(zoo.home / "cache"))
+        assert mammozoo.load(name).config.name == name, "joined anew"
+
+
 @pytest.mark.parametrize("path", ["..", "../elsewhere", "models/../../elsewhere", "/etc", "link"])
 def test_a_path_that_leads_out_is_refused(zoo: Zoo, path: str) -> None:
     outside = shutil.copytree(zoo.model, zoo.home / "elsewhere")
@@ -162,6 +240,23 @@ def test_a_plugins_zoo_takes_no_model_of_ours_away(zoo: Zoo, how: str, caplog) -
     assert str(zoo.path) in caplog.text
     with pytest.raises((ConflictError, RegistryError)):
         find_model("zoo:copy")
+
+
+@pytest.mark.parametrize("order", ["older first", "newer first"])
+@pytest.mark.parametrize("name", ["busi-resnet9", "copy", "renamed"])
+def test_a_withdrawal_counts_in_whatever_zoo_it_stands(zoo: Zoo, command, tmp_path, monkeypatch, order, name) -> None:
+    """Of a model of the same files: of the default one, of one in an older zoo too, and under another name."""
+    older, newer = zoo.home / "older", zoo.home / "newer"
+    entry = zoo.entry | {"source": {"path": "models/copy"}}
+    for folder, changes in ((older, {}), (newer, {"name": name, "withdrawn": "trained on test images"})):
+        shutil.copytree(zoo.model, folder / "models" / "copy")
+        (folder / "zoo.yaml").write_text(yaml.safe_dump({"schema": 1, "models": [entry | changes]}))
+    folders = [older, newer] if order == "older first" else [newer, older]
+    monkeypatch.setenv("MAMMOZOO_ZOO", os.pathsep.join(map(str, folders)))
+    for words in (("--model", "copy"), ("--model", name), ("--model", "busi-resnet9-drs"), ()):
+        command("predict", "--example", *words).refused(3, "withdrawn: trained on test images")
+    export([catalogue()["copy"]], tmp_path / "out")
+    assert read_zoo(tmp_path / "out" / "zoo.yaml").models[0].withdrawn
 
 
 def test_the_same_model_in_two_zoos_is_one_model(zoo: Zoo) -> None:

@@ -52,6 +52,10 @@ for _group, _name in ((data.app, "data"), (plugins.app, "plugins"), (zoo.app, "z
     app.add_typer(_group, name=_name, rich_help_panel="Data sets, plugins, models")
 
 
+def _ask(question: str) -> bool:
+    return typer.confirm(question, err=True)
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
@@ -62,6 +66,9 @@ def _root(
 ) -> None:
     import logging
 
+    from mammozoo import progress
+
+    progress.confirm = _ask if sys.stdin.isatty() and sys.stderr.isatty() else progress.agree
     if version:
         import mammozoo
 

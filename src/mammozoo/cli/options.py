@@ -19,7 +19,7 @@ data_option = functools.partial(typer.Option, rich_help_panel="Data")
 computing_option = functools.partial(typer.Option, rich_help_panel="Computing")
 output_option = functools.partial(typer.Option, rich_help_panel="Output")
 
-ModelName = Annotated[str, typer.Argument(help="A run or model folder, or a zoo name.")]
+ModelName = Annotated[str, typer.Argument(help="A zoo name, or the path of a run or model (./NAME).")]
 ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
 Images = Annotated[
     list[str] | None, typer.Argument(help="Image files, folders (lesion masks in them are left out) or patterns.")

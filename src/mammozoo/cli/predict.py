@@ -28,7 +28,9 @@ _SHOWN = 20  # warnings, before the rest are only counted
 
 def predict(
     images: Images = None,
-    model: str = typer.Option(None, help="A run or model folder, or a zoo name; without it, the built-in model."),
+    model: str = typer.Option(
+        None, help="A zoo name, or the path of a run or model (./NAME); without it, the built-in model."
+    ),
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     abstain: bool = typer.Option(
         False, "--abstain", help="No label in the uncertain band around the threshold, chosen on validation."

@@ -30,7 +30,9 @@ def reproduce(
     seeds: int = typer.Option(1, min=1, help="Times that each row is run, each with its own seed and split."),
     quick: bool = typer.Option(False, "--quick", help="The paper file's short settings, to see that all works."),
     backbone: str = recipe_option(None, help="Another network than the recipes'."),
-    weights: str = recipe_option(None, help="Other starting weights: imagenet, random, file:PATH or zoo:NAME."),
+    weights: str = recipe_option(
+        None, help="Other starting weights: imagenet, random, file:PATH, zoo:NAME or run:FOLDER."
+    ),
     settings: Settings = None,
     jobs: Jobs = 1,
     out: Path = output_option(None, help="Folder of the runs and tables; default runs/reproduce-PAPER."),

@@ -40,7 +40,7 @@ def train(
     dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400."),
     root: Path = _recipe(help="Folder (or CSV file) that holds the data."),
     backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
-    weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, or the folder of a run."),
+    weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, or run:FOLDER."),
     strategy: str = _recipe(help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
     head: str = _recipe(help="Classifier: gap, gap-fc, flatten-2fc."),
     epochs: int = _recipe(help="Epochs of training."),
@@ -134,7 +134,11 @@ def train(
         note_stamps(run.facts["stamps"])
         print_scores(run.facts["scores"])
         written = f", {run.path / 'report.html'}" if report else ""
-        typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+        from mammozoo.config.names import reference_to
+
+        typer.echo(
+            f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}"
+        )
     _end_in_team()
 
 

@@ -59,17 +59,40 @@ def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json
 
 @app.command("pull", cls=Command, epilog="mammozoo zoo pull NAME\nmammozoo zoo pull hub:ORG/NAME@COMMIT")
 def pull(
-    names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."), as_json: Json = False
+    names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask before more than 1 GB of a hub: model is fetched."),
+    as_json: Json = False,
 ) -> None:
-    """Get models from the Hub, an adapter's base included, and check every file. No request for what is there."""
-    from mammozoo.zoo.registry import pull_model
+    """Get models from the Hub, an adapter's base included, and check every file. No request for what is there.
 
-    folders = {name: pull_model(name) for name in names}
+    Shows the licence of the weights and the terms of their data.
+    """
+    from mammozoo import progress
+    from mammozoo.zoo.registry import listed, pull_model, with_bases
+
+    if yes:
+        progress.confirm = progress.agree
+    folders: dict[str, Path] = {}
+    for name in names:
+        for entry in [] if name.startswith("hub:") else [model.entry for model in with_bases(listed(name))]:
+            terms = f"Weights: {entry.license}. Data: {entry.data_terms}"
+            note(f"{entry.name} {entry.version}, {entry.size / 1e6:.1f} MB. {terms}")
+        folders[name] = pull_model(name)
+        if name.startswith("hub:"):
+            note(f"{name}: {_terms_of(folders[name])}")
     if as_json:
         print_json({"folders": {name: str(folder) for name, folder in folders.items()}})
         return
     for folder in folders.values():
         typer.echo(folder)
+
+
+def _terms_of(folder: Path) -> str:
+    """The terms that the card of a model states, which no zoo lists."""
+    from mammozoo.zoo.card import terms_in
+
+    card = folder / "README.md"
+    return terms_in(card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "")
 
 
 @app.command("verify", cls=Command, epilog="mammozoo zoo verify --deep")
@@ -79,7 +102,7 @@ def verify(
     remote: bool = typer.Option(False, "--remote", help="Also ask the Hub whether it still has the same files."),
     as_json: Json = False,
 ) -> None:
-    """Check models against their zoo: every file, signatures where the zoo names a signer. Goes on after a bad one."""
+    """Check models against their zoo: every file. Goes on after a bad one."""
     from mammozoo.zoo.registry import catalogue, check, listed
 
     models = [listed(name) for name in names] if names else list(catalogue().values())
@@ -185,7 +208,6 @@ def _facts(model: ZooModel) -> list[tuple[str, object]]:
         ("split, SHA-256", entry.training and entry.training.split_sha256),
         ("adapter of", entry.base and f"{entry.base.name}, SHA-256 {entry.base.sha256}"),
         ("whole, SHA-256", entry.full_sha256),
-        ("signed by", entry.signer and entry.signer.public_key.strip()),
         ("needs mammozoo", entry.requires),
         ("withdrawn", entry.withdrawn),
         *(("stamp", stamp) for stamp in entry.stamps),

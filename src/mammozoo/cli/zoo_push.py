@@ -41,11 +41,20 @@ def push(
     ),
     base: str = typer.Option("", help="Zoo name of an adapter's base; by default what the training started from."),
     public: bool = typer.Option(False, "--public", help="Let everybody see it; otherwise it is private."),
+    replace: bool = typer.Option(
+        False, "--replace", help="Also to a repository that holds something else, all of which is removed."
+    ),
     zoo: Path | None = typer.Option(None, help="A zoo.yaml to write the entry into."),
     allow_stamped: bool = typer.Option(
         False,
         "--allow-stamped",
         help="Publish a model that carries a stamp, such as of a leaky split; card and entry carry it.",
+    ),
+    allow: list[str] = typer.Option(
+        [],
+        "--allow",
+        metavar="FINDING",
+        help="Publish in spite of a finding, by the name that it was refused with; repeatable.",
     ),
     name: str = _description("", help="Name in a zoo; by default the repository's, or the run folder's."),
     version: str = _description("1.0.0", help="Version; becomes the tag vVERSION."),
@@ -69,8 +78,9 @@ def push(
     config = read_config(source)
     if bool(repo) == (to is not None):
         raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
-    if to is not None and (public or zoo is not None):
-        raise UsageError(f"{'--public' if public else '--zoo'} is for the Hub; a directory zoo has its own zoo.yaml.")
+    for option, given in {"--public": public, "--replace": replace, "--zoo": zoo is not None}.items():
+        if to is not None and given:
+            raise UsageError(f"{option} is for the Hub; a directory zoo has its own zoo.yaml.")
     if to is not None and as_ is Kind.backbone:
         raise UsageError("A zoo lists whole models; a backbone alone is published on the Hub, for timm.")
     publication = complete(
@@ -89,7 +99,9 @@ def push(
         )
     with tempfile.TemporaryDirectory(prefix="mammozoo-push-") as folder:
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
-        staged = stage(source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped)
+        staged = stage(
+            source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped, allow=allow
+        )
         if not as_json:
             visible = f"{repo}, {'public' if public else 'private'}, tag v{version}"
             typer.echo(visible if repo else f"{publication.name} {version}")
@@ -102,17 +114,24 @@ def push(
         elif to is not None:
             entry = put(staged, to, summary)
             note(f"Put into '{to}': {entry.name} {entry.version}, {entry.size / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
-        elif not yes and not typer.confirm(f"Send this to {repo}, {'public' if public else 'private'}?", err=True):
-            note("Nothing was sent.")
-            raise typer.Exit(1)
         else:
-            pushed = send(staged, private=not public)
+
+            def agreed(lost: list[str]) -> bool:
+                if lost:
+                    note(f"Files there that go, or are replaced: {', '.join(lost)}.")
+                question = f"Send this to {repo}, {'public' if public else 'private'}?"
+                return yes or typer.confirm(question, err=True)
+
+            pushed = send(staged, private=not public, replace=replace, agreed=agreed)
+            if pushed is None:
+                note("Nothing was sent.")
+                raise typer.Exit(1)
             revision = pushed.revision
             entry = staged.entry(HubSource(hub=repo, revision=revision), summary)
-            if zoo is not None and entry is not None:
-                write_entries(zoo, [entry])
             done = "Published" if pushed.new else "Already there, nothing was sent"
             note(f"{done}: {repo}, {pushed.tag}, commit {revision}, {'private' if pushed.private else 'public'}.")
+            if zoo is not None and entry is not None:
+                write_entries(zoo, [entry])
             if entry is None and not as_json:
                 note(f'Use it with timm.create_model("hf-hub:{repo}@{revision}", pretrained=True).')
             elif zoo is not None and not as_json:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -17,6 +18,25 @@ import pydantic
 from mammozoo.errors import UsageError, nearest
 
 _NAME = re.compile(r"[a-z0-9][\w./-]*", re.IGNORECASE)
+
+
+def named_folder(reference: str | Path) -> Path | None:
+    """The folder that a reference to a model names: a `Path`, `run:FOLDER`, or text with a separator; None for any other name.
+
+    A bare word names a model of a zoo, so a folder that happens to lie in the working directory never takes its place.
+    """
+    if isinstance(reference, Path):
+        return reference.expanduser()
+    text = reference.removeprefix("zoo:")  # a recipe has zoo:PATH for the path of a run
+    if text.startswith(("hub:", "file:")):
+        return None
+    is_folder = text.startswith("run:") or re.match(r"[.~]|.*[/\\]", text)
+    return Path(text.removeprefix("run:")).expanduser() if is_folder else None
+
+
+def reference_to(folder: Path) -> str:
+    """How a command names a model's folder: as its path, with a separator in it."""
+    return str(folder) if len(folder.parts) > 1 else f"./{folder}"
 
 
 @dataclass(frozen=True)

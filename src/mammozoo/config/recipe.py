@@ -15,12 +15,13 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import parse
+from mammozoo.config.names import named_folder, parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+from mammozoo.zoo.pins import Pin
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
 _TRIED = {
@@ -52,7 +53,9 @@ class Recipe(Section):
 
     backbone: str
     weights: str = "auto"
-    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, a run's folder."""
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`."""
+    pinned: tuple[Pin, ...] = ()
+    """The files of the Hub that these weights were, by commit and SHA-256; others are refused. A run records those it used."""
     strategy: str = "frozen"
     head: str = "gap"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
@@ -137,7 +140,8 @@ class Recipe(Section):
     @pydantic.field_validator("weights")
     @classmethod
     def _of_a_run(cls, value: str) -> str:
-        return f"zoo:{value}" if (Path(value) / "config.json").is_file() else value
+        folder = None if value.startswith(("run:", "zoo:")) else named_folder(value)
+        return f"zoo:{value}" if folder is not None and (folder / "config.json").is_file() else value
 
     _known_rule = pydantic.field_validator("threshold")(check_rule)
 

@@ -48,7 +48,10 @@ def check_requirements(requires: Iterable[str], who: str) -> None:
         version = installed_version(requirement.name)
         if version is None or not requirement.specifier.contains(version, prereleases=True):
             found = "which is not installed" if version is None else f"and {version} is installed"
-            raise IncompatibleError(f"{who} needs {text}, {found}. Run: pip install {shlex.quote(text)}")
+            remedy = f"Run: pip install {shlex.quote(text)}"
+            if requirement.name.lower() == "mammozoo":  # a package index may have somebody else's under this name
+                remedy = "Install a checkout or a wheel of that version"
+            raise IncompatibleError(f"{who} needs {text}, {found}. {remedy}")
 
 
 def installed_version(distribution: str) -> str | None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from mammozoo.data.ood import Profile
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
+from mammozoo.files import read_promised
 
 CONFIG = "config.json"
 #: Longest `config.json` that is read, in bytes; the hashes of a million images would fit.
@@ -180,7 +181,8 @@ def read_content(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise ValueError(f"it is longer than {MAX_CONFIG // 2**20} MiB")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
+        text = (read_promised(path) or path.read_bytes()).decode()
+        content = json.loads(text, parse_float=_finite, parse_constant=_finite)
         if not isinstance(content, dict) or not isinstance(content.get("mammozoo"), dict):
             raise ValueError("it has no section 'mammozoo'")
     except FileNotFoundError:

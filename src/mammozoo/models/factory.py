@@ -25,7 +25,7 @@ from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 
-#: Finds the folder of a zoo model by name. The zoo is above this floor, so callers pass it in.
+#: Finds the folder of a model by a reference. The zoo is above this floor, so callers pass it in.
 Resolve = Callable[[str], Path]
 #: Largest input image of a model, in numbers (channels × height × width).
 MAX_INPUT = 2**26
@@ -96,7 +96,7 @@ def default_weights(backbone_name: str) -> str:
 
 
 def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, resolve: Resolve) -> Lineage:
-    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`) into an unadapted backbone.
+    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`) into an unadapted backbone.
 
     Raises:
         UnreachableError: ImageNet weights are neither cached nor available. They are never replaced by random ones.
@@ -121,18 +121,19 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
             raise UsageError(f"'{path}': mammozoo loads safetensors only; pickled weights can run code.")
         backbone.load_pretrained(read_tensors(path))
         return Lineage(f"file:{path.name}")
-    if kind in ("zoo", "hub") and rest:
-        folder = resolve(rest if kind == "zoo" else weights)
+    if kind in ("zoo", "hub", "run") and rest:
+        folder = resolve(weights)
         config = read_config(folder)
         if config.backbone != backbone_name:
             raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
         tensors = read_tensors(folder / "model.safetensors")
         own = {name for name in tensors if name.startswith("backbone.")}
         load_exactly(backbone, {name.removeprefix("backbone."): tensors[name] for name in own})
-        return Lineage(weights, config.training.seen, config.training.synthetic)
+        origin = f"run:{folder.resolve().name}" if kind == "run" else weights
+        return Lineage(origin, config.training.seen, config.training.synthetic)
     raise UsageError(
-        f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, "
-        "hub:ORG/NAME@SHA, or the folder of a run."
+        f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA, or the folder of a run "
+        "(run:FOLDER, or its path)."
     )
 
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
+from safetensors.torch import load, load_file
 
 from mammozoo.errors import NotFoundError, NotVerifiedError
-from mammozoo.files import write_bytes
+from mammozoo.files import read_promised, write_bytes
 
 #: Longest header that is read, in bytes: far above any model's, far below what would hurt.
 MAX_HEADER = 4 * 2**20
@@ -64,7 +64,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """
     read_shapes(path)
     with _sound(path):
-        return safetensors.torch.load_file(path)
+        content = read_promised(path)
+        return load_file(path) if content is None else load(content)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:

@@ -179,9 +179,9 @@ def settings(file: Path) -> list[tuple[str, str]]:
 
 
 def weights_without_path(weights: str) -> str:
-    """`file:/some/where/a.safetensors` as `file:a.safetensors`; others as they are."""
+    """`file:/some/where/a.safetensors` as `file:a.safetensors`, `run:/some/where/first` as `run:first`; others as they are."""
     kind, _, rest = weights.partition(":")
-    return f"file:{Path(rest).name}" if kind == "file" else weights
+    return f"{kind}:{Path(rest).name}" if kind in ("file", "run") else weights
 
 
 def _fold(folder: Path, name: str) -> Fold:

@@ -33,6 +33,7 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import choose_engine
 from mammozoo.models.randomness import seeded
 from mammozoo.progress import Progress
+from mammozoo.zoo.pins import pinned
 from mammozoo.zoo.registry import find_model
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito 2008
@@ -75,7 +76,7 @@ class Diagnosis:
 
 
 def diagnose(
-    model: str,
+    model: str | Path,
     dataset: str,
     root: Path | None = None,
     *,
@@ -234,7 +235,8 @@ def _starting_backbone(folder: Path, config: ModelConfig, progress: Progress) ->
         weights = factory.build_strategy(recipe.strategy).starting_weights or weights
         with seeded(recipe.seed):  # as training does, so that random weights are the same
             backbone = factory.build_backbone(recipe.backbone)
-        factory.load_starting_weights(backbone, recipe.backbone, weights, find_model)
+        with pinned(recipe.pinned):
+            factory.load_starting_weights(backbone, recipe.backbone, weights, find_model)
     except MammozooError as error:
         progress.note(f"Without --against there are no change rates: the starting weights are not at hand ({error}).")
         return None

@@ -93,7 +93,7 @@ def _checks(content: Content, crossing: int) -> Iterator[str]:
     else:
         yield "The digest of every split, computed again, is that in its model's config."
     weights = str(content.facts.get("weights", ""))
-    if weights.startswith("zoo:"):
+    if weights.startswith(("zoo:", "hub:", "run:")):
         stamped = LEAKY in content.facts.get("stamps", ()) and not crossing
         yield "The starting weights list the images used in their training or model selection; " + (
             "some of them are test images here."

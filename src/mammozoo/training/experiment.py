@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mammozoo.config.names import reference_to
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.splits.files import write_splits
@@ -79,7 +80,7 @@ def train(
         KeyboardInterrupt: after the run was marked.
     """
     _refuse_occupied(out)
-    return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress, stop, jobs)
+    return _train(recipe, lambda prepared: RunDirectory.create(prepared.recipe, out), progress, stop, jobs)
 
 
 def resume(
@@ -131,13 +132,13 @@ def extend(
     if short.recipe.stages:
         raise UsageError(
             f"The run '{path}' has earlier stages, and those cannot be extended with it. Train again with --epochs {epochs}, or "
-            f"start a new run with --weights {path}."
+            f"start a new run with --weights {reference_to(path)}."
         )
     recipe = longer(short.recipe, epochs)
     if not short.recipe.keep_state:
         raise UsageError(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
-            f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
+            f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(path)}."
         )
     _refuse_occupied(out)
 
@@ -148,7 +149,7 @@ def extend(
         if missing := [state.path for _, state in states if not state.path.is_file()]:
             raise NotFoundError(f"'{missing[0]}' is missing, so the run '{path}' cannot be extended.")
         states[0][1].load()  # a state that does not fit is refused before there is a folder
-        run = RunDirectory.create(recipe, out)
+        run = RunDirectory.create(prepared.recipe, out)
         for (spec, state), longer_spec in zip(states, fit_specs(prepared), strict=True):
             if (saved := state.load()) is not None:
                 target = Checkpointer(run.path / longer_spec.name / STATE, state_key(prepared, longer_spec))

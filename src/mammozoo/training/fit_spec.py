@@ -80,7 +80,14 @@ def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
 
 def _recipe_text(recipe: Recipe) -> str:
     return recipe.model_dump_json(
-        exclude={"root": True, "requires": True, "workers": True, "device": True, "stages": {"__all__": {"root"}}}
+        exclude={
+            "root": True,
+            "requires": True,
+            "pinned": True,
+            "workers": True,
+            "device": True,
+            "stages": {"__all__": {"root"}},
+        }
     )
 
 

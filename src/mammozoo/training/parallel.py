@@ -54,8 +54,9 @@ def _backend(backend: str, threads: int) -> Any:
             register_ray()
             return joblib.parallel_config("ray")
     except ImportError as error:
+        package = {"dask": "distributed"}.get(backend, backend)
         raise UsageError(
-            f"--jobs-by {backend} needs a package that is not installed ({error.name}). Run: pip install 'mammozoo[{backend}]'"
+            f"--jobs-by {backend} needs a package that is not installed ({error.name}). Run: pip install {package}"
         ) from None
     return joblib.parallel_config("loky", inner_max_num_threads=threads)
 

@@ -38,6 +38,7 @@ from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.stages import StageResult, check_handover, fits, shapes, stage_splits
 from mammozoo.training.validation import Monitor
+from mammozoo.zoo.pins import pinned
 from mammozoo.zoo.registry import find_model
 
 
@@ -136,7 +137,9 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
         _check_root(stage, number)
     backbone, head_rng = _build_backbone(recipe)
     weights = _starting_weights(recipe)
-    lineage = load_starting_weights(backbone, recipe.backbone, weights, find_model)
+    with pinned(recipe.pinned) as used:
+        lineage = load_starting_weights(backbone, recipe.backbone, weights, find_model)
+    recipe = recipe.model_copy(update={"pinned": tuple(used)})
     input = _input(recipe, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
     data = open_data(recipe.dataset, recipe.root, recipe.classes, input, by, progress)

@@ -19,10 +19,12 @@ import pydantic
 import torch
 
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.files import sha256, write_bytes, write_json
+from mammozoo.files import json_text, locked, promise, sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
 from mammozoo.models.weights import DTYPES, numbers, read_tensors, to_bytes
+from mammozoo.zoo.cache import LOCK
 from mammozoo.zoo.entry import Part, Sha256
+from mammozoo.zoo.verify import has_hash
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
 _MIN_SHARE = 0.1  # of a model's bytes that must be the base's
@@ -124,7 +126,7 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     """Write the whole model that the adapter in `adapter_folder` makes with the base in `base_folder` to `out`.
 
     If `out` holds it already, nothing is done. Each file is written atomically and always with the same bytes, so any number of
-    processes may join at once.
+    processes may join at once; the lock in `out` tells `zoo clean` that somebody is at work.
 
     Raises:
         NotFoundError, IncompatibleError: one of the two is missing, or the adapter's `config.json` is damaged.
@@ -133,10 +135,11 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     """
     adapter = read_adapter(adapter_folder)
     config = {key: value for key, value in read_content(adapter_folder).items() if key != "adapter"}
-    with contextlib.suppress(NotFoundError, IncompatibleError):  # of `out`, which may hold nothing or half of it
-        same = _card(out) == _card(adapter_folder) and (out / WEIGHTS).is_file() and read_content(out) == config
-        if same and sha256(out / WEIGHTS) == adapter.full_sha256:
-            return
+    wanted = {WEIGHTS: adapter.full_sha256, CONFIG: hashlib.sha256(json_text(config).encode()).hexdigest()}
+    for file, digest in wanted.items():
+        promise(out / file, digest)
+    if _card(out) == _card(adapter_folder) and all(has_hash(out / file, digest) for file, digest in wanted.items()):
+        return
     name, weights = adapter.base.name, base_folder / WEIGHTS
     if not weights.is_file():
         raise NotFoundError(f"The adapter needs its base '{name}', and '{base_folder}' holds no {WEIGHTS}.")
@@ -151,9 +154,12 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
         raise NotVerifiedError(
             f"The adapter in '{adapter_folder}' and its base do not make the model that it promises. Get the adapter again."
         )
-    write_bytes(out / WEIGHTS, whole)
-    _copy_card(adapter_folder, out)
-    write_json(out / CONFIG, config)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(TimeoutError):
+            stack.enter_context(locked(out / LOCK))
+        write_bytes(out / WEIGHTS, whole)
+        _copy_card(adapter_folder, out)
+        write_json(out / CONFIG, config)
 
 
 def _joined(adapter: Adapter, own: Tensors, base: Tensors) -> bytes:

@@ -9,11 +9,20 @@ from pathlib import Path
 
 from mammozoo.data.cache import cache_folder
 from mammozoo.errors import FailedError, UsageError
-from mammozoo.files import sha256
+from mammozoo.files import locked, sha256
 from mammozoo.zoo.entry import HubSource, ZooModel
 
 #: The client's name for an unfinished download: the hash of the content, and a mark of the process. It never resumes such a file.
 _PARTIAL = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})\.[0-9a-f]{8}\.incomplete$")
+
+
+#: The lock file in a folder that somebody works in.
+LOCK = ".lock"
+
+
+def own_folder(source: HubSource) -> Path:
+    """Where mammozoo keeps its notes and unfinished downloads of a repository: in its folder of the client's cache."""
+    return source.folder().parents[1] / ".mammozoo"
 
 
 def joined_folder(full_sha256: str, adapter: Path) -> Path:
@@ -42,9 +51,11 @@ def remove(model: ZooModel | HubSource) -> int:
     assert isinstance(source, HubSource)
     if source.folder().is_dir():
         from huggingface_hub import scan_cache_dir
+        from huggingface_hub.constants import HF_HUB_CACHE
 
-        plan = scan_cache_dir().delete_revisions(source.revision)
+        plan = scan_cache_dir(HF_HUB_CACHE).delete_revisions(source.revision)
         plan.execute()
+        (own_folder(source) / f"{source.revision}.json").unlink(missing_ok=True)
         freed += plan.expected_freed_size
     return freed
 
@@ -52,20 +63,37 @@ def remove(model: ZooModel | HubSource) -> int:
 def clean() -> tuple[int, int]:
     """Remove what killed processes left in the caches: (number of files, bytes freed).
 
-    A download in progress holds a lock, and stays.
+    Who downloads or joins holds a lock, and what it works at stays.
     """
     from filelock import FileLock, Timeout
     from huggingface_hub.constants import HF_HUB_CACHE
 
     cache, root = Path(HF_HUB_CACHE), cache_folder()
-    left = list(root.glob("joined/*/.*.tmp")) if root else []
-    for path in cache.glob("models--*/blobs/*.incomplete"):
-        if not (match := _PARTIAL.match(path.name)):
-            continue
-        lock = cache / ".locks" / path.parents[1].name / f"{match[1]}.lock"
-        with contextlib.suppress(Timeout), FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext():
-            left.append(path)
-    freed = sum(path.stat().st_size for path in left)
-    for path in left:
-        path.unlink(missing_ok=True)
-    return len(left), freed
+    removed = []
+    for folder in cache.glob("models--*/.mammozoo/pull-*"):
+        with contextlib.suppress(TimeoutError), locked(folder / LOCK, patience=0) as alone:
+            if alone:
+                removed += [_removed(path) for path in folder.glob("*/models--*/blobs/*")]
+                shutil.rmtree(folder, ignore_errors=True)
+    for folder in {path.parent for path in root.glob("joined/*/.*.tmp")} if root else ():
+        with contextlib.suppress(TimeoutError), locked(folder / LOCK, patience=0) as alone:
+            removed += [_removed(path) for path in folder.glob(".*.tmp") if alone]
+    for path in cache.glob("models--*/blobs/*.incomplete"):  # of the client, for other programs
+        if match := _PARTIAL.match(path.name):
+            lock = cache / ".locks" / path.parents[1].name / f"{match[1]}.lock"
+            with (
+                contextlib.suppress(Timeout),
+                FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext(),
+            ):
+                removed.append(_removed(path))
+    return len(removed), sum(removed)
+
+
+def _removed(path: Path) -> int:
+    """The size of a file, which is removed; 0 if it has just gone."""
+    try:
+        size = path.lstat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size

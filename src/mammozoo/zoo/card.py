@@ -47,6 +47,13 @@ def write_card(config: ModelConfig, account: Account) -> str:
     return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, account)}"
 
 
+def terms_in(card: str) -> str:
+    """What a published card says of its licence: the section that `publish_card` writes, or else what its metadata say."""
+    own = re.search(r"^## Licence\n+(.+)", card, re.MULTILINE)
+    stated = own or re.search(r"\A---\n(?:.*\n)*?license: *(.+)", card)
+    return "".join(c for c in stated[1] if c.isprintable()) if stated else "Its card states no licence."
+
+
 def publish_card(config: ModelConfig, account: Account | None, own: str, publication: Publication) -> str:
     """`README.md` of a published model, with the metadata that the Hub shows.
 

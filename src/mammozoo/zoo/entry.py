@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -19,12 +20,33 @@ NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
 #: A version: also the name of a folder in a directory zoo.
 VERSION = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$"
 #: Files that a model may have. Nothing else is downloaded or read: no pickle, no Python.
-FILE = r"^(README\.md|LICENSE|config\.json|[a-z0-9_-]+\.safetensors|model\.sig|figures/[a-z0-9_-]+\.png)$"
+FILE = r"^(README\.md|LICENSE|config\.json|[a-z0-9_-]+\.safetensors|figures/[a-z0-9_-]+\.png)$"
 #: A repository of the Hub, `ORG/NAME`, as its client accepts it.
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
 #: A full commit id. Branches and tags can be moved, so they pin nothing.
 COMMIT = r"^[0-9a-f]{40}$"
 
+#: Names that Windows keeps for devices, whatever follows after a dot.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+
+
+def is_portable(path: str) -> bool:
+    """Whether a relative path is one on every system: Windows reserves the names of devices, and drops dots at the end."""
+    return not any(part.split(".")[0].rstrip().lower() in _DEVICES or part.endswith(".") for part in path.split("/"))
+
+
+def is_file_of_a_model(name: str) -> bool:
+    """Whether a model may have a file of this name."""
+    return bool(re.fullmatch(FILE, name)) and is_portable(name)
+
+
+def _portable(path: str) -> str:
+    if not is_portable(path):
+        raise ValueError(f"'{path}' is a name that Windows reserves")
+    return path
+
+
+Portable = pydantic.AfterValidator(_portable)
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -133,15 +155,6 @@ class Base(Part):
     sha256: Sha256
 
 
-class Signer(Part):
-    """The key that must have signed the model (`model.sig` of OpenSSF Model Signing); `public_key` is the key as PEM text."""
-
-    method: Literal["key"] = "key"
-    public_key: Annotated[
-        str, Field(pattern=r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$")
-    ]
-
-
 class Entry(Part):
     """One model of a zoo. Fields with a default may be left out.
 
@@ -155,14 +168,13 @@ class Entry(Part):
         stamps: warning labels of its outputs and scores.
         base: the base of an adapter, whose files include `adapter.safetensors`.
         full_sha256: SHA-256 of the `model.safetensors` that an adapter and its base make.
-        signer: the signer whose signature `zoo verify` checks.
     """
 
-    name: Annotated[str, Field(pattern=NAME)]
-    version: Annotated[str, Field(pattern=VERSION)]
+    name: Annotated[str, Field(pattern=NAME), Portable]
+    version: Annotated[str, Field(pattern=VERSION), Portable]
     summary: str
     source: Source
-    files: dict[Annotated[str, Field(pattern=FILE)], File]
+    files: dict[Annotated[str, Field(pattern=FILE), Portable], File]
     license: str
     data_terms: str
     intended_use: str
@@ -176,7 +188,6 @@ class Entry(Part):
     stamps: tuple[str, ...] = ()
     base: Base | None = None
     full_sha256: Sha256 | None = None
-    signer: Signer | None = None
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:
@@ -186,8 +197,6 @@ class Entry(Part):
                 raise ValueError(f"files: {file} is missing")
         if (self.base is None) != (self.full_sha256 is None):
             raise ValueError("base and full_sha256 belong together: an adapter has both, other models neither")
-        if self.signer and "model.sig" not in self.files:
-            raise ValueError("files: a model with a signer needs model.sig, which is missing")
         try:
             SpecifierSet(self.requires)
         except InvalidSpecifier:

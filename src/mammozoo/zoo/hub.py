@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mammozoo.errors import AccessError, FailedError, MammozooError, NotFoundError, UnreachableError, UsageError
+from mammozoo.files import sha256
+from mammozoo.zoo.pins import keep, pin_of
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -89,21 +91,44 @@ def digest(file: RepoSibling) -> str | None:
 def fetch(repository: str, file: str, revision: str | None = None) -> Path:
     """A file of a model repository: from the cache without any request, or else from the Hub.
 
-    The client checks sizes only; callers that know a hash must check it.
+    The client checks sizes only; callers that know a hash must check it. Inside of `pins.pinned` the file is one of the commit that
+    is pinned.
 
     Raises:
         UnreachableError, AccessError, NotFoundError: as `describe`.
+        NotVerifiedError: its bytes are not those that are pinned.
         FailedError: the disk is full.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    pin = pin_of(repository, file)
+    wanted = pin.revision if pin else revision
+    path, other = _in_cache(repository, file, wanted), None
+    if path is None and pin:  # the same bytes may be there from another commit
+        other = _in_cache(repository, file, revision)
+        path = other if other and sha256(other) == pin.sha256 else None
+    try:
+        path = path or download(repository, file, wanted)
+    except UnreachableError:
+        if other is None:
+            raise
+        path = other  # `keep` tells that these are other bytes
+    return keep(repository, file, path)
+
+
+def _in_cache(repository: str, file: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(repository, file, revision=revision)
-    if isinstance(cached, str):
-        return Path(cached)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def download(repository: str, file: str, revision: str | None = None, cache: Path | None = None) -> Path:
+    """A file of a model repository, from the Hub into `cache`, by default the client's own; raises as `fetch`."""
+    from huggingface_hub import hf_hub_download
+
     # About this very file: a Hub can answer one question and not the next.
     check_reachable(f"{repository}/resolve/{revision or 'main'}/{file}")
     with translated(repository, revision, file):
-        return Path(hf_hub_download(repository, file, revision=revision, library_name="mammozoo"))
+        return Path(hf_hub_download(repository, file, revision=revision, cache_dir=cache, library_name="mammozoo"))
 
 
 def _within_patience(question: Callable[[], T]) -> T:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mammozoo.config.names import named_folder, reference_to
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
 from mammozoo.zoo.entry import Entry, ZooModel, read_zoo
-from mammozoo.zoo.pull import check_remote, pull, pull_reference
+from mammozoo.zoo.pull import check_remote, parse_reference, pull, pull_reference
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
 log = logging.getLogger(__name__)
 
 
 def packaged_zoo() -> Path:
-    """The `zoo.yaml` that comes with mammozoo; in a checkout the one at its root, which is newer than the packaged copy."""
-    checkout = Path(__file__).parents[3] / "zoo.yaml"
-    return checkout if checkout.is_file() else Path(__file__).parents[1] / "zoo.yaml"
+    """The `zoo.yaml` that comes with mammozoo: inside an installed package, at the root of a checkout."""
+    installed = Path(__file__).parents[1] / "zoo.yaml"
+    return installed if installed.is_file() else Path(__file__).parents[3] / "zoo.yaml"
 
 
 def directory_zoos() -> list[Path]:
@@ -39,7 +39,8 @@ def catalogue() -> dict[str, ZooModel]:
     """Every model of the directory zoos, the packaged zoo and the plugins' zoos, by name.
 
     A name with the same files in two zoos is one model in two places, as after an export; it is read from the place that comes
-    first. Raises ConflictError for two different models of one name, RegistryError for a zoo that is not valid.
+    first. A withdrawal counts wherever it stands. Raises ConflictError for two different models of one name, RegistryError for a
+    zoo that is not valid.
     """
     return _merged([*directory_zoos(), packaged_zoo(), *_zoos_of_plugins()])
 
@@ -58,17 +59,25 @@ def _catalogue_with(name: str) -> dict[str, ZooModel]:
 
 def _merged(zoos: Iterable[Path]) -> dict[str, ZooModel]:
     models: dict[str, ZooModel] = {}
+    withdrawn: list[Entry] = []
     read = set[Path]()
     for path in zoos:
         if path.resolve() in read:  # a plugin's zoo may also be in MAMMOZOO_ZOO
             continue
         read.add(path.resolve())
         for entry in read_zoo(path).models:
+            withdrawn += [entry] if entry.withdrawn else []
             first = models.setdefault(entry.name, ZooModel(entry, path))
             if first.entry is not entry and (first.zoo == path or first.entry.files != entry.files):
                 two = f"Two zoos have a model '{entry.name}': '{first.zoo}' and '{path}', and their files differ"
                 raise ConflictError(f"{two}. Rename one, or leave one zoo out.")
-    return models
+    return {name: ZooModel(_marked(model.entry, withdrawn), model.zoo) for name, model in models.items()}
+
+
+def _marked(entry: Entry, withdrawn: Iterable[Entry]) -> Entry:
+    """The entry, with the reason if the same files are withdrawn under whatever name and in whatever zoo."""
+    reason = next((other.withdrawn for other in withdrawn if other.files == entry.files), "")
+    return entry.model_copy(update={"withdrawn": entry.withdrawn or reason})
 
 
 def _zoos_of_plugins() -> list[Path]:
@@ -85,9 +94,12 @@ def listed(name: str) -> ZooModel:
     name = name.removeprefix("zoo:")
     known = _catalogue_with(name)
     if name not in known:
-        looks_like_path = re.search(r"[/\\]|^\.", name) or Path(name).exists()
-        what = f"There is no model in '{name}' (no config.json)" if looks_like_path else f"Unknown model '{name}'"
-        raise NotFoundError(f"{what}.{nearest(name, known)} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
+        what, folder = f"Unknown model '{name}'.{nearest(name, known)}", Path(name)
+        if (folder / "config.json").is_file():
+            what = f"Unknown model '{name}'. The folder of that name is {reference_to(folder)}."
+        elif folder.exists():
+            what = f"There is no model in '{name}' (no config.json)."
+        raise NotFoundError(f"{what} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
     return known[name]
 
 
@@ -99,10 +111,10 @@ def default_model() -> str:
     return name
 
 
-def find_model(reference: str) -> Path:
-    """The folder of a whole, checked model: of a run or model folder, `NAME`, `zoo:NAME`, or `hub:ORG/NAME@COMMIT`.
+def find_model(reference: str | Path) -> Path:
+    """The folder of a whole, checked model: `NAME` or `zoo:NAME` of a zoo, `hub:ORG/NAME@COMMIT`, or a folder.
 
-    Only the last one asks a server, and only for missing files.
+    A folder, of a run or a model, is a `Path`, a path with a separator, or `run:FOLDER`. Only `hub:` asks a server.
 
     Raises:
         NotFoundError: there is no such model, or it is on the Hub and was never pulled.
@@ -111,17 +123,28 @@ def find_model(reference: str) -> Path:
     """
     from mammozoo.zoo.adapter import is_adapter, join, read_adapter
 
-    folder = Path(reference).expanduser()
-    if reference.startswith("hub:"):
-        folder = pull_reference(reference)
-    elif reference.startswith("zoo:") or not (folder / "config.json").is_file():
-        return whole(listed(reference))
+    if (folder := named_folder(reference)) is None:
+        name = str(reference)
+        if not name.startswith("hub:"):
+            return whole(listed(name))
+        folder = _referred(name)
+    elif not (folder / "config.json").is_file():
+        raise NotFoundError(f"There is no model in '{folder}' (no config.json).")
     if not is_adapter(folder):
         return folder
     adapter = read_adapter(folder)  # one that no zoo lists
     out = joined_folder(adapter.full_sha256, folder)
     join(folder, whole(listed(adapter.base.name)), out)
     return out
+
+
+def _referred(reference: str) -> Path:
+    """The folder of `hub:ORG/NAME@COMMIT`, as `pull_reference` has it; NotFoundError if a zoo has withdrawn that commit."""
+    source = parse_reference(reference)
+    for model in catalogue().values():
+        if model.from_hub == source:
+            check_usable(model.entry)
+    return pull_reference(reference)
 
 
 def whole(model: ZooModel) -> Path:
@@ -176,10 +199,10 @@ def weights_sha256(entry: Entry) -> str:
 
 def pull_model(reference: str) -> Path:
     """The folder of a model after it, and an adapter's base, were fetched as far as files were missing; raises as `pull`."""
-    from mammozoo.zoo.adapter import is_adapter, read_adapter
-
     if reference.startswith("hub:"):
-        folder = pull_reference(reference)
+        from mammozoo.zoo.adapter import is_adapter, read_adapter
+
+        folder = _referred(reference)
         if is_adapter(folder):
             pull_model(read_adapter(folder).base.name)
         return folder
@@ -193,15 +216,10 @@ def check(model: ZooModel, *, deep: bool = False, remote: bool = False) -> list[
     """Check a model against its zoo; the result names what was checked.
 
     `deep` also builds the model and checks every weight; `remote` also asks the Hub whether it still has the same files. Raises
-    as `verify`, `check_signature`, `check_tensors` and `check_remote` do.
+    as `verify`, `check_tensors` and `check_remote` do.
     """
-    folder = verify(model)
+    verify(model)
     done = [f"{len(model.entry.files)} files"]
-    if model.entry.signer:
-        from mammozoo.zoo.signing import check_signature
-
-        check_signature(folder, model.entry.signer)
-        done.append("signature")
     if deep:
         done.append(f"{check_tensors(whole(model)):,} weights")
     if remote and model.from_hub:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,7 @@ def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str
     return zoo.EntryEvaluation(dataset=dataset, part=part, n=n, scores=rows)
 
 
-def taken(place: Path | str, about: Publication) -> ConflictError:
+def taken(place: Path | str, about: Publication | zoo.Entry) -> ConflictError:
     """The refusal to publish a version to a place that has it with other content."""
     what = f"'{place}' has '{about.name}' in version {about.version} already, with other content"
     return ConflictError(f"{what}; nothing was changed. A version never changes: choose another --version.")
@@ -125,12 +125,18 @@ def complete(
 
     Raises UsageError for a wrong repository, name, version or licence, NotFoundError if no zoo has the base.
     """
-    if repository and not re.match(zoo.REPOSITORY, repository):
+    if repository and not re.fullmatch(zoo.REPOSITORY, repository):
         raise UsageError(f"'{repository}' is not a repository: say --repo ORG/NAME.")
-    if not re.match(zoo.NAME, name):
-        raise UsageError(f"'{name}' cannot name a model: small letters, digits, dots and dashes. Say --name.")
+    if not re.fullmatch(zoo.NAME, name) or not zoo.is_portable(name):
+        allowed = "small letters, digits, dots and dashes, and no name that Windows reserves"
+        raise UsageError(f"'{name}' cannot name a model: {allowed}. Say --name.")
     try:
-        Version(version)
+        if (
+            not re.fullmatch(zoo.VERSION, str(Version(version)))
+            or version != version.strip()
+            or not zoo.is_portable(version)
+        ):
+            raise InvalidVersion
         license = str(canonicalize_license_expression(license)) if license else ""
     except InvalidVersion:
         raise UsageError(f"'{version}' is not a version, such as 1.0.0.") from None
@@ -155,9 +161,17 @@ def _terms_of(dataset: str) -> str:
 
 
 def stage(
-    source: Path, publication: Publication, out: Path, *, base: Path | None = None, allow_stamped: bool = False
+    source: Path,
+    publication: Publication,
+    out: Path,
+    *,
+    base: Path | None = None,
+    allow_stamped: bool = False,
+    allow: Collection[str] = (),
 ) -> Staged:
     """Write the files to publish of the run (or the model) in `source` to the new folder `out`; `base` is an adapter's base.
+
+    `allow` holds the names of findings of `screen` that may be published.
 
     Raises:
         RefusedToPublishError: it must not be published as it is; the message lists every reason.
@@ -194,7 +208,7 @@ def stage(
         shutil.rmtree(whole)
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
-    screen(out)
+    screen(out, allow)
     return Staged(out, publication, config, account)
 
 

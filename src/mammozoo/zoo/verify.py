@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
 import mammozoo
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError
-from mammozoo.files import sha256
+from mammozoo.files import has_digest, promise, sha256
 from mammozoo.zoo.entry import Entry, FolderSource, ZooModel
 
 
@@ -22,8 +21,7 @@ def has_hash(path: Path, digest: str | None, size: int | None = None) -> bool:
         return False
     if len(digest) == 64:
         return sha256(path) == digest
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
+    return has_digest(path.read_bytes(), digest)
 
 
 def check_usable(entry: Entry) -> None:
@@ -41,6 +39,8 @@ def verify(model: ZooModel) -> Path:
     Raises:
         NotFoundError: it was never pulled.
         NotVerifiedError: a file is missing or differs, or is a link that leads out of a directory zoo.
+
+    Reading them later raises it too, if a file has changed by then.
     """
     entry, folder = model.entry, model.folder
     if model.from_hub and not folder.is_dir():
@@ -60,6 +60,7 @@ def verify(model: ZooModel) -> Path:
         if not has_hash(path, promised.sha256, promised.size):
             fault = "is not the file that the zoo promises" if path.is_file() else "is missing"
             raise NotVerifiedError(f"{what} {fault}. {remedy}")
+        promise(path, promised.sha256)
     return folder
 
 
