@@ -66,7 +66,8 @@ class Mendeley(Dataset):
         _refuse_busc(self.root)
         images: dict[str, list[str]] = {label: [] for label in _PUBLISHED}
         strangers = []
-        for path in files_under(self.root, {".bmp"}):
+        files = files_under(self.root, {".bmp"})
+        for path in files:
             name = path.relative_to(self.root).as_posix()
             labels = {part.lower() for part in name.split("/")[:-1]} & _PUBLISHED.keys()
             if len(labels) == 1:
@@ -80,6 +81,7 @@ class Mendeley(Dataset):
             "`mammozoo data check` measures how much the size alone tells.",
             *count_notes({label: len(names) for label, names in images.items()}, _PUBLISHED),
             *left_out(strangers, "BMP files left out, in no folder of one class"),
+            *files.notes,
         ]
         return [Sample(name, label) for label, names in images.items() for name in self._drawn(label, names)]
 
@@ -102,7 +104,7 @@ def _by_number(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def _refuse_busc(root: Path) -> None:
-    pictures = list(files_under(root, IMAGE_SUFFIXES))
+    pictures = files_under(root, IMAGE_SUFFIXES)
     masks = [path for path in pictures if any(_MASKS.search(part) for part in path.relative_to(root).parts[:-1])]
     if masks:
         reason = f"'{masks[0].relative_to(root).as_posix()}' looks like a mask"

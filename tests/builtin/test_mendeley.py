@@ -96,4 +96,5 @@ def test_what_belongs_to_no_class_is_left_out(tmp_path) -> None:
     save(tmp_path / "originals" / "benign" / "._us1.bmp", picture(1))
     dataset = Mendeley(tmp_path)
     assert len(dataset.samples()) == 4
-    assert dataset.notes[-1].startswith("1 ") and "'extra.bmp'" in dataset.notes[-1]
+    assert all(note.startswith("1 ") for note in dataset.notes[-2:])
+    assert "'extra.bmp'" in dataset.notes[-2] and "'benign/._us1.bmp'" in dataset.notes[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "dev": "val"}
+_FOLD = re.compile(r"fold[ ._-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,13 @@ def official_part(sample: Sample) -> str | None:
         if text:
             return _SPELLINGS.get(text, text)
     return None
+
+
+def part_named(name: str) -> str | None:
+    """The part (`train`, `val`, `test`) or fold that a folder's name states; None for another name."""
+    word = re.sub(r"[ ._-]?(set|data|images)$", "", name.strip().lower())
+    part = _SPELLINGS.get(word, word)
+    return part if part in PARTS or _FOLD.fullmatch(part) else None
 
 
 def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
