@@ -205,10 +205,17 @@ def load(
 
     if precision not in ("auto", "bf16", "fp32"):
         raise UsageError(f"The precision is auto, bf16 or fp32, not '{precision}'.")
-    folder = find_model(default_model() if model is None else str(model))
+    folder = find_model(default_model() if model is None else _named(model))
     network, config = load_model(folder)
     engine = choose_engine(device, precision)
     return Classifier(folder, engine.place(network), config, engine)
+
+
+def _named(model: str | Path) -> str:
+    """What names a model; UsageError for an empty text, which a variable that is not set leaves."""
+    if not str(model):
+        raise UsageError("The name of the model is empty. Name one, or leave it out for the built-in model.")
+    return str(model)
 
 
 def predict(
@@ -267,7 +274,7 @@ def evaluate(
         raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
     if aggregate and subgroup:
         raise UsageError("--subgroup goes with single images; leave --aggregate out.")
-    folder = find_model(str(model))
+    folder = find_model(_named(model))
     if dataset is None:
         result = evaluation.evaluate_test_part(folder, threshold)
     else:
@@ -310,21 +317,21 @@ def explain(
 
     Raises:
         UsageError: unknown method or class, or arguments that do not go together.
-        ConflictError: a file in `out` would be overwritten.
+        ConflictError: a file in `out` is there already, or is, or lies among, what is explained.
     """
     import itertools
 
     from mammozoo.evaluation.cases import of_dataset, of_files
     from mammozoo.evaluation.explain import METHODS, untrained
     from mammozoo.evaluation.explanations import RANDOMISATIONS, ExplainResult, explain_cases, refuse_occupied_files
-    from mammozoo.evaluation.predict import find_images
+    from mammozoo.evaluation.predict import find_images, folders_of
     from mammozoo.models.config import read_config
     from mammozoo.models.device import choose_engine
     from mammozoo.models.factory import load_model
     from mammozoo.progress import Progress
     from mammozoo.zoo.registry import find_model
 
-    folder, out, progress = find_model(str(model)), Path(out), progress or Progress()
+    folder, out, progress = find_model(_named(model)), Path(out), progress or Progress()
     wanted = [str(path) for path in ([images] if isinstance(images, str | Path) else images)]
     if bool(wanted) == (dataset is not None):
         raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
@@ -345,7 +352,8 @@ def explain(
     else:
         place = None if root is None else Path(root)
         cases, stamps = of_dataset(folder, config, dataset, place, part=part, limit=limit, progress=progress)
-    refuse_occupied_files(out, cases, files, overwrite)
+    inputs = [*files, *folders_of(wanted), *(Path(place) for place in (mask, root) if place is not None)]
+    refuse_occupied_files(out, cases, inputs, overwrite)
     engine, explanations = choose_engine(device, "fp32"), []
     progress.start("explaining", len(cases))
     for fold, members in itertools.groupby(cases, key=lambda case: case.fold):

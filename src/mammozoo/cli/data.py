@@ -10,6 +10,7 @@ import typer
 
 from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress
+from mammozoo.files import refuse_to_replace, write_text
 
 if TYPE_CHECKING:
     from mammozoo.data.splits.audit import Audit
@@ -100,11 +101,11 @@ def check_data(
     from mammozoo.data.loaded import open_dataset
     from mammozoo.data.quality.check import check
 
+    if html is not None:
+        refuse_to_replace(html, "page of pairs", [root], option="--html")
     with progress() as shown:
         result = check(open_dataset(name, root), root, shown)
         if html is not None:
-            from mammozoo.files import write_text
-
             write_text(html, result.page(shown))
     if html is not None:
         note(f"wrote {html}")

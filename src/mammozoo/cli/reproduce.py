@@ -10,6 +10,7 @@ import typer
 from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, read_settings, recipe_option, stopping
 from mammozoo.cli.output import note, print_json, print_table, progress
 from mammozoo.errors import UsageError
+from mammozoo.files import refuse_to_replace
 
 if TYPE_CHECKING:
     from mammozoo.reproduction.runs import Task
@@ -62,6 +63,8 @@ def reproduce(
     if dry_run:
         _show_tasks(tasks, as_json)
         return
+    for name in tables.WRITTEN:
+        refuse_to_replace(folder / name, name)
     try:
         with progress() as shown, stopping() as stop:
 

@@ -19,11 +19,11 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, MammozooError, UsageError
+from mammozoo.errors import MammozooError, UsageError
 from mammozoo.evaluation.cases import Case
 from mammozoo.evaluation.explain import Localisation, classify, heat, localise, rank_correlation, side_by_side
 from mammozoo.evaluation.scores import mean
-from mammozoo.files import write_bytes
+from mammozoo.files import refuse_to_replace, write_bytes
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
@@ -123,17 +123,19 @@ def explain_cases(
 
 
 def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConflictError if an explanation would replace one of `inputs`, or without `overwrite` any other file."""
+    """Raise ConflictError if an explanation would replace one of `inputs`, lie in a folder of them, or replace any other file.
+
+    With `overwrite` it may replace an explanation: a picture that has its heat map beside it.
+    """
+    folders = [path for path in inputs if path.is_dir()]
     sources = {path.resolve() for path in inputs}
     for case in cases:
-        for suffix in (".png", ".npy"):
-            path = out / f"{case.stem}{suffix}"
-            if path.resolve() in sources:
-                raise ConflictError(
-                    f"'{path}' is an image to explain; its overlay would replace it. Choose another --out."
-                )
-            if path.exists() and not overwrite:
-                raise ConflictError(f"'{path}' is there already. Choose another --out, or say --overwrite.")
+        picture, heat_map = Path(f"{out / case.stem}.png"), Path(f"{out / case.stem}.npy")
+        kinds = ("heat map", "overlay" if heat_map.exists() else None) if overwrite else (None, None)
+        for path, kind in zip((heat_map, picture), kinds, strict=True):
+            source = [path] if path.resolve() in sources else []
+            option = "--out" if source or overwrite else "--out, or say --overwrite"
+            refuse_to_replace(path, kind, [*source, *folders], option=option)
 
 
 def summarise(results: Sequence[Explanation]) -> dict[str, Any]:

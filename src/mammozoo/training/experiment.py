@@ -6,7 +6,7 @@ prepare(recipe) → PreparedRun → train_fold(prepared, spec) for every fit →
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from mammozoo.errors import (
     memory_error,
     set_scene,
 )
-from mammozoo.files import disk_error
+from mammozoo.files import disk_error, refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
@@ -78,7 +78,8 @@ def train(
         Stopped: `stop` returned True.
         KeyboardInterrupt: after the run was marked.
     """
-    _refuse_occupied(out)
+    roots = [recipe.root, *(stage.root for stage in recipe.stages)]
+    _refuse_occupied(out, [root for root in roots if root is not None and root.is_dir()])
     return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress, stop, jobs)
 
 
@@ -139,7 +140,7 @@ def extend(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
             f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
         )
-    _refuse_occupied(out)
+    _refuse_occupied(out, [path])
 
     def copy_states(prepared: PreparedRun) -> RunDirectory:
         before = replace(prepared, recipe=short.recipe)
@@ -159,9 +160,11 @@ def extend(
     return _train(recipe, copy_states, progress, stop, jobs)
 
 
-def _refuse_occupied(out: Path | None) -> None:
-    if out is not None and current_context().is_main:
-        refuse_occupied(out)
+def _refuse_occupied(out: Path | None, inputs: Sequence[Path]) -> None:
+    if current_context().is_main:
+        if out is not None:
+            refuse_occupied(out)
+        refuse_to_replace(out or Path("runs") / "new", None, inputs)
 
 
 def _train(
