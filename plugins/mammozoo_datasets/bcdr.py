@@ -13,11 +13,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines, join_boxes
@@ -81,11 +83,9 @@ class BcdrF03(Dataset):
       …""",
     )
 
-    def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
+    def __init__(self, root: Path | None = None, balanced: Annotated[int, Field(ge=0)] = 0, seed: Seed = 0) -> None:
         super().__init__(root)
         self.root: Path = find_home(self.info, root, {_TABLE})
-        if balanced < 0:
-            raise UsageError(f"'bcdr-f03:balanced={balanced}': it is a number of samples of each class, or 0 for all.")
         self.balanced, self.seed = balanced, seed
 
     def samples(self) -> list[Sample]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import IMAGE_SUFFIXES, UnreadableImageError, image_shape
 from mammozoo.errors import UsageError
@@ -49,10 +52,8 @@ class Mendeley(Dataset):
       malignant/*.bmp   (150)""",
     )
 
-    def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
+    def __init__(self, root: Path | None = None, balanced: Annotated[int, Field(ge=0)] = 0, seed: Seed = 0) -> None:
         super().__init__(root)
-        if balanced < 0 or seed < 0:
-            raise UsageError(f"Data set 'mendeley': balanced and seed are 0 or more; got {balanced=}, {seed=}.")
         self.root: Path = find_home(self.info, root, _PUBLISHED)
         self.balanced, self.seed = balanced, seed
 

@@ -299,9 +299,11 @@ def test_phantom_is_the_same_in_any_order_and_process_and_refuses(tmp_path) -> N
     )
     assert python("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).ok.out.strip() == str(backwards[::-1])
     assert len(set(backwards)) == 8
-    for options, words in (({"n": 0}, "n=0"), ({"seed": -1}, "seed=-1"), ({"root": tmp_path}, "takes no --root")):
-        with pytest.raises(UsageError, match=words):
-            Phantom(**options)
+    with pytest.raises(UsageError, match="takes no --root"):
+        Phantom(tmp_path)
+    for options in ("n=0", "seed=-1", "n=1000000000", f"seed={2**64}", "n=nan"):
+        with pytest.raises(UsageError, match=options):
+            open_dataset(f"phantom:{options}", None)
     with pytest.raises(NotFoundError, match="benign/1"):
         Phantom().read(Sample("benign/1.png", "benign"))
 

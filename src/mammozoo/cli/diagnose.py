@@ -31,7 +31,7 @@ def diagnose(
     dataset: str = data_option(..., help="Data set with options, such as busi or phantom:n=400."),
     root: Root = None,
     images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
-    seed: int = data_option(0, help="Seed of that draw."),
+    seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of that draw."),
     batch: Batch = 8,
     device: Device = "auto",
     out: Path = output_option(None, help="Also write blocks.csv, shifts.csv, diagnosis.svg and diagnosis.png here."),

@@ -28,9 +28,9 @@ Images = Annotated[
 Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
 Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, computing_option(help="auto, bf16 or fp32.")]
-Batch = Annotated[int, computing_option(min=1, help="Images in a batch.")]
+Batch = Annotated[int, computing_option(min=1, max=65_536, help="Images in a batch.")]
 Jobs = Annotated[
-    int, computing_option(min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
+    int, computing_option(min=1, max=1024, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
 ]
 Settings = Annotated[
     list[str] | None,

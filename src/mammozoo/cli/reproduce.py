@@ -28,7 +28,7 @@ def reproduce(
     root: Root = None,
     protocol: str = typer.Option("both", help="published, sound or both."),
     row: list[str] = typer.Option([], "--row", metavar="NAME", help="Only this row of the paper; may be repeated."),
-    seeds: int = typer.Option(1, min=1, help="Times that each row is run, each with its own seed and split."),
+    seeds: int = typer.Option(1, min=1, max=1000, help="Times that each row is run, each with its own seed and split."),
     quick: bool = typer.Option(False, "--quick", help="The paper file's short settings, to see that all works."),
     backbone: str = recipe_option(None, help="Another network than the recipes'."),
     weights: str = recipe_option(None, help="Other starting weights: imagenet, random, file:PATH or zoo:NAME."),

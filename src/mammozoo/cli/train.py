@@ -58,7 +58,7 @@ def train(
     ),
     device: str = computing_option(None, help="auto, cpu, cuda or mps."),
     gpus: int = computing_option(
-        1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
+        1, min=1, max=1024, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
     jobs: Jobs = 1,
     jobs_by: str = computing_option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mammozoo.config.names import parse
+from mammozoo.config.names import options, parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
 from mammozoo.data.loaded import By, Data, open_data
@@ -232,8 +232,9 @@ def _input(recipe: Recipe, backbone: Backbone) -> Input:
 
 def _look_up(recipe: Recipe) -> Monitor:
     """Raise for the names in a recipe that nothing else looks up before the data are read; the monitor."""
-    registry().get("heads", parse(recipe.head).name)
-    registry().get("datasets", parse(recipe.dataset).name)
+    head, dataset = parse(recipe.head), parse(recipe.dataset)
+    options(registry().get("heads", head.name).build, head, given=4)
+    options(registry().get("datasets", dataset.name), dataset, given=1)
     for transform in recipe.augment:
         build_transform(transform)
     return Monitor(recipe.monitor)
