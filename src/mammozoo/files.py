@@ -82,6 +82,21 @@ def given_path(text: str | Path) -> Path:
     return path
 
 
+def path_error(error: BaseException) -> MammozooError | None:
+    """The error to report if a path cannot be reached, whatever was asked of it; None for any other error."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UsageError(f"'{str(error.filename)[:80]}' is no path of this machine: {error.strerror}.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return AccessError(f"Cannot reach '{error.filename}': {error.strerror}. Check its permissions.")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN):
+        return FailedError(
+            f"Cannot read '{error.filename}': {error.strerror}. Is the disk or the network drive still there?"
+        )
+    return None
+
+
 def disk_error(error: OSError, path: Path) -> MammozooError:
     """The error to report for an `OSError` while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

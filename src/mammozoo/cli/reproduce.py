@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, read_settings, recipe_option, stopping
-from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.cli.output import note, print_json, print_table, progress, say
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace
 
@@ -85,10 +85,10 @@ def reproduce(
         if results.gaps:
             print_table("What the published protocol adds", tables.GAP_COLUMNS, tables.gap_rows(results))
         if results.remarks:
-            typer.echo("Departures:")
+            say("Departures:")
         for remark in results.remarks:
-            typer.echo(f"  * {tables.remark_text(remark)}")
-        typer.echo(", ".join(path.as_posix() for path in written))
+            say(f"  * {tables.remark_text(remark)}")
+        say(", ".join(path.as_posix() for path in written))
     if failed:
         raise typer.Exit(1)
 

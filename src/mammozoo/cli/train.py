@@ -21,7 +21,7 @@ from mammozoo.cli.options import (
     recipe_option,
     stopping,
 )
-from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
+from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress, say
 from mammozoo.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def train(
         note_stamps(run.facts["stamps"])
         print_scores(run.facts["scores"])
         written = f", {run.path / 'report.html'}" if report else ""
-        typer.echo(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
+        say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {run.path}")
     _end_in_team()
 
 
@@ -179,9 +179,9 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         return
     import yaml
 
-    typer.echo(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
+    say(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
     trainable, total, head = (f"{content['parameters'][key]:,}" for key in ("trainable", "total", "head"))
-    typer.echo(f"{trainable} of {total} parameters train, {head} of them in the head.")
+    say(f"{trainable} of {total} parameters train, {head} of them in the head.")
     groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
     print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
     if content["stages"]:

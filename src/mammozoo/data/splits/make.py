@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mammozoo.data.dataset import Sample
 from mammozoo.errors import UsageError
+from mammozoo.text import encode
 
 log = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
@@ -55,7 +56,7 @@ class Split:
 def digest(images: Mapping[str, Iterable[str]]) -> str:
     """SHA-256 of the sorted (sample, part) list of part → names of its samples."""
     rows = sorted(f"{name}\t{part}" for part, names in images.items() for name in names)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return hashlib.sha256(encode("\n".join(rows))).hexdigest()
 
 
 def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: int) -> list[Split]:
