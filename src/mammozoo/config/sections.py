@@ -82,8 +82,18 @@ class Schedule(Section):
 
 
 def listed(value: Any) -> Any:
-    """A list from `a+b`, the spelling of the command line."""
-    return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+    """A list of texts from `a+b`, the spelling of the command line, or from a list in which YAML has read numbers.
+
+    Raises:
+        ValueError: YAML has read a word as true or false.
+    """
+    if isinstance(value, str):
+        return [part.strip() for part in value.split("+") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    if any(isinstance(part, bool) for part in value):
+        raise ValueError("YAML reads yes, no, on and off as true and false; write such names in quotes")
+    return [str(part) if isinstance(part, int) else part for part in value]
 
 
 class Stage(Section):

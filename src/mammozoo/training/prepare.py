@@ -156,6 +156,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
 
 def make_splits(recipe: Recipe, data: Data) -> list[Split]:
     """The splits that the recipe's `split` describes; by `image` every sample is its own group."""
+    try:
+        return _make_splits(recipe, data)
+    except make.TooFewGroupsError as error:
+        raise error.named(data.classes) from None
+
+
+def _make_splits(recipe: Recipe, data: Data) -> list[Split]:
     settings = recipe.split
     groups = np.arange(len(data.samples)) if settings.by == "image" else data.groups
     if settings.file is not None:

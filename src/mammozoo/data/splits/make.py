@@ -53,6 +53,18 @@ class Split:
         return digest({part: [names[i] for i in self.part(part)] for part in PARTS})
 
 
+class TooFewGroupsError(UsageError):
+    """A class has too few groups for the parts asked for; `named` is the error with the class's name."""
+
+    def __init__(self, label: int, text: str):
+        super().__init__(f"Class number {label} {text}")
+        self.label, self.text = label, text
+
+    def named(self, classes: Sequence[str]) -> UsageError:
+        """The error to report, for a data set with these classes."""
+        return UsageError(f"The class '{classes[self.label]}' {self.text}")
+
+
 def digest(images: Mapping[str, Iterable[str]]) -> str:
     """SHA-256 of the sorted (sample, part) list of part → names of its samples."""
     rows = sorted(f"{name}\t{part}" for part, names in images.items() for name in names)
@@ -158,9 +170,10 @@ def _folds(
     for label in np.unique(labels[among]):
         count = len(np.unique(groups[among][labels[among] == label]))
         if count < folds:
-            raise UsageError(
-                f"Class number {label} has {count} independent groups of images; {folds} parts need at least {folds}. "
-                "Use fewer folds or larger parts, or add data."
+            raise TooFewGroupsError(
+                int(label),
+                f"has {count} independent groups of images; {folds} parts need at least {folds}. "
+                "A patient, or near-duplicates, are one group. Use fewer folds or larger parts, or add data.",
             )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for rest, fold in splitter.split(among, labels[among], groups[among]):
@@ -193,9 +206,10 @@ def divide(
     for label in np.flatnonzero(table.sum(axis=0)):
         for name, count, least in ((part, inside, fewest), ("what is left to train on", ~inside, 1)):
             if (got := int((table[count, label] > 0).sum())) < least:
-                raise UsageError(
-                    f"Class number {label} has {got} independent groups of images in {name}; at least {least} are needed. "
-                    "Ask for other shares or another split.seed, or add data."
+                raise TooFewGroupsError(
+                    int(label),
+                    f"has {got} independent groups of images in {name}; at least {least} are needed. "
+                    "A patient, or near-duplicates, are one group. Ask for other shares or another split.seed, or add data.",
                 )
     if abs(len(taken) - wanted) > max(0.5, 0.01 * of):
         shares = f"{len(taken) / of:.1%} of the images, not {share:.1%}"
