@@ -21,7 +21,7 @@ class Folder(Dataset):
     """Images in one folder for each class; the classes are the names of the folders, sorted.
 
     Masks are known by their name (`NAME_mask.png`, `NAME_mask_1.png`, …) or folder (`masks/NAME.png`). Folders `train`, `val`,
-    `test` or `fold-1`, … above the class folders are the official split, in `meta`.
+    `test` or `fold-1`, … above or below the class folders are the official split, in `meta`.
 
     Args:
         root: the folder that holds the class folders.
@@ -75,6 +75,7 @@ class Folder(Dataset):
                 outside.append(name)
                 continue
             label, part = homes[home]
+            part = part or next(filter(None, map(part_named, image.relative_to(home).parts[:-1])), None)
             empty.pop(label, None)
             masks = tuple(mask.relative_to(self.root).as_posix() for mask in listing.masks[image])
             key = "part" if part in ("train", "val", "test") else "fold"

@@ -64,7 +64,7 @@ def reproduce(
         _show_tasks(tasks, as_json)
         return
     for name in tables.WRITTEN:
-        refuse_to_replace(folder / name, name)
+        refuse_to_replace(folder / name, name, [root])
     try:
         with progress() as shown, stopping() as stop:
 

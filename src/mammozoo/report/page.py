@@ -45,7 +45,7 @@ def write_report(
     path = out or run_folder / "report.html"
     path = path / "report.html" if path.is_dir() else path
     content = read(run_folder)
-    refuse_to_replace(path, "report", [root if out else None])
+    refuse_to_replace(path, "report", [root or content.recipe.root] if out else [])
     gallery, separated = show(content, root, heatmaps, progress or Progress()), separation(content)
     weights = content.run.path / "model.safetensors"
     with safe_open(weights, framework="numpy") as tensors:

@@ -164,7 +164,12 @@ def test_what_is_no_path_is_refused(text: str) -> None:
 
 
 PARTS = ("train val test", "Training Validation Testing", "train_set valid TEST", "fold1 fold2")
-LAYOUTS = ("{part}/{label}/{n}.png", "{part}/images/{label}/{n}.png", "images/{part}/{label}/{n}.png")
+LAYOUTS = (
+    "{part}/{label}/{n}.png",
+    "{part}/images/{label}/{n}.png",
+    "images/{part}/{label}/{n}.png",
+    "{label}/{part}/{n}.png",
+)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

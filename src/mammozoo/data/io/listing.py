@@ -61,7 +61,7 @@ def is_mask_folder(name: str) -> bool:
 
 def is_image_folder(name: str) -> bool:
     """Whether a folder says no more than that images are in it."""
-    return re.fullmatch(_IMAGE_WORD, name, re.IGNORECASE) is not None
+    return re.fullmatch(r"(?:images?|imgs?|pictures?)", name, re.IGNORECASE) is not None
 
 
 def notes_of(skipped: dict[str, list[str]]) -> list[str]:
