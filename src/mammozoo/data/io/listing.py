@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from mammozoo.data.io.dicom import is_dicom
@@ -54,11 +55,13 @@ def is_system(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM
 
 
+@cache
 def is_mask_folder(name: str) -> bool:
     """Whether a folder holds lesion masks, by its name."""
     return _MASK_FOLDER.fullmatch(name) is not None
 
 
+@cache
 def is_image_folder(name: str) -> bool:
     """Whether a folder says no more than that images are in it."""
     return re.fullmatch(r"(?:images?|imgs?|pictures?)", name, re.IGNORECASE) is not None
@@ -154,21 +157,21 @@ def is_image(path: Path) -> bool:
 
 def _sorted_out(paths: Iterable[Path]) -> tuple[dict[Path, list[Path]], list[Path]]:
     """Image → its masks, and the masks without an image."""
-    pictures = sorted(dict.fromkeys(paths))
-    masked = {path: names for path in pictures if (names := _image_names(path)) is not None}
-    images = [path for path in pictures if path not in masked]
-    by_name = {name: path for path in images for name in reversed(_names(path))}  # the plain one counts most
-    by_name |= {_names(path)[0]: path for path in images}
+    called = {path: _names(path) for path in sorted(dict.fromkeys(paths))}
+    masked = {path: its for path, (own, *_) in called.items() if (its := _image_names(path, own)) is not None}
+    images = [path for path in called if path not in masked]
+    by_name = {name: path for path in images for name in called[path][1:]}
+    by_name |= {called[path][0]: path for path in images}  # the plain name counts most
     for path in images:
         match = _MAYBE.fullmatch(path.stem)
-        if match and (name := (*_names(path)[0][:-1], match[1].lower())) in by_name:
+        if match and (name := (*called[path][0][:-1], match[1].lower())) in by_name:
             masked[path] = [name]
     found: defaultdict[tuple[str, ...], list[Path]] = defaultdict(list)
     lonely: list[Path] = []
-    for path in (path for path in pictures if path in masked):
-        its = next((by_name[name] for name in masked[path] if name in by_name), None)
-        (lonely if its is None else found[_names(its)[0]]).append(path)
-    return {path: found[_names(path)[0]] for path in images if path not in masked}, lonely
+    for path in (path for path in called if path in masked):
+        image = next((by_name[name] for name in masked[path] if name in by_name), None)
+        (lonely if image is None else found[called[image][0]]).append(path)
+    return {path: found[called[path][0]] for path in images if path not in masked}, lonely
 
 
 def _names(path: Path) -> list[tuple[str, ...]]:
@@ -178,9 +181,9 @@ def _names(path: Path) -> list[tuple[str, ...]]:
     return [(*plain, path.stem.lower()), *([(*plain, (match[1] or match[2] or "").lower())] if match else [])]
 
 
-def _image_names(path: Path) -> list[tuple[str, ...]] | None:
+def _image_names(path: Path, own: tuple[str, ...]) -> list[tuple[str, ...]] | None:
     """What the image of a mask may be called, the likeliest first; None for what is no mask by its name or folder."""
-    own, match = _names(path)[0], _MASK.fullmatch(path.stem)
+    match = _MASK.fullmatch(path.stem)
     if match is None and not any(map(is_mask_folder, path.parts[:-1])):
         return None
     return [*([(*own[:-1], (match[1] or match[2] or "").lower())] if match else []), own]
