@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from tests.builtin.trees.pictures import folder
 
+from mammozoo.errors import ConflictError
 from mammozoo.files import OWN, refuse_to_replace, sha256
+from mammozoo.training.experiment import _refuse_occupied
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def state(folder: Path) -> dict[str, str]:
         "report RUN --out mine",
         "train --dataset folder --root data --out data/run",
         "train --dataset folder --root data --out mine",
+        "train --dataset folder --root .",
     ],
 )
 def test_nothing_of_the_users_is_replaced(words: str, data: Path, tiny_run, command) -> None:
@@ -73,6 +76,16 @@ def test_a_command_replaces_what_it_wrote_before(data: Path, tiny_run, command) 
         assert state(data) == written
     (data / "out.csv").write_text((data / "out.csv").read_text().replace("error", "error,my remark"))
     command("predict", "data/benign/000.png", "--csv", "out.csv").refused(9, "already")
+
+
+def test_a_run_may_fill_an_empty_folder_beside_its_data(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    (data / "empty").mkdir()
+    for out in (Path("empty"), Path("new"), None):
+        _refuse_occupied(out, Path("data"), Path("labels.csv"), None)
+    for out in (Path("data"), Path("data/run"), Path("mine")):
+        with pytest.raises(ConflictError):
+            _refuse_occupied(out, Path("data"))
 
 
 def test_every_kind_of_file_may_be_new_or_empty_and_nothing_else(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ prepare(recipe) → PreparedRun → train_fold(prepared, spec) for every fit →
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,14 +17,8 @@ from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.splits.files import write_splits
 from mammozoo.errors import (
-    ConflictError,
-    FailedError,
-    MammozooError,
-    NotFoundError,
-    UsageError,
-    memory_error,
-    set_scene,
-)
+    ConflictError, FailedError, MammozooError, NotFoundError, UsageError, memory_error, set_scene,
+)  # fmt: skip
 from mammozoo.files import disk_error, refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
@@ -78,8 +72,7 @@ def train(
         Stopped: `stop` returned True.
         KeyboardInterrupt: after the run was marked.
     """
-    roots = [recipe.root, *(stage.root for stage in recipe.stages)]
-    _refuse_occupied(out, [root for root in roots if root is not None and root.is_dir()])
+    _refuse_occupied(out, recipe.root, *(stage.root for stage in recipe.stages))
     return _train(recipe, lambda prepared: RunDirectory.create(recipe, out), progress, stop, jobs)
 
 
@@ -140,7 +133,7 @@ def extend(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
             f"Train again with --epochs {epochs}, or start a new run with --weights {path}."
         )
-    _refuse_occupied(out, [path])
+    _refuse_occupied(out, path)
 
     def copy_states(prepared: PreparedRun) -> RunDirectory:
         before = replace(prepared, recipe=short.recipe)
@@ -160,11 +153,11 @@ def extend(
     return _train(recipe, copy_states, progress, stop, jobs)
 
 
-def _refuse_occupied(out: Path | None, inputs: Sequence[Path]) -> None:
+def _refuse_occupied(out: Path | None, *inputs: Path | None) -> None:
     if current_context().is_main:
         if out is not None:
             refuse_occupied(out)
-        refuse_to_replace(out or Path("runs") / "new", None, inputs)
+        refuse_to_replace((out or Path("runs/.new")) / "run.json", None, inputs)
 
 
 def _train(
