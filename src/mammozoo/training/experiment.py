@@ -17,7 +17,13 @@ from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
 from mammozoo.data.splits.files import write_splits
 from mammozoo.errors import (
-    ConflictError, FailedError, MammozooError, NotFoundError, UsageError, memory_error, set_scene,
+    ConflictError,
+    FailedError,
+    MammozooError,
+    NotFoundError,
+    UsageError,
+    memory_error,
+    set_scene,
 )  # fmt: skip
 from mammozoo.files import disk_error, refuse_to_replace
 from mammozoo.plugins import registry
@@ -64,8 +70,7 @@ def train(
 ) -> RunDirectory:
     """Train by a recipe and return the run directory.
 
-    A run that fails, is interrupted or killed keeps its folder; `resume` continues it. Once `stop` returns True, training ends
-    after the batch under way.
+    A run that fails or is killed keeps its folder, for `resume`. Once `stop` returns True, the batch under way is the last.
 
     Raises:
         MammozooError: with the reason.
@@ -155,9 +160,8 @@ def extend(
 
 def _refuse_occupied(out: Path | None, *inputs: Path | None) -> None:
     if current_context().is_main:
-        if out is not None:
-            refuse_occupied(out)
-        refuse_to_replace((out or Path("runs/.new")) / "run.json", None, inputs)
+        refuse_occupied(out := out or Path("runs/.new"))
+        refuse_to_replace(out / "run.json", None, inputs)
 
 
 def _train(
