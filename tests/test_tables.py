@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mammozoo.data.splits.files import read_splits
-from mammozoo.errors import MammozooError, UsageError
+from mammozoo.errors import IncompatibleError, MammozooError, UsageError
 from mammozoo.files import read_table, write_table
 from mammozoo.tables import read_rows
 from mammozoo_datasets.csv_table import Csv
@@ -95,7 +95,7 @@ def test_our_own_tables_come_back_as_they_were(tmp_path: Path) -> None:
     text = (tmp_path / "t.csv").read_text(encoding="utf-8")
     for damaged in (text[:-3], text + 'x,"', text + "x,y,z\n", text.encode("utf-16")[3:]):
         (tmp_path / "d.csv").write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
-        with pytest.raises(ValueError, match=r"d\.csv"):
+        with pytest.raises(IncompatibleError, match=r"d\.csv"):
             read_table(tmp_path / "d.csv")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import UsageError, nearest
+from mammozoo.errors import IncompatibleError, UsageError, nearest
 from mammozoo.text import decode
 
 Row = dict[str, str]
@@ -74,15 +74,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
     Raises:
         FileNotFoundError: there is none.
-        UsageError: it is damaged.
+        IncompatibleError: it is damaged.
     """
-    lines = _records(_read(path), path, ",", strip=False)
+    try:
+        lines = _records(_read(path), path, ",", strip=False)
+    except UsageError as error:
+        raise IncompatibleError(str(error)) from None
     header = lines[0][1] if lines else []
     for line, cells in lines[1:]:
         if len(cells) != len(header):
-            raise UsageError(
-                f"Table '{path}', line {line}: {len(cells)} cells under {len(header)} columns. It is damaged."
-            )
+            raise IncompatibleError(f"'{path}' is damaged: line {line} has not as many cells as the header.")
     return [dict(zip(header, cells, strict=True)) for _, cells in lines[1:]]
 
 
