@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from mammozoo import HeadSpec
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _dense(inputs: int, outputs: int) -> nn.Linear:
@@ -24,19 +30,27 @@ class GlobalAverage(nn.Module):
         return maps.mean((2, 3))
 
 
-def gap(channels: int, height: int, width: int, outputs: int, dropout: float = 0.0) -> nn.Module:
+def gap(channels: int, height: int, width: int, outputs: int, dropout: Dropout = 0.0) -> nn.Module:
     """Global average pooling and one dense layer, as in ResNet (He 2016) and Byra 2021."""
     return nn.Sequential(GlobalAverage(), nn.Dropout(dropout), _dense(channels, outputs))
 
 
-def gap_fc(channels: int, height: int, width: int, outputs: int, hidden: int = 4096, dropout: float = 0.2) -> nn.Module:
+def gap_fc(
+    channels: int, height: int, width: int, outputs: int, hidden: Width = 4096, dropout: Dropout = 0.2
+) -> nn.Module:
     """Global average pooling, a wide dense layer with ReLU, dropout, a dense layer: Falconí 2020."""
     wide = [nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(GlobalAverage(), *wide, _dense(hidden, outputs))
 
 
 def flatten_2fc(
-    channels: int, height: int, width: int, outputs: int, first: int = 512, second: int = 128, dropout: float = 0.5
+    channels: int,
+    height: int,
+    width: int,
+    outputs: int,
+    first: Width = 512,
+    second: Width = 128,
+    dropout: Dropout = 0.5,
 ) -> nn.Module:
     """The flattened map through two dense layers with ReLU, dropout, a dense layer: Chougrad 2017."""
     layers = [nn.Linear(channels * height * width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU()]

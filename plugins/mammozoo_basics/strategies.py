@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
+from pydantic import Field
 from torch import nn
 
 from mammozoo import Model, Strategy
@@ -43,7 +45,7 @@ class LastBlocks(Strategy):
 
     name = "last-blocks"
 
-    def __init__(self, k: int = 1, by: By = "block"):
+    def __init__(self, k: Annotated[int, Field(le=10_000)] = 1, by: By = "block"):
         if k < 1:
             raise UsageError(f"last-blocks: k must be at least 1, not {k}; for none of them say 'frozen'.")
         self.k, self.by = k, by

@@ -13,17 +13,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines, join_boxes
 from mammozoo.errors import UsageError
+from mammozoo.tables import Row, read_rows
 from mammozoo_datasets.published import count_notes, files_under, find_home, left_out, nothing_found
-from mammozoo_datasets.tables import Row, read_rows
 
 _TABLE = "bcdr_f03_outlines.csv"
 _LABELS = {"benign": "benign", "malign": "malignant", "malignant": "malignant"}
@@ -81,11 +83,9 @@ class BcdrF03(Dataset):
       …""",
     )
 
-    def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
+    def __init__(self, root: Path | None = None, balanced: Annotated[int, Field(ge=0)] = 0, seed: Seed = 0) -> None:
         super().__init__(root)
         self.root: Path = find_home(self.info, root, {_TABLE})
-        if balanced < 0:
-            raise UsageError(f"'bcdr-f03:balanced={balanced}': it is a number of samples of each class, or 0 for all.")
         self.balanced, self.seed = balanced, seed
 
     def samples(self) -> list[Sample]:
@@ -156,7 +156,7 @@ class BcdrF03(Dataset):
                 known.outlines += new.outlines
         if not lesions:
             raise nothing_found(self, f"None of the {rows} images of the table is there.")
-        notes = left_out(list(missing), "images of the table are not there")
+        notes = [*left_out(list(missing), "images of the table are not there"), *tiffs.notes]
         if joined := sum(len(lesion.outlines) - 1 for lesion in lesions.values()):
             notes.append(f"{joined} further outlines of the same lesion on the same image are joined to the first.")
         per_image = Counter(lesion.image for lesion in lesions.values())

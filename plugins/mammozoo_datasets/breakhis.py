@@ -78,7 +78,8 @@ class BreakHis(Dataset):
         """
         images: dict[tuple[str, str, str, int, int], str] = {}
         strangers = []
-        for path in files_under(self.root, {".png"}, _DEPTH):
+        files = files_under(self.root, {".png"}, _DEPTH)
+        for path in files:
             name = path.relative_to(self.root).as_posix()
             match = _FILE.fullmatch(path.name)
             if match is None or match[2].upper() not in _SUBTYPES:
@@ -98,6 +99,7 @@ class BreakHis(Dataset):
         self.notes = [
             *count_notes(Counter(key[0] for key in images), _PUBLISHED, "images of all magnifications"),
             *left_out(strangers, "PNG files left out, not named like 'SOB_B_A-14-22549AB-100-001.png'"),
+            *files.notes,
         ]
         return [
             Sample(

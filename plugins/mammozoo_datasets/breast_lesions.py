@@ -10,13 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
+from mammozoo.tables import MissingColumnError, Row, read_rows
 from mammozoo_datasets.published import count_notes, files_under, left_out, nothing_found
-from mammozoo_datasets.tables import Row
 
 _PUBLISHED = {"benign": 154, "malignant": 98, "normal": 4}
 _NEEDED = ("caseid", "image_filename", "mask_tumor_filename", "classification")
@@ -62,7 +60,8 @@ class Breast(Dataset):
         """
         assert self.root is not None
         where, rows = self._workbook(self.root)
-        files = {path.name.lower(): path.relative_to(self.root).as_posix() for path in files_under(self.root, {".png"})}
+        found = files_under(self.root, {".png"})
+        files = {path.name.lower(): path.relative_to(self.root).as_posix() for path in found}
         samples, missing, absent = [], [], []
         lines: dict[str, int] = {}
         for line, row in rows:
@@ -90,14 +89,14 @@ class Breast(Dataset):
             *count_notes(Counter(sample.label for sample in samples), _PUBLISHED),
             *left_out(missing, "rows of the workbook have no image"),
             *left_out(absent, "masks of the workbook are not there"),
+            *found.notes,
         ]
         return samples
 
     def _workbook(self, root: Path) -> tuple[Path, list[tuple[int, Row]]]:
         """The one workbook that has the needed columns, and its rows with their numbers."""
         paths = files_under(root, {".xlsx"}, depth=3)
-        mine = [path for path in paths if not path.name.startswith("~$")]  # Excel's locks
-        workbooks = [(path, rows) for path in mine if (rows := _rows(path)) is not None]
+        workbooks = [(path, rows) for path in paths if (rows := _rows(path)) is not None]
         if not workbooks:
             raise nothing_found(self)
         if len(workbooks) > 1:
@@ -108,33 +107,11 @@ class Breast(Dataset):
 
 
 def _rows(path: Path) -> list[tuple[int, Row]] | None:
-    """(row number, column → text) of the first sheet that has the needed columns; names in lower case, cells stripped."""
-    from openpyxl import load_workbook  # here, because most users have no workbooks
-    from openpyxl.utils.exceptions import InvalidFileException
-
+    """(row number, column → text) of a workbook; None if no sheet of it has the needed columns."""
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
-        raise UsageError(f"Workbook '{path}' cannot be read ({error}). Download it again.") from error
-    try:
-        for sheet in book.worksheets:
-            lines = sheet.iter_rows(values_only=True)
-            header = [_text(cell).lower() for cell in next(lines, ())]
-            if {*_NEEDED} <= {*header}:
-                rows = [(n, dict(zip(header, map(_text, cells), strict=False))) for n, cells in enumerate(lines, 2)]
-                return [(n, row) for n, row in rows if row["caseid"]]
-    finally:
-        book.close()
-    return None
-
-
-def _text(cell: Any) -> str:
-    """A cell as text: 3.0 as 3, an empty cell as an empty text."""
-    if cell is None:
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+        return [(number, row) for number, row in read_rows(path, _NEEDED) if row["caseid"]]
+    except MissingColumnError:
+        return None
 
 
 def _file_names(cell: str) -> list[str]:

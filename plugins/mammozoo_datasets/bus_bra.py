@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import UsageError
+from mammozoo.tables import Row, read_rows
 from mammozoo_datasets.published import count_notes, files_under, find_file, find_home, left_out, nothing_found
-from mammozoo_datasets.tables import Row, read_rows
 
 _PUBLISHED = {"benign": 1268, "malignant": 607}
 _TABLE = "bus_data.csv"
@@ -69,9 +69,9 @@ class BusBra(Dataset):
         table = find_file(self.root, _TABLE)
         if table is None:
             raise nothing_found(self)
+        found = files_under(self.root, {".png"}, depth=2)
         files = {
-            (path.parent.name.lower(), path.stem.lower()): path.relative_to(self.root).as_posix()
-            for path in files_under(self.root, {".png"}, depth=2)
+            (path.parent.name.lower(), path.stem.lower()): path.relative_to(self.root).as_posix() for path in found
         }
         rows = _read(table, _NEEDED)
         folds, fold_notes = self._official(rows)
@@ -96,6 +96,7 @@ class BusBra(Dataset):
             *left_out(strangers, f"images left out, not in '{_TABLE}'"),
             *left_out([sample.image for sample in samples if not sample.masks], "images have no mask"),
             *fold_notes,
+            *found.notes,
         ]
         return samples
 

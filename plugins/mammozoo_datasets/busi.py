@@ -77,7 +77,8 @@ class Busi(Dataset):
         images: dict[Key, str] = {}
         masks: defaultdict[Key, list[str]] = defaultdict(list)
         strangers = []
-        for path in files_under(self.root, {".png"}, _DEPTH):
+        files = files_under(self.root, {".png"}, _DEPTH)
+        for path in files:
             name = path.relative_to(self.root).as_posix()
             match = _FILE.fullmatch(path.name)
             if match is None:
@@ -100,6 +101,7 @@ class Busi(Dataset):
             *left_out([name for key, name in images.items() if key not in masks], "images have no mask"),
             *left_out([n for key, names in masks.items() if key not in images for n in names], "masks have no image"),
             *left_out(strangers, "PNG files left out, not named like 'benign (12).png'"),
+            *files.notes,
         ]
         if self.axilla == "drop":
             dropped = [key for key in images if key[1] in AXILLA[key[0]]]

@@ -23,8 +23,8 @@ from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines
 from mammozoo.errors import UsageError
+from mammozoo.tables import Row, read_rows
 from mammozoo_datasets.published import files_under, find_file, find_home, left_out, nothing_found
-from mammozoo_datasets.tables import Row, read_rows
 
 _FILE = re.compile(r"(\d+)_([0-9a-f]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 _POINT = re.compile(r"\(\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)")
@@ -106,6 +106,7 @@ class InBreast(Dataset):
             rule,
             *left_out(unlisted, "images left out, not in INbreast.csv"),
             *left_out(ungraded, "images left out, without a BI-RADS category"),
+            *self._skipped,
         ]
         if len(self._images) != _PUBLISHED:
             self.notes.append(f"{len(self._images)} images, published are {_PUBLISHED}.")
@@ -157,15 +158,23 @@ class InBreast(Dataset):
         table = find_file(self.root, "inbreast.csv")
         if table is None:
             raise nothing_found(self, "INbreast.csv holds the classes; a copy without it cannot be used.")
-        rows = read_rows(table, ("file name", "bi-rads"))
-        return {row["file name"].removesuffix(".dcm"): row for _, row in rows if "bi-rads" in row}
+        rows: dict[str, Row] = {}
+        for line, row in read_rows(table, ("file name", "bi-rads")):
+            name = re.sub(r"\.(0+|dcm)$", "", row["file name"])  # 22678622.0, as pandas writes a column of numbers
+            if rows.setdefault(name, row)["bi-rads"] != row["bi-rads"]:
+                raise UsageError(
+                    f"Table '{table}', line {line}: image {name} has another BI-RADS in a line before. Remove one."
+                )
+        return rows
 
     @cached_property
     def _images(self) -> dict[str, tuple[str, re.Match[str]]]:
         """Image number → (path, match of its name), sorted."""
+        files = files_under(self.root, {".dcm"})
+        self._skipped = files.notes
         images = {
             match[1]: (path.relative_to(self.root).as_posix(), match)
-            for path in files_under(self.root, {".dcm"})
+            for path in files
             if (match := _FILE.fullmatch(path.name)) is not None
         }
         if not images:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import IMAGE_SUFFIXES, UnreadableImageError, image_shape
 from mammozoo.errors import UsageError
@@ -49,10 +52,8 @@ class Mendeley(Dataset):
       malignant/*.bmp   (150)""",
     )
 
-    def __init__(self, root: Path | None = None, balanced: int = 0, seed: int = 0) -> None:
+    def __init__(self, root: Path | None = None, balanced: Annotated[int, Field(ge=0)] = 0, seed: Seed = 0) -> None:
         super().__init__(root)
-        if balanced < 0 or seed < 0:
-            raise UsageError(f"Data set 'mendeley': balanced and seed are 0 or more; got {balanced=}, {seed=}.")
         self.root: Path = find_home(self.info, root, _PUBLISHED)
         self.balanced, self.seed = balanced, seed
 
@@ -66,7 +67,8 @@ class Mendeley(Dataset):
         _refuse_busc(self.root)
         images: dict[str, list[str]] = {label: [] for label in _PUBLISHED}
         strangers = []
-        for path in files_under(self.root, {".bmp"}):
+        files = files_under(self.root, {".bmp"})
+        for path in files:
             name = path.relative_to(self.root).as_posix()
             labels = {part.lower() for part in name.split("/")[:-1]} & _PUBLISHED.keys()
             if len(labels) == 1:
@@ -80,6 +82,7 @@ class Mendeley(Dataset):
             "`mammozoo data check` measures how much the size alone tells.",
             *count_notes({label: len(names) for label, names in images.items()}, _PUBLISHED),
             *left_out(strangers, "BMP files left out, in no folder of one class"),
+            *files.notes,
         ]
         return [Sample(name, label) for label, names in images.items() for name in self._drawn(label, names)]
 
@@ -102,7 +105,7 @@ def _by_number(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def _refuse_busc(root: Path) -> None:
-    pictures = list(files_under(root, IMAGE_SUFFIXES))
+    pictures = files_under(root, IMAGE_SUFFIXES)
     masks = [path for path in pictures if any(_MASKS.search(part) for part in path.relative_to(root).parts[:-1])]
     if masks:
         reason = f"'{masks[0].relative_to(root).as_posix()}' looks like a mask"

@@ -156,7 +156,9 @@ class MiniMias(Dataset):
         known: dict[str, list[Finding]] = {}
         for finding in read_info(table) if table else []:
             known.setdefault(finding.image, []).append(finding)
-        files = {path.stem.lower(): path for path in files_under(self.root, {".pgm"}) if _IMAGE.fullmatch(path.stem)}
+        found = files_under(self.root, {".pgm"})
+        self._skipped = found.notes
+        files = {path.stem.lower(): path for path in found if _IMAGE.fullmatch(path.stem)}
         if not known.keys() & files.keys():
             raise nothing_found(self, "Unpack the images and their Info.txt there, both from one source.")
         order = [*known, *sorted(files.keys() - known.keys())]
@@ -169,7 +171,7 @@ class MiniMias(Dataset):
             notes.append(f"{len(listed)} images with a line in Info.txt, published are {_PUBLISHED}.")
         nameless = [name for name in self._images if name not in listed]
         notes += left_out(self._missing, "images of Info.txt are not there")
-        notes += left_out(nameless, "images left out, Info.txt does not name them")
+        notes += left_out(nameless, "images left out, Info.txt does not name them") + self._skipped
         if self.unit == "lesion":
             bare = Counter(f.label for findings in listed.values() for f in findings if f.circle is None)
             abnormal = bare["benign"] + bare["malignant"]

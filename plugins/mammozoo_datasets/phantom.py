@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.sonogram import Sonogram, draw
@@ -76,12 +79,12 @@ class Phantom(Dataset):
         synthetic=True,
     )
 
-    def __init__(self, root: Path | None = None, n: int = 400, seed: int = 0) -> None:
+    def __init__(
+        self, root: Path | None = None, n: Annotated[int, Field(ge=1, le=1_000_000)] = 400, seed: Seed = 0
+    ) -> None:
         super().__init__(root)
         if root is not None:
             raise UsageError(f"Data set 'phantom' is generated and takes no --root; got '{root}'.")
-        if n < 1 or seed < 0:
-            raise UsageError(f"Data set 'phantom': n must be 1 or more and seed 0 or more; got n={n}, seed={seed}.")
         self.n = n
         self.seed = seed
 

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo
+from mammozoo.data.io.listing import is_system, notes_of, some, walk
+from mammozoo.data.splits.make import part_named
 from mammozoo.errors import NotFoundError, UsageError
 
 
-def files_under(root: Path, suffixes: Collection[str], depth: int = 6) -> Iterator[Path]:
+class files_under(list[Path]):  # noqa: N801 - it is called as a function
     """Files with one of the `suffixes` (lower case, with dot; any case on disk) up to `depth` folders below `root`.
 
-    Hidden files and folders and macOS' `__MACOSX` are left out. Within a folder files come before folders, by name, so the
-    order is the same on every machine.
+    Within a folder files come before folders, by name, so the order is the same on every machine. `notes` names what was
+    skipped: system files, and links and folders that cannot be read.
     """
-    for folder, folders, names in os.walk(root, followlinks=True):
-        here = Path(folder)
-        deep = len(here.relative_to(root).parts) >= depth
-        folders[:] = [] if deep else sorted(filter(is_visible, folders))
-        for name in sorted(filter(is_visible, names)):
-            if Path(name).suffix.lower() in suffixes:
-                yield here / name
 
-
-def is_visible(name: str) -> bool:
-    """Whether a file or folder belongs to the data, by its name."""
-    return not name.startswith((".", "__MACOSX"))
+    def __init__(self, root: Path, suffixes: Collection[str], depth: int = 6) -> None:
+        skipped: dict[str, list[str]] = {}
+        super().__init__(path for path in walk(root, skipped, depth) if path.suffix.lower() in suffixes)
+        self.notes = notes_of(skipped)
 
 
 def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str]) -> Path:
@@ -43,12 +37,14 @@ def find_home(info: DatasetInfo, root: Path | None, wanted: Collection[str]) -> 
     for _ in range(5):
         inside = {folder: _entries(folder) for folder in level}
         homes = [folder for folder, paths in inside.items() if {path.name.lower() for path in paths} >= {*wanted}]
+        if len(homes) > 1 and all(part_named(folder.name) for folder in homes):
+            return homes[0].parent  # parts of one copy, as some mirrors divide it
         if len(homes) > 1:
             copies = ", ".join(f"'{folder}'" for folder in homes[:3])
             raise UsageError(f"Data set '{info.name}': --root '{root}' holds {len(homes)} copies: {copies}. Name one.")
         if homes:
             return homes[0]
-        level = [path for paths in inside.values() for path in paths if is_visible(path.name) and path.is_dir()]
+        level = [path for paths in inside.values() for path in paths if not is_system(path.name) and path.is_dir()]
     return root
 
 
@@ -93,11 +89,6 @@ def count_notes(present: Mapping[str, int], published: Mapping[str, int], unit: 
 def left_out(names: Sequence[str], text: str) -> list[str]:
     """A note about these names, `text` with their number before and the first few after it; none for no names."""
     return [f"{len(names)} {text}: {some(names)}."] if names else []
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, quoted."""
-    return ", ".join(f"'{name}'" for name in names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -19,9 +19,10 @@ hold 99,422 parameters, 101,471 with the one-output head (the number in the pape
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from mammozoo import Model, Strategy
@@ -55,7 +56,7 @@ class Drs(Strategy):
 
     name: ClassVar[str] = "drs"
 
-    def __init__(self, rate: float = 1.0):
+    def __init__(self, rate: Annotated[float, Field(ge=0, le=1000)] = 1.0):
         """`rate` multiplies the learning rate of the layers; the paper has one rate for them and the head."""
         self.rate = rate
 

@@ -171,10 +171,17 @@ def load(
 
     if precision not in ("auto", "bf16", "fp32"):
         raise UsageError(f"The precision is auto, bf16 or fp32, not '{precision}'.")
-    folder = find_model(default_model() if model is None else model)
+    folder = find_model(default_model() if model is None else _named(model))
     network, config = load_model(folder)
     engine = choose_engine(device, precision)
     return Classifier(folder, engine.place(network), config, engine)
+
+
+def _named(model: str | Path) -> str | Path:
+    """What names a model; UsageError for an empty text, which a variable that is not set leaves."""
+    if not str(model):
+        raise UsageError("The name of the model is empty. Name one, or leave it out for the built-in model.")
+    return model
 
 
 def predict(
@@ -224,7 +231,7 @@ def evaluate(
     from mammozoo.zoo.registry import find_model
 
     return score_model(
-        find_model(model),
+        find_model(_named(model)),
         dataset,
         None if root is None else Path(root),
         threshold=threshold,
@@ -264,13 +271,13 @@ def explain(
 
     Raises:
         UsageError: unknown method or class, or arguments that do not go together.
-        ConflictError: a file in `out` would be overwritten.
+        ConflictError: a file in `out` is there already, or is, or lies among, what is explained.
     """
     from mammozoo.evaluation import explanations
     from mammozoo.zoo.registry import find_model
 
     return explanations.explain(
-        find_model(model),
+        find_model(_named(model)),
         [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         Path(out),
         method=method,

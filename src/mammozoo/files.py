@@ -1,4 +1,4 @@
-"""Atomic writing of files: a reader never sees a partial one; and locks between processes."""
+"""Atomic writing of files: a reader never sees a partial one, nothing of the user's is replaced; and locks between processes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,99 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import AccessError, FailedError, IncompatibleError, MammozooError, NotVerifiedError
+from mammozoo.errors import AccessError, ConflictError, FailedError, MammozooError, NotVerifiedError, UsageError
+from mammozoo.tables import read_table as read_table
+from mammozoo.text import encode
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+#: How the files begin that commands write, by what they are; a command may replace an earlier one of its own.
+OWN = {
+    "predictions": rb"file,label,[^\n]*threshold,warnings,error\n",
+    "scored images": rb"sample,group,patient,lesion,fold,part,label,decision,threshold,",
+    "page of pairs": rb"<!doctype html>[^\0]*?<title>Check of ",
+    "report": rb"<!doctype html>[^\0]*?: report of a mammozoo run</title>",
+    "blocks.csv": rb"number,block,channels,height,width,active",
+    "shifts.csv": rb"block,tensor,numbers,mean,largest",
+    "diagnosis.svg": rb"<\?xml [^\0]*?Matplotlib",
+    "diagnosis.png": rb"\x89PNG[\s\S]*?Software\0Matplotlib",
+    "table.md": rb"# [^\0]*?\nOf the paper: ",
+    "table.csv": rb"row,metric,reported,obtained,",
+    "table.json": rb"\{\n  \"schema\": 1,",
+    "heat map": rb"\x93NUMPY",
+    "overlay": rb"\x89PNG",  # beside its heat map
+}
+
+
+def refuse_to_replace(
+    path: Path, own: str | None, inputs: Iterable[Path | None] = (), *, option: str = "--out"
+) -> None:
+    """Raise ConflictError if writing `path` would take something away: every command that writes asks here, before it works.
+
+    `path` may not be one of `inputs`, nor lie in a folder among them. What is there already must be empty, or a file as `OWN`
+    says of `own`, that no run or model keeps; None allows none. `option` is the one that named it.
+    """
+    advice = f"It would be changed; nothing was written. Choose another {option}."
+    target = path.resolve()
+    for given in (place.resolve() for place in inputs if place is not None):
+        if target == given:
+            raise ConflictError(f"'{path}' is an input of this command. {advice}")
+        if given.is_dir() and target.is_relative_to(given):
+            raise ConflictError(f"'{path}' lies in '{given}', which this command reads. {advice}")
+    try:
+        if not path.exists():
+            return
+        if path.is_file():
+            with path.open("rb") as handle:
+                begin = handle.read(8192)
+            kept = path.suffix == ".csv" and path.with_name("config.json").exists()
+            if not begin or (own is not None and not kept and re.match(OWN[own], begin)):
+                return
+    except OSError as error:
+        raise disk_error(error, path) from error
+    what = f"not {own} of an earlier call" if own else "not replaced"
+    raise ConflictError(f"'{path}' is there already: {what}. {advice}")
+
+
+def given_path(text: str | Path) -> Path:
+    """A path as a user gives it, `~` replaced; UsageError if it is empty or no path of this machine."""
+    if not str(text):
+        raise UsageError("A path is empty. Is a variable of the shell not set? Name a file or folder.")
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            return path
+        raise UsageError(
+            f"'{str(text)[:80]}' is no path of this machine: {getattr(error, 'strerror', None) or error}."
+        ) from None
+    return path
+
+
+def path_error(error: BaseException) -> MammozooError | None:
+    """The error to report if a path cannot be reached, whatever was asked of it; None for any other error."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UsageError(f"'{str(error.filename)[:80]}' is no path of this machine: {error.strerror}.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return AccessError(f"Cannot reach '{error.filename}': {error.strerror}. Check its permissions.")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN):
+        return FailedError(
+            f"Cannot read '{error.filename}': {error.strerror}. Is the disk or the network drive still there?"
+        )
+    return None
 
 
 def disk_error(error: OSError, path: Path) -> MammozooError:
@@ -61,8 +142,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def write_text(path: Path, content: str) -> Path:
-    """`write_bytes` for UTF-8 text with Unix line ends."""
-    return write_bytes(path, content.encode())
+    """`write_bytes` for UTF-8 text with Unix line ends, as `text.encode` gives it."""
+    return write_bytes(path, encode(content))
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -84,24 +165,6 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return write_text(path, text.getvalue())
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file that `write_table` has written, by column.
-
-    Raises:
-        FileNotFoundError: there is none.
-        IncompatibleError: it is damaged: no text, or a row that is longer or shorter than the header.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise IncompatibleError(f"'{path}' is damaged: {error}.") from None
-    for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():
-            raise IncompatibleError(f"'{path}' is damaged: row {number} has not as many cells as the header.")
-    return rows
 
 
 def has_digest(content: bytes, digest: str) -> bool:

@@ -135,8 +135,8 @@ def test_tables_without_images_and_rows_that_make_no_sense_are_refused(tmp_path)
     table = root / "mass_case_description_train_set.csv"
     text = table.read_text()
     for changed, says in (
-        (text.replace("MALIGNANT", "PERHAPS"), r"line 3: the pathology 'PERHAPS'"),
-        (text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1), "line 3: no patient"),
+        (text.replace("MALIGNANT", "PERHAPS"), r"line 2: the pathology 'PERHAPS'"),
+        (text.replace("/000000.dcm", "").replace("P_00001,", "1,", 1), "line 2: no patient"),
     ):
         table.write_text(changed)
         with pytest.raises(UsageError, match=says):

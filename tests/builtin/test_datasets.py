@@ -105,7 +105,12 @@ def test_busi_says_what_is_odd_and_refuses_contradictions(busi: Path) -> None:
     write(home / "benign" / "._benign (1).png")
     dataset = Busi(home)
     assert len(dataset.samples()) == 5
-    names = ("normal/normal (1).png", "benign/benign (99)_mask.png", "doubtful/doubtful (1).png")
+    names = (
+        "normal/normal (1).png",
+        "benign/benign (99)_mask.png",
+        "doubtful/doubtful (1).png",
+        "benign/._benign (1).png",
+    )
     assert all(note.startswith("1 ") and name in note for note, name in zip(dataset.notes[1:], names, strict=True))
     copy = write(home / "copy" / "benign (1).png")
     with pytest.raises(UsageError, match="copy/benign"):
@@ -146,7 +151,7 @@ def test_folder(tmp_path) -> None:
     write(tmp_path / "malignant" / "1.bmp")
     write(tmp_path / "benign" / "1.png")
     write(tmp_path / "benign" / "1_mask.png", 255)
-    write(tmp_path / "benign" / "face_mask.png")  # no image 'face': it is an image itself
+    write(tmp_path / "benign" / "face_mask.png")  # no image 'face'
     write(tmp_path / "benign" / ".hidden.png")
     write(tmp_path / "benign" / ".cache" / "3.png")
     write(tmp_path / ".thumbnails" / "3.png")
@@ -158,14 +163,16 @@ def test_folder(tmp_path) -> None:
     assert dataset.classes == ("benign", "malignant")
     assert [(s.image, s.label) for s in samples] == [
         ("benign/1.png", "benign"),
-        ("benign/face_mask.png", "benign"),
         ("malignant/1.bmp", "malignant"),
         ("malignant/clinic/2.PNG", "malignant"),
     ]
     assert samples[0].masks == ("benign/1_mask.png",)
     mask = dataset.mask(samples[0])
     assert mask.all()
-    assert "2 files" in dataset.notes[0] and "'labels.txt', 'benign/notes.doc'" in dataset.notes[0]
+    said = " ".join(dataset.notes)
+    assert "1 masks left out, without an image: 'benign/face_mask.png'" in said
+    assert "2 files left out, not an image: 'benign/notes.doc', 'labels.txt'" in said
+    assert "4 system files" in said and "'__MACOSX'" in said
 
 
 def test_folder_refuses(tmp_path) -> None:
@@ -292,9 +299,11 @@ def test_phantom_is_the_same_in_any_order_and_process_and_refuses(tmp_path) -> N
     )
     assert python("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).ok.out.strip() == str(backwards[::-1])
     assert len(set(backwards)) == 8
-    for options, words in (({"n": 0}, "n=0"), ({"seed": -1}, "seed=-1"), ({"root": tmp_path}, "takes no --root")):
-        with pytest.raises(UsageError, match=words):
-            Phantom(**options)
+    with pytest.raises(UsageError, match="takes no --root"):
+        Phantom(tmp_path)
+    for options in ("n=0", "seed=-1", "n=1000000000", f"seed={2**64}", "n=nan"):
+        with pytest.raises(UsageError, match=options):
+            open_dataset(f"phantom:{options}", None)
     with pytest.raises(NotFoundError, match="benign/1"):
         Phantom().read(Sample("benign/1.png", "benign"))
 

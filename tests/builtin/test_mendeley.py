@@ -58,9 +58,9 @@ def test_too_much_is_asked_for(tmp_path) -> None:
     mendeley(tmp_path, benign=5, malignant=9)
     with pytest.raises(UsageError, match=r"balanced=6 asks for more than the 5 benign images"):
         Mendeley(tmp_path, balanced=6).samples()
-    for options in ({"balanced": -1}, {"seed": -1}):
-        with pytest.raises(UsageError, match="balanced and seed"):
-            Mendeley(tmp_path, **options)
+    for option in ("balanced", "seed"):
+        with pytest.raises(UsageError, match=option):
+            open_dataset(f"mendeley:{option}=-1", tmp_path)
 
 
 def test_busc_is_refused_by_its_masks_and_by_its_size(tmp_path) -> None:
@@ -96,4 +96,5 @@ def test_what_belongs_to_no_class_is_left_out(tmp_path) -> None:
     save(tmp_path / "originals" / "benign" / "._us1.bmp", picture(1))
     dataset = Mendeley(tmp_path)
     assert len(dataset.samples()) == 4
-    assert dataset.notes[-1].startswith("1 ") and "'extra.bmp'" in dataset.notes[-1]
+    assert all(note.startswith("1 ") for note in dataset.notes[-2:])
+    assert "'extra.bmp'" in dataset.notes[-2] and "'benign/._us1.bmp'" in dataset.notes[-1]

@@ -95,7 +95,7 @@ def test_nothing_is_overwritten_unasked(command, tiny_run, pictures, tmp_path) -
     command("explain", tiny_run.path, image).refused(9, "there already", "--overwrite")
     assert command("explain", tiny_run.path, image, "--overwrite").code == 0
     before = sha256(tmp_path / image)
-    command("explain", tiny_run.path, image, "--out", "pictures", "--overwrite").refused(9, "image to explain")
+    command("explain", tiny_run.path, image, "--out", "pictures", "--overwrite").refused(9, "input")
     assert sha256(tmp_path / image) == before
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mammozoo.config.recipe import load
+from mammozoo.files import refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
@@ -84,6 +85,8 @@ def test_a_run_beside_the_weights_that_it_started_from(command, drs_run: RunDire
     assert {path.name for path in Path("found").iterdir()} == {
         "blocks.csv", "shifts.csv", "diagnosis.svg", "diagnosis.png",
     }  # fmt: skip
+    for path in Path("found").iterdir():
+        refuse_to_replace(path, path.name)  # which a later call may replace
 
 
 def test_a_model_against_itself_or_nothing_and_for_people(command, drs_run: RunDirectory, tmp_path, tiny_run) -> None:

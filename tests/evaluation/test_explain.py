@@ -7,6 +7,7 @@ from PIL import Image
 from torch import nn
 
 from mammozoo import Backbone, Input, Model
+from mammozoo.data.io.listing import masks_beside
 from mammozoo.evaluation.cases import free_stems, of_files
 from mammozoo.evaluation.explain import (
     METHODS,
@@ -21,7 +22,6 @@ from mammozoo.evaluation.explain import (
     untrained,
 )
 from mammozoo.evaluation.explanations import explain_cases
-from mammozoo.evaluation.predict import find_masks
 from mammozoo.evaluation.scores import mean
 from mammozoo.models.config import ModelConfig, Training
 from mammozoo.models.device import Engine
@@ -256,4 +256,4 @@ def test_masks_beside_an_image_and_maps_without_heat(tmp_path) -> None:
     assert (tmp_path / "out" / "a.png").is_file()
     for end in ("1).png", "1)_mask.png", "1)_mask_1.png", "1)_mask.txt", "11)_mask.png", "1)_masked.png"):
         (tmp_path / f"a ({end}").touch()
-    assert [path.name for path in find_masks(tmp_path / "a (1).png")] == ["a (1)_mask.png", "a (1)_mask_1.png"]
+    assert [path.name for path in masks_beside(tmp_path / "a (1).png")] == ["a (1)_mask.png", "a (1)_mask_1.png"]

@@ -113,7 +113,7 @@ class CbisDdsm(Dataset):
         if not samples:
             raise nothing_found(self, f"None of the {len(lesions)} lesions of the tables has its image there.")
         notes += left_out(missing, f"of {len(lesions)} lesions are left out, their image is not there")
-        notes += self._about_files(samples)
+        notes += [*self._about_files(samples), *files.notes]
         return self._within_aspect(samples, notes), notes
 
     def _lesions(self) -> Iterator[Lesion]:

@@ -23,6 +23,7 @@ class Files:
     """Image files by the folder that identifies them: a case folder of DICOM files, or a series of JPEGs."""
 
     by_folder: Mapping[str, Sequence[Path]]
+    notes: Sequence[str] = ()  # on what was skipped
 
     def of(self, case: str, *series: str) -> list[Path]:
         """The files of a case folder; if there are none, the files of the series."""
@@ -33,13 +34,14 @@ class Files:
 def find_files(root: Path) -> Files:
     """All DICOM files under a case folder, and all JPEGs by their own folder, at any depth below `root`."""
     by_folder: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in files_under(root, {".dcm", ".jpg", ".jpeg"}, depth=sys.maxsize):
+    found = files_under(root, {".dcm", ".jpg", ".jpeg"}, depth=sys.maxsize)
+    for path in found:
         cases = [part for part in path.parts[:-1] if _CASE.fullmatch(part)]
         if path.suffix.lower() != ".dcm":
             by_folder[path.parent.name].append(path)
         elif cases:
             by_folder[cases[-1]].append(path)
-    return Files(by_folder)
+    return Files(by_folder, found.notes)
 
 
 def mask_among(candidates: Sequence[Path], image: Path) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mammozoo.errors import UsageError
-from mammozoo_datasets.tables import Row, read_rows
+from mammozoo.tables import Row, read_rows
 
 KINDS = ("mass", "calc")
 PARTS = ("train", "test")

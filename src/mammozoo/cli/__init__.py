@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -25,8 +26,9 @@ from mammozoo.cli import (
     zoo,
 )
 from mammozoo.cli.options import Command, Group
-from mammozoo.cli.output import json_alone
+from mammozoo.cli.output import json_alone, say
 from mammozoo.errors import MammozooError, memory_error
+from mammozoo.files import path_error
 
 app = typer.Typer(
     name="mammozoo",
@@ -72,7 +74,7 @@ def _root(
     if version:
         import mammozoo
 
-        typer.echo(f"mammozoo {mammozoo.__version__}")
+        say(f"mammozoo {mammozoo.__version__}")
         raise typer.Exit
     if debug:
         os.environ["MAMMOZOO_DEBUG"] = "1"
@@ -93,6 +95,9 @@ def main() -> None:
     An error in a third-party plugin is one paragraph too; it names the plugin, and the code is 1. A bug is one paragraph and exit
     code 70, with the traceback in a file.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what its encoding lacks
     try:
         with json_alone("--json" in sys.argv and "--help" not in sys.argv):
             app()
@@ -103,12 +108,12 @@ def main() -> None:
             if (known := _of_plugin(end)) is not None:
                 _end(known)
             raise
-        typer.echo("mammozoo: interrupted.", err=True)
+        say("mammozoo: interrupted.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
     except BaseException as error:
-        if (known := memory_error(error) or _of_plugin(error)) is not None:
+        if (known := memory_error(error) or path_error(error) or _of_plugin(error)) is not None:
             _end(known)
         from mammozoo.cli import crash
 
@@ -119,7 +124,7 @@ def main() -> None:
 def _end(error: MammozooError) -> NoReturn:
     if os.environ.get("MAMMOZOO_DEBUG"):
         raise
-    typer.echo(f"mammozoo: {error}", err=True)
+    say(f"mammozoo: {error}", err=True)
     sys.exit(error.exit_code)
 
 

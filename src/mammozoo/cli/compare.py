@@ -9,7 +9,7 @@ import typer
 
 from mammozoo import api
 from mammozoo.cli.options import Json
-from mammozoo.cli.output import print_json, print_table
+from mammozoo.cli.output import print_json, print_table, say
 
 EXAMPLES = """
 mammozoo compare runs/drs runs/frozen
@@ -35,7 +35,7 @@ def compare(
 
     for r in results:
         if r.test in (BOOTSTRAP, UNPAIRED):
-            typer.echo(r)
+            say(r)
     rows = []
     for r in results:
         interval = "" if r.low is None else f"{r.low:+.3f} to {r.high:+.3f}"

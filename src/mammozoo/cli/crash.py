@@ -10,8 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import typer
-
+from mammozoo.cli.output import say
 from mammozoo.errors import MammozooError, Scene, scene_of
 
 #: Exit code of a bug, EX_SOFTWARE of sysexits.h.
@@ -40,9 +39,7 @@ def report_crash(error: BaseException) -> None:
         message += f"(traceback: '{scene.run / 'log.txt'}'). "
     else:
         message += f"{_write_traceback(error)} "
-    typer.echo(
-        f"mammozoo: {message}Please report it with that traceback and the output of `mammozoo doctor`.", err=True
-    )
+    say(f"mammozoo: {message}Please report it with that traceback and the output of `mammozoo doctor`.", err=True)
 
 
 def _command() -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mammozoo.cli.options import Command, Group, Json, Root
-from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress
+from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress, say
+from mammozoo.files import refuse_to_replace, write_text
 
 if TYPE_CHECKING:
     from mammozoo.data.splits.audit import Audit
@@ -63,9 +64,9 @@ def show_data(
         elif isinstance(value, list):
             value = ", ".join(value) or "those found there"
         if fact != "layout":
-            typer.echo(f"{word:<13} {'not stated' if value in (None, '') else value}")
+            say(f"{word:<13} {'not stated' if value in (None, '') else value}")
     if kind.info.layout:
-        typer.echo(f"\nlayout\n{kind.info.layout}")
+        say(f"\nlayout\n{kind.info.layout}")
     if knobs:
         example = f"\noptions, as in {short}:{knobs[0].name}={knobs[0].default or '…'}"
         print_table(example, ["option", "values", "default", "meaning"], [dataclasses.astuple(knob) for knob in knobs])
@@ -77,7 +78,7 @@ def show_data(
         named = "no patient is named" if found.patients is None else f"{found.patients} patients"
         if found.patients is not None and found.nameless:
             named += f", {found.nameless} images without one"
-        typer.echo(f"{named}; {found.masks} of {found.images} images with a mask file")
+        say(f"{named}; {found.masks} of {found.images} images with a mask file")
         for text in found.notes:
             note(text)
 
@@ -100,11 +101,11 @@ def check_data(
     from mammozoo.data.loaded import open_dataset
     from mammozoo.data.quality.check import check
 
+    if html is not None:
+        refuse_to_replace(html, "page of pairs", [root], option="--html")
     with progress() as shown:
         result = check(open_dataset(name, root), root, shown)
         if html is not None:
-            from mammozoo.files import write_text
-
             write_text(html, result.page(shown))
     if html is not None:
         note(f"wrote {html}")
@@ -162,7 +163,7 @@ def _print_audit(audit: Audit) -> None:
     ]
     print_table("", ["split", "part", *audit.splits[0].counts["train"], "images"], rows)
     for split in audit.splits:
-        typer.echo(split.verdict)
+        say(split.verdict)
         patients = [f"patient {name} is in {' and '.join(parts)}" for name, parts in split.patients.items()]
         pairs = [
             f"{one.files[0]} ({one.parts[0]}) and {one.files[1]} ({one.parts[1]}): {one.pair.how}"
@@ -170,11 +171,11 @@ def _print_audit(audit: Audit) -> None:
         ]
         for what, lines in (("patients", patients), ("pairs", pairs), ("shares", split.uneven)):
             for line in lines[:_SHOWN]:
-                typer.echo(f"  {line}")
+                say(f"  {line}")
             if len(lines) > _SHOWN:
-                typer.echo(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
+                say(f"  … {len(lines) - _SHOWN} more {what}; --json names all")
         if split.unlisted:
-            typer.echo(f"  {len(split.unlisted)} images of the data set are in no part: {some(split.unlisted)}")
+            say(f"  {len(split.unlisted)} images of the data set are in no part: {some(split.unlisted)}")
     if audit.unknown:
-        typer.echo(f"{len(audit.unknown)} listed images are not in the data set: {some(audit.unknown)}")
-    typer.echo(audit.verdict)
+        say(f"{len(audit.unknown)} listed images are not in the data set: {some(audit.unknown)}")
+    say(audit.verdict)

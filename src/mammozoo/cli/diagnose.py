@@ -10,6 +10,7 @@ import typer
 
 from mammozoo.cli.options import Batch, Device, Json, ModelName, Root, data_option, output_option
 from mammozoo.cli.output import print_json, print_table, progress
+from mammozoo.files import refuse_to_replace, write_table
 
 if TYPE_CHECKING:
     from mammozoo.report.diagnosis import Diagnosis
@@ -30,7 +31,7 @@ def diagnose(
     dataset: str = data_option(..., help="Data set with options, such as busi or phantom:n=400."),
     root: Root = None,
     images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
-    seed: int = data_option(0, help="Seed of that draw."),
+    seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of that draw."),
     batch: Batch = 8,
     device: Device = "auto",
     out: Path = output_option(None, help="Also write blocks.csv, shifts.csv, diagnosis.svg and diagnosis.png here."),
@@ -42,12 +43,14 @@ def diagnose(
     """
     from mammozoo.report.diagnosis import diagnose as examine
 
+    if out is not None:
+        for name in ("blocks.csv", "shifts.csv", "diagnosis.svg", "diagnosis.png"):
+            refuse_to_replace(out / name, name, [root])
     with progress() as shown:
         found = examine(
             model, dataset, root, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
         )
     if out is not None:
-        from mammozoo.files import write_table
         from mammozoo.report.diagnosis import draw_diagnosis
 
         write_table(out / "blocks.csv", [dataclasses.asdict(block) for block in found.blocks])

@@ -9,6 +9,7 @@ import typer
 from mammozoo import api
 from mammozoo.cli.options import Csv, Device, Json, ModelName, Root
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress
+from mammozoo.files import refuse_to_replace, write_table
 
 if TYPE_CHECKING:
     from mammozoo.evaluation.evaluate import EvaluationScores
@@ -35,6 +36,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set, with intervals. Images used in its training or model selection are reported."""
+    if csv is not None:
+        refuse_to_replace(csv, "scored images", [root], option="--csv")
     with progress() as shown:
         result = api.evaluate(
             model,
@@ -49,8 +52,6 @@ def evaluate(
         )
     content = _content(result, "test" if dataset is None else "all", by, aggregate)
     if csv is not None:
-        from mammozoo.files import write_table
-
         write_table(csv, result.evaluation.predictions.rows())
     if as_json:
         print_json(content)

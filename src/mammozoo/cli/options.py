@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,9 +28,9 @@ Images = Annotated[
 Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
 Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, computing_option(help="auto, bf16 or fp32.")]
-Batch = Annotated[int, computing_option(min=1, help="Images in a batch.")]
+Batch = Annotated[int, computing_option(min=1, max=65_536, help="Images in a batch.")]
 Jobs = Annotated[
-    int, computing_option(min=1, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
+    int, computing_option(min=1, max=1024, help="Fits (folds, points of a grid, repeats) at once, each in a process.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -99,7 +100,16 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """Commands by panel."""
+    """Commands by panel; an empty argument of any command is refused, since it stands for a variable that is not set."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raise UsageError for an empty argument."""
+        for number, word in enumerate(args):
+            if not word or re.fullmatch(r"--[a-z-]+=", word):
+                option = word or (args[number - 1] if number and args[number - 1].startswith("--") else "")
+                where = f"{option.rstrip('=')} is" if option else "An argument is"
+                raise UsageError(f"{where} empty. Is a variable of the shell not set? Give a value, or leave it out.")
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Name and first sentence of every command."""

@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
-
 from mammozoo.progress import Progress
+from mammozoo.text import printable
 
 if TYPE_CHECKING:
     from mammozoo.training.trainer import EpochRow
@@ -37,8 +36,21 @@ def json_alone(wanted: bool) -> Iterator[None]:
 
 def print_json(content: dict[str, Any]) -> None:
     """One object with its schema number."""
-    text = json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=False, allow_nan=False)
-    typer.echo(text, file=_json_stream)
+    stream = _json_stream or sys.stdout
+    plain = not str(stream.encoding).lower().startswith("utf")  # an escape of the stream's would not be JSON
+    text = json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=plain, allow_nan=False)
+    _write(text + "\n", stream)
+
+
+def say(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """A line on stdout (or stderr), with escapes for what a terminal would obey."""
+    _write(printable(str(text)) + "\n" * nl, sys.stderr if err else sys.stdout)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    """Write at once, as `typer.echo` does; but that takes a terminal of ASCII for one of UTF-8."""
+    stream.write(text)
+    stream.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -51,11 +63,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console = Console(soft_wrap=False)
     if not console.is_terminal:
         console = Console(width=160)
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+
+    def plain(cell: object) -> Text:  # a name[class] is not markup
+        return Text(printable(str(cell)))
+
+    heading = Text(printable(title), style="table.title") if title else None
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # Text: a name[class] is not markup
+        table.add_row(*map(plain, row))
     console.print(table)
 
 
@@ -90,7 +107,7 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
 
 def note(text: str) -> None:
     """A remark on stderr."""
-    typer.echo(text, err=True)
+    say(text, err=True)
 
 
 def note_stamps(stamps: Iterable[str]) -> None:

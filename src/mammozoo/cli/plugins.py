@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from mammozoo.cli.options import Command, Group, Json, Root
-from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.cli.output import note, print_json, print_table, progress, say
 from mammozoo.errors import FailedError, UsageError
 
 app = typer.Typer(help="Installed plugins: list, write, check.", no_args_is_help=True, cls=Group)
@@ -50,7 +50,7 @@ def new_plugin(
         print_json(about | files)
         return
     for path in package.files:
-        typer.echo((package.folder / path).as_posix())
+        say((package.folder / path).as_posix())
     note(f"\n{names.distribution} is written: a {package.kind} '{names.name}'. Next:\n")
     for line in package.next:
         note(f"  {line}")
@@ -103,7 +103,7 @@ def check_plugin(
         for state in ("failed", "skipped"):
             reasons = Counter(result.reason for result in results if result.state == state)  # each is printed once
             for reason, times in reasons.items():
-                typer.echo(f"{state}{f' ({times} checks)' if times > 1 else ''}: {reason}\n")
+                say(f"{state}{f' ({times} checks)' if times > 1 else ''}: {reason}\n")
         count = Counter(result.state for result in results)
         note(f"{len(results)} checks: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped.")
     if failed:

@@ -12,7 +12,7 @@ from mammozoo import api
 from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Precision
 from mammozoo.cli.output import note, note_stamps, print_json, print_table
 from mammozoo.errors import UsageError
-from mammozoo.files import sha256, write_table
+from mammozoo.files import refuse_to_replace, sha256, write_table
 
 if TYPE_CHECKING:
     from mammozoo.evaluation.predict import PredictResult
@@ -42,14 +42,17 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the class of images, and warn of those that are not for this model. Research only: not for diagnosis."""
-    from mammozoo.evaluation.predict import find_images
+    from mammozoo.evaluation.predict import find_images, folders_of
 
     if example:
         images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
     chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others
-    result = api.predict(find_images(images), model, batch=batch, abstain=abstain, device=device, precision=chosen)
+    files = find_images(images)
+    if csv is not None:
+        refuse_to_replace(csv, "predictions", [*files, *folders_of(images)], option="--csv")
+    result = api.predict(files, model, batch=batch, abstain=abstain, device=device, precision=chosen)
     config, rows = result.config, _rows(result)
     if csv is not None:
         write_table(csv, rows)

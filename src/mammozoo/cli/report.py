@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from mammozoo.cli.output import note, progress
+from mammozoo.cli.output import note, progress, say
 
 EXAMPLES = """
 mammozoo report runs/first
@@ -26,4 +26,4 @@ def report(
     with progress() as shown:
         path = write_report(run, root=root, heatmaps=heatmaps, out=out, progress=shown)
     note(f"Report: {path.stat().st_size / 1000:.0f} kB, complete in itself. Research only.")
-    typer.echo(path)
+    say(path)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from mammozoo.cli.options import Jobs, Json, Root, Settings, output_option, read_settings, recipe_option, stopping
-from mammozoo.cli.output import note, print_json, print_table, progress
+from mammozoo.cli.output import note, print_json, print_table, progress, say
 from mammozoo.errors import UsageError
+from mammozoo.files import refuse_to_replace
 
 if TYPE_CHECKING:
     from mammozoo.reproduction.runs import Task
@@ -27,7 +28,7 @@ def reproduce(
     root: Root = None,
     protocol: str = typer.Option("both", help="published, sound or both."),
     row: list[str] = typer.Option([], "--row", metavar="NAME", help="Only this row of the paper; may be repeated."),
-    seeds: int = typer.Option(1, min=1, help="Times that each row is run, each with its own seed and split."),
+    seeds: int = typer.Option(1, min=1, max=1000, help="Times that each row is run, each with its own seed and split."),
     quick: bool = typer.Option(False, "--quick", help="The paper file's short settings, to see that all works."),
     backbone: str = recipe_option(None, help="Another network than the recipes'."),
     weights: str = recipe_option(
@@ -64,6 +65,8 @@ def reproduce(
     if dry_run:
         _show_tasks(tasks, as_json)
         return
+    for name in tables.WRITTEN:
+        refuse_to_replace(folder / name, name, [root])
     try:
         with progress() as shown, stopping() as stop:
 
@@ -84,10 +87,10 @@ def reproduce(
         if results.gaps:
             print_table("What the published protocol adds", tables.GAP_COLUMNS, tables.gap_rows(results))
         if results.remarks:
-            typer.echo("Departures:")
+            say("Departures:")
         for remark in results.remarks:
-            typer.echo(f"  * {tables.remark_text(remark)}")
-        typer.echo(", ".join(path.as_posix() for path in written))
+            say(f"  * {tables.remark_text(remark)}")
+        say(", ".join(path.as_posix() for path in written))
     if failed:
         raise typer.Exit(1)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from mammozoo.cli.output import say
+
 EXAMPLES = """
 mammozoo show default > mine.yaml
 mammozoo show byra-2021
@@ -20,6 +22,6 @@ def show(name: str = typer.Argument(..., help="Recipe name or YAML file, or the 
         import yaml
 
         content = load_paper(name).model_dump(mode="json")
-        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110), nl=False)
+        say(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110), nl=False)
         return
-    typer.echo(load(name).to_yaml(), nl=False)
+    say(load(name).to_yaml(), nl=False)

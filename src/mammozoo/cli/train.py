@@ -21,7 +21,7 @@ from mammozoo.cli.options import (
     recipe_option,
     stopping,
 )
-from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress
+from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress, say
 from mammozoo.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def train(
     ),
     device: str = computing_option(None, help="auto, cpu, cuda or mps."),
     gpus: int = computing_option(
-        1, min=1, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
+        1, min=1, max=1024, help="Processes that train together, each on a GPU (or, with --device cpu, a core)."
     ),
     jobs: Jobs = 1,
     jobs_by: str = computing_option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
@@ -136,9 +136,7 @@ def train(
         written = f", {run.path / 'report.html'}" if report else ""
         from mammozoo.config.names import reference_to
 
-        typer.echo(
-            f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}"
-        )
+        say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}")
     _end_in_team()
 
 
@@ -183,9 +181,9 @@ def _show_plan(content: dict[str, Any], as_json: bool) -> None:
         return
     import yaml
 
-    typer.echo(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
+    say(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
     trainable, total, head = (f"{content['parameters'][key]:,}" for key in ("trainable", "total", "head"))
-    typer.echo(f"{trainable} of {total} parameters train, {head} of them in the head.")
+    say(f"{trainable} of {total} parameters train, {head} of them in the head.")
     groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
     print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
     if content["stages"]:

@@ -11,12 +11,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from pydantic import Field
 
 from mammozoo.errors import UsageError, nearest
 
+#: A seed, as every generator takes it.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+_FINITE = pydantic.ConfigDict(allow_inf_nan=False)
 _NAME = re.compile(r"[a-z0-9][\w./-]*", re.IGNORECASE)
 
 
@@ -77,13 +82,18 @@ def parse_sum(text: str) -> list[Spec]:
 
 
 def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
-    """`make(*given, …)` with the options of `spec`, converted to the annotated types of `make`.
+    """`make(*given, …)` with the options of `spec`; raises as `options`."""
+    return make(*given, **options(make, spec, len(given)))
+
+
+def options(make: Callable[..., Any], spec: Spec, given: int = 0) -> dict[str, Any]:
+    """The options of `spec`, converted to the annotated types of `make`, of whose parameters the first `given` come from elsewhere.
 
     Raises:
-        UsageError: an unknown or missing option, or a value of another type.
+        UsageError: an unknown or missing option, or a value of another type or out of bounds.
     """
     signature = inspect.signature(make, eval_str=True)
-    named = list(signature.parameters.values())[len(given) :]
+    named = list(signature.parameters.values())[given:]
     free = [p for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     known = {parameter.name: parameter for parameter in free}
     if len(spec.arguments) > len(free):
@@ -104,7 +114,8 @@ def call(make: Callable[..., Any], spec: Spec, *given: Any) -> Any:
     for key, value in texts.items():
         kind = known[key].annotation
         try:
-            values[key] = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind).validate_python(value)
+            adapter = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind, config=_FINITE)
+            values[key] = adapter.validate_python(value)
         except pydantic.ValidationError as error:
             raise UsageError(f"'{spec}': option '{key}' cannot be '{value}': {error.errors()[0]['msg']}.") from None
-    return make(*given, **values)
+    return values

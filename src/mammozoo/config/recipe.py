@@ -7,6 +7,7 @@ no code. Unknown keys are errors with the nearest name.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +16,21 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import named_folder, parse
+from mammozoo.config.names import Seed, named_folder, parse
 from mammozoo.config.requirements import checked
-from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
+from mammozoo.config.sections import (
+    Batch,
+    Epochs,
+    Optimizer,
+    Phase,
+    Schedule,
+    Section,
+    SplitSettings,
+    Stage,
+    assign,
+    listed,
+    value_at,
+)
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
@@ -27,6 +40,10 @@ from mammozoo.zoo.pins import Pin
 _TRIED = {
     "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
 }  # fmt: skip
+
+
+MOST_FITS = 10_000  #: points of a grid × repeats
+Side = Annotated[int, Field(ge=8, le=8192)]
 
 
 class Recipe(Section):
@@ -64,15 +81,15 @@ class Recipe(Section):
     sync_batch_norm: bool = False
     """In several processes on GPUs: batch statistics over the whole batch, not over each process's share."""
 
-    size: tuple[int, int] | None = None
+    size: tuple[Side, Side] | None = None
     """(height, width); one number stands for both; None for the backbone's own."""
     color: Literal["grey", "rgb"] = "grey"
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     preprocess: tuple[str, ...] = ()
     augment: tuple[str, ...] = ()
 
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch: Annotated[int, Field(ge=2)] = 16
+    epochs: Epochs = 20
+    batch: Batch = 16
     optimizer: Optimizer = Optimizer()
     phases: tuple[Phase, ...] = ()
     """Optimizers in turn; their epochs replace `epochs`, their settings `optimizer`."""
@@ -81,29 +98,29 @@ class Recipe(Section):
     """`balanced` weights the loss inversely to class frequency in the training part."""
     monitor: str = "loss"
     """Validation `loss` or a metric; the best epoch's weights are kept."""
-    patience: Annotated[int, Field(ge=1)] | None = None
+    patience: Epochs | None = None
     """Stop after so many epochs without a better `monitor`; None trains to the end."""
     threshold: str = "closest-to-corner"
     """Rule that chooses the decision threshold on validation; `sensitivity:0.95` is one too."""
     calibration: Literal["temperature", "none"] = "temperature"
     """`temperature` divides the logits by one number, fitted on validation."""
-    abstain: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    abstain: Annotated[float, Field(ge=0.001, le=0.999)] = 0.2
     """Share of the validation images on which `predict --abstain` abstains."""
     store: Literal["fp32", "fp16"] = "fp32"
     """Precision of the weights on disk (fp32 for a tensor beyond fp16's range); all scores are those of the stored weights."""
 
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point with the best mean validation value reports."""
-    repeats: Annotated[int, Field(ge=1)] = 1
+    repeats: Annotated[int, Field(ge=1, le=MOST_FITS)] = 1
     """How often each point is trained, with the seeds seed, seed + 1 …; every repeat reports."""
     cache: bool = True
     """Compute the frozen part of a network once and cache its features; without augmentation nothing else changes."""
-    cache_views: Annotated[int, Field(ge=0)] = 0
+    cache_views: Annotated[int, Field(ge=0, le=1000)] = 0
     """With augmentation: the number of fixed variants of each image, which epochs use in turn; 0 draws anew each epoch."""
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     compile: bool = False
     """Train through torch.compile; needs a C++ compiler (on a GPU Triton), and pays after minutes of training only."""
     keep_state: bool = False
@@ -166,6 +183,10 @@ class Recipe(Section):
             raise ValueError("split.inner nests folds in folds; set split.folds too")
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+        if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
+            raise ValueError("seed and split.seed must leave room below 4294967296 for one more of each repeat or fold")
+        if math.prod(map(len, self.grid.values())) * self.repeats > MOST_FITS:
+            raise ValueError(f"grid and repeats ask for more than {MOST_FITS:,} trainings of each split")
         if len({stage.name for stage in self.stages}) < len(self.stages):
             raise ValueError("two stages have one name")
         return self

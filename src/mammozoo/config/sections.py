@@ -9,13 +9,18 @@ import pydantic
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
+from mammozoo.config.names import Seed
 from mammozoo.errors import UsageError, nearest
+
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
+Batch = Annotated[int, Field(ge=2, le=65_536)]
+Rate = Annotated[float, Field(ge=1e-12, le=1e30)]
 
 
 class Section(pydantic.BaseModel):
     """Base of all sections: unknown keys are errors, and a section is immutable."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -35,15 +40,15 @@ class SplitSettings(Section):
     """An existing split: our `splits.json`, nnU-Net's `splits_final.json` or a table; other keys make the parts that it lacks."""
     official: bool = False
     """The data set's own division into parts or folds."""
-    folds: Annotated[int, Field(ge=1)] = 1
+    folds: Annotated[int, Field(ge=1, le=1000)] = 1
     """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
-    inner: Annotated[int, Field(ge=1)] = 1
+    inner: Annotated[int, Field(ge=1, le=1000)] = 1
     """k ≥ 2 nests k inner folds in every outer one: they choose the point, and their models predict the test part together."""
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test: Annotated[float, Field(ge=0.001, le=0.999)] = 0.2
     """Share of the test part; k-fold ignores it."""
-    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    val: Annotated[float, Field(ge=0.001, le=0.999)] = 0.15
     """Share of the validation part, on which every choice is made."""
-    seed: int = 0
+    seed: Seed = 0
     by: Literal["group", "patient", "image"] = "group"
     """`image` ignores patients and near-duplicates; it is leaky, and needs `allow_leakage`."""
 
@@ -52,33 +57,43 @@ class Optimizer(Section):
     """An optimizer and its settings."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Rate = 1e-3
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD and RMSProp."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.0
 
 
 class Phase(Optimizer):
     """Some epochs with their own optimizer."""
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Epochs
 
 
 class Schedule(Section):
     """How the learning rate changes within a phase."""
 
     kind: Literal["constant", "plateau", "cosine", "exponential"] = "constant"
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    factor: Annotated[float, Field(ge=1e-6, le=1)] = 0.9
     """Multiplies the rate: at each plateau, or after each epoch (`exponential`)."""
-    patience: Annotated[int, Field(ge=0)] = 4
+    patience: Annotated[int, Field(ge=0, le=1_000_000)] = 4
     """Epochs without a better `monitor` that make a plateau."""
 
 
 def listed(value: Any) -> Any:
-    """A list from `a+b`, the spelling of the command line."""
-    return [part.strip() for part in value.split("+") if part.strip()] if isinstance(value, str) else value
+    """A list of texts from `a+b`, the spelling of the command line, or from a list in which YAML has read numbers.
+
+    Raises:
+        ValueError: YAML has read a word as true or false.
+    """
+    if isinstance(value, str):
+        return [part.strip() for part in value.split("+") if part.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    if any(isinstance(part, bool) for part in value):
+        raise ValueError("YAML reads yes, no, on and off as true and false; write such names in quotes")
+    return [str(part) if isinstance(part, int) else part for part in value]
 
 
 class Stage(Section):
@@ -94,7 +109,7 @@ class Stage(Section):
     dataset: str | None = None
     root: Path | None = None
     classes: tuple[str, ...] | None = None
-    val: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    val: Annotated[float, Field(ge=0.001, lt=0.5)] | None = None
     """Share of its validation part; a stage has no test part."""
     color: Literal["grey", "rgb"] | None = None
     fit: Literal["stretch", "pad", "crop"] | None = None
@@ -104,8 +119,8 @@ class Stage(Section):
     strategy: str | None = None
     head: str | None = None
     batch_norm: Literal["auto", "train", "frozen"] | None = None
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    batch: Annotated[int, Field(ge=2)] | None = None
+    epochs: Epochs | None = None
+    batch: Batch | None = None
     optimizer: Optimizer | None = None
     """Missing settings are those of the recipe."""
     phases: tuple[Phase, ...] | None = None
@@ -113,7 +128,7 @@ class Stage(Section):
     schedule: Schedule | None = None
     class_weights: Literal["balanced", "none"] | None = None
     monitor: str | None = None
-    patience: Annotated[int, Field(ge=1)] | None = None
+    patience: Epochs | None = None
 
     _lists = pydantic.field_validator("classes", "preprocess", "augment", mode="before")(listed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from mammozoo.data.io.images import read_image, read_mask
 from mammozoo.data.io.regions import Box, box_of_mask
 from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.text import known
 
 Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
 
@@ -28,7 +30,7 @@ class Sample:
         image: path relative to the data set's root, with forward slashes (an id for generated images). It is the sample's
             unique name: if one file holds several lesions, `#` and the lesion follow (`mdb005.pgm#2`).
         label: name of its class.
-        patient: identifier of the patient, None if unknown.
+        patient: identifier of the patient, None if unknown; "NaN", "unknown" and the like become None, as of `lesion`.
         lesion: identifier of the lesion, unique in the data set, None if unknown.
         masks: paths of lesion masks, to be joined by OR; may be empty.
         box: lesion box (left, top, right, bottom) in pixels, right and bottom exclusive.
@@ -42,6 +44,10 @@ class Sample:
     box: Box | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     lesion: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("patient", "lesion"):
+            object.__setattr__(self, name, known(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +127,6 @@ class Dataset:
         if self.root is None:
             raise UsageError(f"Data set '{self.info.name}' has no files; '{relative}' is generated.")
         base = self.root if self.root.is_dir() else self.root.parent
-        part = _PART_OF_FILE.fullmatch(relative)
-        return base / (part[1] if part else relative)
+        if (part := _PART_OF_FILE.fullmatch(relative)) and not os.path.exists(base / relative):  # noqa: PTH110 - never raises
+            return base / part[1]
+        return base / relative

@@ -6,6 +6,7 @@ A class of a model is a label of the data set, or several as one: `lesion=benign
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -150,6 +151,8 @@ def open_data(
             raise UsageError(f"Data set '{name}' has no image of class '{label}' at '{root}'.")
     for note in dataset.notes:
         progress.note(note)
+    for label, count in Counter(sample.label for sample in everything if sample.label not in chosen.numbers).items():
+        progress.note(f"{count} images of the class '{label}' are left out: the classes are {', '.join(chosen.names)}.")
     progress.start("reading images", len(samples))
     progress.clock.lap("start")
     try:
@@ -172,6 +175,11 @@ def open_data(
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
     # Generated images are independent by construction, even if they look alike.
     pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints)
+    if torn := [pair for pair in pairs if numbers[pair.i] != numbers[pair.j]]:
+        one, other = (f"'{samples[i].image}' ({samples[i].label})" for i in (torn[0].i, torn[0].j))
+        progress.note(
+            f"{len(torn)} pairs of near-duplicates have two classes, such as {one} and {other}: see `data check`."
+        )
     groups = group(patients, pairs)
     progress.clock.lap("check")
     merged = written if chosen.merged else ()

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from mammozoo.config.names import parse
 from mammozoo.data.io.images import read_image, read_mask
+from mammozoo.data.io.listing import masks_beside
 from mammozoo.data.io.regions import Box
 from mammozoo.data.loaded import open_data, open_dataset
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.evaluation.evaluate import leak_stamps
-from mammozoo.evaluation.predict import find_masks
 from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.models.config import ModelConfig
 from mammozoo.progress import Progress
@@ -42,7 +42,7 @@ def of_files(files: Sequence[Path], mask: Path | None = None) -> list[Case]:
     """A case for each image file, each a group of its own; its mask is `mask`, or the masks beside it."""
     cases: list[Case] = []
     for path, stem in zip(files, free_stems(path.name for path in files), strict=True):
-        masks = [mask] if mask else find_masks(path)
+        masks = [mask] if mask else masks_beside(path)
         cases.append(Case(path.as_posix(), stem, partial(read_image, path), partial(_union, masks), group=len(cases)))
     return cases
 

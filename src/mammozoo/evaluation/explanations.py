@@ -20,7 +20,7 @@ from PIL import Image
 
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import ConflictError, FailedError, MammozooError, UsageError, nearest, reason
+from mammozoo.errors import FailedError, MammozooError, UsageError, nearest, reason
 from mammozoo.evaluation.cases import Case, of_dataset, of_files
 from mammozoo.evaluation.explain import (
     METHODS,
@@ -32,9 +32,9 @@ from mammozoo.evaluation.explain import (
     side_by_side,
     untrained,
 )
-from mammozoo.evaluation.predict import find_images
+from mammozoo.evaluation.predict import find_images, folders_of
 from mammozoo.evaluation.scores import mean
-from mammozoo.files import write_bytes
+from mammozoo.files import refuse_to_replace, write_bytes
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.device import Engine, choose_engine
 from mammozoo.models.factory import load_model
@@ -124,7 +124,8 @@ def explain(
         cases = of_files(files, mask)
     else:
         cases, stamps = of_dataset(folder, config, dataset, root, part=part, limit=limit, progress=progress)
-    refuse_occupied_files(out, cases, files, overwrite)
+    inputs = [*files, *folders_of(images), *(place for place in (mask, root) if place is not None)]
+    refuse_occupied_files(out, cases, inputs, overwrite)
     engine, explanations = choose_engine(device, "fp32"), []
     progress.start("explaining", len(cases))
     for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
@@ -192,17 +193,19 @@ def explain_cases(
 
 
 def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConflictError if an explanation would replace one of `inputs`, or without `overwrite` any other file."""
+    """Raise ConflictError if an explanation would replace one of `inputs`, lie in a folder of them, or replace any other file.
+
+    With `overwrite` it may replace an explanation: a picture that has its heat map beside it.
+    """
+    folders = [path for path in inputs if path.is_dir()]
     sources = {path.resolve() for path in inputs}
     for case in cases:
-        for suffix in (".png", ".npy"):
-            path = out / f"{case.stem}{suffix}"
-            if path.resolve() in sources:
-                raise ConflictError(
-                    f"'{path}' is an image to explain; its overlay would replace it. Choose another --out."
-                )
-            if path.exists() and not overwrite:
-                raise ConflictError(f"'{path}' is there already. Choose another --out, or say --overwrite.")
+        picture, heat_map = Path(f"{out / case.stem}.png"), Path(f"{out / case.stem}.npy")
+        kinds = ("heat map", "overlay" if heat_map.exists() else None) if overwrite else (None, None)
+        for path, kind in zip((heat_map, picture), kinds, strict=True):
+            source = [path] if path.resolve() in sources else []
+            option = "--out" if source or overwrite else "--out, or say --overwrite"
+            refuse_to_replace(path, kind, [*source, *folders], option=option)
 
 
 def summarise(results: Sequence[Explanation]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,21 +22,21 @@ import torch
 from PIL import Image
 
 from mammozoo.data.io.dicom import is_for_processing, read_modality
-from mammozoo.data.io.images import IMAGE_SUFFIXES, checked, image_from_memory, read_image
+from mammozoo.data.io.images import checked, image_from_memory, read_image
+from mammozoo.data.io.listing import is_system, list_images
 from mammozoo.data.io.several import read_many
 from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import FailedError, MammozooError, NotFoundError, UsageError, reason
 from mammozoo.evaluation.outcome import decide
 from mammozoo.evaluation.thresholds import abstains
-from mammozoo.files import sha256
+from mammozoo.files import given_path, sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, check_probabilities, probabilities
 
 log = logging.getLogger(__name__)
 
-_MASK = re.compile(r"(.+)_mask(_\d+)?")
 #: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and fits all.
 _FITTING = {
     "ultrasound": frozenset({"US", "OT"}),
@@ -92,40 +93,52 @@ _Read = tuple[Prediction, str, Pixels | None]
 def find_images(paths: Iterable[str]) -> list[Path]:
     """Files as given, images anywhere below folders, and matches of patterns; sorted within each.
 
-    Lesion masks in a folder (`NAME_mask.png`, `NAME_mask_1.png` beside their image) are left out.
+    Of a folder, lesion masks and system files are left out, and a warning counts and names what is. A path that exists is a
+    name, whatever it contains.
 
     Raises:
         NotFoundError: one of `paths` leads to nothing.
+        UsageError: one of `paths` is empty, or no path of this machine.
     """
     found: list[Path] = []
     for text in paths:
-        path = Path(text).expanduser()
+        path = given_path(text)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            stems = {p.with_suffix("") for p in inside}
-            inside = [p for p in inside if not ((m := _MASK.fullmatch(p.stem)) and p.with_name(m[1]) in stems)]
-            if not inside:
+            if not (inside := _inside(path)):
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
-        elif path.exists():
+        elif os.path.lexists(path):
             found.append(path)
         else:
-            base = Path(path.anchor) if path.is_absolute() else Path()
-            pattern = path.relative_to(path.anchor).as_posix() if path.is_absolute() else path.as_posix()
-            matches = sorted(base.glob(pattern)) if any(c in text for c in "*?[") else []
-            if not matches:
-                raise NotFoundError(f"There is no file '{text}'.")
-            found += matches
+            found += _matches(path, text)
     return list(dict.fromkeys(found))
 
 
-def find_masks(image: Path) -> list[Path]:
-    """The lesion masks beside an image, named as in BUSI: `NAME_mask.png`, `NAME_mask_1.png` …; sorted."""
-    return sorted(
-        path
-        for path in image.parent.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and (m := _MASK.fullmatch(path.stem)) and m[1] == image.stem
-    )
+def folders_of(paths: Iterable[str]) -> list[Path]:
+    """Those of `paths` that are folders."""
+    return [path for text in paths if (path := given_path(text)).is_dir()]
+
+
+def _inside(folder: Path) -> list[Path]:
+    listing = list_images(folder)
+    for note in listing.notes:
+        log.warning("%s: %s", folder, note)
+    return listing.images
+
+
+def _matches(path: Path, text: str) -> Iterator[Path]:
+    """What a pattern leads to; the folders before it that exist are names."""
+    base = next(folder for folder in path.parents if folder.is_dir())
+    pattern = path.relative_to(base).as_posix()
+    try:
+        matches = sorted(base.glob(pattern)) if re.search(r"[*?[]", pattern) else []
+    except (ValueError, NotImplementedError) as error:
+        raise UsageError(f"'{text}' is no pattern: {error}.") from None
+    matches = [match for match in matches if not any(map(is_system, match.relative_to(base).parts))]
+    if not matches:
+        raise NotFoundError(f"There is no file '{text}'.")
+    for match in matches:
+        yield from _inside(match) if match.is_dir() else [match]
 
 
 def predict_images(

@@ -101,7 +101,7 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
     Raises:
         UnreachableError: ImageNet weights are neither cached nor available. They are never replaced by random ones.
         UsageError: `weights` is not of one of these forms, or not safetensors.
-        NotFoundError, NotVerifiedError, IncompatibleError: the weights are missing, damaged, or of another network.
+        NotFoundError, NotVerifiedError, IncompatibleError: the weights are missing, damaged or not finite, or of another network.
     """
     kind, _, rest = weights.partition(":")
     if kind == "random" and not rest:
@@ -118,8 +118,18 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
     if kind == "file" and rest:
         path = Path(rest).expanduser()
         if path.suffix != ".safetensors":
-            raise UsageError(f"'{path}': mammozoo loads safetensors only; pickled weights can run code.")
-        backbone.load_pretrained(read_tensors(path))
+            raise UsageError(
+                f"'{path}': mammozoo loads safetensors only; pickled weights can run code. Of a file that you trust: import torch; "
+                f"from safetensors.torch import save_file; state = torch.load('{path.name}', weights_only=True); "
+                f"save_file(state.get('state_dict', state), '{path.stem}.safetensors')."
+            )
+        tensors = read_tensors(path)
+        refuse_non_finite(tensors, path)
+        while tensors and all(
+            name.startswith(("module.", "_orig_mod.")) for name in tensors
+        ):  # DataParallel, torch.compile
+            tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+        backbone.load_pretrained(tensors)
         return Lineage(f"file:{path.name}")
     if kind in ("zoo", "hub", "run") and rest:
         folder = resolve(weights)
@@ -127,6 +137,7 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         if config.backbone != backbone_name:
             raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
         tensors = read_tensors(folder / "model.safetensors")
+        refuse_non_finite(tensors, folder / "model.safetensors")
         own = {name for name in tensors if name.startswith("backbone.")}
         load_exactly(backbone, {name.removeprefix("backbone."): tensors[name] for name in own})
         origin = f"run:{folder.resolve().name}" if kind == "run" else weights

@@ -33,6 +33,7 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import choose_engine
 from mammozoo.models.randomness import seeded
 from mammozoo.progress import Progress
+from mammozoo.text import printable
 from mammozoo.zoo.pins import pinned
 from mammozoo.zoo.registry import find_model
 
@@ -196,15 +197,17 @@ def draw_diagnosis(
     moved = [shift for shift in shifts if shift.mean is not None and shift.block]
     panels = 1 + (names[1] is not None) + 2 * bool(moved)
     style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.hashsalt": "0"}
+    style["text.parse_math"] = False  # a model's name may hold a dollar sign
+    own, other = (name and printable(name) for name in names)
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(4.2 * panels, 3.2), layout="constrained")
         axes = iter(figure.subplots(1, panels, squeeze=False)[0])
         numbers = [block.number for block in blocks]
         first = next(axes)
-        first.plot(numbers, [block.active for block in blocks], ".-", color=_COLORS[0], label=names[0])
+        first.plot(numbers, [block.active for block in blocks], ".-", color=_COLORS[0], label=own)
         first.set(ylabel="activation rate A", ylim=(0, 1))
-        if names[1] is not None:
-            first.plot(numbers, [block.active_other for block in blocks], ".--", color=_COLORS[1], label=names[1])
+        if other is not None:
+            first.plot(numbers, [block.active_other for block in blocks], ".--", color=_COLORS[1], label=other)
             first.legend(frameon=False)
             change = next(axes)
             change.plot(numbers, [block.changed for block in blocks], ".-", color=_COLORS[0])

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from sklearn.metrics import confusion_matrix
 
 from mammozoo.evaluation.scores import OVERFITTING
-from mammozoo.files import sha256, write_text
+from mammozoo.files import refuse_to_replace, sha256, write_text
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.progress import Progress
 from mammozoo.report import claim, plots
@@ -39,9 +39,13 @@ def write_report(
     Raises:
         NotFoundError: there is no complete run.
         IncompatibleError: its files are damaged or of another version.
+        ConflictError: another file than a report is there.
         AccessError, FailedError: the report cannot be written.
     """
+    path = out or run_folder / "report.html"
+    path = path / "report.html" if path.is_dir() else path
     content = read(run_folder)
+    refuse_to_replace(path, "report", [root or content.recipe.root] if out else [])
     gallery, separated = show(content, root, heatmaps, progress or Progress()), separation(content)
     weights = content.run.path / "model.safetensors"
     with safe_open(weights, framework="numpy") as tensors:
@@ -73,8 +77,7 @@ def write_report(
         claim=claim,
         seen=len(content.config.training.seen),
     )
-    path = out or run_folder / "report.html"
-    return write_text(path / "report.html" if path.is_dir() else path, text)
+    return write_text(path, text)
 
 
 def _figures(content: Content) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.reliability import BINS, reliability
 from mammozoo.evaluation.resampling import Values, draw
 from mammozoo.report.content import Fold
+from mammozoo.text import printable
 
 #: Bootstrap draws behind a band: enough for its 2.5 % and 97.5 % bounds to stand still at the width of a line.
 DRAWS = 1000
@@ -206,6 +207,7 @@ def _look(number: int) -> tuple[str, str]:
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= 24 else name[:23] + "…"
 
 

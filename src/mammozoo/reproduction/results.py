@@ -186,6 +186,10 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+#: What `write_tables` writes.
+WRITTEN = ("table.md", "table.csv", "table.json")
+
+
 def write_tables(results: Results, out: Path) -> list[Path]:
     """`table.md`, `table.csv` and `table.json` in `out`; existing ones are replaced."""
     return [

@@ -25,8 +25,8 @@ from mammozoo.errors import (
     UsageError,
     memory_error,
     set_scene,
-)
-from mammozoo.files import disk_error
+)  # fmt: skip
+from mammozoo.files import disk_error, refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
@@ -71,15 +71,14 @@ def train(
 ) -> RunDirectory:
     """Train by a recipe and return the run directory.
 
-    A run that fails, is interrupted or killed keeps its folder; `resume` continues it. Once `stop` returns True, training ends
-    after the batch under way.
+    A run that fails or is killed keeps its folder, for `resume`. Once `stop` returns True, the batch under way is the last.
 
     Raises:
         MammozooError: with the reason.
         Stopped: `stop` returned True.
         KeyboardInterrupt: after the run was marked.
     """
-    _refuse_occupied(out)
+    _refuse_occupied(out, recipe.root, *(stage.root for stage in recipe.stages))
     return _train(recipe, lambda prepared: RunDirectory.create(prepared.recipe, out), progress, stop, jobs)
 
 
@@ -140,7 +139,7 @@ def extend(
             f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
             f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(path)}."
         )
-    _refuse_occupied(out)
+    _refuse_occupied(out, path)
 
     def copy_states(prepared: PreparedRun) -> RunDirectory:
         before = replace(prepared, recipe=short.recipe)
@@ -160,9 +159,10 @@ def extend(
     return _train(recipe, copy_states, progress, stop, jobs)
 
 
-def _refuse_occupied(out: Path | None) -> None:
-    if out is not None and current_context().is_main:
-        refuse_occupied(out)
+def _refuse_occupied(out: Path | None, *inputs: Path | None) -> None:
+    if current_context().is_main:
+        refuse_occupied(out := out or Path("runs/.new"))
+        refuse_to_replace(out / "run.json", None, inputs)
 
 
 def _train(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mammozoo.config.names import parse
+from mammozoo.config.names import options, parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
 from mammozoo.data.loaded import By, Data, open_data
@@ -159,6 +159,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
 
 def make_splits(recipe: Recipe, data: Data) -> list[Split]:
     """The splits that the recipe's `split` describes; by `image` every sample is its own group."""
+    try:
+        return _make_splits(recipe, data)
+    except make.TooFewGroupsError as error:
+        raise error.named(data.classes) from None
+
+
+def _make_splits(recipe: Recipe, data: Data) -> list[Split]:
     settings = recipe.split
     groups = np.arange(len(data.samples)) if settings.by == "image" else data.groups
     if settings.file is not None:
@@ -235,8 +242,9 @@ def _input(recipe: Recipe, backbone: Backbone) -> Input:
 
 def _look_up(recipe: Recipe) -> Monitor:
     """Raise for the names in a recipe that nothing else looks up before the data are read; the monitor."""
-    registry().get("heads", parse(recipe.head).name)
-    registry().get("datasets", parse(recipe.dataset).name)
+    head, dataset = parse(recipe.head), parse(recipe.dataset)
+    options(registry().get("heads", head.name).build, head, given=4)
+    options(registry().get("datasets", dataset.name), dataset, given=1)
     for transform in recipe.augment:
         build_transform(transform)
     return Monitor(recipe.monitor)

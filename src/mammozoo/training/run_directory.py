@@ -109,7 +109,7 @@ class RunDirectory:
 
     def _start_log(self) -> None:
         try:
-            self._log = _Log(self.path / "log.txt", encoding="utf-8")
+            self._log = _Log(self.path / "log.txt", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise disk_error(error, self.path / "log.txt") from error
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -11,7 +11,7 @@ import torch
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.leakage import joined_groups
-from mammozoo.data.splits.make import Indices, Split, divide
+from mammozoo.data.splits.make import Indices, Split, TooFewGroupsError, divide
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.files import sha256
 from mammozoo.models.config import PastStage, read_config
@@ -94,7 +94,10 @@ def _split_without(
             "them, are in its validation or test part."
         )
     try:
-        train, val_part = divide(left, stage.labels, stage.groups, val, len(left), seed, "the validation part")
+        try:
+            train, val_part = divide(left, stage.labels, stage.groups, val, len(left), seed, "the validation part")
+        except TooFewGroupsError as error:
+            raise error.named(stage.classes) from None
     except UsageError as error:
         raise UsageError(f"Stage '{name}', split '{split}': {error}") from None
     return Split(split, train, val_part, np.empty(0, np.intp))

@@ -73,7 +73,7 @@ def only(result: Check, kind: str) -> Finding:
 def test_a_clean_set_has_nothing_but_information_until_it_is_imbalanced(clinic: Clinic) -> None:
     result = clinic.check()
     assert {finding.kind: finding.severity for finding in result.findings} == {
-        "classes": "info", "patients": "info", "parts": "info",
+        "classes": "info", "patients": "info", "parts": "info", "note": "info",
     }  # fmt: skip
     assert not result.failed
     assert result.classes == {"benign": 12, "malignant": 12}

@@ -8,7 +8,7 @@ import types
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.splits.make import PARTS, official_part
@@ -74,6 +74,8 @@ def _values(annotation: Any) -> str:
     """A type as text: the words of a Literal, the parts of a union without None."""
     if annotation is inspect.Parameter.empty:
         return ""
+    if get_origin(annotation) is Annotated:
+        return _values(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (Union, types.UnionType):

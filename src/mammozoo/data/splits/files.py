@@ -2,7 +2,7 @@
 
     splits.json           {"schema": 1, "splits": [{"name", "sha256", "train": [image, …], "val": […], "test": […]}, …]}
     splits_final.json     [{"train": [case, …], "val": [case, …]}, …]      (nnU-Net; its `val` is the scored part)
-    table.csv             sample,part[,split]                              (part is train, val or test)
+    table.csv             sample,part[,split]; also .tsv and .xlsx         (part is train, val or test)
 
 An image may be named by its path below the data set's root, or by any unique end of that path, with or
 without its suffix: `benign/benign (1).png`, `benign (1).png` and `benign (1)` are the same image. An image with another suffix
@@ -13,10 +13,10 @@ Splits named `site/1` and `site/2` are inner splits of one outer fold `site` if 
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,7 @@ import numpy as np
 from mammozoo.data.splits.make import PARTS, Indices, Split, digest
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import write_json
+from mammozoo.tables import WORKBOOKS, Row, read_rows
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -125,8 +126,8 @@ def _ends(names: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:
 
 
 def _exact(image: str) -> str:
-    """A path with forward slashes and the suffix of an image, if it has one, in small letters."""
-    path = PurePosixPath(image.replace("\\", "/"))
+    """A path in one Unicode form, with forward slashes and the suffix of an image, if it has one, in small letters."""
+    path = PurePosixPath(unicodedata.normalize("NFC", image.replace("\\", "/")))
     return path.with_suffix(path.suffix.lower()).as_posix() if _SUFFIX.fullmatch(path.suffix) else path.as_posix()
 
 
@@ -138,14 +139,16 @@ def _plain(image: str) -> str:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The splits of any of the three formats, as dictionaries of part → images."""
+    if path.suffix.lower() in (".csv", ".tsv", *WORKBOOKS):
+        if not path.is_file():
+            raise NotFoundError(f"There is no split file '{path}'.")
+        return _from_table(read_rows(path, (), exact=True), path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise NotFoundError(f"There is no split file '{path}'.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Split file '{path}' cannot be read: {error}.") from None
-    if path.suffix.lower() == ".csv":
-        return _from_table(csv.DictReader(text.splitlines()), path)
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -163,15 +166,14 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return content
 
 
-def _from_table(rows: Iterable[dict[str, str]], path: Path) -> list[dict[str, Any]]:
+def _from_table(rows: Iterable[tuple[int, Row]], path: Path) -> list[dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
-    for line, row in enumerate(rows, start=2):
-        cells = {(key or "").strip().lower(): cell.strip() for key, cell in row.items() if isinstance(cell, str)}
-        image, part = cells.get("sample") or cells.get("path"), cells.get("part")
+    for line, row in rows:
+        image, part = row.get("sample") or row.get("path"), row.get("part")
         if not image or part not in PARTS:
             needed = "needs the columns sample and part (train, val or test)"
-            raise UsageError(f"Split file '{path}', line {line}: {needed}; got {cells}.")
-        name = cells.get("split") or "holdout"
+            raise UsageError(f"Split file '{path}', line {line}: {needed}; got {row}.")
+        name = row.get("split") or "holdout"
         entries.setdefault(name, {"name": name, **{known: [] for known in PARTS}})[part].append(image)
     if not entries:
         raise UsageError(f"Split file '{path}' lists nothing.")

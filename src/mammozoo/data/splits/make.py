@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -14,12 +15,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mammozoo.data.dataset import Sample
 from mammozoo.errors import UsageError
+from mammozoo.text import encode
 
 log = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+_SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "dev": "val"}
+_FOLD = re.compile(r"fold[ ._-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,22 @@ class Split:
         return digest({part: [names[i] for i in self.part(part)] for part in PARTS})
 
 
+class TooFewGroupsError(UsageError):
+    """A class has too few groups for the parts asked for; `named` is the error with the class's name."""
+
+    def __init__(self, label: int, text: str):
+        super().__init__(f"Class number {label} {text}")
+        self.label, self.text = label, text
+
+    def named(self, classes: Sequence[str]) -> UsageError:
+        """The error to report, for a data set with these classes."""
+        return UsageError(f"The class '{classes[self.label]}' {self.text}")
+
+
 def digest(images: Mapping[str, Iterable[str]]) -> str:
     """SHA-256 of the sorted (sample, part) list of part → names of its samples."""
     rows = sorted(f"{name}\t{part}" for part, names in images.items() for name in names)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return hashlib.sha256(encode("\n".join(rows))).hexdigest()
 
 
 def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: int) -> list[Split]:
@@ -99,6 +114,13 @@ def official_part(sample: Sample) -> str | None:
         if text:
             return _SPELLINGS.get(text, text)
     return None
+
+
+def part_named(name: str) -> str | None:
+    """The part (`train`, `val`, `test`) or fold that a folder's name states; None for another name."""
+    word = re.sub(r"[ ._-]?(set|data|images)$", "", name.strip().lower())
+    part = _SPELLINGS.get(word, word)
+    return part if part in PARTS or _FOLD.fullmatch(part) else None
 
 
 def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
@@ -148,9 +170,10 @@ def _folds(
     for label in np.unique(labels[among]):
         count = len(np.unique(groups[among][labels[among] == label]))
         if count < folds:
-            raise UsageError(
-                f"Class number {label} has {count} independent groups of images; {folds} parts need at least {folds}. "
-                "Use fewer folds or larger parts, or add data."
+            raise TooFewGroupsError(
+                int(label),
+                f"has {count} independent groups of images; {folds} parts need at least {folds}. "
+                "A patient, or near-duplicates, are one group. Use fewer folds or larger parts, or add data.",
             )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for rest, fold in splitter.split(among, labels[among], groups[among]):
@@ -183,9 +206,10 @@ def divide(
     for label in np.flatnonzero(table.sum(axis=0)):
         for name, count, least in ((part, inside, fewest), ("what is left to train on", ~inside, 1)):
             if (got := int((table[count, label] > 0).sum())) < least:
-                raise UsageError(
-                    f"Class number {label} has {got} independent groups of images in {name}; at least {least} are needed. "
-                    "Ask for other shares or another split.seed, or add data."
+                raise TooFewGroupsError(
+                    int(label),
+                    f"has {got} independent groups of images in {name}; at least {least} are needed. "
+                    "A patient, or near-duplicates, are one group. Ask for other shares or another split.seed, or add data.",
                 )
     if abs(len(taken) - wanted) > max(0.5, 0.01 * of):
         shares = f"{len(taken) / of:.1%} of the images, not {share:.1%}"

@@ -1,0 +1,178 @@
+"""The one reader of tables: CSV, TSV and workbooks as people write them. Every row is read, or refused with its line.
+
+separator     comma, semicolon or tab, whichever is most frequent in the first line; Excel's line `sep=;` names it
+encoding      UTF-8 or, by its mark, UTF-16
+refused       other encodings, two columns of one name, quotes that do not close, merged cells, cells of 100,000 characters
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mammozoo.errors import IncompatibleError, UsageError, nearest
+from mammozoo.text import decode
+
+Row = dict[str, str]
+Lines = list[tuple[int, list[str]]]
+WORKBOOKS = (".xlsx", ".xlsm")
+_LONGEST = 100_000  # characters of a cell
+_UNPACKED = 200_000_000  # bytes of a workbook
+
+
+class MissingColumnError(UsageError):
+    """A table lacks a column: it is another table, or a column has another name."""
+
+
+def read_rows(path: Path, needed: Sequence[str], *, exact: bool = False) -> list[tuple[int, Row]]:
+    """(line, column → cell) of each row that is not empty; names in lower case, names and cells stripped.
+
+    Published tables have rows with fewer or more cells than columns: what is missing is empty. `exact` refuses them. Columns
+    without a name are left out. Of a workbook the first sheet with the `needed` columns is read.
+
+    Raises:
+        MissingColumnError: it lacks one of the `needed` columns.
+        UsageError: the file is no table, has two columns of one name, or a row that is refused.
+    """
+    sheets = _sheets(path) if path.suffix.lower() in WORKBOOKS else [(_lines(_read(path), path), None)]
+    lines, merged = next((sheet for sheet in sheets if {*needed} <= {*_header(sheet[0])}), sheets[0])
+    header, first = _header(lines), lines[0][0] if lines else 1
+    for column in needed:
+        if column not in header:
+            raise MissingColumnError(
+                f"Table '{path}', line {first}: there is no column '{column}'.{nearest(column, header)} "
+                f"Columns found: {', '.join(filter(None, header))[:200] or 'none'}. Needed: {', '.join(needed)}."
+            )
+    for place, column in enumerate(header):
+        if column and column in header[:place]:
+            both = f"columns {header.index(column) + 1} and {place + 1} are both called '{column}'"
+            raise UsageError(f"Table '{path}', line {first}: {both}. Remove or rename one.")
+    if merged:
+        raise UsageError(f"Table '{path}': the cells {merged} are merged. Unmerge them, and fill each.")
+    rows = []
+    for line, cells in lines[1:]:
+        if not any(cells):
+            continue
+        if exact and (len(cells) < len(header) or any(cells[len(header) :])):
+            raise UsageError(
+                f"Table '{path}', line {line}: {len(cells)} cells under {len(header)} columns. "
+                "Put cells that hold the separator in double quotes."
+            )
+        filled = itertools.zip_longest(header, cells[: len(header)], fillvalue="")
+        rows.append((line, {column: cell for column, cell in filled if column}))
+    return rows
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file that mammozoo has written, by column; texts as they are.
+
+    Raises:
+        FileNotFoundError: there is none.
+        IncompatibleError: it is damaged.
+    """
+    try:
+        lines = _records(_read(path), path, ",", strip=False)
+    except UsageError as error:
+        raise IncompatibleError(str(error)) from None
+    header = lines[0][1] if lines else []
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise IncompatibleError(f"'{path}' is damaged: line {line} has not as many cells as the header.")
+    return [dict(zip(header, cells, strict=True)) for _, cells in lines[1:]]
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"Table '{path}' cannot be read: {error.strerror or error}.") from None
+    if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise UsageError(f"Table '{path}' is a workbook of Excel. Name it .xlsx, or save it as CSV in UTF-8.")
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UsageError(
+            f"Table '{path}', line {line}: this is not UTF-8 text ({error.reason}). Save it as CSV in UTF-8."
+        ) from None
+    if "\0" in text:
+        line = text.partition("\0")[0].count("\n") + 1
+        raise UsageError(
+            f"Table '{path}', line {line}: it holds a NUL character, so it is not text. Save it as CSV in UTF-8."
+        )
+    return decode(text)
+
+
+def _lines(text: str, path: Path) -> Lines:
+    """The lines of a table that somebody wrote; a line `sep=;` before them names the separator."""
+    first, _, rest = text.partition("\n")
+    if first.lower().startswith("sep=") and len(first.strip()) == 5:
+        return [(line + 1, cells) for line, cells in _records(rest, path, first[4])]
+    return _records(text, path)
+
+
+def _records(text: str, path: Path, delimiter: str | None = None, *, strip: bool = True) -> Lines:
+    """(line on which it starts, cells) of each record."""
+    delimiter = delimiter or max(",;\t", key=(text.splitlines() or [""])[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=strip, strict=True)
+    found, start = [], 1
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        for cells in reader:
+            if strip and any(delimiter in cell and ("\n" in cell or "\r" in cell) for cell in cells):
+                raise csv.Error(f"a cell in quotes goes on to line {reader.line_num}")
+            if cells:
+                found.append((start, [unicodedata.normalize("NFC", c.strip()) for c in cells] if strip else cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        advice = f"Close every quote, and double those inside a cell; cells have up to {_LONGEST:,} characters"
+        raise UsageError(f"Table '{path}', line {start}: {error}. {advice}.") from None
+    finally:
+        csv.field_size_limit(before)
+    return found
+
+
+def _header(lines: Lines) -> list[str]:
+    return [cell.lower() for cell in lines[0][1]] if lines else []
+
+
+def _sheets(path: Path) -> list[tuple[Lines, str | None]]:
+    """(row number, cells) of each sheet of a workbook, and merged cells in it."""
+    from openpyxl import load_workbook  # here, because most users have no workbooks
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > _UNPACKED:
+                raise UsageError(
+                    f"Workbook '{path}' unpacks to more than {_UNPACKED // 10**6} MB. Save the table as CSV in UTF-8."
+                )
+        book = load_workbook(path, data_only=True)
+        sheets = [_sheet(sheet) for sheet in book.worksheets]
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged workbook raises nearly anything
+        reason = f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        raise UsageError(f"Workbook '{path}' {reason}. Copy it again, or save the table as CSV in UTF-8.") from error
+    return sheets or [([], None)]
+
+
+def _sheet(sheet: Any) -> tuple[Lines, str | None]:
+    lines = [
+        (number, [_text(cell) for cell in cells]) for number, cells in enumerate(sheet.iter_rows(values_only=True), 1)
+    ]
+    return lines, min(map(str, sheet.merged_cells.ranges), default=None)
+
+
+def _text(cell: Any) -> str:
+    """A cell as text: 3.0 as 3, an empty cell as an empty text."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None else unicodedata.normalize("NFC", str(cell).strip())
