@@ -111,7 +111,7 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     dataset.PhotometricInterpretation = photometric
     if compression := lacks_decoder(dataset):
         lack = f"is compressed ({compression}) and no decoder for that is installed"
-        raise UnreadableImageError(f"{name} {lack}. Run: pip install 'mammozoo[dicom]'")
+        raise UnreadableImageError(f"{name} {lack}. Run: pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg")
     pixels = _decoded(dataset, name)
     if colour:
         if pixels.dtype.kind != "u":
