@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mammozoo.data.io.quiet import quiet
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
@@ -26,8 +27,7 @@ def read_header(path: Path, *keywords: str) -> Any:
             import pydicom  # here, because most users have no DICOM files
 
             handle.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pydicom warns about each value that breaks the standard
+            with quiet():  # pydicom warns about each value that breaks the standard
                 return pydicom.dcmread(handle, force=True, stop_before_pixels=True, specific_tags=list(keywords))
     except Exception:  # a damaged header has no values; `read_image` gives the reason
         return None

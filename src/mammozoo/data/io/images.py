@@ -10,7 +10,6 @@ A colour file with three equal channels becomes grey: many ultrasound sets store
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mammozoo.data.io.dicom import DICOM_SUFFIXES, displayed_pixels, is_dicom, lacks_decoder, read_header
+from mammozoo.data.io.quiet import quiet
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".pgm", ".gif"}) | DICOM_SUFFIXES
@@ -69,8 +69,7 @@ def read_image(path: Path) -> npt.NDArray[Any]:
         handle = path.open("rb")
     except OSError as error:
         raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
-    with handle, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about large images and odd tags, which are refused or read
+    with handle, quiet():  # about large images and odd tags, which are refused or read
         head = handle.read(132)
         if not head:
             raise UnreadableImageError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
