@@ -13,11 +13,15 @@ from mammozoo.data.io.images import to_uint8
 from mammozoo.data.transforms import Transform
 from mammozoo.errors import UsageError
 
+_LARGEST = 8192  # pixels a side
+_MOST_TILES, _WIDEST = 256, 99
+
 
 def clahe(clip: float = 2.0, tiles: int = 8) -> Transform:
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) in tiles × tiles regions; not random."""
     import cv2
 
+    _check_range("clahe: tiles is a number", tiles, _MOST_TILES)
     equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(tiles, tiles))
 
     def apply(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
@@ -86,6 +90,8 @@ def denoise(strength: float = 3.0, patch: int = 7, window: int = 21) -> Transfor
     """
     import cv2
 
+    for option, value in (("patch", patch), ("window", window)):
+        _check_range(f"denoise: {option} is a number of pixels", value, _WIDEST)
     if patch % 2 == 0 or window % 2 == 0:
         raise UsageError(f"denoise: patch and window are odd numbers of pixels, not {patch} and {window}.")
 
@@ -100,8 +106,13 @@ def _by_channel(change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], pixels: 
 
 
 def _check_size(name: str, size: int) -> None:
-    if size < 1:
-        raise UsageError(f"{name}: size is a number of pixels from 1 on, not {size}.")
+    _check_range(f"{name}: size is a number of pixels", size, _LARGEST)
+
+
+def _check_range(what: str, value: int, most: int) -> None:
+    """Models from elsewhere bring their steps: no option may ask for all memory, or for hours."""
+    if not 1 <= value <= most:
+        raise UsageError(f"{what} from 1 to {most}, not {value}.")
 
 
 TRANSFORMS = [
