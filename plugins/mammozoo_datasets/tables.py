@@ -27,19 +27,23 @@ def read_rows(path: Path, needed: Sequence[str], *, exact: bool = False) -> Iter
         raise UsageError(f"Table '{path}' is not UTF-8 text ({error}). Save it as CSV in UTF-8.") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    header = [cell.strip().lower() for cell in next(reader, [])]
+    try:
+        lines = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise UsageError(f"Table '{path}', line {reader.line_num}: {error}. Save it as CSV in UTF-8.") from error
+    header = [cell.strip().lower() for cell in lines[0][1]] if lines else []
     for column in needed:
         if column not in header:
             raise UsageError(
                 f"Table '{path}', line 1: there is no column '{column}'.{nearest(column, header)} "
                 f"Columns found: {', '.join(header)[:200] or 'none'}. Needed: {', '.join(needed)}."
             )
-    for cells in reader:
+    for line, cells in lines[1:]:
         if not any(cell.strip() for cell in cells):
             continue
         if exact and len(cells) != len(header):
             raise UsageError(
-                f"Table '{path}', line {reader.line_num}: {len(cells)} cells under {len(header)} columns. "
+                f"Table '{path}', line {line}: {len(cells)} cells under {len(header)} columns. "
                 f"Put cells that hold '{delimiter}' in double quotes."
             )
-        yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=False))
+        yield line, dict(zip(header, (cell.strip() for cell in cells), strict=False))

@@ -75,9 +75,16 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file that `write_table` has written, by column."""
+    """Rows of a CSV file that `write_table` has written, by column; ValueError if it is none."""
     with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+        try:
+            rows = list(csv.DictReader(handle))
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise ValueError(f"row {number} has not as many cells as there are columns")
+    return rows
 
 
 def sha256(path: Path) -> str:

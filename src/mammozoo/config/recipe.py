@@ -18,6 +18,7 @@ from pydantic import Field
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import Optimizer, Phase, Schedule, Section, SplitSettings, Stage, assign, listed, value_at
+from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
@@ -247,14 +248,9 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no recipe file '{path}'.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read the recipe '{path}': {error}.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"Recipe '{path}' is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not path.exists():
+        raise NotFoundError(f"There is no recipe file '{path}'.")
+    fields = Document.read(path, UsageError, aliases=True).content
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
     return fields

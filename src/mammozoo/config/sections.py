@@ -15,7 +15,7 @@ from mammozoo.errors import UsageError, nearest
 class Section(pydantic.BaseModel):
     """Base of all sections: unknown keys are errors, and a section is immutable."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import logging
 import platform
 import subprocess
@@ -37,6 +36,7 @@ from mammozoo.config.names import parse, parse_sum
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.config.requirements import requirements_of
 from mammozoo.data.preprocessing import LESION
+from mammozoo.documents import read_json
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.files import disk_error, read_table, write_json, write_text
 from mammozoo.plugins import Plugin, registry
@@ -263,7 +263,9 @@ def _new_folder(recipe: Recipe, out: Path | None) -> Path:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        facts = read_json(path / "run.json")
+        if not isinstance(facts, dict):
+            raise ValueError("it is not an object")
     except FileNotFoundError:
         raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
     except (OSError, ValueError) as error:

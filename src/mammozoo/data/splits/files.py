@@ -14,7 +14,7 @@ Splits named `site/1` and `site/2` are inner splits of one outer fold `site` if 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from mammozoo.data.splits.make import PARTS, Indices, Split, digest
+from mammozoo.documents import parse_json
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import write_json
 
@@ -145,9 +146,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Split file '{path}' cannot be read: {error}.") from None
     if path.suffix.lower() == ".csv":
-        return _from_table(csv.DictReader(text.splitlines()), path)
+        try:
+            return _from_table(csv.DictReader(io.StringIO(text, newline="")), path)
+        except csv.Error as error:
+            raise UsageError(f"Split file '{path}' is not a table: {error}.") from None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise UsageError(f"Split file '{path}' is neither JSON nor a .csv table: {error}.") from None
     if isinstance(content, dict):
