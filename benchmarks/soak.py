@@ -125,6 +125,8 @@ def train(soak: Soak, size: int) -> Iterator[tuple[Members, bool, Callable[[], l
         raise RuntimeError(soak.said())
 
     def check() -> list[str]:
+        if not (run / "run.json").exists():
+            return []
         if '"done"' not in (run / "run.json").read_text() and any(
             soak.run(team(["train", "--resume", run, "--no-report"]))
         ):

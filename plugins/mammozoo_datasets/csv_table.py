@@ -63,7 +63,7 @@ class Csv(Dataset):
             f"'{name}' (line {line})"
             for line, sample in self._table
             for name in (sample.image, *sample.masks)
-            if not self.path(name).is_file()
+            if not _is_file(self.path(name))
         ]
         if missing:
             raise NotFoundError(
@@ -88,6 +88,13 @@ class Csv(Dataset):
         if len({sample.label for _, sample in table}) < 2:
             raise UsageError(f"Table '{self.root}' has fewer than two different labels in {len(table)} rows.")
         return table
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _sample(row: Row, where: str) -> Sample:

@@ -7,6 +7,7 @@ no code. Unknown keys are errors with the nearest name.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,9 @@ from mammozoo.plugins import registry
 _TRIED = {
     "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
 }  # fmt: skip
+
+
+_MOST_POINTS = 10_000  # of a grid, repeats included
 
 
 class Recipe(Section):
@@ -190,6 +194,8 @@ class Recipe(Section):
         """
         if not self.grid and self.repeats == 1:
             return [({}, self)]
+        if (many := math.prod(map(len, self.grid.values())) * self.repeats) > _MOST_POINTS:
+            raise UsageError(f"grid and repeats make {many} fits of each split; the limit is {_MOST_POINTS}.")
         found = []
         for values in itertools.product(*self.grid.values()):
             for repeat in range(self.repeats):
