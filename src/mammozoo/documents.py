@@ -71,11 +71,11 @@ class _Loader(Composer, _Events, SafeConstructor, _Resolver):
         if isinstance(event, yaml.AliasEvent):
             if not self.allowed:
                 self._refuse("an alias; write the value out", event)
-            node = super().compose_node(parent, index)
-            self.expanded += self.sizes.get(id(node), _EXPANDED)  # one within itself has no size yet
+            alias = super().compose_node(parent, index)
+            self.expanded += self.sizes.get(id(alias), _EXPANDED)  # one within itself has no size yet
             if self.expanded >= _EXPANDED:
                 self._refuse("aliases that stand for too much; write the values out", event)
-            return node
+            return alias
         if event.tag is not None:
             self._refuse(f"the tag '{event.tag}'; only plain values are read", event)
         if self.depth >= _DEEPEST:
