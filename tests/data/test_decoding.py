@@ -11,12 +11,14 @@ from PIL import Image
 
 from mammozoo import Input, Progress
 from mammozoo.data import dataset as sample
+from mammozoo.data import decoding
 from mammozoo.data.cache import Store
 from mammozoo.data.decoding import Images, code_of, decode, decode_cached
 from mammozoo.data.io.images import UnreadableImageError
 from mammozoo.data.loaded import open_data, open_dataset
 from mammozoo.data.loader import batches
 from mammozoo.data.transforms import build
+from mammozoo.files import sha256
 
 from ..builtin.trees.pictures import folder
 
@@ -55,6 +57,38 @@ def test_the_second_opening_decodes_nothing_and_gives_the_same(root: Path, monke
     assert len(steps) == 12
     data = open_data("folder", root, None, INPUT, "group", Progress())
     assert np.array_equal(data.images.pixels, plain.pixels)
+
+
+def test_a_file_with_three_lesions_is_hashed_once(root: Path, monkeypatch) -> None:
+    """As in CBIS-DDSM, which has 164 GB; the names of the samples are listed once too."""
+    rows = [
+        f"{label}/{number:03}.png#{lesion},{label}"
+        for label in ("benign", "malignant")
+        for number in range(6)
+        for lesion in (1, 2, 3)
+    ]
+    table = root / "table.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    hashed: list[Path] = []
+    monkeypatch.setattr(decoding, "sha256", lambda path: hashed.append(path) or sha256(path))
+    for _ in range(2):
+        hashed.clear()
+        data = open_data("csv", table, None, INPUT, "group", Progress())
+        assert len([path for path in hashed if path.suffix == ".png"]) == 12
+    assert data.names is data.names and len(data.names) == 36
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_cached(root: Path) -> None:
+    dataset, path = open_dataset("folder", root), root / "benign" / "000.png"
+    states = path.stat()
+
+    def replace() -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(path, ns=(states.st_atime_ns, states.st_mtime_ns))
+
+    decode_cached(dataset, list(dataset.samples()), INPUT, replace)
+    assert entries(root) == 0
 
 
 def test_a_file_changed_behind_size_and_time_is_noticed(root: Path) -> None:

@@ -55,6 +55,14 @@ def test_features_by_hand_of_any_depth(phantoms: list[np.ndarray]) -> None:
     assert np.isfinite(features(np.zeros((20, 20), np.uint16))).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_colour_of_any_depth(dtype: type) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    image[0, 0], image[0, 1] = 0, 255
+    deep = image.astype(dtype) * dtype(257) if dtype is np.uint16 else image.astype(dtype) / dtype(255)
+    np.testing.assert_allclose(np.delete(features(deep), 3), np.delete(features(image), 3), atol=0.01)
+
+
 def test_the_distance_is_mahalanobis() -> None:
     """With a known covariance and many images, against the definition."""
     rng = np.random.default_rng(0)

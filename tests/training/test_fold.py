@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from mammozoo.models.backbone import Backbone
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.experiment import Jobs, train
+from mammozoo.training.experiment import train
 from mammozoo.training.fit_spec import fit_specs
 from mammozoo.training.fold import FitResult, read_result, train_fold
-from mammozoo.training.parallel import card_of, run_parallel
+from mammozoo.training.parallel import Jobs, card_of, run_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 
 from ..helpers import tiny

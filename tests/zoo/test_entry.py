@@ -72,7 +72,7 @@ def test_a_small_entry_is_enough_from_three_kinds_of_source(source: dict[str, st
         ("models: []", "schema"),
         ("\x00", "cannot be read"),
         ("a: &a [l]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2: an alias"),
-        ("[" * 5000, "nested too deeply"),
+        ("[" * 5000, "nest"),
         ("schema: 7\nmodels: []\n", "schema 7; this mammozoo reads 1"),
         ("#" * (5 * 2**20), "longer than 4 MiB"),
         (BOMB, "line 3: an alias"),

@@ -46,7 +46,7 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
     Raises:
         UsageError: a pair has no `=`, or its value is not YAML.
     """
-    import yaml
+    from mammozoo.documents import Document
 
     values = {}
     for pair in pairs or ():
@@ -54,9 +54,9 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise UsageError(f"--set takes KEY=VALUE, not '{pair}'.")
         try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {pair}: {' '.join(str(error).split())}.") from None
+            values[key] = Document(value).content
+        except ValueError as error:
+            raise UsageError(f"--set {pair}: {error}.") from None
     return values
 
 

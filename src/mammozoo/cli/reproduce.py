@@ -50,7 +50,7 @@ def reproduce(
     from mammozoo.reproduction import results as tables
     from mammozoo.reproduction.paper import PROTOCOLS, load_paper
     from mammozoo.reproduction.runs import plan_runs, train_tasks
-    from mammozoo.training import experiment
+    from mammozoo.training import parallel
     from mammozoo.training.checkpoint import Stopped
 
     if protocol not in (*PROTOCOLS, "both"):
@@ -74,7 +74,7 @@ def reproduce(
                 if report:
                     write_report(run.path, progress=shown)
 
-            failed = train_tasks(tasks, shown, stop=stop, jobs=experiment.Jobs(jobs), on_run=on_run)
+            failed = train_tasks(tasks, shown, stop=stop, jobs=parallel.Jobs(jobs), on_run=on_run)
     except Stopped as stopped:
         note(f"mammozoo: stopped by a signal in {stopped}. The same command goes on: mammozoo reproduce {paper} …")
         raise typer.Exit(143) from None

@@ -71,8 +71,8 @@ def train(
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo.config.recipe import load
+    from mammozoo.training import parallel
     from mammozoo.training.distributed import check_processes
-    from mammozoo.training.parallel import BACKENDS
     from mammozoo.training.run_directory import RunDirectory
 
     flags = {
@@ -85,8 +85,8 @@ def train(
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
     if extend is not None and (recipe or resume or dry_run or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
-    if jobs_by not in BACKENDS:
-        raise UsageError(f"--jobs-by is {', '.join(BACKENDS)}, not '{jobs_by}'.")
+    if jobs_by not in parallel.BACKENDS:
+        raise UsageError(f"--jobs-by is {', '.join(parallel.BACKENDS)}, not '{jobs_by}'.")
     resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
     if gpus > 1 and "RANK" not in os.environ:
         if jobs > 1:
@@ -105,16 +105,16 @@ def train(
     from mammozoo.training import experiment
     from mammozoo.training.checkpoint import Stopped
 
-    parallel = experiment.Jobs(jobs, jobs_by)
+    many = parallel.Jobs(jobs, jobs_by)
     try:
         with progress() as shown:
             with stopping() as stop:
                 if resume is not None:
-                    run = experiment.resume(resume, shown, stop=stop, jobs=parallel)
+                    run = experiment.resume(resume, shown, stop=stop, jobs=many)
                 elif extend is not None:
-                    run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=parallel)
+                    run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=many)
                 else:
-                    run = experiment.train(resolved, out, shown, stop=stop, jobs=parallel)
+                    run = experiment.train(resolved, out, shown, stop=stop, jobs=many)
             if not run.facts:  # of a process that trained along
                 _end_in_team()
             if report:

@@ -31,6 +31,7 @@ from mammozoo.config.sections import (
     listed,
     value_at,
 )
+from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
@@ -274,14 +275,9 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no recipe file '{path}'.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read the recipe '{path}': {error}.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"Recipe '{path}' is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not path.exists():
+        raise NotFoundError(f"There is no recipe file '{path}'.")
+    fields = Document.read(path, UsageError, aliases=True).content
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
     return fields

@@ -151,6 +151,7 @@ def decode_cached(
     """
     store = store or Store()
     boxes = lesion_boxes(dataset, samples, input)
+    states = _states(dataset, samples)
     description = _description(dataset, samples, input, boxes)
     arrays = None if description is None else store.get(description)
     if arrays is not None:
@@ -160,7 +161,7 @@ def decode_cached(
     else:
         images = decode(dataset, samples, input, advance, boxes)
         # A file may have been replaced while it was read.
-        if description is not None and _description(dataset, samples, input, boxes) == description:
+        if description is not None and states == _states(dataset, samples):
             content = {"pixels": images.pixels, "features": images.features, **vars(images.fingerprints)}
             arrays = store.put(description, content)
         if arrays is None:
@@ -201,18 +202,31 @@ def _package_files(module: Any) -> set[Path]:
     return set(Path(top.__file__).parent.rglob("*.py"))
 
 
+def _states(dataset: Dataset, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
+    """What changes when a file is written or replaced, of every file; empty if they cannot be asked."""
+    if type(dataset).path is not Dataset.path or type(dataset).read is not Dataset.read:
+        return []
+    try:
+        found = [path.stat() for path in dict.fromkeys(dataset.path(sample.image) for sample in samples)]
+    except (OSError, UsageError):  # of data that have no files
+        return []
+    return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found]
+
+
 def _description(
     dataset: Dataset, samples: Sequence[Sample], input: Input, boxes: Sequence[Box | None]
 ) -> Mapping[str, Any] | None:
     """Everything that determines the decoded images; None if they depend on more than files.
 
-    The whole content is hashed, 0.05 s for BUSI: size and time of a file could stay the same when its content changes.
+    The whole content is hashed, 0.05 s for BUSI: size and time of a file could stay the same when its content changes. A file
+    with several lesions is hashed once.
     """
     kind = type(dataset)
     if not samples or kind.read is not Dataset.read or kind.path is not Dataset.path:
         return None
     try:
-        files = [[sample.image, sha256(dataset.path(sample.image))] for sample in samples]
+        hashes = {path: sha256(path) for path in dict.fromkeys(dataset.path(sample.image) for sample in samples)}
+        files = [[sample.image, hashes[dataset.path(sample.image)]] for sample in samples]
     except OSError:  # `decode` gives the better message
         return None
     return {

@@ -44,7 +44,7 @@ class Data:
     images: Images
     merged: tuple[str, ...] = ()  # the classes as written, if one of them joins several labels of the data set
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The names of the samples."""
         return [sample.image for sample in self.samples]

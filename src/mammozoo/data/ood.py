@@ -179,6 +179,8 @@ def _thumbnail(image: npt.NDArray[Any]) -> tuple[int, Features]:
 
 
 def _reduced(image: npt.NDArray[Any]) -> Features:
+    if image.ndim == 3 and image.dtype != np.uint8:  # Pillow has no colour deeper than 8 bits
+        return np.stack([_reduced(np.ascontiguousarray(channel)) for channel in np.moveaxis(image, 2, 0)], axis=2)
     small = Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2)
     return np.asarray(small, np.float32)
 

@@ -167,7 +167,7 @@ def read_predictions(run: Path) -> Predictions:
         return Predictions.from_rows(read_table(path), classes)
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +10,7 @@ from pydantic import Field
 
 from mammozoo.data.ood import Profile
 from mammozoo.data.preprocessing import Input
+from mammozoo.documents import parse_json
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
 from mammozoo.files import read_promised
 
@@ -181,20 +180,11 @@ def read_content(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise ValueError(f"it is longer than {MAX_CONFIG // 2**20} MiB")
-        text = (read_promised(path) or path.read_bytes()).decode()
-        content = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        content = parse_json((read_promised(path) or path.read_bytes()).decode())
         if not isinstance(content, dict) or not isinstance(content.get("mammozoo"), dict):
             raise ValueError("it has no section 'mammozoo'")
     except FileNotFoundError:
         raise NotFoundError(f"There is no model in '{folder}': it has no config.json.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise IncompatibleError(f"'{path}' is not a mammozoo config: {error}.") from None
     return content
-
-
-def _finite(text: str) -> float:
-    """A number of the file; Python's JSON reader also accepts NaN and 1e999, which no threshold or size may be."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.dataset import DatasetInfo
 from mammozoo.data.splits.make import PARTS, digest
+from mammozoo.documents import Document, read_json
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
@@ -147,7 +146,7 @@ def read(folder: Path) -> Content:
                 entry.get("n", 0),
                 *map(entry.get, ("pooled", "sd")),
             )
-            for name, entry in json.loads((folder / "scores.json").read_text(encoding="utf-8")).items()
+            for name, entry in read_json(folder / "scores.json").items()
             if isinstance(entry, dict) and "value" in entry  # a later version may add other entries
         }
         trained = inner if len(inner) else rows.of("test")
@@ -170,7 +169,7 @@ def settings(file: Path) -> list[tuple[str, str]]:
 
     Keys that are missing in the file are left out: they were not settings of this run.
     """
-    fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    fields = Document.read(file, IncompatibleError).content
     if fields.get("root"):
         fields["root"] = f"…/{Path(fields['root']).name}"
     if "weights" in fields:

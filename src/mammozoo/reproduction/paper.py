@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from mammozoo.config.recipe import Recipe, load
+from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError, nearest
 from mammozoo.plugins import registry
 
@@ -104,12 +104,10 @@ def load_paper(source: str) -> Paper:
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         path = registry().get("papers", source)
+    if not path.exists():
+        raise NotFoundError(f"There is no paper file '{path}'.")
     try:
-        paper = Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no paper file '{path}'.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"Cannot read the paper '{path}': {' '.join(str(error).split())}.") from None
+        paper = Paper.model_validate(Document.read(path, UsageError, aliases=True).content)
     except pydantic.ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'paper'}: {e['msg'].removeprefix('Value error, ')}"

@@ -14,11 +14,11 @@ from mammozoo.errors import ConflictError, MammozooError, UsageError
 from mammozoo.progress import Progress
 from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.training.checkpoint import Stopped
-from mammozoo.training.experiment import Jobs, resume, train
+from mammozoo.training.experiment import resume, train
+from mammozoo.training.parallel import ONE, Jobs
 from mammozoo.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
-_ONE = Jobs()
 _WORDS = {"done": "complete", "begun": "goes on", "to do": "begins"}
 #: Keys that may differ between two starts of one run, since they change no result.
 NEUTRAL = {"name", "summary", "paper", "requires", "pinned", "root", "device", "workers", "cache", "keep_state"}
@@ -76,7 +76,7 @@ def train_tasks(
     progress: Progress,
     *,
     stop: Callable[[], bool] = lambda: False,
-    jobs: Jobs = _ONE,
+    jobs: Jobs = ONE,
     on_run: Callable[[RunDirectory], None] = lambda run: None,
 ) -> dict[Path, str]:
     """Train the runs that are not complete; returns the folders of those that failed, each with its reason.

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from mammozoo.config.names import Spec, parse
+from mammozoo.documents import Document
 from mammozoo.errors import MammozooError, NotFoundError, UsageError, nearest
 from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
 from mammozoo.plugins.provided import TYPES, given_name, is_one_of
@@ -165,8 +164,8 @@ def _kind_of_file(path: Path) -> str:
     if path.name == "zoo.yaml":
         return "zoos"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        content = Document.read(path, UsageError, aliases=True).content
+    except UsageError:
         return "recipes"
     return "papers" if isinstance(content, dict) and {"rows", "protocols"} <= content.keys() else "recipes"
 

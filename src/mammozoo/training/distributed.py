@@ -8,11 +8,8 @@ n-th image of each batch. Batches keep the recipe's size, so that the losses are
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +20,11 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mammozoo.config.recipe import Recipe
+from mammozoo.data.splits.make import Split
 from mammozoo.errors import UsageError
+from mammozoo.training.holding import die_with_parent
 
 Indices = npt.NDArray[np.intp]
-_PR_SET_PDEATHSIG = 1  # of Linux' prctl(2): the signal that comes when the parent dies
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def init_distributed(device: str) -> DistContext:
     dist = current_context()
     if dist.size == 1 or distributed.is_initialized():
         return dist
-    _die_with_the_launcher()
+    die_with_parent()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         if local >= torch.cuda.device_count():
@@ -177,6 +175,19 @@ def check_batches(recipe: Recipe, size: int) -> None:
             )
 
 
+def check_images(splits: Iterable[Split], size: int) -> None:
+    """Refuse a training part with fewer images than processes: there would be no step that all of them take part in.
+
+    Raises:
+        UsageError: with the most processes that can share it.
+    """
+    fewest = min(len(split.train) for split in splits)
+    if size > 1 and fewest < size:
+        raise UsageError(
+            f"{size} processes cannot share a training part of {fewest} images. Say --gpus {fewest} at most."
+        )
+
+
 def is_connection_error(error: BaseException) -> bool:
     """Whether an exception is of the connection to the other processes, and not of the work itself."""
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
@@ -187,13 +198,6 @@ def destroy_distributed() -> None:
     if distributed.is_initialized():
         with contextlib.suppress(RuntimeError):
             distributed.destroy_process_group()
-
-
-def _die_with_the_launcher() -> None:
-    """On Linux: a launcher that is killed must not leave processes that go on writing into a run that somebody resumes."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _device() -> torch.device:

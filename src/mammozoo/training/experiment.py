@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.compiled import require_compiler
 from mammozoo.training.distributed import (
     check_batches,
+    check_images,
     current_context,
     destroy_distributed,
     init_distributed,
@@ -44,7 +45,7 @@ from mammozoo.training.extend import longer, reopened
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
 from mammozoo.training.fold import FitResult, read_result, train_fold
-from mammozoo.training.parallel import run_parallel
+from mammozoo.training.parallel import ONE, Jobs, train_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
 from mammozoo.training.trainer import EpochRow
@@ -53,21 +54,13 @@ from mammozoo.training.unchanged import check_unchanged
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Jobs:
-    """How many fits at once, and the engine that runs them (`mammozoo.training.parallel`)."""
-
-    count: int = 1
-    backend: str = "loky"
-
-
 def train(
     recipe: Recipe,
     out: Path | None = None,
     progress: Progress | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    jobs: Jobs = Jobs(),
+    jobs: Jobs = ONE,
 ) -> RunDirectory:
     """Train by a recipe and return the run directory.
 
@@ -87,25 +80,29 @@ def resume(
     progress: Progress | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    jobs: Jobs = Jobs(),
+    jobs: Jobs = ONE,
 ) -> RunDirectory:
     """Continue the run at `path`, however it ended; the result has the bytes of one that was never interrupted.
 
     Raises:
         NotFoundError: there is no run.
-        ConflictError: it is complete.
+        ConflictError: it is complete, or another process trains it.
         IncompatibleError: what a complete fit of it depends on has changed: its data, recipe, precision or version.
     """
     run = RunDirectory.open(path)
-    if run.facts.get("status") == "done":
-        run.resume()  # refuses, before anything is prepared
 
     def reopen(prepared: PreparedRun) -> RunDirectory:
         check_unchanged(run, prepared)
         run.resume()
         return run
 
-    return _train(run.recipe, reopen, progress, stop, jobs)
+    run.refuse_complete()
+    try:
+        if current_context().is_main:
+            run.hold()  # before anything is prepared
+        return _train(run.recipe, reopen, progress, stop, jobs)
+    finally:
+        run.release()
 
 
 def extend(
@@ -115,7 +112,7 @@ def extend(
     progress: Progress | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    jobs: Jobs = Jobs(),
+    jobs: Jobs = ONE,
 ) -> RunDirectory:
     """The complete run at `path` with more epochs, in a new folder, with the bytes of a run that had them from the start.
 
@@ -180,6 +177,7 @@ def _train(
         check_batches(recipe, dist.size)
         progress = progress if progress is not None and dist.is_main else Progress()
         prepared = prepare(recipe, progress)
+        check_images([split for one in (*prepared.stages, prepared) for split in one.splits], dist.size)
         prepared.build()  # a strategy or head that refuses the network does so before there is a folder
         if recipe.compile:
             require_compiler(prepared.engine.device)
@@ -277,25 +275,8 @@ def _train_missing(
     complete = set(dist.broadcast(list(results)))
     missing = [spec for spec in specs if spec.name not in complete]
     if jobs.count > 1 and len(missing) > 1:
-        return results | _train_parallel(prepared, missing, run, callbacks, jobs)
+        return results | train_parallel(prepared, missing, run, callbacks, jobs)
     for spec in missing:
         if (result := train_fold(prepared, spec, run.path, callbacks)) is not None:
             results[spec.name] = result
-    return results
-
-
-def _train_parallel(
-    prepared: PreparedRun, missing: list[FitSpec], run: RunDirectory, callbacks: Callbacks, jobs: Jobs
-) -> dict[str, FitResult]:
-    """Fits in their own processes; the epochs of a fit are reported when it is complete."""
-    callbacks.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
-    tasks = [(prepared, spec, run.path, Callbacks()) for spec in missing]
-    results = {}
-    for result in run_parallel(train_fold, tasks, jobs.count, jobs.backend, prepared.engine.device):
-        for row in result.history:
-            callbacks.on_epoch(row)
-        callbacks.progress.note(f"  {result.spec.name}: best {prepared.recipe.monitor} {result.monitor:.4f}")
-        callbacks.progress.advance()
-        results[result.spec.name] = result
-    callbacks.progress.clock.lap("fits")
     return results

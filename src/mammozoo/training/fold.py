@@ -26,7 +26,7 @@ from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
 from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.checkpoint import STATE, Checkpointer
+from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import history_table, plugins_of, read_history
@@ -80,6 +80,8 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
     callbacks.progress.clock.lap("predictions")
     if not dist.is_main:
         return None
+    if callbacks.stop():  # the state of the last epoch is kept
+        raise Stopped
     config = model_config(prepared, spec, logits["val"])
     write_table(folder / "history.csv", history_table(history))
     save_model(model, config, folder, torch.float16 if recipe.store == "fp16" else torch.float32)

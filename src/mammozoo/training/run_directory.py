@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import logging
 import platform
 import subprocess
@@ -30,14 +29,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
+
 import mammozoo
 from mammozoo.config.names import parse, parse_sum
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.config.requirements import requirements_of
 from mammozoo.data.preprocessing import LESION
+from mammozoo.documents import read_json
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.files import disk_error, read_table, write_json, write_text
 from mammozoo.plugins import Plugin, registry
+from mammozoo.training.holding import LOCK, PULSE, hold
 from mammozoo.training.trainer import EpochRow
 
 Status = Literal["running", "done", "failed", "interrupted"]
@@ -72,21 +75,27 @@ class RunDirectory:
     def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
         self.path, self.recipe, self.facts = path, recipe, facts
         self._log: logging.Handler | None = None
+        self._lock: filelock.BaseFileLock | None = None
 
     @classmethod
     def create(cls, recipe: Recipe, out: Path | None) -> RunDirectory:
         """A new folder: `out`, which must be new or empty, or one below `runs/` named by time and content.
 
         Raises:
-            ConflictError: `out` holds something.
+            ConflictError: `out` holds something, or another process makes a run of it.
             AccessError, FailedError: it cannot be written.
         """
-        path = out or _free_name(Path("runs"), recipe)
-        refuse_occupied(path)
         facts = environment(recipe)
         if not recipe.requires:  # so that the file names the packages that a machine without them lacks
             recipe = recipe.model_copy(update={"requires": requirements_of(facts["plugins"])})
+        path = _new_folder(recipe, out)
         run = cls(path, recipe, {"schema": 1, "status": "running", **facts})
+        run.hold()
+        try:
+            refuse_occupied(path)
+        except ConflictError:  # by a run that ended a moment ago
+            run.release()
+            raise
         write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
         run.save()
         run._start_log()
@@ -96,16 +105,41 @@ class RunDirectory:
         """Continue a run that was killed, stopped or failed.
 
         Raises:
-            ConflictError: it is complete.
+            ConflictError: it is complete, or under way.
         """
-        if self.facts.get("status") == "done":
-            raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
+        self.hold()
+        self.refuse_complete()
         for ended in ("ended", "reason"):
             self.facts.pop(ended, None)
-        for partial in self.path.rglob(".*.tmp"):  # a file that was being written when the run was killed
-            partial.unlink(missing_ok=True)
+        for left in (
+            self.path / PULSE,
+            *self.path.rglob(".*.tmp"),
+        ):  # by a process that was killed, maybe while it wrote
+            left.unlink(missing_ok=True)
         self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
         self._start_log()
+
+    def refuse_complete(self) -> None:
+        """Raise ConflictError if the run is complete."""
+        if self.facts.get("status") == "done":
+            raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
+
+    def hold(self) -> None:
+        """Let no other process write into the run until it is closed; read anew how it stands.
+
+        Raises:
+            ConflictError: another process holds it.
+        """
+        if self._lock is None:
+            self._lock = hold(self.path)
+            if (self.path / "run.json").is_file():
+                self.facts = _read_facts(self.path)
+
+    def release(self) -> None:
+        """Let other processes write into the run again."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _start_log(self) -> None:
         try:
@@ -125,12 +159,7 @@ class RunDirectory:
         Raises:
             NotFoundError: there is none at `path`.
         """
-        try:
-            facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
-        except (OSError, ValueError) as error:
-            raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
+        facts = _read_facts(path)
         return cls(path, load(str(path / "recipe.yaml")), facts)
 
     def save(self, **facts: Any) -> None:
@@ -144,13 +173,16 @@ class RunDirectory:
             logging.getLogger("mammozoo").removeHandler(self._log)
             self._log.close()
             self._log = None
-        self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+        try:
+            self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+        finally:
+            self.release()
 
 
 def refuse_occupied(path: Path) -> None:
     """Raise ConflictError unless `path` is free or an empty folder."""
     try:
-        occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
+        occupied = path.is_file() or (path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()))
     except OSError as error:
         raise disk_error(error, path) from error
     if occupied:
@@ -210,14 +242,35 @@ def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:
     return [vars(row) | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)} for row in history]
 
 
-def _free_name(parent: Path, recipe: Recipe) -> Path:
+def _new_folder(recipe: Recipe, out: Path | None) -> Path:
+    """The folder `out`, or one below `runs` that no other process has made."""
     parts = [parse(recipe.dataset).name, recipe.backbone, recipe.strategy]
     words = ["".join(c if c.isalnum() or c in "+.-" else "-" for c in part) for part in parts]
     base = "_".join([datetime.datetime.now().strftime("%Y%m%d-%H%M"), *words])
-    path, number = parent / base, 2
-    while path.exists():
-        path, number = parent / f"{base}-{number}", number + 1
-    return path
+    path, number = out or Path("runs") / base, 1
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=out is not None)
+            return path
+        except FileExistsError as error:
+            if out is not None:
+                raise ConflictError(f"'{out}' is a file; a run is a folder. Choose another --out.") from error
+            number += 1
+            path = Path("runs") / f"{base}-{number}"
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = read_json(path / "run.json")
+        if not isinstance(facts, dict):
+            raise ValueError("it is not an object")
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
+    except (OSError, ValueError) as error:
+        raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
+    return facts
 
 
 def _now() -> str:

@@ -141,7 +141,8 @@ class Trainer:
 
     def predict(self, indices: Indices) -> torch.Tensor:
         """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
-        return self.dist.gather(self.feed.predict(indices[self.dist.rank :: self.dist.size]), len(indices))
+        own = indices[self.dist.rank :: self.dist.size]  # none, of fewer images than processes
+        return self.dist.gather(self.feed.predict(own) if len(own) else torch.empty(0, 1), len(indices))
 
     def validate(self) -> tuple[float, float]:
         """(loss, monitored value) on the validation part."""

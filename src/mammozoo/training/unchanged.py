@@ -6,7 +6,6 @@ neither: they are held to their `splits.json` and `split.csv`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Split
+from mammozoo.documents import read_json
 from mammozoo.errors import IncompatibleError
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
@@ -99,5 +99,8 @@ def _differences(old: Mapping[str, tuple[str, ...]], new: Mapping[str, tuple[str
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = read_json(path)
+    except (OSError, ValueError) as error:
+        raise IncompatibleError(f"'{path}' cannot be read: {error}.") from None
     return content

@@ -12,8 +12,8 @@ import pydantic
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import Field
 
+from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, RegistryError
-from mammozoo.zoo.strict_yaml import Document
 
 #: A model's name: also the name of its folder in a directory zoo.
 NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
@@ -260,7 +260,7 @@ def read_zoo(path: Path) -> Zoo:
         RegistryError: it is not valid. The message names the line: YAML that is not plain (aliases, tags, a key given
             twice), a field that is missing, unknown or of the wrong type, a file that no model may have.
     """
-    document = Document(path)
+    document = Document.read(path, RegistryError)
     schema = document.content.get("schema") if isinstance(document.content, dict) else None
     if isinstance(schema, int) and schema > 1:
         raise RegistryError(f"'{path}' has schema {schema}; this mammozoo reads 1. Install a newer one.")

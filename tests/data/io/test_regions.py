@@ -238,3 +238,12 @@ def test_predict_warns_once_that_files_count_as_cropped(tiny_run, tmp_path, capl
     (said,) = [record.getMessage() for record in caplog.records]
     assert "lesion:size=50" in said and "cut-out" in said
     assert [a.probabilities for a in answers] == [a.probabilities for a in plain]
+
+
+@pytest.mark.parametrize("options", [{"size": 10**6}, {"margin": 1e300}, {"margin": float("nan")}, {"pixels": 10**9}])
+def test_no_option_asks_for_all_memory(options: dict[str, float]) -> None:
+    """A model from elsewhere brings its crop, as it brings its size."""
+    with pytest.raises(UsageError, match="above"):
+        Region(**options)
+    with pytest.raises(UsageError, match="limit"):
+        Region(margin=1000, square=True).crop(np.zeros((64, 64), np.uint8), (0, 0, 40, 40))

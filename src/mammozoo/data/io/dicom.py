@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from mammozoo.data.io import jpeg
 from mammozoo.data.io.dicom_display import colour_of_palette, displayed, whole_numbers
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_bytes, check_size, unpacked_size
+from mammozoo.data.io.quiet import quiet
 from mammozoo.data.io.raster import decode_jpeg_frame
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -35,8 +35,7 @@ def is_dicom(path: Path, head: bytes) -> bool:
 def read_header(path: Path, *keywords: str) -> Any:
     """The `pydicom.Dataset` of a file with these elements (PS3.6 keywords) alone; None if the file is not readable DICOM."""
     try:
-        with path.open("rb") as handle, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns about each value that breaks the standard
+        with path.open("rb") as handle, quiet():  # pydicom warns about each value that breaks the standard
             if not _is_open(path, handle):
                 return None
             header = _parse(handle, stop_before_pixels=True, specific_tags=[*keywords])

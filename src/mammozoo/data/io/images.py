@@ -11,7 +11,6 @@ store grey images that way.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mammozoo.data.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom, read_header
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips
+from mammozoo.data.io.quiet import quiet
 from mammozoo.data.io.raster import array_of, read_raster, unknown_kind
 from mammozoo.data.io.regions import labelled
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
@@ -52,8 +52,7 @@ def read_image(path: Path) -> npt.NDArray[Any]:
         handle = path.open("rb")
     except OSError as error:
         raise UnreadableImageError(f"Cannot open '{path}': {error.strerror}. Check its permissions.") from error
-    with handle, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about large images and odd tags, which are refused or read
+    with handle, quiet():  # about large images and odd tags, which are refused or read
         head = handle.read(132)
         if not head:
             raise UnreadableImageError(f"'{path}' is empty (0 bytes). Copy it again from its source.")

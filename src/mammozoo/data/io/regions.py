@@ -22,6 +22,8 @@ _FEW = 12  # levels of an image whose levels are labels; a JPEG with so few is o
 Box = tuple[int, int, int, int]
 Point = tuple[float, float]
 
+_LARGEST = 8192  # pixels a side of a square crop
+
 
 def labelled(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """The pixels of a label image (H, W) that are not background, its darkest level: whatever label they have.
@@ -112,8 +114,8 @@ class Region:
     size: Annotated[int, Field(ge=0, le=4096)] = 0
 
     def __post_init__(self) -> None:
-        if min(self.margin, self.pixels, self.size) < 0:
-            raise UsageError("'lesion': margin, pixels and size cannot be negative.")
+        if not all(0 <= value <= _LARGEST for value in (self.margin, self.pixels, self.size)):
+            raise UsageError(f"'lesion': margin, pixels and size cannot be negative or above {_LARGEST}.")
         if self.size and (self.margin or self.pixels or self.square):
             raise UsageError("'lesion': size is the side of the crop; it takes no margin, pixels or square with it.")
 
@@ -131,6 +133,10 @@ class Region:
         down = round(self.margin * (bottom - top)) + self.pixels
         left, top, right, bottom = left - across, top - down, right + across, bottom + down
         side = self.size or (max(right - left, bottom - top) if self.square else 0)
+        if side > _LARGEST:
+            raise UsageError(
+                f"'lesion': the crop would have {side} pixels a side; the limit is {_LARGEST}. Take a smaller margin."
+            )
         if not side:
             return max(left, 0), max(top, 0), min(right, shape[1]), min(bottom, shape[0])
         left, right = _centred(left, right, side, shape[1])

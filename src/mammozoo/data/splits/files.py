@@ -13,7 +13,6 @@ Splits named `site/1` and `site/2` are inner splits of one outer fold `site` if 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import unicodedata
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from mammozoo.data.splits.make import PARTS, Indices, Split, digest
+from mammozoo.documents import parse_json
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import write_json
 from mammozoo.tables import WORKBOOKS, Row, read_rows
@@ -150,7 +150,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Split file '{path}' cannot be read: {error}.") from None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise UsageError(f"Split file '{path}' is neither JSON nor a .csv table: {error}.") from None
     if isinstance(content, dict):
