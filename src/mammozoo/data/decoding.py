@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import installed_distributions
 from mammozoo.data.cache import Store
 from mammozoo.data.dataset import Dataset, Sample
-from mammozoo.data.duplicates.fingerprint import Fingerprint, Fingerprints, collect, fingerprint
+from mammozoo.data.duplicates.fingerprint import BLANK, Fingerprint, Fingerprints, collect, fingerprint
 from mammozoo.data.io.limits import UnreadableImageError
 from mammozoo.data.io.regions import Box
 from mammozoo.data.io.several import read_many
@@ -31,7 +32,7 @@ from mammozoo.files import sha256
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_FORMAT = 2  # of a stored `Images`; raise it when its meaning changes
+_FORMAT = 3  # of a stored `Images`; raise it when its meaning changes
 _LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom", "simplejpeg", "opencv-python-headless")
 
 
@@ -40,7 +41,7 @@ class Images:
     """All images of a data set as a model's input. Cached arrays are read-only and shared between processes."""
 
     pixels: Pixels  # (N, h, w, 1 or 3) uint8
-    fingerprints: Fingerprints  # of the whole images as stored
+    fingerprints: Fingerprints  # of the whole images as stored; blank if they are generated
     features: (
         Features  # (N, 16) statistics for the out-of-distribution check, of the images or of their cropped lesions
     )
@@ -72,7 +73,7 @@ def decode(
         except Exception as error:
             set_scene(error, doing=f"preparing '{sample.image}'")
             raise
-        return pixels, fingerprint(image), features(crop)
+        return pixels, BLANK if dataset.info.synthetic else fingerprint(image), features(crop)
 
     if boxes is None:
         boxes = lesion_boxes(dataset, samples, input)
@@ -162,12 +163,16 @@ def decode_cached(
         images = decode(dataset, samples, input, advance, boxes)
         # A file may have been replaced while it was read.
         if description is not None and states == _states(dataset, samples):
-            content = {"pixels": images.pixels, "features": images.features, **vars(images.fingerprints)}
+            content: dict[str, npt.NDArray[Any]] = {
+                "pixels": images.pixels,
+                "features": images.features,
+                **images.fingerprints.arrays(),
+            }
             arrays = store.put(description, content)
         if arrays is None:
             return images
-    prints = Fingerprints(arrays["whole"], arrays["views"], arrays["thumbs"])
-    return Images(arrays["pixels"], prints, arrays["features"])
+    prints = {name: array for name, array in arrays.items() if name not in ("pixels", "features")}
+    return Images(arrays["pixels"], Fingerprints(**prints), arrays["features"])
 
 
 def code_of(transforms: Sequence[str]) -> dict[str, Any]:

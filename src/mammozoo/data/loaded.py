@@ -174,7 +174,7 @@ def open_data(
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
     # Generated images are independent by construction, even if they look alike.
-    pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints)
+    pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints, patients)
     if torn := [pair for pair in pairs if numbers[pair.i] != numbers[pair.j]]:
         one, other = (f"'{samples[i].image}' ({samples[i].label})" for i in (torn[0].i, torn[0].j))
         progress.note(

@@ -15,7 +15,7 @@ from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, neares
 from mammozoo.files import read_promised
 
 CONFIG = "config.json"
-#: Longest `config.json` that is read, in bytes; the hashes of a million images would fit.
+#: Longest `config.json` that is read, in bytes; the hashes of 200,000 images fit.
 MAX_CONFIG = 32 * 2**20
 #: Stamps: warning labels that every output of such a run or model carries.
 LEAKY = "leaky split: not comparable"
@@ -85,8 +85,8 @@ class Training(_Part):
         classes: the classes as the recipe wrote them if one merges several labels of the data set; else empty.
         left_out: number of images of the data set that are in no part.
         stages: the earlier stages, first to last.
-        seen: perceptual hashes (16 hexadecimal digits) of the images used in training or model selection, here and in the models
-            that training started from. A later test set can be checked against them.
+        seen: hashes (`Fingerprints.written`) of the images used in training or model selection, here and in the models that
+            training started from. A later test set can be checked against them. Models of before keypoints have 16 digits each.
     """
 
     dataset: str
@@ -99,7 +99,7 @@ class Training(_Part):
     weights: str = ""
     stages: tuple[PastStage, ...] = ()
     seed: int = 0
-    seen: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
+    seen: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}([0-9a-f]{112})?$")], ...] = ()
 
 
 class ModelConfig(_Part):

@@ -71,10 +71,12 @@ def _level(content: Content) -> str:
         return "Generated images are independent of each other; each is a group of its own."
     rule = ""
     if limits := content.facts.get("near_duplicates"):
-        rule = (
-            f": perceptual hashes that differ in at most {limits['bits']} of 64 bits; or a cropped, moved or mirrored view whose "
-            f"hash differs in at most {limits['view_bits']} bits and whose pixels correlate by {limits['correlation']:g} or more"
-        )
+        rule = f": perceptual hashes that differ in at most {limits['bits']} of 64 bits"
+        if "keypoints" in limits:  # in runs since version 0.2
+            rule = (
+                f": at least {limits['keypoints']:.0%} of the keypoints of one, or of its mirror image, lie on those of the other "
+                f"after an affine map; or, if there are few keypoints, hashes that differ in at most {limits['bits']} of 64 bits"
+            )
     return (
         "A group stays in one part. A group is a patient, where the data set names patients, joined with near-duplicate "
         f"images, as mammozoo {content.facts['mammozoo']} finds them{rule}."

@@ -15,7 +15,7 @@ import torch
 
 from mammozoo.config.names import reference_to
 from mammozoo.config.recipe import Recipe
-from mammozoo.data.duplicates.matching import ALIKE, NEAR, NEAR_VIEW
+from mammozoo.data.duplicates.matching import AGREE, NEAR, SAME
 from mammozoo.data.splits.files import write_splits
 from mammozoo.errors import (
     ConflictError,
@@ -257,7 +257,7 @@ def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks,
         images=len(data.samples),
         groups=len(np.unique(data.groups)),
         data_sha256=[one.data.sha256 for one in (*prepared.stages, prepared)],
-        near_duplicates={"bits": NEAR, "view_bits": NEAR_VIEW, "correlation": ALIKE},
+        near_duplicates={"keypoints": AGREE, "bits": NEAR, "fine": SAME},
         splits=prepared.split_counts(),
         **({"stages": prepared.stage_counts()} if prepared.stages else {}),
     )

@@ -120,7 +120,7 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
     p = probabilities(val, calibration.temperature if calibration else 1.0).numpy()
     used = np.concatenate([split.train, split.val])
     info = data.dataset.info
-    seen = [] if info.synthetic else [f"{h:016x}" for h in data.images.fingerprints.whole[used]]
+    seen = [] if info.synthetic else data.images.fingerprints.written(used)
     images: dict[str, int] = {part: len(split.part(part)) for part in PARTS}
     return ModelConfig(
         name=recipe.name,

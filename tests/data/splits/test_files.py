@@ -166,7 +166,7 @@ def split(train: list[int], val: list[int], test: list[int]) -> Split:
 
 
 def near(i: int, j: int, bits: int = 2) -> Pair:
-    return Pair(i, j, bits, 0.95, "whole")
+    return Pair(i, j, bits, 0.95)
 
 
 def audit(samples: list[Sample], pairs: list[Pair], one: Split) -> SplitAudit:
@@ -191,8 +191,8 @@ def test_a_fair_split_and_a_cut_patient() -> None:
 def test_cut_near_duplicates_are_named_closest_first_or_related_through_others() -> None:
     result = audit(people(*[None] * 6), [near(0, 4, 6), near(1, 3, 0), near(0, 1)], split([0, 1], [2, 3], [4, 5]))
     assert [(pair.files, pair.parts, pair.pair.how) for pair in result.pairs] == [
-        (("1.png", "3.png"), ("train", "val"), "0 bits, correlation 0.95"),
-        (("0.png", "4.png"), ("train", "test"), "6 bits, correlation 0.95"),
+        (("1.png", "3.png"), ("train", "val"), "0 bits, fine structure equal to 95%"),
+        (("0.png", "4.png"), ("train", "test"), "6 bits, fine structure equal to 95%"),
     ]
     assert result.touched == 1  # 4; 5 has no twin, and the pair between train and val touches no test image
     assert result.groups == 1  # 0, 1, 3 and 4 hang together

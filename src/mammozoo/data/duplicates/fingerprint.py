@@ -1,108 +1,102 @@
-"""Fingerprints of images, to find near-duplicates: perceptual hashes of several views, and a thumbnail.
+"""Fingerprints of images, to find near-duplicates: two hashes of the whole, and keypoints.
 
-A perceptual hash (64 bits, the signs of the low frequencies of the image at 32×32; Zauner 2010, the `ImageHash`
-library) survives JPEG, contrast and size. It does not survive the edits that make "new" pictures from a stored scan:
-cropping edges, shifting, mirroring. So it is computed of several views, each of which imitates one such edit:
+    whole      64 bits: signs of the low frequencies of the image at 32×32 (perceptual hash; Zauner 2010, the `ImageHash` library)
+    fine       448 bits: signs of the lowest frequencies at 32×32, after every place was divided by its local contrast
+    keypoints  96 places and what the image looks like there (`keypoints.py`)
 
-    whole      the image as it is
-    trimmed    without its black borders                                 ┐
-    mirrored   trimmed, left and right exchanged                         │ the views, all of the
-    inner …    trimmed, and 3, 6 or 10 % cropped all around              │ trimmed image
-    corners …  trimmed, and one or two of its sides cropped by 6 or 8 %  ┘
+The hashes survive JPEG, contrast and size; many mammograms share the first, since black ground and the outline of a breast fill
+the picture, and the second tells them apart. Together they are 64 bytes. They are what a model's config keeps of an image that
+it was trained on: a picture of 21 × 21 points is the most that can be made out from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from imagehash import phash
 from PIL import Image
+from scipy.fft import dctn
 
+from mammozoo.data.duplicates.keypoints import COUNT, Keypoints, keypoints
 from mammozoo.data.io.images import to_channels, to_uint8
 
-#: View → (left, top, right, bottom) of the trimmed image, as shares of its sides; `mirrored` is the whole mirror image.
-VIEWS: dict[str, tuple[float, float, float, float]] = {
-    "trimmed": (0.0, 0.0, 1.0, 1.0),
-    "mirrored": (0.0, 0.0, 1.0, 1.0),
-    "inner 94 %": (0.03, 0.03, 0.97, 0.97),
-    "inner 88 %": (0.06, 0.06, 0.94, 0.94),
-    "inner 80 %": (0.10, 0.10, 0.90, 0.90),
-    "upper left": (0.0, 0.0, 0.94, 0.94),
-    "upper right": (0.06, 0.0, 1.0, 0.94),
-    "lower left": (0.0, 0.06, 0.94, 1.0),
-    "lower right": (0.06, 0.06, 1.0, 1.0),
-    "without top": (0.0, 0.08, 1.0, 1.0),
-    "without bottom": (0.0, 0.0, 1.0, 0.92),
-    "without left": (0.08, 0.0, 1.0, 1.0),
-    "without right": (0.0, 0.0, 0.92, 1.0),
-}
-SIDE = 48  # of a thumbnail, in pixels
-_WORKING = 160  # side at which views are cropped; five times the side that the hash uses
-_BLACK = 12  # grey value up to which a border pixel counts as black
-_INK = 0.02  # share of brighter pixels that makes a row or a column part of the image
+FINE = 448  # bits of the second hash
+_SIDE = 32  # at which it is computed
+#: Places of the `FINE` lowest frequencies, without the mean.
+_LOWEST = np.argsort(np.hypot(*np.mgrid[:_SIDE, :_SIDE]).ravel(), kind="stable")[1 : 1 + FINE]
 
 
 class Fingerprint(NamedTuple):
-    """Of one image: hash of the whole, (V,) hashes of its views, (SIDE, SIDE) uint8 thumbnail of the trimmed image."""
+    """Of one image: hash of the whole, (7,) uint64 fine hash, keypoints."""
 
     whole: int
-    views: npt.NDArray[np.uint64]
-    thumb: npt.NDArray[np.uint8]
+    fine: npt.NDArray[np.uint64]
+    keypoints: Keypoints
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Fingerprints of N images: (N,) and (N, V) uint64 hashes, (N, SIDE, SIDE) uint8 thumbnails."""
+    """Fingerprints of N images: (N,) and (N, 7) uint64 hashes; (N, COUNT, 2) uint8 places and uint64 descriptors of keypoints."""
 
     whole: npt.NDArray[np.uint64]
-    views: npt.NDArray[np.uint64]
-    thumbs: npt.NDArray[np.uint8]
+    fine: npt.NDArray[np.uint64]
+    points: npt.NDArray[np.uint8]
+    descriptors: npt.NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.whole)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """By name, to be stored or joined."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def written(self, among: npt.NDArray[np.intp]) -> list[str]:
+        """The hashes of some images as a model's config lists them: 128 hexadecimal digits each, `whole` first."""
+        return [f"{self.whole[i]:016x}" + "".join(f"{part:016x}" for part in self.fine[i]) for i in among]
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.intp]:
+        """(N,) how many keypoints each has."""
+        return self.descriptors.any(axis=2).sum(axis=1)
+
+    def keypoints(self, i: int) -> Keypoints:
+        """Those of image i."""
+        return Keypoints(self.points[i], self.descriptors[i])
+
+
+#: Of an image that is never compared.
+BLANK = Fingerprint(
+    0, np.zeros(FINE // 64, np.uint64), Keypoints(np.zeros((COUNT, 2), np.uint8), np.zeros((COUNT, 2), np.uint64))
+)
 
 
 def fingerprint(image: npt.NDArray[Any]) -> Fingerprint:
     """The fingerprint of an image (H, W) or (H, W, 3) as read."""
     grey = to_uint8(to_channels(image, 1))[..., 0]
-    small = Image.fromarray(_trimmed(grey)).resize((_WORKING, _WORKING), Image.Resampling.BOX)
-    hashes = [_hash(view(small, name)) for name in VIEWS]
-    thumb = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BOX))
-    return Fingerprint(_hash(Image.fromarray(grey)), np.array(hashes, np.uint64), thumb)
+    whole = int(np.packbits(phash(Image.fromarray(grey)).hash.ravel()).view(">u8")[0])
+    return Fingerprint(whole, _fine(grey), keypoints(grey))
 
 
 def collect(fingerprints: Sequence[Fingerprint]) -> Fingerprints:
     """Many fingerprints as arrays."""
     return Fingerprints(
         np.array([f.whole for f in fingerprints], np.uint64),
-        np.array([f.views for f in fingerprints], np.uint64).reshape(-1, len(VIEWS)),
-        np.array([f.thumb for f in fingerprints], np.uint8).reshape(-1, SIDE, SIDE),
+        np.array([f.fine for f in fingerprints], np.uint64).reshape(-1, FINE // 64),
+        np.array([f.keypoints.points for f in fingerprints], np.uint8).reshape(-1, COUNT, 2),
+        np.array([f.keypoints.descriptors for f in fingerprints], np.uint64).reshape(-1, COUNT, 2),
     )
 
 
-def view(trimmed: Image.Image, name: str) -> Image.Image:
-    """The view `name` of a trimmed image of any size."""
-    if name == "mirrored":
-        return trimmed.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    left, top, right, bottom = VIEWS[name]
-    width, height = trimmed.size
-    box = (left * width, top * height, right * width, bottom * height)
-    return trimmed.resize(trimmed.size, Image.Resampling.BILINEAR, box=box)
+def _fine(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    import cv2
 
-
-def _hash(image: Image.Image) -> int:
-    return int(np.packbits(phash(image).hash.ravel()).view(">u8")[0])
-
-
-def _trimmed(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Without black rows and columns at the edges; an image that is mostly black stays whole."""
-    bright = grey > _BLACK
-    rows = np.flatnonzero(bright.mean(axis=1) > _INK)
-    columns = np.flatnonzero(bright.mean(axis=0) > _INK)
-    if 2 * len(rows) < grey.shape[0] or 2 * len(columns) < grey.shape[1]:
-        return grey
-    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    difference = small - cv2.GaussianBlur(small, (0, 0), 2)
+    contrast = np.sqrt(cv2.GaussianBlur(difference**2, (0, 0), 4))
+    frequencies = dctn(difference / (contrast + 2), norm="ortho").ravel()[_LOWEST]
+    return np.packbits(frequencies > 0).view(">u8").astype(np.uint64)

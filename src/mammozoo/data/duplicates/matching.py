@@ -1,14 +1,16 @@
-"""Near-duplicates: images of the same scan, found by hash and confirmed by correlation; and the groups that they form.
+"""Near-duplicates: images of the same scan, proposed by hashes and keypoints, confirmed by fine structure; and their groups.
 
-Two images are near-duplicates if
+A pair is proposed if some keypoints of the two images look alike. Of the keypoints of one, or of its mirror image, an affine map
+then carries a share to keypoints of the other. The pair is confirmed if that share is at least `AGREE`, or half of it where both
+hashes are close, as of two frames of one lesion. Images that are too small or too blurred for keypoints are proposed if their
+hashes differ in at most `NEAR` bits, and confirmed if their fine hashes agree in at least `SAME` of their bits.
 
-    the hashes of the whole images differ in at most `NEAR` bits, or
-    the hashes of a view of one and of the trimmed other differ in at most `NEAR_VIEW`, and their pixels correlate by `ALIKE`
+How many keypoints two images of different patients have in common by chance differs between data sets (text and rulers are the
+same everywhere), so the limit rises with a sample of such pairs.
 
-The first rule is the one in common use and needs no confirmation: one pair too many does not harm a split.
-The second finds crops, shifts and mirror images. Hashes are compared through buckets, not each with each: 64 bits
-are divided into 4 bands b = 0 … 3 of 16. If two hashes differ in at most n bits, one band differs in at most
-(n − b) // 4; otherwise they would differ in n + 1 bits or more (multi-index hashing, Norouzi et al., CVPR 2012).
+Hashes are compared through buckets, not each with each: 64 bits are divided into 4 bands b = 0 … 3 of 16. If two hashes differ
+in at most n bits, one band differs in at most (n − b) // 4; otherwise they would differ in n + 1 bits or more (multi-index
+hashing, Norouzi et al., CVPR 2012).
 """
 
 from __future__ import annotations
@@ -20,66 +22,103 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.data.duplicates.fingerprint import VIEWS, Fingerprints, view
+from mammozoo.data.duplicates.fingerprint import FINE, Fingerprints
+from mammozoo.data.duplicates.keypoints import agreement, candidates, mirror
 
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.intp]
 
-#: Largest Hamming distance of two hashes of the same picture; on BUSI, 6 finds the pairs that the eye finds.
+#: Largest Hamming distance of two hashes of the same picture.
 NEAR = 6
-#: The same for a view of one image and the other trimmed image, whose pixels are then compared.
-NEAR_VIEW = 8
-#: Lowest Pearson correlation of two thumbnails that confirms a match by view.
-ALIKE = 0.9
+#: Lowest share of equal bits of two fine hashes of the same picture.
+SAME = 0.8
+#: Lowest share of keypoints that agree in two pictures of the same scan, and lowest number; at twice the share, 7 are enough.
+AGREE, POINTS = 0.2, 10
+#: Bits in which the hashes of two frames of one lesion differ at most, and share of equal bits of their fine hashes.
+_FRAMES = 12, 0.64
+_ENOUGH = 12  # keypoints of either image, for these to decide
+_SAMPLE = 500  # pairs of different patients that show how many keypoints agree by chance
+_BELOW = (
+    0.9,
+    0.5,
+)  # of these pairs lie below the share that is doubled, and if no patients are known; the rest may be copies
+_FEW = 20  # images of which too few pairs can be drawn
 _BANDS, _BITS = 4, 16
 _CHUNK = 1 << 20  # candidates at once, so that memory stays flat
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two near-duplicates i < j: `bits` between the hashes that matched, correlation of the thumbnails, and the view that matched.
+    """Two near-duplicates i < j.
 
-    `view` is `whole` for the first rule; else the view of one of the two that matches the other.
+    `bits` differ between their hashes. `share` is that of the equal bits of their fine hashes, or of their keypoints that agree,
+    `points` in number (0: too few keypoints), once one of them is `mirrored`.
     """
 
     i: int
     j: int
-    bits: int
-    correlation: float
-    view: str
+    bits: int = 0
+    share: float = 1.0
+    points: int = 0
+    mirrored: bool = False
 
     @property
     def how(self) -> str:
         """How alike the two images are, in words."""
-        return f"{self.bits} bits, correlation {self.correlation:.2f}{'' if self.view == 'whole' else f', {self.view}'}"
+        if not self.points:
+            return f"{self.bits} bits, fine structure equal to {self.share:.0%}"
+        return f"{self.points} keypoints agree ({self.share:.0%}{', mirrored' if self.mirrored else ''})"
 
     def facts(self) -> dict[str, Any]:
         """How alike the two images are, as plain data."""
-        return {"bits": self.bits, "correlation": round(self.correlation, 4), "view": self.view}
+        return {"bits": self.bits, "share": round(self.share, 4), "points": self.points, "mirrored": self.mirrored}
 
 
-def near_duplicates(prints: Fingerprints) -> list[Pair]:
-    """Every pair of near-duplicates, once, sorted by (i, j), with its best view."""
-    trimmed = prints.views[:, 0]
-    pairs: dict[tuple[int, int], Pair] = {}
-    for i, j in near_pairs(prints.whole).tolist():
-        bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
-        pairs[i, j] = Pair(i, j, bits, _correlation(prints, i, j, "trimmed"), "whole")
-    for number, name in enumerate(VIEWS):
-        for a, b in near_pairs(prints.views[:, number], trimmed, NEAR_VIEW).tolist():
-            key = (min(a, b), max(a, b))
-            known = pairs.get(key)
-            if a == b or (known is not None and known.view == "whole"):
-                continue
-            correlation = _correlation(prints, a, b, name)
-            if correlation >= ALIKE and (known is None or correlation > known.correlation):
-                bits = int(np.bitwise_count(prints.views[a, number] ^ trimmed[b]))
-                pairs[key] = Pair(*key, bits, correlation, name)
+def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = ()) -> list[Pair]:
+    """Every pair of near-duplicates, once, sorted by (i, j).
+
+    Args:
+        prints: fingerprints of N images.
+        patients: patient of each, None if unknown; none are known if empty. Pairs of different patients, or any if none are
+            known, show how many keypoints agree by chance.
+    """
+    limit = chance_limit(prints, patients)
+    bare = np.flatnonzero(prints.counts < _ENOUGH)
+    same = same_pictures((prints.whole[bare], prints.fine[bare]), (prints.whole, prints.fine))
+    ends = np.sort(np.stack([bare[same[:, 0]], same[:, 1]], axis=1), axis=1)
+    pairs = {(i, j): _compare(prints, i, j) for i, j in ends.tolist() if i != j}
+    for i, j, flipped in candidates(prints.descriptors, prints.whole):
+        pair = _compare(prints, min(i, j), max(i, j), flipped)
+        known = pairs.get((pair.i, pair.j))
+        frames = pair.bits <= _FRAMES[0] and _equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
+        if (
+            pair.points >= (POINTS if pair.share < 2 * AGREE else 7)
+            and pair.share >= limit / (1 + frames)
+            and (known is None or pair.share > known.share)
+        ):
+            pairs[pair.i, pair.j] = pair
     return [pairs[key] for key in sorted(pairs)]
+
+
+def chance_limit(prints: Fingerprints, patients: Sequence[str | None] = ()) -> float:
+    """The share of agreeing keypoints from which on two images are one scan: `AGREE`, or more where strangers agree in many."""
+    known = [i for i, patient in enumerate(patients) if patient is not None]
+    among = np.array(known if known else range(len(prints)), np.intp)
+    if len(among) < _FEW:
+        return AGREE
+    drawn = np.random.default_rng(0).integers(len(among), size=(_SAMPLE, 2))
+    strangers = [(i, j) for i, j in among[drawn].tolist() if i != j and not (known and patients[i] == patients[j])]
+    shares = [_compare(prints, i, j).share for i, j in strangers if min(prints.counts[[i, j]]) >= _ENOUGH]
+    return max(AGREE, 2 * float(np.quantile(shares, _BELOW[not known])) + 0.05) if shares else AGREE
+
+
+def same_pictures(first: tuple[Hashes, Hashes], second: tuple[Hashes, Hashes]) -> Indices:
+    """(P, 2) pairs of an image in `first` and one in `second` that are one picture by their hashes, of the whole and fine."""
+    pairs = near_pairs(first[0], second[0])
+    return pairs[_equal_bits(first[1][pairs[:, 0]], second[1][pairs[:, 1]]) >= SAME]
 
 
 def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -> Indices:
@@ -139,10 +178,17 @@ def _candidates(
             yield np.repeat(part, times), order[np.repeat(first[part], times) + within]
 
 
-def _correlation(prints: Fingerprints, a: int, b: int, name: str) -> float:
-    """Pearson correlation of the pixels of view `name` of a with those of b; 0 if one is constant."""
-    left = np.asarray(view(Image.fromarray(prints.thumbs[a]), name), float)
-    right = prints.thumbs[b].astype(float)
-    left, right = left - left.mean(), right - right.mean()
-    norm = np.linalg.norm(left) * np.linalg.norm(right)
-    return float((left * right).sum() / norm) if norm > 0 else 0.0
+def _compare(prints: Fingerprints, i: int, j: int, flipped: bool = False) -> Pair:
+    """What i and j, mirrored if `flipped`, have in common: keypoints, or bits of their fine hashes if one has few keypoints."""
+    bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
+    least = int(min(prints.counts[i], prints.counts[j]))
+    if least < _ENOUGH:
+        return Pair(i, j, bits, 0.0 if flipped else float(_equal_bits(prints.fine[i], prints.fine[j])))
+    one, other = prints.keypoints(i), prints.keypoints(j)
+    points = agreement(one, mirror(other) if flipped else other)
+    return Pair(i, j, bits, points / least, points, flipped)
+
+
+def _equal_bits(first: Hashes, second: Hashes) -> npt.NDArray[np.float64]:
+    """(…) shares of equal bits of two (…, 7) fine hashes."""
+    return 1 - np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64) / FINE

@@ -135,4 +135,5 @@ def duplicates_among(dataset: Dataset, facts: Sequence[ImageFacts]) -> list[Pair
         return []
     places = [place for place, image in enumerate(facts) if image.fingerprint is not None and not image.constant]
     prints = collect([one for place in places if (one := facts[place].fingerprint) is not None])
-    return [dataclasses.replace(pair, i=places[pair.i], j=places[pair.j]) for pair in near_duplicates(prints)]
+    pairs = near_duplicates(prints, [facts[place].sample.patient for place in places])
+    return [dataclasses.replace(pair, i=places[pair.i], j=places[pair.j]) for pair in pairs]

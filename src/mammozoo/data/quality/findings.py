@@ -21,6 +21,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 _FLAT = 8  # grey levels of 256; an image whose middle 99 % spans fewer shows nothing
 _SMALL = 64  # shorter side in pixels below which an image holds little of a breast
+_LARGE = 8  # images, and times the median, from which on a group of near-duplicates is shown with its weakest links
 _IMBALANCED = 10  # ratio of the largest to the smallest class from which on it is a warning
 #: Lower end of the interval of image size's AUC above which the size gives the class away.
 TELLING = 0.6
@@ -111,7 +112,13 @@ def duplicate_findings(
         within = f"{len(pairs) - len(conflicts)} pairs within a class, {len(conflicts)} across classes"
         detail = f"{len(groups)} groups of {len(files)} images show the same scan: {within}"
         yield Finding("near-duplicates", "warning", files, detail)
+    large = _LARGE * float(np.median([len(members) for members in groups])) if groups else 0.0
     for members in groups:
+        if len(members) > max(large, _LARGE):
+            weakest = sorted((pair for pair in pairs if pair.i in members), key=lambda pair: pair.share)[:3]
+            links = "; ".join(f"{samples[pair.i].image} / {samples[pair.j].image}: {pair.how}" for pair in weakest)
+            detail = f"one group has {len(members)} images, held together by {links}"
+            yield Finding("large-group", "warning", tuple(samples[place].image for place in members), detail)
         if inside := [pair for pair in conflicts if pair.i in members]:
             named = [f"{samples[pair.i].label} / {samples[pair.j].label}: {pair.how}" for pair in inside]
             yield Finding("label-conflict", "error", tuple(samples[place].image for place in members), "; ".join(named))
@@ -190,9 +197,7 @@ def _pixel_findings(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
 
 def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Images that are anticorrelated with the mean image, if the set has a typical image."""
-    shown = [
-        (image.sample.image, image.fingerprint.thumb) for image in facts if image.fingerprint and not image.constant
-    ]
+    shown = [(image.sample.image, image.thumb) for image in facts if image.thumb is not None and not image.constant]
     if len(shown) < _ENOUGH:
         return
     thumbs = np.array([thumb for _, thumb in shown], float).reshape(len(shown), -1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
@@ -22,6 +23,7 @@ from mammozoo.errors import reason
 # the picture, and at most `_TINTED` of it is neither coloured nor grey.
 _COLOURED, _GREY, _TINTED = 40, 16, 0.05
 _MARK_PIXELS, _MARK_SHARE = 8, 0.25
+_THUMB = 48  # side of a thumbnail, in pixels
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ImageFacts:
     marks: float = 0.0  # share of coloured pixels in an otherwise grey picture, 0 without such marks
     photometric: str | None = None  # `MONOCHROME1`, … of a DICOM file
     fingerprint: Fingerprint | None = None
+    thumb: npt.NDArray[np.uint8] | None = None  # (48, 48), to compare with the mean image
 
 
 def survey(
@@ -60,7 +63,8 @@ def survey(
         mask_facts = tuple(_masks(dataset, sample)) if masks else ()
         try:
             image = dataset.read(sample)
-            low, high = np.percentile(to_uint8(to_channels(image, 1)), (0.5, 99.5))
+            grey = to_uint8(to_channels(image, 1))
+            low, high = np.percentile(grey, (0.5, 99.5))
             dicom = header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None
             facts = ImageFacts(
                 sample,
@@ -73,6 +77,7 @@ def survey(
                 marks=_marks(image),
                 photometric=dicom,
                 fingerprint=fingerprint(image),
+                thumb=np.asarray(Image.fromarray(grey[..., 0]).resize((_THUMB, _THUMB), Image.Resampling.BOX)),
             )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=reason(error))

@@ -118,7 +118,7 @@ def _audit(samples: Sequence[Sample], pairs: Sequence[Pair], groups: Indices, sp
         patients=patients,
         pairs=tuple(
             CrossingPair((samples[pair.i].image, samples[pair.j].image), (parts[pair.i], parts[pair.j]), pair)
-            for pair in sorted(crossing, key=lambda pair: (pair.bits, -pair.correlation))
+            for pair in sorted(crossing, key=lambda pair: (-pair.share, pair.bits))
         ),
         groups=len(_crossing((str(groups[place]), part) for place, part in parts.items())),
         tested=tested,

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from mammozoo.data.duplicates.fingerprint import Fingerprints
-from mammozoo.data.duplicates.matching import Pair, group, near_duplicates, near_pairs
+from mammozoo.data.duplicates.matching import Pair, group, near_duplicates, near_pairs, same_pictures
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 from mammozoo.errors import UsageError
@@ -32,11 +32,22 @@ def check_groups(split: Split, groups: Indices, names: Sequence[str]) -> None:
 
 
 def seen_before(data: Data, among: Indices, hashes: tuple[str, ...]) -> Indices:
-    """The samples in `among` that are near-duplicates of images with these perceptual hashes (hexadecimal)."""
+    """The samples in `among` that are pictures with these hashes, at any size, contrast or quality.
+
+    Args:
+        data: the data set.
+        among: indices of its samples.
+        hashes: as `Fingerprints.written` gives them. Models of version 0.1 list the first 16 digits alone, which many mammograms
+            share: with these, more are found than were seen.
+    """
     if data.dataset.info.synthetic or not hashes:
         return np.empty(0, np.intp)
-    known = np.array([int(text, 16) for text in hashes], np.uint64)
-    return among[np.unique(near_pairs(data.images.fingerprints.whole[among], known)[:, 0])]
+    prints = data.images.fingerprints
+    whole, fine = prints.whole[among], prints.fine[among]
+    known = np.array([[int(text[k : k + 16] or "0", 16) for k in range(0, 128, 16)] for text in hashes], np.uint64)
+    full = np.array([len(text) > 16 for text in hashes])
+    same = same_pictures((whole, fine), (known[full, 0], known[full, 1:]))
+    return among[np.unique(np.concatenate([same, near_pairs(whole, known[~full, 0])])[:, 0])]
 
 
 def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
@@ -54,7 +65,7 @@ def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
             pairs += _equal(first.names, second.names)
     if not (first.dataset.info.synthetic or second.dataset.info.synthetic):
         one, other = first.images.fingerprints, second.images.fingerprints
-        both = {name: np.concatenate([array, vars(other)[name]]) for name, array in vars(one).items()}
+        both = {name: np.concatenate([array, getattr(other, name)]) for name, array in one.arrays().items()}
         pairs += near_duplicates(Fingerprints(**both))
     groups = group(units, pairs)
     return groups[:n], groups[n:]
@@ -64,4 +75,4 @@ def _equal(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[Pair]:
     """A pair for each value of `second` that is in `first`, except None; positions of `second` follow those of `first`."""
     places = {value: place for place, value in reversed(list(enumerate(first))) if value is not None}
     known = [(places[value], len(first) + place) for place, value in enumerate(second) if value in places]
-    return [Pair(i, j, 0, 1.0, "whole") for i, j in known]
+    return [Pair(i, j) for i, j in known]
