@@ -211,9 +211,10 @@ def sha256(path: Path) -> str:
 def size_of(folder: Path) -> int:
     """Bytes of all files in a folder and below, links not followed; those that go meanwhile are left out."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_size
+    for place, _, names in os.walk(folder):  # which passes over a folder that has just gone; `rglob` raises
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(place, name).lstat().st_size
     return total
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from far import CONTENT, Far
 
-from mammozoo.files import locked
+from mammozoo.files import locked, size_of
 
 from ..helpers import flip
 
@@ -167,6 +167,21 @@ def test_another_commit_with_the_same_weights_costs_no_second_download(far: Far,
     assert with_hub("zoo", "pull", "far").ok
     assert not far.hub.asked("^cdn") and far.hub.asked("README")
     assert (far.snapshot(tmp_path / "hf") / "model.safetensors").read_bytes() == CONTENT["model.safetensors"]
+
+
+def test_a_folder_of_another_pull_that_goes_while_it_is_counted_ends_nobody(tmp_path, monkeypatch) -> None:
+    for place in ("pull-a/1", "pull-b/1"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "file").write_bytes(bytes(100))
+    scandir = os.scandir
+
+    def just_too_late(folder):
+        if not isinstance(folder, int) and Path(folder).parent == tmp_path / "pull-b":  # its owner is done
+            shutil.rmtree(tmp_path / "pull-b")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", just_too_late)
+    assert size_of(tmp_path) == 100
 
 
 def test_a_process_that_is_stuck_holds_nobody_up(far: Far, with_hub, tmp_path, monkeypatch) -> None:
