@@ -20,8 +20,8 @@ class MammozooError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """One paragraph: what a file from elsewhere brings into it neither breaks the line nor steers a terminal."""
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", super().__str__())
+        """The message. What a file from elsewhere brings into it does not steer a terminal; layouts have several lines."""
+        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]+", " ", super().__str__())
 
 
 class FailedError(MammozooError):
