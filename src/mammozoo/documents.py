@@ -191,7 +191,8 @@ def _finite(text: str) -> float:
 def _check_text(content: Any) -> None:
     """Refuse half of a character, which an escape can write and no file or terminal, and a number that is not finite."""
     try:
-        json.dumps(content, ensure_ascii=False, allow_nan=False, skipkeys=True).encode()
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, skipkeys=True)
+        text.encode("utf-8", "surrogateescape")  # names of files that are not UTF-8 are held so
     except UnicodeEncodeError:
         raise ValueError("a text holds half of a character (a surrogate)") from None
     except RecursionError:

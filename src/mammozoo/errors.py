@@ -7,7 +7,6 @@ traceback; a notebook gets an ordinary exception.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,6 @@ class MammozooError(Exception):
     """An error in the input or the environment, as opposed to a bug."""
 
     exit_code = 1
-
-    def __str__(self) -> str:
-        """The message. What a file from elsewhere brings into it does not steer a terminal; layouts have several lines."""
-        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]+", " ", super().__str__())
 
 
 class FailedError(MammozooError):

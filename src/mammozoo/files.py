@@ -29,8 +29,8 @@ except ImportError:  # Windows
 OWN = {
     "predictions": rb"file,label,[^\n]*threshold,warnings,error\n",
     "scored images": rb"sample,group,patient,lesion,fold,part,label,decision,threshold,",
-    "page of pairs": rb"<!doctype html>[^\0]*?<title>Check of ",
-    "report": rb"<!doctype html>[^\0]*?: report of a mammozoo run</title>",
+    "page of pairs": rb"(?i)<!doctype html>[^\0]*?<title>Check of ",
+    "report": rb"(?i)<!doctype html>[^\0]*?: report of a mammozoo run</title>",
     "blocks.csv": rb"number,block,channels,height,width,active",
     "shifts.csv": rb"block,tensor,numbers,mean,largest",
     "diagnosis.svg": rb"<\?xml [^\0]*?Matplotlib",

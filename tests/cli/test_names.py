@@ -32,15 +32,15 @@ def test_names_that_are_not_utf8_go_through_every_command(command, data: Path, t
     splits = json.loads((tmp_path / "run" / "splits.json").read_text(encoding="utf-8"))["splits"][0]
     assert all((data / name).is_file() for part in ("train", "val", "test") for name in splits[part])
     assert command(*train, "--split", "run/splits.json", "--dry-run").code == 0
-    assert command("predict", data, "--model", "run", "--csv", "p.csv", "--json").code == 0
+    assert command("predict", data, "--model", "./run", "--csv", "p.csv", "--json").code == 0
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as handle:
         named = [decode(row["file"]) for row in csv.DictReader(handle)]
     assert len(named) == 24 and all(Path(name).is_file() for name in named)
     for words in (
-        ("evaluate", "run", "--csv", "e.csv"),
+        ("evaluate", "./run", "--csv", "e.csv"),
         ("data", "check", "folder", "--root", data, "--html", "c.html"),
         ("data", "show", "folder", "--root", data),
-        ("explain", "run", next(data.rglob("*000.png")), "--out", "maps"),
+        ("explain", "./run", next(data.rglob("*000.png")), "--out", "maps"),
         ("report", "run", "--no-heatmaps"),
     ):
         answer = command(*words)

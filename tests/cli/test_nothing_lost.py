@@ -69,6 +69,7 @@ def test_a_command_replaces_what_it_wrote_before(data: Path, tiny_run, command) 
         (("evaluate", tiny_run.path, "--csv"), "scored.csv"),
         (("data", "check", "folder", "--root", "data", "--html"), "pairs.html"),
         (("explain", tiny_run.path, "data/benign/000.png", "--overwrite", "--out"), "maps"),
+        (("report", tiny_run.path, "--no-heatmaps", "--out"), "page.html"),
     ):
         first = command(*words, path)
         written = state(data)

@@ -338,7 +338,7 @@ def test_recipes_that_are_not_there_or_not_sound(command, tmp_path) -> None:
     file.write_text("dataset: phantom\nbackbone: resnet9\nstratgy: drs\n")
     command("train", "mine.yaml").refused(2, "mine.yaml", "'stratgy'", "'strategy'")
     file.write_text("dataset: [phantom\n")
-    command("train", "mine.yaml").refused(2, "mine.yaml", "not valid YAML")
+    command("train", "mine.yaml").refused(2, "mine.yaml", "line 2")
     file.write_bytes(b"\xff\xfe\x00")
     command("train", "mine.yaml").refused(2, "mine.yaml")
 

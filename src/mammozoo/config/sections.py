@@ -14,7 +14,7 @@ from mammozoo.errors import UsageError, nearest
 
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Batch = Annotated[int, Field(ge=2, le=65_536)]
-Rate = Annotated[float, Field(ge=1e-12, le=1e30)]
+Rate = Annotated[float, Field(ge=1e-30, le=1e30)]
 
 
 class Section(pydantic.BaseModel):

@@ -47,7 +47,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         for name in ("patient", "lesion"):
-            object.__setattr__(self, name, known(getattr(self, name)))
+            if isinstance(value := getattr(self, name), str):  # what is no text is for the checks of plugins
+                object.__setattr__(self, name, known(value))
 
 
 @dataclass(frozen=True, slots=True)

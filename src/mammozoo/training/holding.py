@@ -12,12 +12,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from mammozoo.errors import ConflictError
-from mammozoo.files import disk_error, write_text
+from mammozoo.files import locked, write_text
 
-#: The file in a run that its process holds locked; the system frees it however that process ends.
+#: The file in a run that its process holds locked, there while it does; the system frees it however that process ends.
 LOCK = ".lock"
 PULSE = ".pulse"
 _EVERY = 1.0  # seconds between two looks at the pulse
@@ -25,24 +23,20 @@ _PATIENCE = 60.0  # seconds without a beat after which the holder counts as gone
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl(2): the signal that comes when the parent dies
 
 
-def hold(run: Path) -> filelock.BaseFileLock:
-    """The lock of a run, until it is released or the process ends.
+def hold(run: Path) -> contextlib.ExitStack:
+    """The lock of a run, until the stack is closed or the process ends; none where the file system has no locks.
 
     Raises:
         ConflictError: another process holds it.
-        AccessError, FailedError: it cannot be written.
     """
-    lock = filelock.FileLock(run / LOCK, thread_local=False)
+    lock = contextlib.ExitStack()
     try:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            lock.acquire(timeout=0)
-    except filelock.Timeout:
+        lock.enter_context(locked(run / LOCK, patience=0))
+    except TimeoutError:
         raise ConflictError(
             f"A training of '{run}' is under way in another process. Wait for its end or stop it, then go on with: "
             f"mammozoo train --resume {run}"
         ) from None
-    except OSError as error:
-        raise disk_error(error, run / LOCK) from error
     return lock
 
 

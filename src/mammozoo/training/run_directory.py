@@ -29,8 +29,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 import mammozoo
 from mammozoo.config.names import parse, parse_sum
 from mammozoo.config.recipe import Recipe, load
@@ -75,7 +73,7 @@ class RunDirectory:
     def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
         self.path, self.recipe, self.facts = path, recipe, facts
         self._log: logging.Handler | None = None
-        self._lock: filelock.BaseFileLock | None = None
+        self._lock: contextlib.ExitStack | None = None
 
     @classmethod
     def create(cls, recipe: Recipe, out: Path | None) -> RunDirectory:
@@ -138,7 +136,7 @@ class RunDirectory:
     def release(self) -> None:
         """Let other processes write into the run again."""
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def _start_log(self) -> None:
