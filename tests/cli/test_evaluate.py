@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from mammozoo.evaluation.thresholds import choose_threshold, fit_temperature
 from mammozoo.files import read_table
+from mammozoo.models.config import read_config
 from mammozoo.training.experiment import train
 
 from ..helpers import edit_json, tiny
@@ -90,6 +91,7 @@ def test_patients_of_a_run_have_the_threshold_and_the_temperature_of_validation_
 ) -> None:
     """Of its own test parts each fold's, of other data those of the fold whose model it is."""
     run = train(tiny(dataset="csv", root=hospital, **{"split.folds": 2, "split.val": 0.25}), tmp_path / "run")
+    edit_json(run.path / "fold-1/config.json", lambda fit: fit["mammozoo"]["calibration"].update(temperature=2.5))
     content = command("evaluate", run.path, "--aggregate", "max", "--threshold", "youden", "--json").ok.json
     assert (content["n"], content["level"], content["remark"]) == (44, "patient", None)
     rows = [row for row in read_table(run.path / "predictions.csv") if row["part"] == "val"]
@@ -105,6 +107,8 @@ def test_patients_of_a_run_have_the_threshold_and_the_temperature_of_validation_
     for name, place in (("threshold", 0), ("unit_temperature", 1)):
         values = sorted(one[place] for one in chosen.values())
         assert [content[name]["lowest"], content[name]["highest"]] == pytest.approx(values)
+    own = [read_config(run.path / fold).temperature for fold in chosen]
+    assert content["temperature"] == {"lowest": min(own), "highest": max(own)} and min(own) < max(own) == 2.5
     assert (content["threshold"]["level"], content["threshold"]["chosen_on"]) == ("patient", "validation")
     assert {"value", "pooled"} <= set(content["scores"]["auc"]), "the mean over folds, as of images"
 

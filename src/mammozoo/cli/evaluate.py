@@ -12,6 +12,8 @@ from mammozoo.cli.output import figure, note, note_stamps, print_json, print_sco
 from mammozoo.files import refuse_to_replace, write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mammozoo.evaluation.evaluate import EvaluationScores
 
 EXAMPLES = """
@@ -71,10 +73,8 @@ def _content(result: EvaluationScores, split: str, by: str, aggregate: str | Non
             "name": name,
             "chosen_on": evaluation.config.thresholds[name].chosen_on,
             "level": by if own else "image",
-            "lowest": float(cuts.min()),
-            "highest": float(cuts.max()),
+            **_span(cuts.tolist()),
         }
-    temperatures = units.temperatures if units else ()
     return {
         "model": evaluation.config.name,
         "dataset": evaluation.dataset,
@@ -83,8 +83,8 @@ def _content(result: EvaluationScores, split: str, by: str, aggregate: str | Non
         "level": by if aggregate else "image",
         "aggregate": aggregate,
         "threshold": threshold,
-        "temperature": evaluation.config.temperature,
-        "unit_temperature": {"lowest": min(temperatures), "highest": max(temperatures)} if temperatures else None,
+        "temperature": _span(evaluation.temperatures),
+        "unit_temperature": _span(units.temperatures) if units and units.temperatures else None,
         "remark": (units and units.remark) or None,
         "stamps": list(result.stamps),
         "scores": as_json(result.scores),
@@ -115,10 +115,14 @@ def _show(content: dict[str, Any], column: str | None) -> None:
     if (used := content["threshold"]) is not None:
         of = "single images" if used["level"] == "image" else f"{used['level']}s"
         note(f"Threshold: {used['name']} ({_range(used, 3)}), chosen on {used['chosen_on']}, for {of}.")
-    if content["temperature"] != 1:
-        note(f"Probabilities are calibrated: temperature {content['temperature']:.2f}, fitted on validation.")
+    if (used := content["temperature"]) != _span([1.0]):
+        note(f"Probabilities are calibrated: temperature {_range(used, 2)}, fitted on validation.")
     if (used := content["unit_temperature"]) is not None:
         note(f"So are those of {content['level']}s: temperature {_range(used, 2)}, fitted on validation.")
+
+
+def _span(values: Sequence[float]) -> dict[str, float]:
+    return {"lowest": min(values), "highest": max(values)}
 
 
 def _range(of: dict[str, Any], digits: int) -> str:

@@ -40,6 +40,7 @@ class EvaluationResult:
     predictions: Predictions
     stamps: tuple[str, ...]
     validation: Predictions | None = None  #: of a run on its own test parts
+    temperatures: tuple[float, ...] = ()  #: by which logits were divided: one, or one of each fold's model
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,10 @@ def evaluate(
     check_probabilities(p, config.name)
     progress.advance(len(everything))
     predictions = predictions_of(data, "all", "test", everything, p, cut)
-    return EvaluationResult(config, dataset, threshold or config.threshold, predictions, tuple(stamps))
+    temperatures = (config.temperature,)
+    return EvaluationResult(
+        config, dataset, threshold or config.threshold, predictions, tuple(stamps), temperatures=temperatures
+    )
 
 
 def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationResult:
@@ -151,11 +155,14 @@ def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationRes
     config = read_config(run)
     rows = read_predictions(run)
     predictions = rows.of("test")
+    names = np.unique(predictions.folds).tolist()
     if threshold is not None:
-        cuts = {fold: read_config(run / fold).cut(threshold) for fold in np.unique(predictions.folds).tolist()}
+        cuts = {fold: read_config(run / fold).cut(threshold) for fold in names}
         predictions = predictions.cut_at(np.array([cuts[fold] for fold in predictions.folds.tolist()]))
     name, dataset = threshold or config.threshold, config.training.dataset
-    return EvaluationResult(config, dataset, name, predictions, config.stamps, rows.of("val"))
+    kept = [read_config(run / fold) for fold in names if (run / fold).is_dir()]  # a copied run may lack its fits
+    temperatures = tuple(fit.temperature for fit in kept or [config])
+    return EvaluationResult(config, dataset, name, predictions, config.stamps, rows.of("val"), temperatures)
 
 
 def _own_validation(folder: Path) -> Predictions:
