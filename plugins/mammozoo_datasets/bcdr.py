@@ -76,6 +76,7 @@ class BcdrF03(Dataset):
         "mammography mass lesion classification with convolutional neural networks. "
         "Computer Methods and Programs in Biomedicine 127 (2016) 248-257.",
         access="Register at https://bcdr.eu and download BCDR-F03.",
+        marks=("bcdr_f03_outlines.csv",),
         layout="""\
     BCDR-F03/
       bcdr_f03_outlines.csv

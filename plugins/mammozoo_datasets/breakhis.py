@@ -56,6 +56,7 @@ class BreakHis(Dataset):
         "image classification. IEEE Transactions on Biomedical Engineering 63 (2016) 1455–1462.",
         access="Download BreaKHis_v1.tar.gz from https://web.inf.ufpr.br/vri/databases/"
         "breast-cancer-histopathological-database-breakhis/ and unpack.",
+        marks=("SOB_[BM]_*-*.png",),
         layout="""\
     BreaKHis_v1/histology_slides/breast/
       benign/SOB/adenosis/SOB_B_A_14-22549AB/100X/SOB_B_A-14-22549AB-100-001.png, …

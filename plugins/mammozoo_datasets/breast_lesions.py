@@ -44,6 +44,7 @@ class Breast(Dataset):
         "Scientific Data 11 (2024) 148.",
         access="Download images, masks and the clinical data (xlsx) from "
         "https://www.cancerimagingarchive.net/collection/breast-lesions-usg/ into one folder and unpack.",
+        marks=("BrEaST-Lesions-USG-*.xlsx",),
         layout="""\
     BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx
     BrEaST-Lesions_USG-images_and_masks/

@@ -56,6 +56,7 @@ class BreastMnist(Dataset):
         citation="J. Yang et al. MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image "
         "classification. Scientific Data 10 (2023) 41.",
         access="Download breastmnist.npz (or _64, _128, _224) from https://zenodo.org/records/10519652.",
+        marks=("breastmnist.npz", "breastmnist_*.npz"),
         layout="""\
     breastmnist.npz or breastmnist_64.npz, breastmnist_128.npz, breastmnist_224.npz
       arrays train_images, train_labels, val_images, val_labels, test_images, test_labels""",

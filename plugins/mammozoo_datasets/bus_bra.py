@@ -44,6 +44,7 @@ class BusBra(Dataset):
         citation="W. Gómez-Flores, M. J. Gregorio-Calas, W. Coelho de Albuquerque Pereira. BUS-BRA: A breast ultrasound "
         "dataset for assessing computer-aided diagnosis systems. Medical Physics 51 (2024) 3110–3123.",
         access="Download BUSBRA.zip from https://zenodo.org/records/8231412 and unpack.",
+        marks=("bus_data.csv",),
         layout="""\
     BUSBRA/
       bus_data.csv  5-fold-cv.csv  10-fold-cv.csv

@@ -52,6 +52,7 @@ class Busi(Dataset):
         citation="W. Al-Dhabyani, M. Gomaa, H. Khaled, A. Fahmy. Dataset of breast ultrasound images. "
         "Data in Brief 28 (2020) 104863.",
         access="Download https://scholar.cu.edu.eg/Dataset_BUSI.zip and unpack.",
+        marks=("benign (*)_mask.png", "malignant (*)_mask.png"),
         layout="""\
     Dataset_BUSI_with_GT/
       benign/benign (1).png, benign (1)_mask.png, …

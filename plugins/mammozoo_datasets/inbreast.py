@@ -66,6 +66,7 @@ class InBreast(Dataset):
         citation="I. C. Moreira, I. Amaral, I. Domingues, A. Cardoso, M. J. Cardoso, J. S. Cardoso. INbreast: toward a "
         "full-field digital mammographic database. Academic Radiology 19 (2012) 236-248.",
         access="On request from the authors; the page of the data set no longer answers.",
+        marks=("INbreast.csv",),
         layout="""\
     INbreast Release 1.0/
       INbreast.csv

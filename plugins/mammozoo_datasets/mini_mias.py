@@ -75,6 +75,7 @@ class MiniMias(Dataset):
         citation="J. Suckling et al. The Mammographic Image Analysis Society digital mammogram database. "
         "Excerpta Medica International Congress Series 1069 (1994) 375-378.",
         access="Download all-mias.tar.gz from the page of the data set, after its licence agreement.",
+        marks=("mdb[0-9][0-9][0-9].pgm",),
         layout="""\
     all-mias/
       Info.txt

@@ -22,6 +22,7 @@ from mammozoo.text import decode
 Row = dict[str, str]
 Lines = list[tuple[int, list[str]]]
 WORKBOOKS = (".xlsx", ".xlsm")
+SUFFIXES = (".csv", ".tsv", *WORKBOOKS)
 _LONGEST = 100_000  # characters of a cell
 _UNPACKED = 200_000_000  # bytes of a workbook
 

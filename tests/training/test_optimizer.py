@@ -45,6 +45,9 @@ def test_settings_reach_the_optimizer(name: str, kind: type[torch.optim.Optimize
         ("exponential", {"factor": 0.5}, [0.01, 0.005, 0.0025, 0.00125]),
         ("cosine", {}, [0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4]),
         ("plateau", {"factor": 0.1, "patience": 0}, [0.01, 0.01, 0.001, 0.001]),
+        ("constant", {"warmup": 1}, [0.005, 0.01, 0.01, 0.01]),
+        ("cosine", {"warmup": 2}, [0.01 / 3, 0.02 / 3, 0.01, 0.005]),
+        ("exponential", {"factor": 0.5, "warmup": 1}, [0.005, 0.01, 0.005, 0.0025]),
     ],
 )
 def test_rates_of_a_schedule(kind: str, options: dict[str, Any], rates: list[float]) -> None:

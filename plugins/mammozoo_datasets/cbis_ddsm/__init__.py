@@ -58,6 +58,7 @@ class CbisDdsm(Dataset):
         citation="R. S. Lee, F. Gimenez, A. Hoogi, K. K. Miyake, M. Gorovoy, D. L. Rubin. A curated mammography data set for use "
         "in computer-aided detection and diagnosis research. Scientific Data 4 (2017) 170177.",
         access="From The Cancer Imaging Archive with the NBIA Data Retriever (163.6 GB), and the four CSV files of its page.",
+        marks=("*_case_description_*_set.csv",),
         layout="""\
     mass_case_description_train_set.csv, … (four tables, in the root or a folder of it)
     CBIS-DDSM/Mass-Training_P_00001_LEFT_CC/…/*.dcm      the image

@@ -6,8 +6,9 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,19 +25,27 @@ from mammozoo.cli.options import (
 from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress, say
 from mammozoo.errors import UsageError
 
+if TYPE_CHECKING:
+    from mammozoo.config.recipe import Recipe
+
 log = logging.getLogger(__name__)
 
 EXAMPLES = """
+mammozoo train ~/clinic
 mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
 mammozoo train byra-busi --root ~/BUSI --set optimizer.lr=1e-2 --folds 5
 mammozoo train --resume runs/first
 """
+PRESETS = ("quick", "best")
 _recipe = functools.partial(recipe_option, None)
 _run = functools.partial(typer.Option, None, rich_help_panel="Run")
 
 
 def train(
-    recipe: str = typer.Argument(None, help="Recipe name or YAML file; without one, the built-in default."),
+    recipe: str = typer.Argument(
+        None, metavar="[DATA|RECIPE]", help="Your folder or table of images, or a recipe's name or YAML file."
+    ),
+    preset: str = _recipe(help="For your images: quick (one split, frozen network) or best (larger network, longer)."),
     dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400."),
     root: Path = _recipe(help="Folder (or CSV file) that holds the data."),
     backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
@@ -70,7 +79,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
-    from mammozoo.config.recipe import load
+    from mammozoo.config.recipe import OWN, load, own_data
     from mammozoo.training import parallel
     from mammozoo.training.distributed import check_processes
     from mammozoo.training.run_directory import RunDirectory
@@ -87,7 +96,13 @@ def train(
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
     if jobs_by not in parallel.BACKENDS:
         raise UsageError(f"--jobs-by is {', '.join(parallel.BACKENDS)}, not '{jobs_by}'.")
-    resolved = load(recipe, {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()})
+    data = recipe and own_data(recipe)
+    if preset is not None and (not data or preset not in PRESETS):
+        raise UsageError(f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.")
+    overrides = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+    resolved = load(recipe, overrides, own=f"{OWN}-{preset}" if preset else OWN)
+    if data:
+        _tell(resolved, preset, overrides)
     if gpus > 1 and "RANK" not in os.environ:
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
@@ -138,6 +153,18 @@ def train(
 
         say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}")
     _end_in_team()
+
+
+def _tell(recipe: Recipe, preset: str | None, given: Mapping[str, Any]) -> None:
+    """What is trained on one's own data, and why."""
+    name = f"own-{preset}" if preset else "own"
+    note(f"'{recipe.root}' is read as data set '{recipe.dataset}'. Recipe '{name}': mammozoo show {name}")
+    from mammozoo.config.sections import value_at
+
+    fields = recipe.model_dump(mode="json")
+    for key, why in {**recipe.why, **dict.fromkeys(given, "given")}.items():
+        value = value_at(fields, key)
+        note(f"  {key} = {'+'.join(map(str, value)) if isinstance(value, list) else value}: {why}")
 
 
 def _end_in_team() -> None:

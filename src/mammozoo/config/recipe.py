@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,10 +32,12 @@ from mammozoo.config.sections import (
     listed,
     value_at,
 )
+from mammozoo.data.layouts import dataset_at
 from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
+from mammozoo.tables import SUFFIXES
 from mammozoo.zoo.pins import Pin
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
@@ -43,6 +46,7 @@ _TRIED = {
 }  # fmt: skip
 
 
+OWN = "own"  #: the recipe for one's own data
 MOST_FITS = 10_000  #: points of a grid × repeats
 Side = Annotated[int, Field(ge=8, le=8192)]
 
@@ -54,6 +58,8 @@ class Recipe(Section):
     summary: str = ""
     paper: str | None = None
     """Key of the paper whose method this is."""
+    why: dict[str, str] = Field(default_factory=dict)
+    """Key → the reason for its value, which `train` shows; changes nothing."""
     requires: tuple[str, ...] = ()
     """Packages that provide what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run records those it used."""
 
@@ -192,6 +198,12 @@ class Recipe(Section):
             raise ValueError("two stages have one name")
         return self
 
+    @property
+    def data_name(self) -> str:
+        """What the data are called: the name of the data set, or of one's own folder or table."""
+        name = parse(self.dataset).name
+        return self.root.resolve().stem if self.root and name in ("folder", "csv") else name
+
     def of_stage(self, number: int) -> Recipe:
         """The recipe of an earlier stage: its own settings, and for the rest those of this recipe."""
         stage = self.stages[number]
@@ -236,26 +248,55 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe `source` (a name, a file, a recipe, None for `default`) with overrides by dotted key.
+def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None, own: str = OWN) -> Recipe:
+    """The recipe `source` with overrides by dotted key.
+
+    Args:
+        source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data.
+        own: the recipe for one's own data.
 
     Raises:
-        NotFoundError: no such recipe or file.
+        NotFoundError: no such recipe, file or folder.
         UsageError: an unknown key, or a value of the wrong type; the message names the key.
     """
     if isinstance(source, Recipe):
         path, fields = Path(source.name), source.model_dump(mode="json")
     else:
+        data = None if source is None else own_data(source)
         path = Path(source or "default")
-        if path.suffix not in (".yaml", ".yml"):
-            path = registry().get("recipes", source or "default")
+        if data is not None or path.suffix not in (".yaml", ".yml"):
+            path = registry().get("recipes", own if data else source or "default")
         fields = _read(path)
         fields.setdefault("name", path.stem)
+        if data is not None:
+            fields |= {"root": str(data), "dataset": None}
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
-    recipe = validated(fields, path.name)
+        fields.get("why", {}).pop(key, None)
+    if fields.get("dataset", "") is None:
+        fields["dataset"], root = dataset_at(Path(fields["root"]))
+        fields["root"] = str(root)
+    recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe
+
+
+def own_data(source: str) -> Path | None:
+    """The folder or table that stands in the place of a recipe; None if `source` names a recipe or a recipe's file."""
+    path = Path(source).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        return None
+    is_path = re.search(r"[/\\]|^[.~]", source) or path.suffix.lower() in SUFFIXES
+    return path if is_path or (source not in registry().items("recipes") and path.exists()) else None
+
+
+def _named(recipe: Recipe) -> Recipe:
+    """With `{data}`, `{backbone}` and `{strategy}` in its name filled in."""
+    words = {"data": recipe.data_name, "backbone": parse(recipe.backbone).name, "strategy": recipe.strategy}
+    name = recipe.name
+    for key, word in words.items():
+        name = name.replace(f"{{{key}}}", re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.") or "data")
+    return recipe.model_copy(update={"name": name})
 
 
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:

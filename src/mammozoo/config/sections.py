@@ -79,6 +79,14 @@ class Schedule(Section):
     """Multiplies the rate: at each plateau, or after each epoch (`exponential`)."""
     patience: Annotated[int, Field(ge=0, le=1_000_000)] = 4
     """Epochs without a better `monitor` that make a plateau."""
+    warmup: Annotated[int, Field(ge=0, le=1000)] = 0
+    """First epochs of a phase, in which the rate rises in equal steps to that of the optimizer; the schedule follows."""
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Schedule:
+        if self.warmup and self.kind == "plateau":
+            raise ValueError("warmup goes with constant, cosine and exponential, not with plateau")
+        return self
 
 
 def listed(value: Any) -> Any:

@@ -57,7 +57,8 @@ class DatasetInfo:
 
     `classes` are in the order of a model's outputs; in a data set of two classes the second is
     the positive one. `images` and `patients` are the published counts, None if there is no such number.
-    `access` states how to get the data, `layout` is its tree on disk, each line indented by four or more spaces.
+    `access` states how to get the data, `layout` is its tree on disk, each line indented by four or more spaces. `marks` are
+    patterns of file names, of which one is in every copy and in nobody else's folder: so the layout of a folder is known.
     """
 
     name: str
@@ -72,6 +73,7 @@ class DatasetInfo:
     synthetic: bool = False
     access: str = ""
     layout: str = ""
+    marks: tuple[str, ...] = ()
 
 
 class Dataset:

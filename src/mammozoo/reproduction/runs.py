@@ -21,7 +21,7 @@ from mammozoo.training.run_directory import RunDirectory
 log = logging.getLogger(__name__)
 _WORDS = {"done": "complete", "begun": "goes on", "to do": "begins"}
 #: Keys that may differ between two starts of one run, since they change no result.
-NEUTRAL = {"name", "summary", "paper", "requires", "pinned", "root", "device", "workers", "cache", "keep_state"}
+NEUTRAL = {"name", "summary", "paper", "why", "requires", "pinned", "root", "device", "workers", "cache", "keep_state"}
 
 
 @dataclass(frozen=True)

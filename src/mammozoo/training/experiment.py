@@ -41,6 +41,7 @@ from mammozoo.training.distributed import (
     init_distributed,
     is_connection_error,
 )
+from mammozoo.training.estimate import estimate
 from mammozoo.training.extend import longer, reopened
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
@@ -182,6 +183,8 @@ def _train(
         if recipe.compile:
             require_compiler(prepared.engine.device)
         if dist.is_main:
+            if line := estimate(prepared):
+                progress.note(line)
             run = make_run(prepared)
 
             def on_epoch(row: EpochRow) -> None:

@@ -83,6 +83,7 @@ def _recipe_text(recipe: Recipe) -> str:
         exclude={
             "root": True,
             "requires": True,
+            "why": True,
             "pinned": True,
             "workers": True,
             "device": True,

@@ -36,6 +36,18 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, schedule: Schedule, phase: Phase
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """The schedule of one phase; None where the rate stays. Plateaus are those of a value that rises as the model improves."""
+    warm = schedule.warmup
+    after = _after_warmup(optimizer, schedule, max(1, phase.epochs - warm))
+    if not warm:
+        return after
+    rising = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / (warm + 1), total_iters=warm)
+    then = after or torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [rising, then], milestones=[warm])
+
+
+def _after_warmup(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, epochs: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
     match schedule.kind:
         case "constant":
             return None
@@ -44,7 +56,7 @@ def make_scheduler(
                 optimizer, mode="max", factor=schedule.factor, patience=schedule.patience, threshold=0.0
             )
         case "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=phase.epochs)
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
         case "exponential":
             return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=schedule.factor)
 

@@ -242,7 +242,7 @@ def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:
 
 def _new_folder(recipe: Recipe, out: Path | None) -> Path:
     """The folder `out`, or one below `runs` that no other process has made."""
-    parts = [parse(recipe.dataset).name, recipe.backbone, recipe.strategy]
+    parts = [recipe.data_name, recipe.backbone, recipe.strategy]
     words = ["".join(c if c.isalnum() or c in "+.-" else "-" for c in part) for part in parts]
     base = "_".join([datetime.datetime.now().strftime("%Y%m%d-%H%M"), *words])
     path, number = out or Path("runs") / base, 1

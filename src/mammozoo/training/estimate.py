@@ -1,0 +1,60 @@
+"""How long a training will take, from a few batches on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from mammozoo.models.randomness import kept_generators
+from mammozoo.training.fit_spec import all_fits
+from mammozoo.training.loss import Loss
+from mammozoo.training.prepare import PreparedRun
+
+#: Images through the network, below which nobody asks how long it takes.
+_FEW = 5_000
+_STEPS = 2
+
+
+def estimate(prepared: PreparedRun) -> str:
+    """A line for the user, such as `About 18 minutes at most …`; empty for short trainings and on a card.
+
+    A card warms up for longer than it trains, so its first steps tell nothing.
+    """
+    fits = [(stage, spec) for stage, specs in all_fits(prepared) for spec in specs]
+    trained = sum(len(spec.split.train) * sum(p.epochs for p in spec.recipe.all_phases()) for _, spec in fits)
+    judged = sum(len(spec.split.val) * sum(p.epochs for p in spec.recipe.all_phases()) for _, spec in fits)
+    if trained < _FEW or prepared.engine.device.type != "cpu":
+        return ""
+    step, forward, frozen = _seconds(prepared)
+    seconds = trained * step + judged * forward
+    if frozen and prepared.recipe.cache and not prepared.recipe.augment:
+        seconds = len(fits) * len(prepared.data.samples) * forward  # features are computed once
+    count = f"{len(fits)} fits" if len(fits) > 1 else "one fit"
+    return (
+        f"About {max(1, round(seconds / 60))} minutes at most for {count}, by what a few batches took on this machine."
+    )
+
+
+def _seconds(prepared: PreparedRun) -> tuple[float, float, bool]:
+    """(seconds of a training step, of a forward pass, each for one image; whether the backbone is frozen)."""
+    recipe, split = prepared.recipe, prepared.splits[0]
+    with kept_generators():
+        model, _ = prepared.build()
+        frozen = not any(parameter.requires_grad for parameter in model.backbone.parameters())
+        prepared.engine.place(model, 0)
+        some = split.train[: recipe.batch]
+        loss = Loss(prepared.data.labels[split.train], len(model.classes), False, prepared.engine.device)
+        images = prepared.input.normalize(torch.from_numpy(prepared.data.images.pixels[some]))
+        labels = torch.from_numpy(prepared.data.labels[some])
+        times = []
+        for _ in range(_STEPS + 1):
+            start = time.perf_counter()
+            with prepared.engine.autocast():
+                logits = model.train()(images)
+            loss(logits, labels).backward()  # type: ignore[no-untyped-call]
+            times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        with torch.no_grad(), prepared.engine.autocast():
+            model.eval()(images)
+        return min(times[1:]) / len(some), (time.perf_counter() - start) / len(some), frozen

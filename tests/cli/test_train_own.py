@@ -1,0 +1,121 @@
+"""`mammozoo train FOLDER_OR_TABLE`: one's own data in the place of a recipe."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mammozoo.config.recipe import load
+from mammozoo.config.sections import value_at
+from mammozoo.data.layouts import dataset_at
+from mammozoo.models.config import read_config
+from mammozoo.plugins import registry
+from mammozoo.training.estimate import estimate
+from mammozoo.training.prepare import prepare
+
+from ..builtin.trees import pictures
+from ..builtin.trees.bcdr import bcdr_f03
+from ..builtin.trees.breast import breast
+from ..builtin.trees.bus_bra import bus_bra
+from ..builtin.trees.cbis_ddsm import cbis_ddsm
+from ..builtin.trees.inbreast import inbreast
+from ..builtin.trees.mini_mias import mini_mias
+
+PUBLISHED: dict[str, Callable[[Path], Path]] = {
+    "busi": pictures.busi,
+    "breastmnist": pictures.breastmnist,
+    "breakhis": pictures.breakhis,
+    "bus-bra": bus_bra,
+    "breast": breast,
+    "cbis-ddsm": cbis_ddsm,
+    "inbreast": inbreast,
+    "mini-mias": mini_mias,
+    "bcdr-f03": bcdr_f03,
+    "folder": pictures.folder,
+}
+TINY = ("--backbone", "test_resnet", "--weights", "random", "--set", "size=64", "--epochs", "1", "--no-report")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_layout_of_a_folder_is_known(name: str, tmp_path: Path) -> None:
+    """Its own data set, and no other, reads it."""
+    PUBLISHED[name](tmp_path / "data")
+    found, root = dataset_at(tmp_path / "data")
+    assert found == name
+    assert registry().get("datasets", found)(root).samples()
+
+
+def test_every_published_data_set_that_has_marks_is_tried() -> None:
+    marked = {name for name, item in registry().items("datasets").items() if item.value.info.marks}
+    assert marked == PUBLISHED.keys() - {"folder"}
+
+
+def test_one_s_own_images_are_trained_on(command, tmp_path: Path) -> None:
+    pictures.folder(tmp_path / "Clinic A", each=12)
+    answer = command("train", "Clinic A", *TINY, "--folds", "2").ok
+    for words in ("'folder'", "mammozoo show own", "strategy = full", "split.folds = 2: given"):
+        assert words in answer.err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "_Clinic-A_" in run.name and read_config(run).name == "clinic-a-test-resnet-full"
+    assert not load(str(run / "recipe.yaml")).why.get("split.folds"), "a value that was given has no reason"
+
+
+def test_a_table_in_or_in_place_of_a_folder(command, tmp_path: Path) -> None:
+    images = sorted(pictures.folder(tmp_path / "flat", each=6).rglob("*.png"))
+    table = tmp_path / "flat" / "labels.tsv"
+    rows = [f"{path.relative_to(table.parent).as_posix()}\t{path.parent.name}" for path in images]
+    table.write_text("\n".join(["path\tlabel", *rows]))
+    assert dataset_at(table) == ("csv", table)
+    home = tmp_path / "one"
+    home.mkdir()
+    assert dataset_at(Path(table.rename(home / "labels.tsv")).parent) == ("csv", home / "labels.tsv")
+    (home / "other.csv").write_text("a,b")
+    with pytest.raises(Exception, match=r"several tables: labels\.tsv, other\.csv"):
+        dataset_at(home)
+
+
+def test_what_is_no_data_is_refused_with_the_way_out(command, tmp_path: Path) -> None:
+    command("train", "clinic/images").refused(3, "clinic/images")
+    command("train", "drss").refused(3, "drss")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    command("train", "./run").refused(2, "mammozoo train --resume")
+    (tmp_path / "notes.txt").write_text("x")
+    command("train", "./notes.txt").refused(2, "table")
+    (tmp_path / "empty").mkdir()
+    command("train", "empty").refused(2, "class folders")
+    pictures.busi(tmp_path / "both" / "busi", 2)
+    bus_bra(tmp_path / "both" / "bra", 2)
+    command("train", "both").refused(2, "busi and bus-bra")
+    command("train", "--dataset", "phantom:n=60", "--preset", "quick").refused(2, "--preset")
+    command("train", "both", "--preset", "slow").refused(2, "quick or best")
+
+
+def test_a_recipe_wins_over_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures.folder(tmp_path / "default", each=2)
+    monkeypatch.chdir(tmp_path)
+    assert load("default").dataset == "phantom:n=800"
+    assert load("default/").dataset == "folder"
+
+
+def test_reasons_belong_to_values_that_the_recipes_have() -> None:
+    for name in ("own", "own-quick", "own-best"):
+        recipe = load(name)
+        assert recipe.why
+        for key in recipe.why:
+            value_at(recipe.model_dump(mode="json"), key)
+
+
+def test_the_time_is_told_before_and_changes_nothing(tmp_path: Path) -> None:
+    data = pictures.folder(tmp_path / "clinic", each=12)
+    settings = {"backbone": "test_resnet", "weights": "random", "size": 64, "device": "cpu", "split.folds": 2}
+    short, long = (prepare(load(str(data), settings | {"epochs": epochs})) for epochs in (2, 20_000))
+    before = torch.get_rng_state()
+    assert estimate(short) == ""
+    assert "minutes at most for 2 fits" in (line := estimate(long))
+    assert 1 < int(line.split()[1]) < 600, "240,000 images of 64 × 64 through a network of some thousand parameters"
+    assert torch.equal(torch.get_rng_state(), before)
+    frozen = prepare(load(str(data), settings | {"epochs": 20_000, "strategy": "frozen", "augment": []}))
+    assert "About 1 minutes" in estimate(frozen), "features are computed once"
