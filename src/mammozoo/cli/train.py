@@ -164,7 +164,7 @@ def _tell(recipe: Recipe, preset: str | None, given: Mapping[str, Any]) -> None:
     fields = recipe.model_dump(mode="json")
     for key, why in {**recipe.why, **dict.fromkeys(given, "given")}.items():
         value = value_at(fields, key)
-        note(f"  {key} = {'+'.join(map(str, value)) if isinstance(value, list) else value}: {why}")
+        note(f"  {key} = {', '.join(map(str, value)) or 'none' if isinstance(value, list) else value}: {why}")
 
 
 def _end_in_team() -> None:
