@@ -54,7 +54,7 @@ def test_plugins_as_json(command) -> None:
 
 FACTS = {
     "name", "title", "modality", "classes", "images", "patients", "url", "license", "citation", "synthetic", "access",
-    "layout", "plugin", "distribution",
+    "layout", "marks", "plugin", "distribution",
 }  # fmt: skip
 
 THIRD_PARTY = '''
@@ -107,6 +107,7 @@ def test_show_without_a_root(command) -> None:
         "get it        Download from https://data.mendeley.com/datasets/wmy84gzngw/1 and unpack.",
         "classes       benign, malignant",
         "patients      not stated",
+        "known by      --dataset alone",
         "      benign/*.bmp      (100)",
     ):
         assert line in answer.out.splitlines()

@@ -58,11 +58,11 @@ def show_data(
         print_json(_facts(item) | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
         return
     for fact, value in _facts(item).items():
-        word = {"license": "licence", "access": "get it"}.get(fact, fact)
+        word = {"license": "licence", "access": "get it", "marks": "known by"}.get(fact, fact)
         if isinstance(value, bool):
             value = "yes" if value else "no"
         elif isinstance(value, list):
-            value = ", ".join(value) or "those found there"
+            value = ", ".join(value) or ("--dataset alone" if fact == "marks" else "those found there")
         if fact != "layout":
             say(f"{word:<13} {'not stated' if value in (None, '') else value}")
     if kind.info.layout:
@@ -86,7 +86,7 @@ def show_data(
 def _facts(item: Item) -> dict[str, Any]:
     """What a data set states about itself, and the plugin that brings it."""
     info = item.value.info
-    stated = dataclasses.asdict(info) | {"classes": list(info.classes)}
+    stated = dataclasses.asdict(info) | {"classes": list(info.classes), "marks": list(info.marks)}
     return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
 
 
