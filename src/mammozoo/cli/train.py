@@ -163,8 +163,13 @@ def _tell(recipe: Recipe, preset: str | None, given: Mapping[str, Any]) -> None:
 
     fields = recipe.model_dump(mode="json")
     for key, why in {**recipe.why, **dict.fromkeys(given, "given")}.items():
-        value = value_at(fields, key)
-        note(f"  {key} = {', '.join(map(str, value)) or 'none' if isinstance(value, list) else value}: {why}")
+        note(f"  {key} = {_in_words(value_at(fields, key))}: {why}")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_in_words(of)}" for key, of in value.items())
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _end_in_team() -> None:

@@ -29,7 +29,7 @@ def estimate(prepared: PreparedRun) -> str:
     step, forward, frozen = _seconds(prepared)
     seconds = trained * step + judged * forward
     if frozen and prepared.recipe.cache and not prepared.recipe.augment:
-        seconds = len(fits) * len(prepared.data.samples) * forward  # features are computed once
+        seconds = len(prepared.data.samples) * forward  # features are computed once, for all fits
     count = f"{len(fits)} fits" if len(fits) > 1 else "one fit"
     return (
         f"About {max(1, round(seconds / 60))} minutes at most for {count}, by what a few batches took on this machine."
