@@ -36,7 +36,8 @@ def cbis(root: Path) -> Path:
 
 TREES: dict[str, Callable[[Path], Path]] = {  # as many images as two folds need
     "busi": busi, "cbis-ddsm": cbis, "bcdr-f03": lambda root: bcdr_f03(root, patients=16),
-    "folder": folder, "breakhis": lambda root: breakhis(root, slides=6), "mendeley": lambda root: mendeley(root, benign=14, malignant=14),
+    "folder": folder, "breakhis": lambda root: breakhis(root, slides=6),
+    "mendeley": lambda root: mendeley(root, benign=14, malignant=14),
 }  # fmt: skip
 RECIPES = sorted(registry().items("recipes"))
 Tree = Callable[[str], str | None]
