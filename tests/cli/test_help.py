@@ -48,6 +48,21 @@ print("imported:", *[name for name in {HEAVY} if name in sys.modules], file=sys.
     assert answer.err.strip() == "imported:"
 
 
+def test_a_typo_is_told_before_torch_is_imported() -> None:
+    code = """
+import sys
+from mammozoo.cli import main
+for words in (["--dataset", "bussi"], ["nosuchrecipe"], ["./nowhere"]):
+    sys.argv = ["mammozoo", "train", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 3, words
+print("imported:", *[name for name in ("torch", "timm", "sklearn", "scipy") if name in sys.modules], file=sys.stderr)
+"""
+    assert python("-c", code).ok.err.splitlines()[-1].strip() == "imported:"
+
+
 def test_help_takes_less_than_half_a_second() -> None:
     def seconds() -> float:  # of the processor, so that a busy machine does not fail the test
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

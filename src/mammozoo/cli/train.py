@@ -80,9 +80,6 @@ def train(
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo.config.recipe import OWN, load, own_data
-    from mammozoo.training import parallel
-    from mammozoo.training.distributed import check_processes
-    from mammozoo.training.run_directory import RunDirectory
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
@@ -94,8 +91,6 @@ def train(
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
     if extend is not None and (recipe or resume or dry_run or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
-    if jobs_by not in parallel.BACKENDS:
-        raise UsageError(f"--jobs-by is {', '.join(parallel.BACKENDS)}, not '{jobs_by}'.")
     data = recipe and own_data(recipe)
     if preset is not None and (not data or preset not in PRESETS):
         raise UsageError(f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.")
@@ -103,6 +98,13 @@ def train(
     resolved = load(recipe, overrides, own=f"{OWN}-{preset}" if preset else OWN)
     if data:
         _tell(resolved, preset, overrides)
+    _check_names(resolved)
+    from mammozoo.training import parallel
+    from mammozoo.training.distributed import check_processes
+    from mammozoo.training.run_directory import RunDirectory
+
+    if jobs_by not in parallel.BACKENDS:
+        raise UsageError(f"--jobs-by is {', '.join(parallel.BACKENDS)}, not '{jobs_by}'.")
     if gpus > 1 and "RANK" not in os.environ:
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
@@ -153,6 +155,17 @@ def train(
 
         say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}")
     _end_in_team()
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Look up what a typo is likely in before torch is imported, which takes seconds."""
+    from mammozoo.config.names import parse
+    from mammozoo.config.requirements import check_requirements
+    from mammozoo.plugins import registry
+
+    check_requirements(recipe.requires, f"Recipe '{recipe.name}'")
+    registry().get("datasets", parse(recipe.dataset).name)
+    registry().get("backbones", parse(recipe.backbone).name)
 
 
 def _tell(recipe: Recipe, preset: str | None, given: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pydantic import Field
-from scipy import ndimage
 
 from mammozoo.errors import UsageError
 
@@ -36,6 +35,8 @@ def labelled(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if len(levels) < 2:
         return values > 0
     few, background = len(levels) <= _FEW, levels[0]
+    from scipy import ndimage  # takes half a second, which commands without masks need not wait for
+
     flat = np.unique(values[ndimage.maximum_filter(values, 3) == ndimage.minimum_filter(values, 3)])
     if len(flat) > 1 and not (few and background == 0):
         background = flat[0]

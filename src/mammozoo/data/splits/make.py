@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold
 
 from mammozoo.data.dataset import Sample
 from mammozoo.errors import UsageError
@@ -175,6 +174,8 @@ def _folds(
                 f"has {count} independent groups of images; {folds} parts need at least {folds}. "
                 "A patient, or near-duplicates, are one group. Use fewer folds or larger parts, or add data.",
             )
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and only few commands split
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for rest, fold in splitter.split(among, labels[among], groups[among]):
         yield among[rest], among[fold]
