@@ -40,5 +40,11 @@ class Far:
         return home / "hub" / "models--lab--far" / "snapshots" / self.commit
 
 
+def refused(answer: Any, code: int, *words: str) -> None:
+    """One message with these words, and nothing on stdout."""
+    answer.refused(code, *words)
+    assert answer.out == ""
+
+
 def promised(content: dict[str, bytes]) -> dict[str, Any]:
     return {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in content.items()}

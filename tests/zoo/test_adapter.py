@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import WeakFileLock
 
 from mammozoo.errors import IncompatibleError, MammozooError, NotFoundError, NotVerifiedError, UsageError
 from mammozoo.files import sha256
@@ -88,6 +89,17 @@ def test_a_join_under_way_is_not_cleaned_up(plain: Path, tmp_path, monkeypatch) 
     assert swept == [(0, 0)] * 3 and same(out, tmp_path / "model")
     (out / ".model.safetensors.x.tmp").write_bytes(b"left by a killed one")
     assert clean() == (1, 20) and len(list(out.iterdir())) == 3
+
+
+def test_what_another_program_downloads_is_left_alone(tmp_path, monkeypatch) -> None:
+    """The client holds its own lock while it writes; what a killed one left is removed."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    part = tmp_path / "models--a--b" / "blobs" / f"{'0' * 64}.0123abcd.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    with WeakFileLock(tmp_path / ".locks" / "models--a--b" / f"{'0' * 64}.lock"):
+        assert clean() == (0, 0)
+    assert clean() == (1, 4) and not part.exists()
 
 
 def test_of_a_real_training_the_adapter_predicts_the_same(plain: Path, tmp_path) -> None:

@@ -4,12 +4,7 @@ import time
 from typing import Any, Literal
 
 import pytest
-from far import CONTENT, Far
-
-
-def refused(answer: Any, code: int, *words: str) -> None:
-    answer.refused(code, *words)
-    assert answer.out == ""
+from far import CONTENT, Far, refused
 
 
 def test_pull_then_nothing_more(far: Far, with_hub, tmp_path) -> None:

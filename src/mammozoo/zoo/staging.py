@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -16,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from mammozoo import __version__
 from mammozoo.config.names import parse
+from mammozoo.documents import read_json
 from mammozoo.errors import (
     ConflictError,
     IncompatibleError,
@@ -180,11 +180,12 @@ def stage(
     config = read_config(source)
     facts: dict[str, Any] | None = None  # of a run; a model has none
     try:
-        facts = json.loads((source / "run.json").read_text(encoding="utf-8"))
+        facts = dict(read_json(source / "run.json"))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
+    account = read_account(source, facts) if facts is not None and facts.get("status") == "done" else None
     if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
@@ -194,7 +195,6 @@ def stage(
         )
     config = config.model_copy(update={"name": publication.name})
     own = source / "README.md"
-    account = None if facts is None else read_account(source, facts)
     card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
     _write_weights(source, config, publication, whole)
