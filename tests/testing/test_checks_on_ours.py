@@ -13,22 +13,22 @@ from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.testing import Check, checks, parametrize_with_checks, run
 from mammozoo.testing.plugin import RULES
 
-SOUND = [
+OURS = [
     *checks(
         "basics",
-        only=["frozen", "last-blocks", "full", "scratch", "test_resnet", "default"],
-        specs=["last-blocks:k=2,by=layer"],
+        only=["strategies:*", "heads:*", "metrics:*", "transforms:*", "recipes:*", "test_resnet"],
+        specs=["last-blocks:k=2,by=layer", "resize:24", "centre-crop:20"],
     ),
-    *checks("drs", only=["drs"]),
-    *checks("expdecay", only=["expdecay"]),
-    *checks("gamma", only=["gamma"], specs=["gamma:layer=2"]),
-    *checks("resnet9", only=["resnet9"], specs=["resnet9:width=8"]),
+    *checks("drs"),
+    *checks("expdecay"),
+    *checks("gamma", specs=["gamma:layer=2"]),
+    *checks("resnet9", specs=["resnet9:width=8"]),
+    *checks("multistage"),
     *checks("datasets", only=["phantom"], specs=["phantom:n=12"]),
-    *checks("basics", only=["heads:*"]),
 ]
 
 
-@pytest.mark.parametrize("check", SOUND, ids=str)
+@pytest.mark.parametrize("check", OURS, ids=str)
 def test_ours_with_what_they_need(check: Check) -> None:
     check.run()
 
@@ -39,22 +39,6 @@ def test_data_sets_without_data(check: Check) -> None:
     result = run(check)
     assert result.state != "failed", result.reason
     assert result.state == "passed" or "--root" in result.reason
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        check
-        for plugin, specs in {
-            "basics": ["resize:24", "centre-crop:20"], "drs": [], "expdecay": [], "gamma": [], "resnet9": [], "multistage": [],
-        }.items()
-        for check in checks(plugin, specs=specs)
-        if check.kind in ("recipes", "papers", "metrics", "transforms")
-    ],
-    ids=str,
-)  # fmt: skip
-def test_our_recipes_metrics_and_transforms(check: Check) -> None:
-    check.run()
 
 
 def test_a_data_set_on_real_files(local_data) -> None:
