@@ -12,7 +12,7 @@ from mammozoo.evaluation.intervals import interval_all, resample
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.resampling import draw
-from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.evaluation.scores import as_json, score_all
 from mammozoo.plugins import registry
 
 
@@ -38,15 +38,6 @@ def test_keys_of_two_and_three_classes_and_null_for_undefined() -> None:
     assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
     assert scores["specificity"]["value"] is not None
     json.dumps(scores, allow_nan=False)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_scores_hold_value_interval_and_n(classes: int) -> None:
-    o = outcome(classes)
-    auc = next(metric for metric in metrics() if metric.name == "auc")
-    value, (low, high) = interval_all([auc], o, seed=5)["auc"]
-    assert score_all(o, seed=5)["auc"] == Score(value, low, high, 60)
-    assert value == auc.value(o)
 
 
 def test_metrics_see_the_same_draws() -> None:

@@ -91,9 +91,15 @@ def test_refused(staged, run_copy, tmp_path, what: str) -> None:
         staged(run_copy, tmp_path / "out", **about)
 
 
-@pytest.mark.parametrize("text", ["[]", "7", "[" * 100_000, '{"status": "done", "model": 7}', '{"splits": '])
-def test_facts_that_are_none(staged, run_copy, tmp_path, text: str) -> None:
-    (run_copy / "run.json").write_text(text)
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        *(("run.json", text) for text in ("[]", "7", "[" * 100_000, '{"status": "done", "model": 7}', '{"splits": ')),
+        ("predictions.csv", "a,b\n1,2\n"),
+    ],
+)
+def test_files_that_are_not_those_of_a_run(staged, run_copy, tmp_path, file: str, text: str) -> None:
+    (run_copy / file).write_text(text)
     with pytest.raises((IncompatibleError, RefusedToPublishError)):
         staged(run_copy, tmp_path / "out")
 

@@ -145,7 +145,11 @@ def _cached(source: HubSource) -> Files:
     record = own_folder(source) / f"{source.revision}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         kept = read_json(record).items()
-        return {name: (digest, size) for name, (digest, size) in kept if is_file_of_a_model(name)}
+        return {
+            name: (digest, size)
+            for name, (digest, size) in kept
+            if is_file_of_a_model(name) and isinstance(digest, str)
+        }
     folder, files = source.folder(), {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()

@@ -24,8 +24,9 @@ from mammozoo.errors import (
     RefusedToPublishError,
     UsageError,
 )
+from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.scores import OVERFITTING
-from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
+from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
 from mammozoo.zoo import entry as zoo
@@ -225,7 +226,7 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     }
     if facts is not None:
         missing = [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]
-        crossing = _crossing(source / "predictions.csv")
+        crossing = _crossing(source)
         weights = facts.get("model", {}).get("sha256")
         problems |= {
             f"its run is not complete ({facts.get('status')})": facts.get("status") != "done",
@@ -239,13 +240,13 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     return [text for text, holds in problems.items() if holds]
 
 
-def _crossing(predictions: Path) -> int:
+def _crossing(source: Path) -> int:
     """The number of groups with images in two parts of one fold."""
-    if not predictions.is_file():
+    if not (source / "predictions.csv").is_file():
         return 0
-    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in read_table(predictions):
-        parts[row["fold"], row["group"]].add(row["part"])
+    rows, parts = read_predictions(source), defaultdict[tuple[str, int], set[str]](set)
+    for fold, group, part in zip(rows.folds.tolist(), rows.outcome.groups.tolist(), rows.parts.tolist(), strict=True):
+        parts[fold, group].add(part)
     return len({group for (_, group), names in parts.items() if len(names) > 1})
 
 
