@@ -19,7 +19,6 @@ from mammozoo.data.dataset import Sample
 from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.testing import checks, run
-from mammozoo_datasets import register_datasets
 from mammozoo_datasets.phantom import FINDINGS, Phantom, draw_findings
 
 from ..helpers import python
@@ -31,14 +30,6 @@ from .trees.cbis_ddsm import rows as cbis_rows
 from .trees.inbreast import inbreast
 from .trees.mini_mias import mini_mias
 from .trees.pictures import breakhis, breastmnist, busi, mendeley
-
-
-def test_registered() -> None:
-    assert [dataset.info.name for dataset in register_datasets()] == [
-        "busi", "bus-bra", "breast", "mendeley", "breastmnist", "breakhis", "cbis-ddsm", "inbreast", "mini-mias", "bcdr-f03",
-        "folder", "csv", "phantom",
-    ]  # fmt: skip
-
 
 # ---------------------------------------------------------------- phantom
 

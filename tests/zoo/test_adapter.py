@@ -146,19 +146,19 @@ def test_a_published_network_without_our_names_can_be_the_base(plain: Path, tmp_
     assert same(tmp_path / "joined", model)
 
 
-def test_a_head_of_another_shape_takes_the_place_of_the_bases(plain: Path, tmp_path) -> None:
-    model = learnt(plain, "frozen", tmp_path / "model", head="flatten-2fc:first=4,second=3")
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"head": "flatten-2fc:first=4,second=3"}, {"dropped": ("head.2.bias", "head.2.weight")}),
+        ({"dtype": torch.float16}, {"dtype": "F16"}),
+        ({"dtype": torch.float64}, {"dtype": "F64"}),
+    ],
+)
+def test_another_head_or_precision_than_the_bases(more, kept, plain: Path, tmp_path) -> None:
+    model = learnt(plain, "drs", tmp_path / "model", **more)
     split(model, plain, tmp_path / "adapter")
-    assert set(read_adapter(tmp_path / "adapter").dropped) == {"head.2.weight", "head.2.bias"}
-    join(tmp_path / "adapter", plain, tmp_path / "joined")
-    assert same(tmp_path / "joined", model)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_a_model_stored_in_another_precision_than_its_base(dtype: torch.dtype, plain: Path, tmp_path) -> None:
-    model = learnt(plain, "drs", tmp_path / "model", dtype=dtype)
-    split(model, plain, tmp_path / "adapter")
-    assert read_adapter(tmp_path / "adapter").dtype == {torch.float16: "F16", torch.float64: "F64"}[dtype]
+    adapter = read_adapter(tmp_path / "adapter")
+    assert {key: getattr(adapter, key) for key in kept} == kept
     join(tmp_path / "adapter", plain, tmp_path / "joined")
     assert same(tmp_path / "joined", model)
 
