@@ -15,11 +15,10 @@ from mammozoo.models.backbone import load_exactly
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import build_backbone, build_model, load_model, round_weights, save_model
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.training.experiment import train
 from mammozoo.zoo.adapter import is_adapter, join, read_adapter, split
 from mammozoo.zoo.cache import clean
 
-from ..helpers import edit_json, flip, tiny
+from ..helpers import edit_json, flip
 
 STRATEGIES = ["frozen", "drs", "last-blocks:1", "drs+last-blocks:1"]
 
@@ -100,19 +99,6 @@ def test_what_another_program_downloads_is_left_alone(tmp_path, monkeypatch) -> 
     with WeakFileLock(tmp_path / ".locks" / "models--a--b" / f"{'0' * 64}.lock"):
         assert clean() == (0, 0)
     assert clean() == (1, 4) and not part.exists()
-
-
-def test_of_a_real_training_the_adapter_predicts_the_same(plain: Path, tmp_path) -> None:
-    # The phantoms of another seed: the base has seen those of its own.
-    recipe = tiny(dataset="phantom:n=60,seed=5", weights=f"zoo:{plain}", size=64, strategy="drs", allow_leakage=True)
-    run = train(recipe, tmp_path / "run")
-    split(run.path, plain, tmp_path / "adapter", base_name="the-base")
-    join(tmp_path / "adapter", plain, tmp_path / "joined")
-    assert same(tmp_path / "joined", run.path)
-    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert torch.equal(load_model(tmp_path / "joined")[0](images), load_model(run.path)[0](images))
-    assert {"splits.json", "predictions.csv"}.isdisjoint(path.name for path in (tmp_path / "adapter").iterdir())
 
 
 def test_a_block_that_a_layer_was_put_behind_is_found_under_its_new_name(tmp_path, plain: Path) -> None:
