@@ -95,6 +95,15 @@ def outcome(labels: Sequence[int], positive: Sequence[float], groups: Sequence[i
     return Outcome(CLASSES, np.array(labels, np.intp), p, decide(p, 0.5), numbers)
 
 
+def random_outcome(classes: int = 2, n: int = 60, groups: int | None = None, seed: int | None = None) -> Outcome:
+    """A mediocre classifier, decided at a half; each sample is a group of its own unless there are `groups` of them."""
+    rng = np.random.default_rng(classes if seed is None else seed)
+    labels = rng.integers(0, classes, n)
+    raw = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels])
+    p = raw / raw.sum(axis=1, keepdims=True)
+    return Outcome(tuple("abc"[:classes]), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n) % (groups or n))
+
+
 def edit_json(path: Path, change: Callable[[Any], object]) -> None:
     """Change the content of a JSON file in place."""
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -10,18 +10,12 @@ import pytest
 from mammozoo.evaluation import resampling
 from mammozoo.evaluation.intervals import interval_all, resample
 from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import draw
 from mammozoo.evaluation.scores import as_json, score_all
 from mammozoo.plugins import registry
 
-
-def outcome(classes: int = 2, n: int = 60, groups: int | None = None) -> Outcome:
-    rng = np.random.default_rng(classes)
-    labels = rng.integers(0, classes, n)
-    raw = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels])
-    p = raw / raw.sum(axis=1, keepdims=True)
-    return Outcome(tuple("abc"[:classes]), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n) % (groups or n))
+from ..helpers import random_outcome as outcome
 
 
 def metrics() -> list[Metric]:
