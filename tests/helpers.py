@@ -16,6 +16,7 @@ import torch
 
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.predictions import Predictions
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite
@@ -93,6 +94,26 @@ def outcome(labels: Sequence[int], positive: Sequence[float], groups: Sequence[i
     p = np.stack([1 - np.asarray(positive), np.asarray(positive)], axis=1)
     numbers = np.arange(len(labels)) if groups is None else np.array(groups, np.intp)
     return Outcome(CLASSES, np.array(labels, np.intp), p, decide(p, 0.5), numbers)
+
+
+def random_outcome(classes: int = 2, n: int = 60, groups: int | None = None, seed: int | None = None) -> Outcome:
+    """A mediocre classifier, decided at a half; each sample is a group of its own unless there are `groups` of them."""
+    rng = np.random.default_rng(classes if seed is None else seed)
+    labels = rng.integers(0, classes, n)
+    raw = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels])
+    p = raw / raw.sum(axis=1, keepdims=True)
+    return Outcome(tuple("abc"[:classes]), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n) % (groups or n))
+
+
+def predictions(of: Outcome, samples: Sequence[str] | None = None, *, cut: float = 0.5, **texts: object) -> Predictions:
+    """A row for each sample of an outcome, with the text of a column (`folds`, `parts`, …) or one for each row."""
+    names = [f"image-{i:03d}" for i in range(len(of))] if samples is None else samples
+    columns: dict[str, Any] = {
+        name: np.array(np.broadcast_to(np.asarray(texts.get(name, ""), str), len(of)))
+        for name in ("folds", "parts", "patients", "lesions", "repeats")
+    }
+    cuts = np.full(len(of), cut if of.binary else np.nan)
+    return Predictions(samples=np.array(names), outcome=of, cuts=cuts, meta={}, **columns)
 
 
 def edit_json(path: Path, change: Callable[[Any], object]) -> None:

@@ -234,13 +234,8 @@ def evaluate(
         find_model(_named(model)),
         dataset,
         None if root is None else Path(root),
-        threshold=threshold,
-        how=aggregate,
-        by=by,
-        subgroup=subgroup,
-        device=device,
-        progress=progress,
-    )
+        threshold=threshold, how=aggregate, by=by, subgroup=subgroup, device=device, progress=progress,
+    )  # fmt: skip
 
 
 def explain(
@@ -280,18 +275,10 @@ def explain(
         find_model(_named(model)),
         [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         Path(out),
-        method=method,
-        class_name=class_name,
-        mask=None if mask is None else Path(mask),
-        dataset=dataset,
-        root=None if root is None else Path(root),
-        part=part,
-        limit=limit,
-        sanity=sanity,
-        overwrite=overwrite,
-        device=device,
-        progress=progress,
-    )
+        mask=None if mask is None else Path(mask), root=None if root is None else Path(root),
+        method=method, class_name=class_name, dataset=dataset, part=part, limit=limit, sanity=sanity, overwrite=overwrite,
+        device=device, progress=progress,
+    )  # fmt: skip
 
 
 def compare(

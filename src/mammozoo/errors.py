@@ -10,7 +10,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 class MammozooError(Exception):
@@ -120,6 +123,14 @@ def reason(error: Exception) -> str:
         return str(error)
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def problems(error: pydantic.ValidationError, whole: str = "", most: int | None = None) -> str:
+    """What pydantic refuses: `optimizer.lr: …; epochs: …`, the first `most`; `whole` stands for no key at all."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or whole}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()[:most]
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

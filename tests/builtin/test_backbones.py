@@ -121,14 +121,8 @@ def test_names_options_and_default_weights() -> None:
 @pytest.mark.parametrize("name", ["test_resnet", "torchvision/squeezenet1_1", "mobilenetv3_small_100"])
 def test_published_weights_fit_with_their_classifier(name: str, tmp_path) -> None:
     """A file that the library saves, with its classifier: every tensor of the backbone comes from it."""
-    if name.startswith("torchvision/"):
-        import torchvision
-
-        published = torchvision.models.get_model(name.removeprefix("torchvision/"), weights=None)
-    else:
-        import timm
-
-        published = timm.create_model(name)
+    library, _, own = name.rpartition("/")
+    published = torchvision.models.get_model(own, weights=None) if library else timm.create_model(own)
     state = {k: torch.rand_like(v) if v.is_floating_point() else v for k, v in published.state_dict().items()}
     path = write_tensors(tmp_path / "weights.safetensors", state)
     backbone = build(name)

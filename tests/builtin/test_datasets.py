@@ -1,8 +1,7 @@
-"""The data sets of mammozoo_datasets, on files written here and, where there is one, on a copy of BUSI."""
+"""Generated images, and what all published data sets have in common."""
 
 import itertools
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,10 +19,6 @@ from mammozoo.data.dataset import Sample
 from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.testing import checks, run
-from mammozoo_datasets import register_datasets
-from mammozoo_datasets.busi import Busi
-from mammozoo_datasets.csv_table import Csv
-from mammozoo_datasets.folder import Folder
 from mammozoo_datasets.phantom import FINDINGS, Phantom, draw_findings
 
 from ..helpers import python
@@ -34,220 +29,7 @@ from .trees.cbis_ddsm import cbis_ddsm
 from .trees.cbis_ddsm import rows as cbis_rows
 from .trees.inbreast import inbreast
 from .trees.mini_mias import mini_mias
-from .trees.pictures import breakhis, breastmnist, mendeley
-from .trees.pictures import busi as busi_tree
-
-
-def write(path: Path, value: int = 9) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (20, 18), value).save(path)
-    return path
-
-
-def test_registered() -> None:
-    assert [dataset.info.name for dataset in register_datasets()] == [
-        "busi", "bus-bra", "breast", "mendeley", "breastmnist", "breakhis", "cbis-ddsm", "inbreast", "mini-mias", "bcdr-f03",
-        "folder", "csv", "phantom",
-    ]  # fmt: skip
-
-
-# ---------------------------------------------------------------- busi
-
-
-@pytest.fixture
-def busi(tmp_path) -> Path:
-    home = tmp_path / "Dataset_BUSI_with_GT"
-    for label, numbers in {"benign": (1, 2, 10), "malignant": (3,), "normal": (1,)}.items():
-        for number in numbers:
-            write(home / label / f"{label} ({number}).png")
-            write(home / label / f"{label} ({number})_mask.png", 0)
-    for name, rows in (("_mask", slice(-2, None)), ("_mask_1", slice(3))):
-        mask = np.zeros((18, 20), np.uint8)
-        mask[rows] = 255
-        Image.fromarray(mask).save(home / "benign" / f"benign (2){name}.png")
-    return tmp_path
-
-
-def test_busi_order_masks_and_notes(busi: Path) -> None:
-    dataset = Busi(busi)
-    samples = dataset.samples()
-    assert [(s.label, s.meta["number"]) for s in samples] == [
-        ("benign", 1), ("benign", 2), ("benign", 10), ("malignant", 3), ("normal", 1),
-    ]  # fmt: skip
-    assert all(sample.patient is None for sample in samples)
-    assert samples[1].masks == ("benign/benign (2)_mask.png", "benign/benign (2)_mask_1.png")
-    mask = dataset.mask(samples[1])
-    assert mask.sum() == 5 * 20
-    assert dataset.read(samples[0]).shape == (18, 20)
-    (note,) = dataset.notes
-    assert "5 images" in note and "780" in note and "3 of the published 437 benign" in note
-
-
-@pytest.mark.parametrize(
-    ("masks", "by_class", "suffix"), [("mask", True, ""), ("masks", False, ""), ("masks", True, "_mask")]
-)
-def test_busi_mirrors(tmp_path, masks: str, by_class: bool, suffix: str) -> None:
-    for label in ("benign", "malignant"):
-        home = tmp_path / "archive" / label if by_class else tmp_path
-        write(home / "images" / f"{label} (7).png")
-        write(home / masks / f"{label} (7){suffix}.png", 255)
-    samples = Busi(tmp_path).samples()
-    assert [(s.label, len(s.masks)) for s in samples] == [("benign", 1), ("malignant", 1)]
-    assert "/images/" in "/" + samples[0].image
-    assert f"{masks}/" in samples[0].masks[0]
-
-
-def test_busi_says_what_is_odd_and_refuses_contradictions(busi: Path) -> None:
-    home = busi / "Dataset_BUSI_with_GT"
-    (home / "normal" / "normal (1)_mask.png").unlink()
-    write(home / "benign" / "benign (99)_mask.png")
-    write(home / "doubtful" / "doubtful (1).png")
-    write(home / "benign" / "._benign (1).png")
-    dataset = Busi(home)
-    assert len(dataset.samples()) == 5
-    names = (
-        "normal/normal (1).png",
-        "benign/benign (99)_mask.png",
-        "doubtful/doubtful (1).png",
-        "benign/._benign (1).png",
-    )
-    assert all(note.startswith("1 ") and name in note for note, name in zip(dataset.notes[1:], names, strict=True))
-    copy = write(home / "copy" / "benign (1).png")
-    with pytest.raises(UsageError, match="copy/benign"):
-        Busi(home).samples()
-    copy.rename(home / "malignant" / "benign (77).png")
-    with pytest.raises(UsageError, match=r"malignant/benign \(77\)"):
-        Busi(home).samples()
-
-
-def test_busi_elsewhere(tmp_path) -> None:
-    for number in range(12):
-        write(tmp_path / f"scan{number:02d}.png")
-    with pytest.raises(NotFoundError) as missing:
-        Busi(tmp_path).samples()
-    said = str(missing.value)
-    assert all(word in said for word in ("Dataset_BUSI_with_GT/", "scan09.png", "2 more")) and "scan10.png" not in said
-
-
-def test_busi_on_the_real_images(local_data) -> None:
-    dataset = Busi(local_data / "data" / "busi")
-    samples = dataset.samples()
-    assert Counter(sample.label for sample in samples) == {"benign": 381, "malignant": 183, "normal": 116}
-    assert "381 of the published 437 benign" in dataset.notes[0]
-    assert len(dataset.notes) == 1
-    assert sum(len(sample.masks) > 1 for sample in samples) == 17
-    for sample in samples[::40]:
-        image, mask = dataset.read(sample), dataset.mask(sample)
-        assert image.dtype == np.uint8
-        assert mask.shape == image.shape[:2]
-        assert mask.any() == (sample.label != "normal")
-
-
-# ---------------------------------------------------------------- folder
-
-
-def test_folder(tmp_path) -> None:
-    write(tmp_path / "malignant" / "clinic" / "2.PNG")
-    write(tmp_path / "malignant" / "1.bmp")
-    write(tmp_path / "benign" / "1.png")
-    write(tmp_path / "benign" / "1_mask.png", 255)
-    write(tmp_path / "benign" / "face_mask.png")  # no image 'face'
-    write(tmp_path / "benign" / ".hidden.png")
-    write(tmp_path / "benign" / ".cache" / "3.png")
-    write(tmp_path / ".thumbnails" / "3.png")
-    write(tmp_path / "__MACOSX" / "3.png")
-    (tmp_path / "labels.txt").touch()
-    (tmp_path / "benign" / "notes.doc").touch()
-    dataset = Folder(tmp_path)
-    samples = dataset.samples()
-    assert dataset.classes == ("benign", "malignant")
-    assert [(s.image, s.label) for s in samples] == [
-        ("benign/1.png", "benign"),
-        ("malignant/1.bmp", "malignant"),
-        ("malignant/clinic/2.PNG", "malignant"),
-    ]
-    assert samples[0].masks == ("benign/1_mask.png",)
-    mask = dataset.mask(samples[0])
-    assert mask.all()
-    said = " ".join(dataset.notes)
-    assert "1 masks left out, without an image: 'benign/face_mask.png'" in said
-    assert "2 files left out, not an image: 'benign/notes.doc', 'labels.txt'" in said
-    assert "4 system files" in said and "'__MACOSX'" in said
-
-
-def test_folder_refuses(tmp_path) -> None:
-    image = write(tmp_path / "benign" / "1.png")
-    for root in (tmp_path, image):
-        with pytest.raises(UsageError, match="at least two class folders"):
-            Folder(root)
-    (tmp_path / "malignant").mkdir()
-    with pytest.raises(UsageError, match=r"malignant' holds no image"):
-        Folder(tmp_path).samples()
-
-
-# ---------------------------------------------------------------- csv
-
-
-def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
-    for name in ("a.png", "b.png", "m1.png", "m2.png"):
-        write(folder / "images" / name)
-    path = folder / "list.csv"
-    path.write_text(text, encoding=encoding)
-    return path
-
-
-def test_csv(tmp_path) -> None:
-    path = table(
-        tmp_path,
-        "path,label,patient,mask,left,top,right,bottom,birads\n"
-        " images/a.png , benign,P1,images/m1.png;images/m2.png,1,2,5,9,4a\n"
-        "\n"
-        "images\\b.png,malignant,,,,,,,\n",
-    )
-    dataset = Csv(path)
-    assert dataset.samples() == [
-        Sample("images/a.png", "benign", "P1", ("images/m1.png", "images/m2.png"), (1, 2, 5, 9), {"birads": "4a"}),
-        Sample("images/b.png", "malignant"),
-    ]
-    assert dataset.classes == ("benign", "malignant")
-    assert dataset.read(dataset.samples()[1]).shape == (18, 20)
-
-
-@pytest.mark.parametrize(
-    ("delimiter", "encoding", "end"), [(",", "utf-8", "\r\n"), (";", "utf-8-sig", "\n"), ("\t", "utf-8", "\n")]
-)
-def test_csv_dialects(tmp_path, delimiter: str, encoding: str, end: str) -> None:
-    rows = [("Label", "Path", "patient"), ("gutartig", "images/a.png", "Ä"), ("bösartig", "images/b.png", "2")]
-    path = table(tmp_path, end.join(delimiter.join(row) for row in rows), encoding)
-    assert [(s.label, s.patient) for s in Csv(path).samples()] == [("gutartig", "Ä"), ("bösartig", "2")]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("path,lable\na,b", "line 1: there is no column 'label'. Did you mean 'lable'?"),
-        ("", "none"),
-        ("path,label\nimages/a.png,x\nimages/b.png,", "line 3: the label is empty"),
-        ("path,label\n,x", "line 2: the path is empty"),
-        ("path,label\nimages/a.png,x\nimages/b.png,y\nimages/a.png,y", "twice, in lines 2 and 4"),
-        ("path,label\nimages/a.png,x,y", "line 2: 3 cells under 2 columns"),
-        ("path,label,left,top,right,bottom\nimages/a.png,x,1,2,,4", "needs four whole numbers"),
-        ("path,label,left,top,right,bottom\nimages/a.png,x,5,2,5,4", "line 2: the box (5, 2, 5, 4) is empty"),
-        ("path,label\nimages/a.png,x\nimages/b.png,x", "fewer than two different labels"),
-    ],
-)
-def test_csv_refuses(tmp_path, text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(message)):
-        Csv(table(tmp_path, text)).samples()
-
-
-def test_csv_names_missing_files(tmp_path) -> None:
-    rows = "".join(f"images/{number}.png,{'xy'[number % 2]}\n" for number in range(7))
-    with pytest.raises(NotFoundError) as missing:
-        Csv(table(tmp_path, "path,label\n" + rows)).samples()
-    assert "7 files" in str(missing.value) and "'images/4.png' (line 6)" in str(missing.value)
-    assert "images/5.png" not in str(missing.value)
-
+from .trees.pictures import breakhis, breastmnist, busi, mendeley
 
 # ---------------------------------------------------------------- phantom
 
@@ -346,7 +128,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "breast": lambda root: breast(root, benign=3, malignant=2, normal=1),
     "breastmnist": breastmnist,
     "bus-bra": lambda root: bus_bra(root, patients=2),
-    "busi": lambda root: busi_tree(root, each=3),
+    "busi": lambda root: busi(root, each=3),
     "cbis-ddsm": lambda root: cbis_ddsm(root, lesions=cbis_rows()[:10]),
     "inbreast": lambda root: inbreast(root, patients=8),
     "mendeley": lambda root: mendeley(root, benign=3, malignant=3),

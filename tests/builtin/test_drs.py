@@ -15,7 +15,7 @@ from mammozoo_drs.norm import LeanBatchNorm2d, lean
 from mammozoo_drs.norm_timm import LeanBatchNormAct2d
 
 from ..helpers import network
-from .drs_exactness import FORMATS, layer_for, plain
+from .drs_exactness import layer_for, plain
 
 CLASSES = ("benign", "malignant")
 
@@ -88,19 +88,6 @@ def saved_shapes(module: nn.Module, x: torch.Tensor) -> list[tuple[int, ...]]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         module(x)
     return [shape for shape in shapes if shape[:1] == x.shape[:1] and len(shape) == x.ndim]
-
-
-@pytest.mark.parametrize("learns", [True, False], ids=["training", "no-grad"])
-@pytest.mark.parametrize("format", FORMATS)
-def test_layer_is_the_formula(format: torch.memory_format, learns: bool) -> None:
-    layer, y = random_layer(), torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=format)
-    with torch.set_grad_enabled(learns):
-        out = layer(y)
-    assert out.stride() == y.stride()
-    for n, k, i, j in torch.cartesian_prod(*map(torch.arange, y.shape)).tolist():
-        spatial = layer.spatial_weight[0, 0, i, j] * y[n, k, i, j] + layer.spatial_bias[0, 0, i, j]
-        expected = layer.depth_weight[0, k, 0, 0] * spatial + layer.depth_bias[0, k, 0, 0]
-        torch.testing.assert_close(out[n, k, i, j], expected, rtol=1e-14, atol=1e-14)
 
 
 def test_only_y_is_kept_and_activations_and_function_transforms_are_served() -> None:

@@ -103,7 +103,7 @@ def test_every_variant_of_the_paper_is_a_recipe_and_a_row_with_its_number() -> N
         assert own.model_dump(exclude=hidden) == row.model_dump(exclude=hidden)
         leaky = paper.recipe("published", name)
         assert leaky.allow_leakage and leaky.strategy == way and leaky.optimizer == own.optimizer
-    reported = {row.name: row.reported for row in load_paper("chougrad-2017").rows}
+    reported = {row.name: row.reported for row in paper.rows}
     assert {name: score["accuracy"] for name, score in reported.items()} == {
         "ri": 0.7583, "fe": 0.9267, "1ft": 0.9417, "2ft": 0.9667, "3ft": 0.9517, "allft": 0.9267, "fted": 0.975,
     }  # fmt: skip

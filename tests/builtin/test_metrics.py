@@ -104,19 +104,6 @@ def test_several_classes(name: str, ties: bool) -> None:
         assert METRIC[name].value(o) == pytest.approx(SEVERAL_CLASSES[name](o), abs=1e-12)
 
 
-@pytest.mark.parametrize("ties", [True, False])
-@pytest.mark.parametrize(("name", "classes"), [*((name, 2) for name in NAMES), *((name, 3) for name in SEVERAL_NAMES)])
-def test_resampled_twin(name: str, classes: int, ties: bool) -> None:
-    """All weights one: the score. Whole-number weights: the score of the repeated rows."""
-    o, metric = outcome(classes, 7, ties=ties), METRIC[name]
-    times = np.random.default_rng(1).integers(0, 4, (20, len(o)))
-    found = twin(metric, o, np.concatenate([np.ones((1, len(o)), int), times]))
-    assert found.shape == (21,)
-    expected = [metric.value(o), *(metric.value(repeated(o, row)) for row in times)]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    assert len(set(np.round(found, 6))) > 5, "weights matter"
-
-
 @pytest.mark.parametrize("name", [metric.name for metric in METRICS if metric.per_class])
 def test_one_of_three_classes(name: str) -> None:
     """A class against the rest, on draws of the three-class outcome, is the score of the two-class outcome."""

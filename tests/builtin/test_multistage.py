@@ -57,4 +57,5 @@ def test_every_row_of_the_papers_is_a_recipe(key: str) -> None:
             recipe = paper.recipe(protocol, row.name, paper.quick)
             assert recipe.paper == key
             assert recipe.epochs == paper.quick["epochs"]
+            assert recipe.allow_leakage is (protocol == "published")
             assert bool(recipe.stages) == (key != "multistage" and "direct" not in row.name)

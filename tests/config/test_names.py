@@ -90,3 +90,23 @@ def test_call_of_something_without_options_or_that_needs_one() -> None:
     assert call(needs, parse("gamma:3")) == 3
     with pytest.raises(UsageError, match="needs a value for 'layer'"):
         call(needs, parse("gamma"))
+
+
+NOBODY = "~nobody-of-this-name/x"
+TRAIN = "train --dataset phantom:n=24 --backbone test_resnet --weights"
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [
+        (f"predict --example --model {NOBODY}", ""),
+        (f"predict --example --model run:{NOBODY}", ""),
+        (f"{TRAIN} {NOBODY}", ""),
+        (f"{TRAIN} file:{NOBODY}.safetensors", ""),
+        (f"{TRAIN} random", "MAMMOZOO_CACHE"),
+        ("zoo list", "MAMMOZOO_ZOO"),
+    ],
+)
+def test_the_home_of_nobody_is_no_folder(words: str, variable: str, command, monkeypatch) -> None:
+    monkeypatch.setenv(variable or "UNUSED", NOBODY)
+    command(*words.split()).refused(2, "nobody-of-this-name")

@@ -13,23 +13,19 @@ from mammozoo.evaluation.compare import BOOTSTRAP, DELONG, MCNEMAR, RANK_SUM, Co
 from mammozoo.evaluation.intervals import DRAWS, resample, smallest_class
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
-from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import draw
 from mammozoo.evaluation.scores import accuracy_gap, overfitting
 from mammozoo.evaluation.seeds import mean_score
 from mammozoo.plugins import registry
 
-from ..helpers import outcome
+from ..helpers import outcome, predictions
 
 AUC = registry().get("metrics", "auc")
 Pair = tuple[Contender, Contender]
 
 
 def _contender(name: str, of: Outcome, folds: object = "holdout", parts: object = "test") -> Contender:
-    n = len(of)
-    samples, blank = np.array([f"image-{i:03d}" for i in range(n)]), np.full(n, "")
-    columns = (np.broadcast_to(np.asarray(column, str), n) for column in (folds, parts))
-    return Contender(name, Predictions(samples, *columns, blank, blank, of, np.full(n, 0.5), {}))
+    return Contender(name, predictions(of, folds=folds, parts=parts))
 
 
 def _regrouped(one: Contender, groups: np.ndarray) -> Contender:

@@ -9,19 +9,13 @@ from scipy import stats
 
 from mammozoo.evaluation.intervals import bca, interval_all
 from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import leave_out
 from mammozoo_basics.metrics import METRICS
 
+from ..helpers import random_outcome as outcome
+
 METRIC = {metric.name: metric for metric in METRICS}
-
-
-def outcome(n: int = 80, seed: int = 0) -> Outcome:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, n)
-    positive = np.clip(0.5 + 0.15 * (2 * labels - 1) + rng.normal(0, 0.25, n), 0, 1)
-    p = np.stack([1 - positive, positive], 1)
-    return Outcome(("benign", "malignant"), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n))
 
 
 def copies(o: Outcome, times: int, *, one_group: bool) -> Outcome:
@@ -41,7 +35,7 @@ def width(bounds: tuple[float, float]) -> float:
 
 @pytest.mark.parametrize("name", ["auc", "accuracy", "macro-f1"])
 def test_copies_of_an_image_are_no_news(name: str) -> None:
-    o, metric = outcome(), METRIC[name]
+    o, metric = outcome(n=80), METRIC[name]
     alone = interval(metric, o)
     grouped = interval(metric, copies(o, 4, one_group=True))
     fooled = interval(metric, copies(o, 4, one_group=False))
@@ -51,25 +45,25 @@ def test_copies_of_an_image_are_no_news(name: str) -> None:
 
 
 def test_the_width_is_that_of_the_binomial_and_repeatable() -> None:
-    o = outcome(400)
+    o = outcome(n=400)
     accuracy = METRIC["accuracy"].value(o)
     low, high = interval(METRIC["accuracy"], o)
     assert width((low, high)) == pytest.approx(2 * 1.96 * math.sqrt(accuracy * (1 - accuracy) / 400), rel=0.08)
     assert (low + high) / 2 == pytest.approx(accuracy, abs=0.01)
-    o, auc = outcome(), METRIC["auc"]
+    o, auc = outcome(n=80), METRIC["auc"]
     assert interval(auc, o, seed=3) == interval(auc, o, seed=3)
     assert interval(auc, o, seed=3) != interval(auc, o, seed=4)
 
 
 @pytest.mark.parametrize("name", ["auc", "mcc", "ece"])
 def test_without_a_twin_the_bounds_are_the_same(name: str) -> None:
-    o, metric = outcome(40), METRIC[name]
+    o, metric = outcome(n=40), METRIC[name]
     plain = dataclasses.replace(metric, resampled=None)
     assert interval(plain, o, draws=60) == pytest.approx(interval(metric, o, draws=60), abs=1e-12)
 
 
 def test_what_bounds_nothing() -> None:
-    o = outcome(20)
+    o = outcome(n=20)
     one_class = dataclasses.replace(o, labels=np.zeros(20, np.intp))
     assert all(map(math.isnan, interval(METRIC["auc"], one_class, draws=50)))
     never = Metric("never", "", lambda o: float("nan"))
@@ -77,7 +71,7 @@ def test_what_bounds_nothing() -> None:
     labels = np.zeros(20, np.intp)
     labels[3] = 1
     assert all(map(math.isnan, interval(METRIC["auc"], dataclasses.replace(o, labels=labels))))
-    o = outcome(12)
+    o = outcome(n=12)
     right = dataclasses.replace(o, decisions=o.labels)
     assert METRIC["mcc"].value(right) == 1
     assert all(map(math.isnan, interval(METRIC["mcc"], right)))
@@ -98,7 +92,7 @@ def test_bca_is_that_of_scipy_and_a_symmetric_case_by_hand() -> None:
 
 @pytest.mark.parametrize("groups", [7, 200, 450])
 def test_each_group_is_left_out_once(groups: int) -> None:
-    o = copies(outcome(groups), 2, one_group=True)
+    o = copies(outcome(n=groups), 2, one_group=True)
     times = np.concatenate([chunk.times for chunk in leave_out(o, 0)])
     assert times.shape == (min(groups, 200), groups)
     assert ((times == 0).sum(axis=0) == 1).all() and ((times == 0) | (times == 1)).all()

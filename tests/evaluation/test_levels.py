@@ -14,17 +14,14 @@ from mammozoo.evaluation.seeds import score_folds
 from mammozoo.evaluation.thresholds import choose_threshold
 from mammozoo.evaluation.units import ENOUGH, Units, aggregate, at_own_point
 
-from ..helpers import CLASSES, outcome
+from ..helpers import CLASSES, outcome, predictions
 
 
 def images(of: Outcome, patients: list[str], fold: str = "f", repeat: str = "", cut: float = 0.5) -> Predictions:
     """Rows of one part of a fold."""
-    n = len(of)
-    cuts = np.full(n, cut if of.binary else np.nan)
-    texts = [np.full(n, text) for text in (fold, "", "", repeat)]
-    of = dataclasses.replace(of, decisions=decide(of.probabilities, cuts))
-    names = np.array([f"{fold} {i}" for i in range(n)])
-    return Predictions(names, texts[0], texts[1], np.array(patients), texts[2], of, cuts, {}, texts[3])
+    of = dataclasses.replace(of, decisions=decide(of.probabilities, cut))
+    names = [f"{fold} {i}" for i in range(len(of))]
+    return predictions(of, names, cut=cut, folds=fold, patients=patients, repeats=repeat)
 
 
 def together(*parts: Predictions) -> Predictions:

@@ -10,18 +10,12 @@ import pytest
 from mammozoo.evaluation import resampling
 from mammozoo.evaluation.intervals import interval_all, resample
 from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import draw
-from mammozoo.evaluation.scores import Score, as_json, score_all
+from mammozoo.evaluation.scores import as_json, score_all
 from mammozoo.plugins import registry
 
-
-def outcome(classes: int = 2, n: int = 60, groups: int | None = None) -> Outcome:
-    rng = np.random.default_rng(classes)
-    labels = rng.integers(0, classes, n)
-    raw = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels])
-    p = raw / raw.sum(axis=1, keepdims=True)
-    return Outcome(tuple("abc"[:classes]), labels.astype(np.intp), p, decide(p, 0.5), np.arange(n) % (groups or n))
+from ..helpers import random_outcome as outcome
 
 
 def metrics() -> list[Metric]:
@@ -38,15 +32,6 @@ def test_keys_of_two_and_three_classes_and_null_for_undefined() -> None:
     assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
     assert scores["specificity"]["value"] is not None
     json.dumps(scores, allow_nan=False)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_scores_hold_value_interval_and_n(classes: int) -> None:
-    o = outcome(classes)
-    auc = next(metric for metric in metrics() if metric.name == "auc")
-    value, (low, high) = interval_all([auc], o, seed=5)["auc"]
-    assert score_all(o, seed=5)["auc"] == Score(value, low, high, 60)
-    assert value == auc.value(o)
 
 
 def test_metrics_see_the_same_draws() -> None:

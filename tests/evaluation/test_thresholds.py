@@ -38,34 +38,30 @@ def test_the_rules_differ(rule: str, cut: float) -> None:
     assert choose(rule, [LABELS[i] for i in order], [POSITIVE[i] for i in order]) == pytest.approx(cut)
 
 
-@pytest.mark.parametrize("rule", ["closest-to-corner", "youden"])
-def test_separable_classes_are_cut_in_the_middle(rule: str) -> None:
-    cut = choose(rule, [0, 0, 1, 1], [0.1, 0.2, 0.3, 0.9])
-    assert cut == pytest.approx(0.25)
-    p = np.array([0.1, 0.2, 0.3, 0.9])
-    assert decide(np.stack([1 - p, p], 1), cut).tolist() == [0, 0, 1, 1]
-
-
-@pytest.mark.parametrize("rule", ["closest-to-corner", "youden"])
-def test_ties_stay_together(rule: str) -> None:
-    """At 0.6 stand a negative and a positive: cut 0.6 gives (1/3, 1), cut 0.8 gives (0, 1/2)."""
-    assert choose(rule, [0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.6, 0.8]) == pytest.approx(0.4)
+@pytest.mark.parametrize(
+    ("rules", "labels", "positive", "cut"),
+    [
+        (RULES[:2], [0, 0, 1, 1], [0.1, 0.2, 0.3, 0.9], 0.25),  # in the middle between two classes
+        # At 0.6 stand a negative and a positive: cut 0.6 gives (1/3, 1), cut 0.8 gives (0, 1/2).
+        (RULES[:2], [0, 0, 0, 1, 1], [0.1, 0.2, 0.6, 0.6, 0.8], 0.4),
+        (RULES[:3], [0, 1], [0.3, 0.3], 0.5),  # one probability cannot be cut
+        (RULES, [1, 1, 1], [0.7, 0.8, 0.9], 0.5),
+        (RULES, [0, 0], [0.7, 0.8], 0.5),
+    ],
+)
+def test_separable_classes_ties_and_nothing_to_choose(
+    rules: tuple[str, ...], labels: list[int], positive: list[float], cut: float
+) -> None:
+    for rule in rules:
+        assert choose(rule, labels, positive) == pytest.approx(cut)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_nothing_to_choose_from(rule: str) -> None:
-    assert choose(rule, [1, 1, 1], [0.7, 0.8, 0.9]) == 0.5
-    assert choose(rule, [0, 0], [0.7, 0.8]) == 0.5
+def test_every_threshold_is_a_probability(rule: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        labels = rng.integers(0, 2, 12).tolist()
-        positive = rng.integers(0, 5, 12) / 4
+        labels, positive = rng.integers(0, 2, 12).tolist(), rng.integers(0, 5, 12) / 4
         assert 0 <= choose(rule, labels, positive.tolist()) <= 1
-
-
-@pytest.mark.parametrize("rule", ["closest-to-corner", "youden", "half"])
-def test_one_probability_cannot_be_cut(rule: str) -> None:
-    assert choose(rule, [0, 1], [0.3, 0.3]) == 0.5
 
 
 #: Negatives .1 .2 .4 .6, positives .3 .5 .7 .8 .9. Cut .5 finds 4 of 5 and spares 3 of 4; .3 finds all and spares 2 of 4.
@@ -90,14 +86,7 @@ def test_bounded_rules(rule: str, cut: float) -> None:
 
 def test_rules_are_stored_in_one_spelling() -> None:
     assert check_rule("sensitivity:0.90") == "sensitivity:0.9"
-    for bad in (
-        "sensitivity",
-        "sensitivity:0",
-        "sensitivity:1.1",
-        "sensitivity:x",
-        "specificity:0.9,1",
-        "specificity:x=1",
-    ):
+    for bad in ("sensitivity", *(f"sensitivity:{x}" for x in ("0", "1.1", "x", "0.9,1", "x=1"))):
         with pytest.raises(UsageError, match="up to 1"):
             check_rule(bad)
     with pytest.raises(UsageError, match="Did you mean 'youden'"):

@@ -22,7 +22,8 @@ from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.distributed import SINGLE, DistContext
-from mammozoo.training.trainer import Trainer, TrainingData
+from mammozoo.training.feed import TrainingData
+from mammozoo.training.trainer import Trainer
 
 
 class GroupOfOne(DistContext):

@@ -17,8 +17,9 @@ from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators, seeded
 from mammozoo.training.experiment import train
+from mammozoo.training.feed import TrainingData
 from mammozoo.training.loss import Loss
-from mammozoo.training.trainer import Trainer, TrainingData
+from mammozoo.training.trainer import Trainer
 
 from ..helpers import network, tiny
 

@@ -11,7 +11,6 @@ import yaml
 from mammozoo import Progress, RunDirectory
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predictions import read_predictions
-from mammozoo.plugins import registry
 from mammozoo.reproduction.departures import SEE, Departure, departures, verdict
 from mammozoo.reproduction.paper import Paper, load_paper
 from mammozoo.reproduction.results import Results, collect, markdown, write_tables
@@ -63,16 +62,6 @@ def made(paper: Paper, tmp_path_factory) -> tuple[Path, Results]:
 
 
 # ---------------------------------------------------------------- the file
-
-
-@pytest.mark.parametrize("name", sorted(registry().items("papers")))
-def test_a_shipped_paper_resolves_in_every_row(name: str) -> None:
-    paper = load_paper(name)
-    for protocol in paper.protocols:
-        for row in paper.rows:
-            paper.recipe(protocol, row.name)
-            paper.recipe(protocol, row.name, dict(paper.quick))
-    assert paper.recipe("sound", paper.rows[0].name).allow_leakage is False
 
 
 @pytest.mark.parametrize(

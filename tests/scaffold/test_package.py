@@ -24,11 +24,7 @@ def test_files_and_what_they_state(kind: str, tmp_path) -> None:
     assert made.folder == tmp_path / "deep" / "our-own"
     module, test = "src/mammozoo_our_own/__init__.py", "tests/test_our_own.py"
     common = {
-        ".github/workflows/test.yml",
-        ".gitignore",
-        "README.md",
-        "pyproject.toml",
-        "src/mammozoo_our_own/py.typed",
+        *[".github/workflows/test.yml", ".gitignore", "README.md", "pyproject.toml", "src/mammozoo_our_own/py.typed"]
     }
     extra = {"tests/pictures.py"} if kind == "dataset" else set()
     assert set(made.files) == common | extra | {module, test}
@@ -44,12 +40,7 @@ def test_files_and_what_they_state(kind: str, tmp_path) -> None:
     assert steps[1]["with"]["python-version"] == "${{ matrix.python }}"
     assert "python -m pytest" in [step.get("run") for step in steps]
     readme = (made.folder / "README.md").read_text()
-    for line in (
-        "# mammozoo-our-own",
-        "pip install -e '.[test]'",
-        "mammozoo plugins check our-own",
-        "Choose a licence",
-    ):
+    for line in ("# mammozoo-our-own", "pip install -e '.[test]'", "plugins check our-own", "Choose a licence"):
         assert line in readme
     assert made.next[:2] == (f"pip install -e '{made.folder}[test]'", f"python -m pytest {made.folder}")
     assert all("our-own" in line for line in made.next)

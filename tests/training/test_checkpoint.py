@@ -17,7 +17,8 @@ from mammozoo.models.randomness import generator_states, restore_generators, see
 from mammozoo.training import trainer as loop
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import Checkpointer, Stopped, pack_optimizer, restore_optimizer
-from mammozoo.training.trainer import Trainer, TrainingData
+from mammozoo.training.feed import TrainingData
+from mammozoo.training.trainer import Trainer
 
 from ..helpers import network, tiny
 

@@ -17,7 +17,8 @@ from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.strategy import Composite
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.trainer import EpochRow, Trainer, TrainingData
+from mammozoo.training.feed import TrainingData
+from mammozoo.training.trainer import EpochRow, Trainer
 
 CPU = choose_engine("cpu", "fp32")
 CLASSES = ("benign", "malignant")

@@ -1,11 +1,15 @@
 """A Hub on this machine for the tests of the zoo, and the command line that uses it."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mammozoo.zoo.card import Publication
+from mammozoo.zoo.staging import Staged, stage
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves helper modules to us
 
@@ -75,6 +79,23 @@ def with_hub(
         return answer
 
     return run
+
+
+@pytest.fixture(scope="session")
+def staged() -> Callable[..., Staged]:
+    """Stages a run for `lab/tiny`; what is said of it can be changed by keyword."""
+
+    def make(run: Path, out: Path, *, allow_stamped: bool = True, **changes: Any) -> Staged:
+        about = Publication("tiny", "1.0.0", "Apache-2.0", "none: generated images", "lab/tiny")
+        return stage(run, dataclasses.replace(about, **changes), out, allow_stamped=allow_stamped)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(staged, tiny_run, tmp_path_factory) -> Staged:
+    """What would be published of the small run; never changed."""
+    return staged(tiny_run.path, tmp_path_factory.mktemp("staged") / "model")
 
 
 @pytest.fixture

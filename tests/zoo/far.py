@@ -22,10 +22,7 @@ class Far:
 
     def publish(self, content: dict[str, bytes] = CONTENT, **how: bool) -> None:
         commit = self.hub.publish("lab/far", content | UNLISTED, tag="v1", **how)
-        self.entry = {
-            "name": "far", "version": "1", "summary": "a test", "source": {"hub": "lab/far", "revision": commit},
-            "files": promised(content), "license": "x", "data_terms": "x", "intended_use": "research only",
-        }  # fmt: skip
+        self.entry = entry("far", content, {"hub": "lab/far", "revision": commit})
         self.write()
 
     def write(self, **fields: Any) -> None:
@@ -40,5 +37,14 @@ class Far:
         return home / "hub" / "models--lab--far" / "snapshots" / self.commit
 
 
-def promised(content: dict[str, bytes]) -> dict[str, Any]:
-    return {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in content.items()}
+def refused(answer: Any, code: int, *words: str) -> None:
+    """One message with these words, and nothing on stdout."""
+    answer.refused(code, *words)
+    assert answer.out == ""
+
+
+def entry(name: str, content: dict[str, bytes], source: dict[str, str]) -> dict[str, Any]:
+    """An entry of a zoo, with the hashes of these files."""
+    files = {file: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for file, data in content.items()}
+    terms = dict.fromkeys(("summary", "license", "data_terms", "intended_use"), "x")
+    return {"name": name, "version": "1", "source": source, "files": files, **terms}

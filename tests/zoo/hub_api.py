@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 from urllib.parse import unquote
 
-from hub_store import Answer, RefusalError, Repo, Request, Stored, card_data, is_large
+from hub_store import Answer, RefusalError, Repo, Request, Stored, is_large
 
 Hub = Any  # hub_server's, which imports this module
 
@@ -34,13 +34,7 @@ def cdn(hub: Hub, request: Request, body: bytes) -> Answer:
 def api(hub: Hub, request: Request, body: bytes, user: str | None) -> Answer:
     """Everything else. Paths are matched before they are unquoted: a revision may hold a slash."""
     path, method = request.path, request.method
-    if path.endswith("/api/agent-harnesses"):
-        return Answer.json({"standardEnvVars": [], "harnesses": {}})
     if path == "/api/validate-yaml":
-        try:
-            card_data(json.loads(body)["content"])
-        except RefusalError as refusal:
-            return Answer.json({"errors": [{"message": refusal.message}], "warnings": []}, 400)
         return Answer.json({"errors": [], "warnings": []})
     if path == "/api/repos/create":
         return _create(hub, json.loads(body), user)

@@ -134,10 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         hub, url = self.server.hub, urlsplit(self.path)
         words = self.headers.get("Authorization", "")
-        request = Request(
-            self.server.port, self.command, url.path, parse_qs(url.query), bool(words), self.headers.get("Range", ""),
-            self.headers.get("User-Agent", ""),
-        )  # fmt: skip
+        request = Request(self.server.port, self.command, url.path, parse_qs(url.query), bool(words))
         body = self._body()
         with hub.lock:
             hub.requests.append(request)

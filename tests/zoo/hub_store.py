@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import yaml
-
 #: Who there is: token → user, organisation → members.
 TOKENS = {"hf_token-of-alice-0123456789": "alice", "hf_token-of-bob-0123456789": "bob"}
 ORGANISATIONS = {"lab": {"alice"}, "other": {"bob"}}
@@ -31,8 +29,6 @@ class Request:
     path: str
     query: Mapping[str, list[str]]
     token: bool
-    range: str
-    agent: str
 
     def __str__(self) -> str:
         return f"{self.port} {self.method} {self.path}"
@@ -137,16 +133,3 @@ class Repo:
                 file.sibling(path) if blobs else {"rfilename": path} for path, file in sorted(commit.tree.items())
             ],
         }  # fmt: skip
-
-
-def card_data(text: str) -> dict[str, Any]:
-    """The front matter of a card; a RefusalError if it is not a mapping."""
-    if not text.startswith("---\n"):
-        return {}
-    try:
-        data = yaml.safe_load(text.split("---\n", 2)[1])
-    except yaml.YAMLError as error:
-        raise RefusalError(400, f"not YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise RefusalError(400, "the front matter is no mapping")
-    return data

@@ -22,11 +22,10 @@ from mammozoo.errors import (
     RegistryError,
 )
 from mammozoo.files import sha256
-from mammozoo.zoo.card import Publication
 from mammozoo.zoo.directory import export, put, write_entries
 from mammozoo.zoo.entry import Base, FolderSource, HubSource, read_zoo
 from mammozoo.zoo.registry import catalogue, find_model, listed, with_bases
-from mammozoo.zoo.staging import Staged, stage
+from mammozoo.zoo.staging import Staged
 
 FULL, ADAPTER = "busi-resnet9", "busi-resnet9-drs"
 
@@ -196,13 +195,13 @@ def test_a_version_in_a_folder_never_changes(command, tiny_run, tmp_path) -> Non
 
 
 @pytest.fixture(scope="module")
-def of_the_run(tiny_run, tmp_path_factory) -> Callable[..., Staged]:
+def of_the_run(staged, tiny_run, tmp_path_factory) -> Callable[..., Staged]:
     """The small run's model, staged under a name, in a version, and with a card of its own for each `terms`."""
 
     @functools.cache
     def make(name: str, version: str = "1.0.0", terms: str = "none") -> Staged:
-        about = Publication(name, version, "MIT", terms, "")
-        return stage(tiny_run.path, about, tmp_path_factory.mktemp("staged") / "model", allow_stamped=True)
+        out = tmp_path_factory.mktemp("staged") / "model"
+        return staged(tiny_run.path, out, name=name, version=version, data_terms=terms, repository="")
 
     return make
 

@@ -100,21 +100,6 @@ def test_a_hostile_config_is_refused_and_costs_nothing(what: str, run_copy) -> N
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kilobytes"
 
 
-TEXTS = {
-    "nothing": "", "no JSON": "{", "a list": "[]", "a text": '"x"', "a number": "7", "null": "null", "no section": "{}",
-    "a section of text": '{"mammozoo": "x"}', "NaN": '{"mammozoo": NaN}', "1e999": '{"mammozoo": 1e999}',
-    "nested deeply": '{"mammozoo": ' + "[" * 100_000, "an endless number": '{"mammozoo": ' + "9" * 5000 + "}",
-    "a pickle": "cos\nsystem\n(S'id'\ntR.",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", TEXTS)
-def test_what_is_no_config(what: str, run_copy) -> None:
-    (run_copy / "config.json").write_text(TEXTS[what])
-    with pytest.raises(IncompatibleError, match="not a"):
-        read_config(run_copy)
-
-
 def test_a_pickle_and_a_config_of_gigabytes_are_not_read(run_copy) -> None:
     tensors = read_tensors(run_copy / "model.safetensors")
     (run_copy / "model.safetensors").unlink()
@@ -155,38 +140,30 @@ def test_weights_are_exactly_those_of_our_own_network(what: str, run_copy) -> No
 # ---------------------------------------------------------------- our own code
 
 UNSAFE = {
-    "pickle": r"\b(?:c?[pP]ickle|dill|cloudpickle|shelve|marshal)\.loads?\(|^\s*(?:import|from) (?:pickle|dill|shelve|marshal)\b",
+    "pickle.load": r"\b(?:c?[pP]ickle|dill|cloudpickle|shelve|marshal)\.loads?\("
+    r"|^\s*(?:import|from) (?:pickle|dill|shelve|marshal)\b",
     "torch.load": r"torch\.load\((?!.*weights_only=True)",
     "joblib.load": r"joblib\.load\(",
-    "numpy.load": r"np\.load\((?!.*allow_pickle=False)",
+    "np.load": r"np\.load\((?!.*allow_pickle=False)",
     "yaml.load": r"yaml\.(?:unsafe_|full_)?load(?:_all)?\(",
     "eval": r"(?<![\w.])(?:eval|exec)\(",
-    "trust_remote_code": r"trust_remote_code|torch\.hub\.load\(",
+    "torch.hub.load": r"trust_remote_code|torch\.hub\.load\(",
 }
 
 
 @pytest.mark.parametrize("what", UNSAFE)
 def test_nothing_of_ours_unpickles_or_runs_what_it_reads(what: str) -> None:
+    assert re.search(UNSAFE[what], f"x = {what}(path)")
     files = [path for folder in ("src", "plugins") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 100
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in files
-        if (what, path.stem) != ("pickle", "strategies")  # which reads what it wrote itself a line before
+        if (what, path.stem) != ("pickle.load", "strategies")  # which reads what it wrote itself a line before
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if re.search(UNSAFE[what], line)
     ]
     assert not found
-
-
-def test_the_search_finds_what_it_looks_for() -> None:
-    for what, line in {
-        "pickle": "import pickle", "torch.load": "torch.load(path)", "numpy.load": "np.load(path)", "eval": "x = eval(text)",
-        "yaml.load": "yaml.load(text)", "joblib.load": "joblib.load(path)",
-    }.items():  # fmt: skip
-        assert re.search(UNSAFE[what], line)
-    assert not re.search(UNSAFE["torch.load"], "torch.load(path, weights_only=True)")
-    assert not re.search(UNSAFE["eval"], "model.eval()")
 
 
 def test_packaged_models_hold_no_path_of_the_machine_that_made_them() -> None:

@@ -13,16 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from far import CONTENT, Far
+from far import CONTENT, Far, refused
 
 from mammozoo.files import locked, size_of
 
 from ..helpers import flip
-
-
-def refused(answer: Any, code: int, *words: str) -> None:
-    answer.refused(code, *words)
-    assert answer.out == ""
 
 
 def start(far: Far, home: Path, **more: Any) -> subprocess.Popen[str]:

@@ -2,14 +2,10 @@
 
 import dataclasses
 import os
-import re
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -21,128 +17,14 @@ from mammozoo.errors import (
     RefusedToPublishError,
     UnreachableError,
 )
-from mammozoo.files import sha256
-from mammozoo.models.config import read_config
-from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.zoo import push as pushing
-from mammozoo.zoo.card import Publication
 from mammozoo.zoo.directory import entry_text, write_entries
 from mammozoo.zoo.entry import HubSource, read_zoo
 from mammozoo.zoo.push import push
-from mammozoo.zoo.staging import Staged, stage
-
-from ..helpers import edit_config, edit_json
+from mammozoo.zoo.registry import packaged_zoo
+from mammozoo.zoo.staging import Staged
 
 COMMIT = HubSource(hub="lab/tiny", revision="a" * 40)
-ABOUT = Publication("tiny", "1.0.0", "Apache-2.0", "none: generated images", "lab/tiny")
-LogIn = Callable[..., Path]
-
-
-def staged(run: Path, out: Path, **changes: Any) -> Staged:
-    return stage(run, dataclasses.replace(ABOUT, **changes), out, allow_stamped=True)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_run, tmp_path_factory) -> Staged:
-    """What would be published of the small run; never changed."""
-    return staged(tiny_run.path, tmp_path_factory.mktemp("staged") / "model")
-
-
-# ---------------------------------------------------------------- what is published
-
-
-def test_what_is_published(model: Staged, tiny_run, tmp_path) -> None:
-    assert set(model.files) == {"README.md", "config.json", "model.safetensors"}
-    again = staged(tiny_run.path, tmp_path / "again")
-    assert {n: sha256(p) for n, p in again.files.items()} == {n: sha256(p) for n, p in model.files.items()}
-    published, trained = read_config(model.folder), read_config(tiny_run.path)
-    assert published == trained.model_copy(update={"name": "tiny"})
-    before, after = (read_tensors(folder / "model.safetensors") for folder in (tiny_run.path, model.folder))
-    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_the_entry_is_copied_from_the_run(model: Staged, tiny_run) -> None:
-    entry = model.entry(COMMIT)
-    config = read_config(tiny_run.path)
-    (evaluation,) = entry.evaluation
-    assert evaluation.n == config.scores["auc"]["n"]
-    for name, score in evaluation.scores.items():
-        n = evaluation.n if score.n is None else score.n
-        assert {"value": score.value, "low": score.low, "high": score.high, "n": n} == config.scores[name]
-    assert evaluation.scores["sensitivity"].n == config.scores["sensitivity"]["n"] < evaluation.n
-    assert "auc" in evaluation.scores and "beta" not in evaluation.scores, "β is of the validation images"
-    assert entry.training.split_sha256 == config.training.split_sha256
-    assert entry.stamps == config.stamps != ()
-    assert {n: (f.sha256, f.size) for n, f in entry.files.items()} == {
-        n: (sha256(p), p.stat().st_size) for n, p in model.files.items()
-    }
-
-
-REFUSALS: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
-    "no licence": (lambda run: None, {"license": ""}, "no licence"),
-    "no terms of the data": (lambda run: None, {"data_terms": ""}, "--data-terms"),
-    "no scores": (lambda run: edit_config(run, scores={}), {}, "no scores"),
-    "no split": (
-        lambda run: edit_json(run / "config.json", lambda c: c["mammozoo"]["training"].update(split_sha256="")), {},
-        "by which split",
-    ),
-    "better scores": (
-        lambda run: edit_json(run / "config.json", lambda c: c["mammozoo"]["scores"]["auc"].update(value=0.99)), {},
-        "not those of its run",
-    ),
-    "a run that was stopped": (
-        lambda run: edit_json(run / "run.json", lambda c: c.update(status="interrupted")), {}, "not complete (interrupted)",
-    ),
-    "the stamp taken off": (lambda run: edit_config(run, stamps=[]), {}, "has the stamp 'synthetic data"),
-    "other weights": (lambda run: spoil(run, 0.5), {}, "not those that its run ended with"),
-    "a split that leaks": (lambda run: leak(run / "predictions.csv"), {}, "its split leaks (1 groups"),
-}  # fmt: skip
-
-
-def spoil(run: Path, value: float) -> None:
-    tensors = read_tensors(run / "model.safetensors")
-    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
-    tensors[name].flatten()[0] = value
-    write_tensors(run / "model.safetensors", tensors)
-
-
-def leak(predictions: Path) -> None:
-    """Give a test image the group of a training image."""
-    head, *rows = [line.split(",") for line in predictions.read_text().splitlines()]
-    group, part = head.index("group"), head.index("part")
-    train = next(row for row in rows if row[part] == "train")
-    next(row for row in rows if row[part] == "test")[group] = train[group]
-    predictions.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n")
-
-
-@pytest.mark.parametrize("what", REFUSALS)
-def test_refused(run_copy, tmp_path, what: str) -> None:
-    change, about, words = REFUSALS[what]
-    change(run_copy)
-    with pytest.raises(RefusedToPublishError, match=re.escape(words)):
-        staged(run_copy, tmp_path / "out", **about)
-
-
-def test_weights_that_are_not_finite_and_a_stamp_that_was_not_allowed(run_copy, tmp_path) -> None:
-    with pytest.raises(RefusedToPublishError, match="--allow-stamped"):
-        stage(run_copy, ABOUT, tmp_path / "out")
-    for value in (float("nan"), float("inf")):
-        spoil(run_copy, value)
-        edit_json(run_copy / "run.json", lambda c: c["model"].update(sha256=sha256(run_copy / "model.safetensors")))
-        with pytest.raises(RefusedToPublishError, match="not finite"):
-            staged(run_copy, tmp_path / "out")
-
-
-def test_figures_go_along_and_nothing_else(run_copy, tmp_path) -> None:
-    (run_copy / "figures").mkdir()
-    Image.new("L", (4, 4)).save(run_copy / "figures" / "roc.png")
-    (run_copy / "figures" / "scan.jpg").write_bytes(b"\xff\xd8\xff")
-    assert set(staged(run_copy, tmp_path / "out").files) == {
-        "README.md", "config.json", "model.safetensors", "figures/roc.png",
-    }  # fmt: skip
-
-
-# ---------------------------------------------------------------- to the Hub
 
 
 def test_one_commit_a_tag_and_no_more(hub, hub_here, model: Staged) -> None:
@@ -170,7 +52,7 @@ def test_public_only_when_told(hub, hub_here, model: Staged) -> None:
     assert not push(model, private=False).private
 
 
-def test_a_version_never_changes(hub, hub_here, model: Staged, tiny_run, tmp_path) -> None:
+def test_a_version_never_changes(hub, hub_here, model: Staged, staged, tiny_run, tmp_path) -> None:
     first = push(model)
     other = staged(tiny_run.path, tmp_path / "other", data_terms="others")
     hub.requests.clear()
@@ -181,7 +63,7 @@ def test_a_version_never_changes(hub, hub_here, model: Staged, tiny_run, tmp_pat
     assert hub.repos["lab/tiny"].tags == {"v1.0.0": first.revision, "v1.1.0": second.revision}
 
 
-def test_of_an_older_version_go_its_own_files_and_no_others(hub, hub_here, model: Staged, run_copy, tmp_path) -> None:
+def test_of_an_older_version_go_its_own_files_and_no_others(hub, hub_here, staged, run_copy, tmp_path) -> None:
     (run_copy / "figures").mkdir()
     for name in ("roc", "both", "edited"):
         Image.new("L", (4, 4)).save(run_copy / "figures" / f"{name}.png")
@@ -256,11 +138,13 @@ def test_an_upload_that_arrives_changed_gets_no_tag(hub, hub_here, model: Staged
         ("PUT /upload/", "status", 403, MammozooError),
         ("POST .*/commit/", "status", 500, UnreachableError),
         ("POST .*/commit/", "drop", 0, UnreachableError),
+        ("POST .*/commit/", "silent", None, UnreachableError),
     ],
 )
 def test_stopped_on_the_way_and_said_again(
-    hub, hub_here, model: Staged, monkeypatch, where: str, kind: Any, value: int, error: Any
+    hub, hub_here, model: Staged, monkeypatch, where: str, kind: Any, value: Any, error: Any
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(pushing, "PATIENCE", 0.3 if kind == "silent" else pushing.PATIENCE)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits longer and longer between its tries
     hub.fault(where, kind, value)
     with pytest.raises(error) as caught:
@@ -278,14 +162,6 @@ def test_stopped_before_the_tag(hub, hub_here, model: Staged) -> None:
         push(model)
     head = hub.repos["lab/tiny"].branches["main"]
     assert push(model).revision == head, "the commit is there; only the tag was missing"
-
-
-def test_a_hub_that_falls_silent(hub, hub_here, model: Staged, monkeypatch) -> None:
-    monkeypatch.setattr(pushing, "PATIENCE", 0.3)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    hub.fault("POST .*/commit/", "silent")
-    with pytest.raises(UnreachableError):
-        push(model)
 
 
 @pytest.mark.parametrize(("user", "repository"), [(None, "lab/tiny"), ("bob", "lab/tiny"), ("alice", "other/tiny")])
@@ -327,14 +203,10 @@ def test_an_entry_is_written_and_replaced_in_the_packaged_zoo_too(model: Staged,
     lines = path.read_text().splitlines()
     assert lines[0] == "# ours" and "# the end" in lines
     assert yaml.safe_load(entry_text(first))[0]["name"] == "tiny"
-    from mammozoo.zoo.registry import packaged_zoo
-
-    path, entry = tmp_path / "zoo.yaml", model.entry(COMMIT)
-    assert entry is not None
     shutil.copy(packaged_zoo(), path)
     before = path.read_text()
-    write_entries(path, [entry])
-    assert path.read_text().startswith(before.rstrip("\n")) and read_zoo(path).models[-1] == entry
+    write_entries(path, [first])
+    assert path.read_text().startswith(before.rstrip("\n")) and read_zoo(path).models[-1] == first
 
 
 # ---------------------------------------------------------------- the command

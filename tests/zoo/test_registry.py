@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from far import entry
 
 import mammozoo
 from mammozoo.config.recipe import load
 from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError, UsageError
-from mammozoo.files import sha256
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import build_backbone, load_model, load_starting_weights
 from mammozoo.zoo.directory import export
@@ -135,11 +135,8 @@ class Zoo:
         source = find_model(default_model())
         shutil.copytree(source, self.model)
         (home / "package_of_models" / "__init__.py").write_text("raise RuntimeError('found, never imported')")
-        self.entry: dict[str, Any] = {
-            "name": "copy", "version": "1", "summary": "a copy", "license": "x", "data_terms": "x", "intended_use": "x",
-            "source": {"package": "package_of_models", "path": "models/copy"},
-            "files": {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in self.model.iterdir()},
-        }  # fmt: skip
+        content = {path.name: path.read_bytes() for path in self.model.iterdir()}
+        self.entry = entry("copy", content, {"package": "package_of_models", "path": "models/copy"})
         self.path = home / "their-zoo" / "zoo.yaml"
         self.path.parent.mkdir()
         self.write()

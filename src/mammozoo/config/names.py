@@ -17,6 +17,7 @@ import pydantic
 from pydantic import Field
 
 from mammozoo.errors import UsageError, nearest
+from mammozoo.files import given_path
 
 #: A seed, as every generator takes it.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -31,12 +32,12 @@ def named_folder(reference: str | Path) -> Path | None:
     A bare word names a model of a zoo, so a folder that happens to lie in the working directory never takes its place.
     """
     if isinstance(reference, Path):
-        return reference.expanduser()
+        return given_path(reference)
     text = reference.removeprefix("zoo:")  # a recipe has zoo:PATH for the path of a run
     if text.startswith(("hub:", "file:")):
         return None
     is_folder = text.startswith("run:") or re.match(r"[.~]|.*[/\\]", text)
-    return Path(text.removeprefix("run:")).expanduser() if is_folder else None
+    return given_path(text.removeprefix("run:")) if is_folder else None
 
 
 def reference_to(folder: Path) -> str:

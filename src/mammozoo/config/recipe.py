@@ -34,7 +34,7 @@ from mammozoo.config.sections import (
 )
 from mammozoo.data.layouts import dataset_at
 from mammozoo.documents import Document
-from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.errors import NotFoundError, UsageError, problems
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.plugins import registry
 from mammozoo.tables import SUFFIXES
@@ -308,11 +308,7 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
             if e["type"] == "unknown_key":
                 key = ".".join([*(part for part in e["loc"] if isinstance(part, str)), e["ctx"]["key"]])
                 raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{e['ctx']['nearest']}") from None
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise UsageError(f"Recipe '{name}': {problems}.") from None
+        raise UsageError(f"Recipe '{name}': {problems(error, 'recipe')}.") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.files import sha256
+from mammozoo.files import given_path, sha256
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Stream:
 def cache_folder() -> Path | None:
     """`MAMMOZOO_CACHE`, or `~/.cache/mammozoo`; None without a home folder. The folder need not exist."""
     if given := os.environ.get("MAMMOZOO_CACHE"):
-        return Path(given).expanduser()
+        return given_path(given)
     try:
         return Path.home() / ".cache" / "mammozoo"
     except RuntimeError:

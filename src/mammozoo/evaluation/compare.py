@@ -23,14 +23,14 @@ import numpy.typing as npt
 from scipy import stats
 
 from mammozoo.errors import UsageError, nearest
-from mammozoo.evaluation.intervals import DRAWS, LEVEL, of_difference, smallest_class, values_of
+from mammozoo.evaluation.intervals import DRAWS, LEVEL, jointly, of_difference, smallest_class, values_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.resampling import Values, draw, share
 from mammozoo.evaluation.scores import finite, fold_weights
-from mammozoo.evaluation.seeds import align, jointly
+from mammozoo.evaluation.seeds import align
 from mammozoo.plugins import registry
 
 BOOTSTRAP = "paired bootstrap by group"

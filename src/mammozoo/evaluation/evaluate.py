@@ -7,7 +7,6 @@ groups are imprecise and may identify a person. Below `FEWEST` groups they are n
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.loader import batches
 from mammozoo.data.splits.leakage import seen_before
+from mammozoo.documents import read_json
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score
@@ -172,7 +172,7 @@ def _own_validation(folder: Path) -> Predictions:
     val = read_predictions(folder).of("val")
     if len(np.unique(val.folds)) > 1:
         try:
-            fold = json.loads((folder / "run.json").read_text(encoding="utf-8"))["model"]["fold"]
+            fold = read_json(folder / "run.json")["model"]["fold"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IncompatibleError(
                 f"'{folder / 'run.json'}' does not say which fold the model is of: {error!r}."

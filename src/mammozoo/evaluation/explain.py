@@ -31,7 +31,7 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from mammozoo.data.preprocessing import Pixels
-from mammozoo.errors import IncompatibleError, UsageError, nearest
+from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, without_tf32
@@ -74,21 +74,16 @@ def heat(
     method: str = "grad-cam",
     target: int | None = None,
 ) -> Heat:
-    """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8.
+    """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8; `method` is one of `METHODS`.
 
     The model is placed on the engine's device; its mode, gradients and hooks stay as they are. `target` is the number of the
     class to explain, None for the decision. The first of two classes is explained by minus the logit of the second.
 
     Raises:
-        UsageError: unknown method or class.
         IncompatibleError: the backbone does not give feature maps (N, C, h, w), which Grad-CAM needs.
     """
-    if method not in METHODS:
-        raise UsageError(f"Unknown method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
     if target is None:
         target, _ = classify(model, config, pixels, engine)
-    elif not 0 <= target < len(config.classes):
-        raise UsageError(f"There is no class number {target}; the model has {len(config.classes)}, counted from 0.")
     with _exact(model, engine), torch.enable_grad():
         x = _input(config, pixels, engine)
         score = _score(model, target)

@@ -155,7 +155,6 @@ def explain_cases(
     `controls` are networks with random weights for the sanity check; the cases are dealt out among them.
 
     Raises:
-        UsageError: unknown method.
         AccessError, FailedError: `out` cannot be written.
     """
     for number, case in enumerate(cases):

@@ -18,14 +18,14 @@ A proportion of 0 or 1 is the same in all draws. It has the exact binomial inter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import CELLS, Resamples, Values, draw, leave_out
+from mammozoo.evaluation.resampling import CELLS, Resamples, Source, Values, draw, leave_out
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -42,21 +42,69 @@ def interval_all(
     class is in one group alone. A proportion (`Metric.among`) of 0 or 1 then has its exact interval.
     """
     metrics = list(metrics)
-    values = resample(metrics, outcome, draw(outcome, draws, seed))
-    jackknife = resample(metrics, outcome, leave_out(outcome, seed))
-    views: dict[int | None, Outcome] = {None: outcome}
-    views |= {number: outcome.one_against_rest(number) for number in range(len(outcome.classes))}
-    few = {number: smallest_class(view) for number, view in views.items()}
-    intervals = {}
-    for metric in metrics:
-        for key, number in metric.keys(outcome.classes).items():
-            view = views[number]
-            value = metric.value(view)
-            bounds = bca(values[key], value, jackknife[key], few[number])
-            if metric.among is not None and np.isnan(bounds[0]):
-                bounds = unanimous(value, len(np.unique(view.groups[metric.among(view)])))
-            intervals[key] = value, bounds
-    return intervals
+    values = values_by_key(metrics, outcome)
+    bounds = mean_intervals(metrics, [outcome], np.ones(1), values, draws=draws, seed=seed)
+    return {key: (value, bounds[key]) for key, value in values.items()}
+
+
+def views_of(metrics: Iterable[Metric], outcome: Outcome) -> dict[str, tuple[Metric, Outcome]]:
+    """Key, by `Metric.keys` → the metric, and the outcome that it scores: the whole, or one class against the rest."""
+    return {
+        key: (metric, outcome if number is None else outcome.one_against_rest(number))
+        for metric in metrics
+        for key, number in metric.keys(outcome.classes).items()
+    }
+
+
+def values_by_key(metrics: Iterable[Metric], outcome: Outcome) -> dict[str, float]:
+    """The scores alone."""
+    return {key: metric.value(one) for key, (metric, one) in views_of(metrics, outcome).items()}
+
+
+def jointly(outcomes: Sequence[Outcome]) -> tuple[Outcome, Callable[[Resamples], list[Resamples]]]:
+    """All outcomes put together, and what gives each one's part of draws of their groups, which are numbered alike."""
+    columns = ("labels", "probabilities", "decisions", "groups")
+    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
+    union = Outcome(outcomes[0].classes, **joined)
+    tested = np.unique(union.groups)
+    places = [(Source(outcome), np.searchsorted(tested, np.unique(outcome.groups))) for outcome in outcomes]
+    return union, lambda chunk: [Resamples(s, np.ascontiguousarray(chunk.times[:, at])) for s, at in places]
+
+
+def mean_intervals(
+    metrics: Sequence[Metric],
+    outcomes: Sequence[Outcome],
+    weights: Values,
+    values: Mapping[str, float],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """The bounds of each of the `values`, the sums of the outcomes' scores by their (O,) weights; keys by `Metric.keys`.
+
+    All are on the same draws of the groups of all outcomes.
+    """
+    union, parts_of = jointly(outcomes)
+
+    def combined(chunks: Iterable[Resamples]) -> dict[str, Values]:
+        parts: dict[str, list[Values]] = {key: [] for key in values}
+        for chunk in chunks:
+            with np.errstate(invalid="ignore"):  # a draw without any image of one outcome does not count
+                each = [resample(metrics, own.source.outcome, [own]) for own in parts_of(chunk)]
+                for key, part in parts.items():
+                    part.append(weights @ np.stack([one[key] for one in each]))
+        return {key: np.concatenate(part) for key, part in parts.items()}
+
+    drawn = combined(draw(union, draws, seed))
+    views = {key: view for key, view in views_of(metrics, union).items() if key in values}
+    if weights.min() < 0:
+        return {key: of_difference(drawn[key], values[key], smallest_class(one))[:2] for key, (_, one) in views.items()}
+    without, bounds = combined(leave_out(union, seed)), {}
+    for key, (metric, one) in views.items():
+        bounds[key] = bca(drawn[key], values[key], without[key], smallest_class(one))
+        if metric.among is not None and np.isnan(bounds[key][0]):
+            bounds[key] = unanimous(values[key], len(np.unique(one.groups[metric.among(one)])))
+    return bounds
 
 
 def interval_of_sums(sums: Values, statistic: Callable[[Values], Values], few: int, *, seed: int = 0) -> Interval:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums, unanimous
+from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums, unanimous, views_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values, share
@@ -66,9 +66,7 @@ def score_all(outcome: Outcome, *, seed: int = 0, metrics: Sequence[Metric] | No
     metrics = installed() if metrics is None else metrics
     found = interval_all(metrics, outcome, seed=seed)
     return {
-        key: finite_score(*found[key], metric.count(outcome if number is None else outcome.one_against_rest(number)))
-        for metric in metrics
-        for key, number in metric.keys(outcome.classes).items()
+        key: finite_score(*found[key], metric.count(one)) for key, (metric, one) in views_of(metrics, outcome).items()
     }
 
 

@@ -14,18 +14,18 @@ and other patients. The range over seeds shows how much training and splitting m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.evaluation.intervals import DRAWS, Interval, bca, of_difference, resample, smallest_class, unanimous
+from mammozoo.evaluation.intervals import mean_intervals, values_by_key
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.resampling import Resamples, Source, Values, draw, leave_out
+from mammozoo.evaluation.resampling import Values
 from mammozoo.evaluation.scores import Score, finite, installed, score_all
 
 
@@ -72,9 +72,9 @@ def mean_score(
     seeds = [[one] if isinstance(one, Outcome) else list(one) for one in (*outcomes, *minus)]
     n = len(outcomes)
     every, weights = _flat(seeds, n)
-    values = np.array([np.mean([metric.value(_view(one, number)) for one in folds]) for folds in seeds])
-    each = values[:n] - values[n:] if minus else values
     (key,) = (key for key, own in metric.keys(every[0].classes).items() if own == number)
+    values = np.array([np.mean([values_by_key([metric], one)[key] for one in folds]) for folds in seeds])
+    each = values[:n] - values[n:] if minus else values
     interval = mean_intervals([metric], every, weights, {key: float(each.mean())}, seed=seed)[key]
     return SeedScore(*map(finite, (each.mean(), *interval, min(each), max(each))))
 
@@ -91,12 +91,10 @@ def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
     scores = score_all(whole[0], seed=seed, metrics=metrics)
     if len(every) == 1:
         return scores
-    each: dict[str, Values] = {}
-    pooled: dict[str, float] = {}
-    for metric in metrics:
-        for key, number in metric.keys(every[0].classes).items():
-            each[key] = np.array([np.mean([metric.value(_view(one, number)) for one in folds]) for folds in seeds])
-            pooled[key] = float(np.mean([metric.value(_view(one, number)) for one in whole]))
+    scored = [[values_by_key(metrics, one) for one in folds] for folds in seeds]
+    together = [values_by_key(metrics, one) for one in whole]
+    each = {key: np.array([np.mean([one[key] for one in folds]) for folds in scored]) for key in scores}
+    pooled = {key: float(np.mean([one[key] for one in together])) for key in scores}
     means = {key: float(values.mean()) for key, values in each.items()}
     intervals = mean_intervals(metrics, every, weights, means, seed=seed)
     for key, score in scores.items():
@@ -111,62 +109,7 @@ def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
     return scores
 
 
-def jointly(outcomes: Sequence[Outcome]) -> tuple[Outcome, Callable[[Resamples], list[Resamples]]]:
-    """All outcomes put together, and what gives each one's part of draws of their groups, which are numbered alike."""
-    columns = ("labels", "probabilities", "decisions", "groups")
-    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
-    union = Outcome(outcomes[0].classes, **joined)
-    tested = np.unique(union.groups)
-    places = [(Source(outcome), np.searchsorted(tested, np.unique(outcome.groups))) for outcome in outcomes]
-    return union, lambda chunk: [Resamples(s, np.ascontiguousarray(chunk.times[:, at])) for s, at in places]
-
-
-def mean_intervals(
-    metrics: Sequence[Metric],
-    outcomes: Sequence[Outcome],
-    weights: Values,
-    values: Mapping[str, float],
-    *,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """The bounds of each of the `values`, the sums of the outcomes' scores by their (O,) weights; keys by `Metric.keys`.
-
-    All are on the same draws of the groups of all outcomes.
-    """
-    union, parts_of = jointly(outcomes)
-
-    def combined(chunks: Iterable[Resamples]) -> dict[str, Values]:
-        parts: dict[str, list[Values]] = {key: [] for key in values}
-        for chunk in chunks:
-            with np.errstate(invalid="ignore"):  # a draw without any image of one outcome does not count
-                each = [resample(metrics, own.source.outcome, [own]) for own in parts_of(chunk)]
-                for key, part in parts.items():
-                    part.append(weights @ np.stack([one[key] for one in each]))
-        return {key: np.concatenate(part) for key, part in parts.items()}
-
-    draws = combined(draw(union, DRAWS, seed))
-    views: dict[str, tuple[Metric, Outcome]] = {}
-    for metric in metrics:
-        views |= {
-            key: (metric, _view(union, number)) for key, number in metric.keys(union.classes).items() if key in values
-        }
-    if weights.min() < 0:
-        return {
-            key: of_difference(draws[key], values[key], smallest_class(view))[:2] for key, (_, view) in views.items()
-        }
-    without, bounds = combined(leave_out(union, seed)), {}
-    for key, (metric, view) in views.items():
-        bounds[key] = bca(draws[key], values[key], without[key], smallest_class(view))
-        if metric.among is not None and np.isnan(bounds[key][0]):
-            bounds[key] = unanimous(values[key], len(np.unique(view.groups[metric.among(view)])))
-    return bounds
-
-
 def _flat(seeds: Sequence[Sequence[Outcome]], n: int) -> tuple[list[Outcome], Values]:
     """All outcomes, and the weight of each in the mean over the first n seeds, minus that over the others."""
     weights = [np.full(len(folds), (1 if place < n else -1) / n / len(folds)) for place, folds in enumerate(seeds)]
     return [one for folds in seeds for one in folds], np.concatenate(weights)
-
-
-def _view(outcome: Outcome, number: int | None) -> Outcome:
-    return outcome if number is None else outcome.one_against_rest(number)

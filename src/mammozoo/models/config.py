@@ -11,7 +11,7 @@ from pydantic import Field
 from mammozoo.data.ood import Profile
 from mammozoo.data.preprocessing import Input
 from mammozoo.documents import parse_json
-from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
+from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest, problems
 from mammozoo.files import read_promised
 
 CONFIG = "config.json"
@@ -163,11 +163,8 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(read_content(folder)["mammozoo"])
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise IncompatibleError(
-            f"'{folder / CONFIG}' is not a config of this mammozoo: {where}: {first['msg']}."
-        ) from None
+        what = f"'{folder / CONFIG}' is not a config of this mammozoo: {problems(error, most=1)}."
+        raise IncompatibleError(what) from None
 
 
 def read_content(folder: Path) -> dict[str, Any]:

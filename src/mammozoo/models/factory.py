@@ -16,7 +16,7 @@ from mammozoo.config.names import Spec, call, parse, parse_sum
 from mammozoo.config.requirements import installed_version, requirements_of
 from mammozoo.data.preprocessing import LESION, Input
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
-from mammozoo.files import write_json
+from mammozoo.files import given_path, write_json
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.model import Model, assemble
@@ -116,7 +116,7 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         spec.imagenet(backbone)
         return Lineage("imagenet")
     if kind == "file" and rest:
-        path = Path(rest).expanduser()
+        path = given_path(rest)
         if path.suffix != ".safetensors":
             raise UsageError(
                 f"'{path}': mammozoo loads safetensors only; pickled weights can run code. Of a file that you trust: import torch; "

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.documents import Document
-from mammozoo.errors import NotFoundError, UsageError, nearest
+from mammozoo.errors import NotFoundError, UsageError, nearest, problems
 from mammozoo.plugins import registry
 
 ProtocolName = Literal["published", "sound"]
@@ -109,11 +109,7 @@ def load_paper(source: str) -> Paper:
     try:
         paper = Paper.model_validate(Document.read(path, UsageError, aliases=True).content)
     except pydantic.ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'paper'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise UsageError(f"Paper '{path.name}': {problems}.") from None
+        raise UsageError(f"Paper '{path.name}': {problems(error, 'paper')}.") from None
     if paper.key != path.stem:
         raise UsageError(f"Paper '{path.name}': its key is '{paper.key}' and must be the file's stem, '{path.stem}'.")
     return paper.model_copy(update={"protocols": {name: _resolved(p, path) for name, p in paper.protocols.items()}})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.errors import ConflictError, MammozooError, UsageError
+from mammozoo.errors import ConflictError, UsageError, reason
 from mammozoo.progress import Progress
 from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.training.checkpoint import Stopped
@@ -100,8 +100,7 @@ def train_tasks(
             raise
         except Exception as error:  # one failure must not end hours of other runs
             log.debug("%s failed", task.path, exc_info=True)
-            known = isinstance(error, MammozooError)
-            failed[task.path] = str(error) if known else f"{type(error).__name__}: {error}"
+            failed[task.path] = reason(error)
             progress.note(f"{task.path}: failed: {failed[task.path]}")
     return failed
 

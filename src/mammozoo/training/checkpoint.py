@@ -158,9 +158,9 @@ def load_trainable_state(model: nn.Module, state: Mapping[str, torch.Tensor]) ->
         own[name].copy_(tensor)
 
 
-def pack(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
-    """Names with a prefix, as in the file."""
-    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+def pack(**states: Mapping[str, torch.Tensor]) -> State:
+    """All tensors, named by the state that they are of, as in the file."""
+    return {f"{prefix}.{name}": tensor for prefix, state in states.items() for name, tensor in state.items()}
 
 
 def unpack(prefix: str, tensors: Mapping[str, torch.Tensor]) -> State:
@@ -188,9 +188,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, groups: 
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
         own = parameters[int(number)]
-        if (
-            tensor.shape == own.shape
-        ):  # kept contiguous; fused optimizers want it to lie in memory as the parameter does
+        if tensor.shape == own.shape:  # kept contiguous; fused optimizers want it to lie as the parameter does
             tensor = torch.empty_like(own, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
         state.setdefault(int(number), {})[key] = tensor
     fresh = optimizer.state_dict()["param_groups"]

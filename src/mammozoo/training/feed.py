@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,23 @@ from mammozoo.config.recipe import Recipe
 from mammozoo.data.loader import batches
 from mammozoo.data.on_card import CardImages, augmented, batched_forms, draw
 from mammozoo.data.preprocessing import Pixels
+from mammozoo.data.splits.make import Split
 from mammozoo.data.transforms import build
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
 from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
 
 Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All images as the model sees them, their labels and names, and the split."""
+
+    pixels: Pixels
+    labels: Indices
+    names: Sequence[str]
+    split: Split
 
 
 class Feed:
@@ -78,3 +90,12 @@ class Feed:
         if (trunk := find_trunk(self.model, self.engine)) is None:
             return None
         return trunk.cached(self.pixels, views=max(1, recipe.cache_views), augment=recipe.augment, seed=recipe.seed)
+
+
+def epoch_order(indices: Indices, size: int, seed: int, epoch: int) -> Indices:
+    """The images of an epoch in their order, which depends on (seed, epoch) alone.
+
+    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    return order[:-1] if len(order) > size and len(order) % size == 1 else order

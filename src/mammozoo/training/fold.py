@@ -27,11 +27,12 @@ from mammozoo.models.model import probabilities
 from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
+from mammozoo.training.feed import TrainingData
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import history_table, plugins_of, read_history
 from mammozoo.training.stages import read_stage
-from mammozoo.training.trainer import EpochRow, Trainer, TrainingData
+from mammozoo.training.trainer import EpochRow, Trainer
 
 
 @dataclass(frozen=True)

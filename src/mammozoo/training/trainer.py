@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +13,6 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.data.preprocessing import Pixels
-from mammozoo.data.splits.make import Split
 from mammozoo.errors import FailedError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
@@ -34,7 +31,7 @@ from mammozoo.training.checkpoint import (
     unpack,
 )
 from mammozoo.training.compiled import Compiled
-from mammozoo.training.feed import Feed
+from mammozoo.training.feed import Feed, TrainingData, epoch_order
 from mammozoo.training.loss import Loss
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
 from mammozoo.training.step import Step
@@ -46,16 +43,6 @@ Indices = npt.NDArray[np.intp]
 
 #: Batches after which losses are read from a card: reading waits for all that the card still has to do.
 _READ_EVERY = 64
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """All images as the model sees them, their labels and names, and the split."""
-
-    pixels: Pixels
-    labels: Indices
-    names: Sequence[str]
-    split: Split
 
 
 @dataclass(frozen=True)
@@ -270,12 +257,8 @@ class Trainer:
         if self.checkpointer is None or not self.dist.is_main:
             return
         moments, groups = pack_optimizer(self.optimizer)
-        tensors = {
-            **pack("model", trainable_state(self.model)),
-            **pack("best", self.best_weights),
-            **pack("optimizer", moments),
-            **pack("rng", generator_states(self.engine.device)),
-        }
+        rng = generator_states(self.engine.device)
+        tensors = pack(model=trainable_state(self.model), best=self.best_weights, optimizer=moments, rng=rng)
         header: dict[str, Any] = {
             "place": self.state.to_json(),
             "groups": groups,
@@ -309,12 +292,3 @@ class Trainer:
                 self.split_name, device, self.engine.device.type,
             )  # fmt: skip
         log.info("%s: continues after epoch %d, batch %d.", self.split_name, self.state.epoch, self.state.batch)
-
-
-def epoch_order(indices: Indices, size: int, seed: int, epoch: int) -> Indices:
-    """The images of an epoch in their order, which depends on (seed, epoch) alone.
-
-    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(indices)
-    return order[:-1] if len(order) > size and len(order) % size == 1 else order

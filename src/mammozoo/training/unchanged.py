@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.documents import read_json
-from mammozoo.errors import IncompatibleError
+from mammozoo.errors import IncompatibleError, MammozooError
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
@@ -35,9 +34,16 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
     """Compare a run with its data and recipe as they are now; nothing is written.
 
     Raises:
-        IncompatibleError: they differ, so the fits to come would not belong to those that are complete; with what changed.
+        IncompatibleError: they differ, so the fits to come would not belong to those that are complete; with what changed. Or a
+            file of the run is damaged.
     """
-    if change := next(_changes(run, prepared), ""):
+    try:
+        change = next(_changes(run, prepared), "")
+    except MammozooError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise IncompatibleError(f"The files of the run '{run.path}' do not fit together: {error!r}.") from None
+    if change:
         raise IncompatibleError(
             f"The run '{run.path}' cannot go on, because its fits would not belong together: {change}. Restore what was changed, "
             "or start a new run."
@@ -47,9 +53,9 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
 def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
     """What differs, the most telling first."""
     path = run.path / "splits.json"
-    before = {entry["name"]: entry for entry in _read(path)["splits"]} if path.is_file() else {}
+    before = {entry["name"]: entry for entry in read_json(path)["splits"]} if path.is_file() else {}
     for split in prepared.splits if before else ():
-        old = {image: (part,) for part in PARTS for image in before.get(split.name, {}).get(part, ())}
+        old = {image: (part,) for part in PARTS for image in dict(before.get(split.name, {})).get(part, ())}
         new = {image: (part,) for image, (part, _) in _rows(split, prepared.data).items()}
         yield from _differences(old, new, split.name)
     data = [one.data.sha256 for one in (*prepared.stages, prepared)]
@@ -71,7 +77,7 @@ def _changes_of_fit(run: Path, prepared: PreparedRun, spec: FitSpec) -> Iterator
     # A stage whose files are gone is trained again, to the same bytes.
     there = spec.after and (after / "predictions.csv").is_file()
     past = read_stage(after).past if there else read_config(folder).training.stages
-    kept = _read(folder / "key.json")
+    kept = dict(read_json(folder / "key.json"))
     for name, now in depends_on(replace(prepared, past=past), spec).items():
         if kept.get(name) != now:
             yield f"{spec.name}: {_SAID.get(name) or f'{name} was {kept.get(name)} and is {now}'}"
@@ -96,11 +102,3 @@ def _differences(old: Mapping[str, tuple[str, ...]], new: Mapping[str, tuple[str
     ]
     if texts:
         yield f"of the images of {where}, {', '.join(texts)}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = read_json(path)
-    except (OSError, ValueError) as error:
-        raise IncompatibleError(f"'{path}' cannot be read: {error}.") from None
-    return content

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 import pydantic
 import torch
 
-from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
+from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError, problems
 from mammozoo.files import json_text, locked, promise, sha256, write_bytes, write_json
 from mammozoo.models.config import CONFIG, read_content
 from mammozoo.models.weights import DTYPES, numbers, read_tensors, to_bytes
@@ -72,10 +72,8 @@ def read_adapter(folder: Path) -> Adapter:
     try:
         return Adapter.model_validate(content["adapter"])
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ("adapter", *first["loc"])))
-        what = f"{where}: {first['msg']}"
-        raise IncompatibleError(f"'{folder / CONFIG}' is not an adapter of this mammozoo: {what}.") from None
+        what = f"'{folder / CONFIG}' is not an adapter of this mammozoo: adapter.{problems(error, most=1)}."
+        raise IncompatibleError(what) from None
 
 
 def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | None = None) -> None:

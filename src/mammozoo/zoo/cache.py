@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from mammozoo.data.cache import cache_folder
@@ -14,8 +15,6 @@ from mammozoo.zoo.entry import HubSource, ZooModel
 
 #: The client's name for an unfinished download: the hash of the content, and a mark of the process. It never resumes such a file.
 _PARTIAL = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})\.[0-9a-f]{8}\.incomplete$")
-
-
 #: The lock file in a folder that somebody works in.
 LOCK = ".lock"
 
@@ -65,27 +64,22 @@ def clean() -> tuple[int, int]:
 
     Who downloads or joins holds a lock, and what it works at stays.
     """
-    from filelock import FileLock, Timeout
     from huggingface_hub.constants import HF_HUB_CACHE
 
     cache, root = Path(HF_HUB_CACHE), cache_folder()
-    removed = []
-    for folder in cache.glob("models--*/.mammozoo/pull-*"):
-        with contextlib.suppress(TimeoutError), locked(folder / LOCK, patience=0) as alone:
-            if alone:
-                removed += [_removed(path) for path in folder.glob("*/models--*/blobs/*")]
-                shutil.rmtree(folder, ignore_errors=True)
-    for folder in {path.parent for path in root.glob("joined/*/.*.tmp")} if root else ():
-        with contextlib.suppress(TimeoutError), locked(folder / LOCK, patience=0) as alone:
-            removed += [_removed(path) for path in folder.glob(".*.tmp") if alone]
+    pulls = [*cache.glob("models--*/.mammozoo/pull-*")]
+    joined = {path.parent for path in root.glob("joined/*/.*.tmp")} if root else ()
+    begun: list[tuple[Path, Iterable[Path]]] = [(folder / LOCK, folder.glob("*/models--*/blobs/*")) for folder in pulls]
+    begun += [(folder / LOCK, folder.glob(".*.tmp")) for folder in joined]
     for path in cache.glob("models--*/blobs/*.incomplete"):  # of the client, for other programs
         if match := _PARTIAL.match(path.name):
-            lock = cache / ".locks" / path.parents[1].name / f"{match[1]}.lock"
-            with (
-                contextlib.suppress(Timeout),
-                FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext(),
-            ):
-                removed.append(_removed(path))
+            begun.append((cache / ".locks" / path.parents[1].name / f"{match[1]}.lock", [path]))
+    removed: list[int] = []
+    for lock, files in begun:
+        with contextlib.suppress(TimeoutError), locked(lock, patience=0) as alone:
+            removed += map(_removed, files if alone else ())
+            if alone and lock.parent in pulls:
+                shutil.rmtree(lock.parent, ignore_errors=True)
     return len(removed), sum(removed)
 
 

@@ -13,7 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import Field
 
 from mammozoo.documents import Document
-from mammozoo.errors import NotFoundError, RegistryError
+from mammozoo.errors import NotFoundError, RegistryError, problems
 
 #: A model's name: also the name of its folder in a directory zoo.
 NAME = r"^[a-z0-9][a-z0-9.-]{0,62}$"
@@ -267,10 +267,8 @@ def read_zoo(path: Path) -> Zoo:
     try:
         return Zoo.model_validate(document.content)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        line, where = document.line(first["loc"]), ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise RegistryError(f"'{path}' is not a valid zoo: line {line}: {where}: {reason}.") from None
+        line = document.line(error.errors()[0]["loc"])
+        raise RegistryError(f"'{path}' is not a valid zoo: line {line}: {problems(error, most=1)}.") from None
 
 
 def inside(base: Path, relative: str, what: str) -> Path:

@@ -11,7 +11,6 @@ processes pull; a lock only saves them downloading the same bytes.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mammozoo import progress
+from mammozoo.documents import read_json
 from mammozoo.errors import FailedError, MammozooError, NotFoundError, NotVerifiedError, UnreachableError, UsageError
 from mammozoo.files import locked, promise, size_of, write_json
 from mammozoo.zoo.cache import LOCK, own_folder
@@ -144,8 +144,12 @@ def _cached(source: HubSource) -> Files:
     """The files in the cache with the hashes by which they were checked, or else by which the client has named their contents."""
     record = own_folder(source) / f"{source.revision}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-        kept = json.loads(record.read_bytes()).items()
-        return {name: (digest, size) for name, (digest, size) in kept if is_file_of_a_model(name)}
+        kept = read_json(record).items()
+        return {
+            name: (digest, size)
+            for name, (digest, size) in kept
+            if is_file_of_a_model(name) and isinstance(digest, str)
+        }
     folder, files = source.folder(), {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()

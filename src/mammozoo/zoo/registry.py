@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mammozoo.config.names import named_folder, reference_to
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
+from mammozoo.files import given_path
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
@@ -28,7 +29,7 @@ def packaged_zoo() -> Path:
 
 def directory_zoos() -> list[Path]:
     """The `zoo.yaml` of each folder in `MAMMOZOO_ZOO` (several are separated as in PATH); NotFoundError if one has none."""
-    folders = [Path(part).expanduser() for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part]
+    folders = [given_path(part) for part in os.environ.get("MAMMOZOO_ZOO", "").split(os.pathsep) if part]
     for folder in folders:
         if not (folder / "zoo.yaml").is_file():
             raise NotFoundError(f"MAMMOZOO_ZOO names '{folder}', which has no zoo.yaml in it.")

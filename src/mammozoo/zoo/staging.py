@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -16,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from mammozoo import __version__
 from mammozoo.config.names import parse
+from mammozoo.documents import read_json
 from mammozoo.errors import (
     ConflictError,
     IncompatibleError,
@@ -24,8 +24,9 @@ from mammozoo.errors import (
     RefusedToPublishError,
     UsageError,
 )
+from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.scores import OVERFITTING
-from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
+from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
 from mammozoo.zoo import entry as zoo
@@ -180,11 +181,12 @@ def stage(
     config = read_config(source)
     facts: dict[str, Any] | None = None  # of a run; a model has none
     try:
-        facts = json.loads((source / "run.json").read_text(encoding="utf-8"))
+        facts = dict(read_json(source / "run.json"))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
+    account = read_account(source, facts) if facts is not None and facts.get("status") == "done" else None
     if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
@@ -194,7 +196,6 @@ def stage(
         )
     config = config.model_copy(update={"name": publication.name})
     own = source / "README.md"
-    account = None if facts is None else read_account(source, facts)
     card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
     _write_weights(source, config, publication, whole)
@@ -225,7 +226,7 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     }
     if facts is not None:
         missing = [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]
-        crossing = _crossing(source / "predictions.csv")
+        crossing = _crossing(source)
         weights = facts.get("model", {}).get("sha256")
         problems |= {
             f"its run is not complete ({facts.get('status')})": facts.get("status") != "done",
@@ -239,13 +240,13 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     return [text for text, holds in problems.items() if holds]
 
 
-def _crossing(predictions: Path) -> int:
+def _crossing(source: Path) -> int:
     """The number of groups with images in two parts of one fold."""
-    if not predictions.is_file():
+    if not (source / "predictions.csv").is_file():
         return 0
-    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in read_table(predictions):
-        parts[row["fold"], row["group"]].add(row["part"])
+    rows, parts = read_predictions(source), defaultdict[tuple[str, int], set[str]](set)
+    for fold, group, part in zip(rows.folds.tolist(), rows.outcome.groups.tolist(), rows.parts.tolist(), strict=True):
+        parts[fold, group].add(part)
     return len({group for (_, group), names in parts.items() if len(names) > 1})
 
 

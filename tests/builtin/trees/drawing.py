@@ -29,6 +29,11 @@ def save(path: Path, pixels: npt.NDArray[Any]) -> Path:
     return path
 
 
+def grey(path: Path, value: int = 9) -> Path:
+    """A file of 20 × 18 pixels of one grey."""
+    return save(path, np.full((18, 20), value, np.uint8))
+
+
 def huge_png(path: Path, side: int) -> Path:
     """A PNG whose header promises side × side grey pixels in a file of a few bytes."""
 

@@ -51,21 +51,6 @@ def test_folds_test_every_sample_once_and_a_split_with_validation_is_left_alone(
     assert with_validation([split], labels, groups, val=0.4, seed=9) == [split]
 
 
-def test_seed_decides_and_nothing_else() -> None:
-    labels, groups = data()
-    names = [f"{i}.png" for i in range(len(labels))]
-
-    def digests(seed: int) -> list[str]:
-        made = [
-            *holdout(labels, groups, val=0.15, test=0.2, seed=seed),
-            *k_fold(labels, groups, folds=3, val=0.15, seed=seed),
-        ]
-        return [split.digest(names) for split in made]
-
-    assert digests(1) == digests(1)
-    assert not set(digests(1)) & set(digests(2))
-
-
 def test_leakage_names_the_pair_and_digest_is_of_the_sorted_list() -> None:
     names = ["a.png", "b.png", "c.png", "d.png"]
     split = Split("holdout", np.array([0, 1]), np.array([2]), np.array([3]))

@@ -2,44 +2,17 @@
 
 import copy
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from mammozoo.files import sha256
 from mammozoo.models.weights import read_tensors, write_tensors
-from mammozoo.testing import checks, run
-from mammozoo.zoo.directory import export
-from mammozoo.zoo.registry import listed
 
 Change = Callable[[Path, list[dict[str, Any]]], dict[str, Any] | None]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
-    """A model and an adapter of it, as `mammozoo zoo export` writes them."""
-    folder = tmp_path_factory.mktemp("zoo") / "ours"
-    export([listed("busi-resnet9"), listed("busi-resnet9-drs")], folder)
-    return folder
-
-
-@pytest.fixture
-def changed(exported: Path, tmp_path) -> Callable[[Change], Path]:
-    """A copy of it after a change; each file that changed has its new hash, unless the change says that it has not."""
-
-    def make(change: Change) -> Path:
-        folder = Path(shutil.copytree(exported, tmp_path / "yours"))
-        content = yaml.safe_load((folder / "zoo.yaml").read_text(encoding="utf-8"))
-        content |= change(folder, content["models"]) or {}
-        (folder / "zoo.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        return folder / "zoo.yaml"
-
-    return make
 
 
 def place(folder: Path, model: dict[str, Any], file: str) -> Path:
@@ -92,7 +65,7 @@ def unknown_network(folder: Path, models: list[dict[str, Any]]) -> None:
     promise(model, config)
 
 
-BROKEN = [
+BROKEN = {"zoos": [
     ("zoo-loads", "models.0.licence", lambda folder, models: models[0].update(licence="apache-2.0")),
     ("names-are-unique", "Two zoos .* 'busi-resnet9'", name_of_another),
     ("names-are-unique", "'busi-resnet9' is there 2 times", lambda folder, models: models.append(copy.deepcopy(models[0]))),
@@ -112,40 +85,10 @@ BROKEN = [
     ),
     ("models-are-rebuilt", "backbone.extra", other_weights),
     ("models-are-rebuilt", "resnet99", unknown_network),
-]  # fmt: skip
+]}  # fmt: skip
+SOUND: dict[str, list[Change]] = {"zoos": [lambda folder, models: None]}
 
 
-def test_a_sound_zoo_passes_all(passes, exported: Path) -> None:
-    passes(exported / "zoo.yaml")
-
-
-@pytest.mark.parametrize(("rule", "words", "change"), BROKEN)
-def test_a_broken_zoo_fails_just_that(breaks, changed, rule: str, words: str, change: Change) -> None:
-    breaks(rule, words, changed(change))
-
-
-@pytest.mark.parametrize(("name", "broken"), [("zoo.yaml", set()), ("models.yaml", {"zoo-loads"})])
-def test_a_zoo_of_an_installed_plugin(exported: Path, tmp_path, from_file, name: str, broken: set[str]) -> None:
-    """It is among the zoos of this machine already, and must not be its own rival."""
-    folder = Path(shutil.copytree(exported, tmp_path / "yours"))
-    (folder / "zoo.yaml").rename(folder / name)
-    plugin = from_file(
-        "from pathlib import Path\nfrom mammozoo import hookimpl\n\n\n@hookimpl\ndef register_zoos():\n"
-        f"    return [Path(__file__).parent / 'yours' / {name!r}]\n"
-    )
-    found = [run(check) for check in checks(plugin)]
-    assert {result.check for result in found if result.state == "failed"} == broken
-    assert all(result.item in (plugin, "yours") for result in found)
-
-
-def test_models_that_are_elsewhere_are_not_tried(changed: Callable[[Change], Path]) -> None:
-    """Of a model on the Hub that was never pulled its entry is checked, and what needs its files is skipped."""
-
-    def far(folder: Path, models: list[dict[str, Any]]) -> None:
-        renamed(models)["source"] = {"hub": "nobody/nothing", "revision": "0" * 40}
-
-    found = {result.check: result for result in map(run, checks(changed(far)))}
-    skipped = {name for name, result in found.items() if result.state == "skipped"}
-    assert skipped == {"files-are-as-promised", "entries-agree-with-models", "models-are-rebuilt"}
-    assert all("mammozoo zoo pull" in found[name].reason for name in skipped)
-    assert {result.state for result in found.values()} == {"passed", "skipped"}
+def made(thing: Change, request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue("changed")(thing)
+    return path

@@ -10,7 +10,6 @@ from torch import nn
 
 from mammozoo import HeadSpec
 from mammozoo.errors import IncompatibleError
-from mammozoo.testing import checks, run
 
 from ..helpers import call_home
 
@@ -103,13 +102,13 @@ class Refuses(Mean):
         super().__init__(channels, height, width, outputs)
 
 
-BROKEN = [
+BROKEN = {"heads": [
     ("has-name-and-summary", "'a head'", HeadSpec("a head", "the mean", Mean)),
     ("has-name-and-summary", "summary", HeadSpec("mean", "", Mean)),
     ("options-have-types", "'scale'", untyped),
     (
         "builds-for-every-size",
-        r"`build\(12, 3, 5, 3\)`: ValueError .*test_broken_heads.py, line \d+, in __init__",
+        r"`build\(12, 3, 5, 3\)`: ValueError .*broken_heads.py, line \d+, in __init__",
         SquareOnly,
     ),
     ("builds-for-every-size", r"`build\(8, 4, 4, 1\)` gives a NoModule", NoModule),
@@ -119,7 +118,7 @@ BROKEN = [
         after(lambda head: nn.init.constant_(head.dense.bias, np.random.default_rng().normal())),
     ),
     ("gives-a-logit-for-each-output", r"\(1, 8, 4, 4\) become \(\) torch.float32; .*\(1, 1\)", Squeezes),
-    ("gives-a-logit-for-each-output", r"\(1, 8, 4, 4\): KeyError .*test_broken_heads.py, line", Crashes),
+    ("gives-a-logit-for-each-output", r"\(1, 8, 4, 4\): KeyError .*broken_heads.py, line", Crashes),
     ("gives-a-logit-for-each-output", r"\(1, 12, 3, 5\): RuntimeError", SquareWeights),
     ("logits-are-finite", "times 0", Divides),
     ("every-parameter-gets-a-gradient", "2 .*'spare.weight'", after(lambda head: setattr(head, "spare", nn.Linear(9, 2)))),
@@ -131,19 +130,11 @@ BROKEN = [
     ("weights-reload", "read", Secret),
     ("pickles", "PicklingError|AttributeError", after(lambda head: setattr(head, "pool", lambda maps: maps))),
     ("leaves-its-input-alone", "maps", InPlace),
-]  # fmt: skip
+]}  # fmt: skip
 
 
-def spec(build: Any) -> HeadSpec:
-    return build if isinstance(build, HeadSpec) else HeadSpec("mean", "the mean over positions", build)
+SOUND = {"heads": [Mean]}
 
 
-@pytest.mark.parametrize("build", [Mean, Refuses])
-def test_a_sound_head_passes_all_or_refuses_maps_by_the_error_for_that(build: Any) -> None:
-    states = {result.state for result in map(run, checks(spec(build)))}
-    assert states == ({"passed"} if build is Mean else {"passed", "skipped"})
-
-
-@pytest.mark.parametrize(("rule", "words", "build"), BROKEN)
-def test_a_broken_head_fails_just_that(breaks, rule: str, words: str, build: Any) -> None:
-    breaks(rule, words, spec(build))
+def made(thing: Any, request: pytest.FixtureRequest) -> HeadSpec:
+    return thing if isinstance(thing, HeadSpec) else HeadSpec("mean", "the mean over positions", thing)

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from PIL import Image
 
 from mammozoo import Dataset, DatasetInfo, Sample
 from mammozoo.errors import NotFoundError
-from mammozoo.testing import checks, run
 
 _COUNT = itertools.count()
 
@@ -89,7 +87,8 @@ class AnyRoot(Sound):
         self.root = root
 
 
-DATASETS = [
+BROKEN: dict[str, list[Any]] = {}
+BROKEN["datasets"] = [
     ("has-name-and-summary", "'a set'", changed(name="a set")),
     ("options-have-types", "'k'", UntypedOption),
     ("info-is-complete", "title", changed(title="", modality="ultrasound")),
@@ -100,7 +99,7 @@ DATASETS = [
     ("says-what-is-missing", "empty folder .* 0 samples", Silent),
     ("says-what-is-missing", "root=None", AnyRoot),
     ("opens", "gives none", of_samples(lambda s: s[:0])),
-    ("opens", "KeyError .*test_broken_datasets_and_recipes.py, line", of_samples(lambda s: {}["labels.csv"])),
+    ("opens", "KeyError .*broken_datasets_and_recipes.py, line", of_samples(lambda s: {}["labels.csv"])),
     ("paths-are-there", "there 2 times", of_samples(lambda s: [*s, s[0]])),
     ("labels-are-classes", "'odd'", of_samples(lambda s: [replace(s[0], label="odd"), *s[1:]])),
     ("labels-are-classes", "'malignant'", of_samples(lambda s: [one for one in s if one.label == "benign"])),
@@ -118,37 +117,6 @@ DATASETS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("set")
-    rng = np.random.default_rng(0)
-    for name in ("benign/1", "benign/2", "malignant/1", "malignant/2"):
-        path = folder / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8)).save(path)
-    return folder
-
-
-def test_a_sound_data_set_passes_all(passes, root: Path) -> None:
-    passes(Sound, root=root)
-
-
-@pytest.mark.parametrize(("rule", "words", "dataset"), DATASETS)
-def test_a_broken_data_set_fails_just_that(breaks, root: Path, rule: str, words: str, dataset: type[Dataset]) -> None:
-    breaks(rule, words, dataset, root=root)
-
-
-@pytest.mark.parametrize(
-    ("words", "image"), [("'/benign/1.png' .* relative", "/benign/1.png"), ("exist", "benign/9.png")]
-)
-def test_a_path_that_leads_nowhere_cannot_be_read_either(root: Path, words: str, image: str) -> None:
-    dataset = of_samples(lambda samples: [replace(samples[0], image=image), *samples[1:]])
-    results = [result for result in map(run, checks(dataset, root=root)) if result.state == "failed"]
-    failed = {result.check: result.reason for result in results}
-    assert {"paths-are-there"} <= set(failed) <= {"paths-are-there", "values-are-in-range"}
-    assert re.search(words, failed["paths-are-there"])
-
-
 RECIPE = "# tried: a recipe\ndataset: phantom:n=60\nbackbone: test_resnet\n"
 PAPER = """
 key: tried
@@ -159,39 +127,41 @@ dataset: phantom
 rows: [{name: first, reported: {auc: 0.9}}]
 protocols: {sound: {recipe: default}}
 """
-RECIPES = [
-    ("has-name-and-summary", "'a recipe'", "a recipe.yaml", RECIPE),
-    ("loads", "'epoch'", "tried.yaml", RECIPE + "epoch: 3\n"),
-    ("has-summary", "first line", "tried.yaml", RECIPE.partition("\n")[2]),
-    ("names-known-things", "'dsr'", "tried.yaml", RECIPE + "strategy: dsr\n"),
-    ("names-known-things", "'bussi'", "tried.yaml", RECIPE.replace("phantom:n=60", "bussi")),
-    ("names-known-things", "'resnet81'", "tried.yaml", RECIPE.replace("test_resnet", "resnet81")),
-    ("names-known-things", "'gab'", "tried.yaml", RECIPE + "head: gab\n"),
-    ("names-known-things", "'hflop'", "tried.yaml", RECIPE + "augment: [hflop]\n"),
-    ("names-known-things", "'width'", "tried.yaml", RECIPE + "preprocess: [lesion:width=3]\n"),
-    ("names-known-things", "'auk'", "tried.yaml", RECIPE + "monitor: auk\n"),
+BROKEN["recipes"] = [
+    ("has-name-and-summary", "'a recipe'", ("a recipe.yaml", RECIPE)),
+    ("loads", "'epoch'", ("tried.yaml", RECIPE + "epoch: 3\n")),
+    ("has-summary", "first line", ("tried.yaml", RECIPE.partition("\n")[2])),
+    ("names-known-things", "'dsr'", ("tried.yaml", RECIPE + "strategy: dsr\n")),
+    ("names-known-things", "'bussi'", ("tried.yaml", RECIPE.replace("phantom:n=60", "bussi"))),
+    ("names-known-things", "'resnet81'", ("tried.yaml", RECIPE.replace("test_resnet", "resnet81"))),
+    ("names-known-things", "'gab'", ("tried.yaml", RECIPE + "head: gab\n")),
+    ("names-known-things", "'hflop'", ("tried.yaml", RECIPE + "augment: [hflop]\n")),
+    ("names-known-things", "'width'", ("tried.yaml", RECIPE + "preprocess: [lesion:width=3]\n")),
+    ("names-known-things", "'auk'", ("tried.yaml", RECIPE + "monitor: auk\n")),
 ]
-PAPERS = [
-    ("has-name-and-summary", "'a paper'", "a paper.yaml", PAPER.replace("key: tried", "key: a paper")),
-    ("paper-loads", "'auk'", "tried.yaml", PAPER.replace("auc", "auk")),
+BROKEN["papers"] = [
+    ("has-name-and-summary", "'a paper'", ("a paper.yaml", PAPER.replace("key: tried", "key: a paper"))),
+    ("paper-loads", "'auk'", ("tried.yaml", PAPER.replace("auc", "auk"))),
 ]
 
 
-def written(folder: Path, name: str, text: str) -> Path:
-    (folder / name).write_text(text)
-    return folder / name
+SOUND = {"datasets": [Sound], "recipes": [("tried.yaml", RECIPE)], "papers": [("tried.yaml", PAPER)]}
 
 
-@pytest.mark.parametrize("text", [RECIPE, PAPER])
-def test_a_sound_recipe_and_a_sound_paper_pass_all(passes, tmp_path, text: str) -> None:
-    passes(written(tmp_path, "tried.yaml", text))
+def made(thing: Any, request: pytest.FixtureRequest) -> Any:
+    """Data sets as they are, recipes and papers as files."""
+    if isinstance(thing, type):
+        return thing
+    name, text = thing
+    file: Path = request.getfixturevalue("tmp_path") / name
+    file.write_text(text)
+    return file
 
 
-@pytest.mark.parametrize(("rule", "words", "name", "text"), RECIPES)
-def test_a_broken_recipe_fails_just_that(breaks, tmp_path, rule: str, words: str, name: str, text: str) -> None:
-    breaks(rule, words, written(tmp_path, name, text))
-
-
-@pytest.mark.parametrize(("rule", "words", "name", "text"), PAPERS)
-def test_a_broken_paper_fails_just_that(breaks, tmp_path, rule: str, words: str, name: str, text: str) -> None:
-    breaks(rule, words, written(tmp_path, name, text))
+def images(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("benign/1", "benign/2", "malignant/1", "malignant/2"):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8)).save(path)
+    return folder
