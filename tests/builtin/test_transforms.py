@@ -117,6 +117,7 @@ def test_a_probability_is_kept(text: str) -> None:
 SPECS = [
     "hflip", "vflip", "affine", "affine:degrees=0,shift=0,scale=0,shear=25", "zoom", "brightness", "brightness-contrast",
     "equalize:p=0.6", "clahe", "min-max", "gcn", "denoise", "resize:size=24", "centre-crop:size=24",
+    "polarity", "breast",
 ]  # fmt: skip
 
 
