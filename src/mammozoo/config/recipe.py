@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import Seed, named_folder, parse
+from mammozoo.config.names import Seed, Spec, named_folder, parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import (
     Batch,
@@ -253,9 +254,23 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         fields.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
+    if (columns := fields.pop("columns", None)) is not None:
+        fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
     recipe = validated(fields, path.name)
     recipe.points()
     return recipe
+
+
+def _with_columns(dataset: str, columns: object) -> str:
+    """`csv` and `{path: file, label: class}` as `csv:path=file,label=class`: the option of a data set, as a mapping."""
+    if not isinstance(columns, Mapping) or any(re.search("[,=]", f"{key}{name}") for key, name in columns.items()):
+        raise UsageError(
+            "`columns` maps our names to those of the table, as {path: file, label: class}, without , and =."
+        )
+    spec = parse(dataset)
+    return str(
+        Spec(spec.name, spec.arguments, (*spec.options, *((str(ours), str(its)) for ours, its in columns.items())))
+    )
 
 
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:
