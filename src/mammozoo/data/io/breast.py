@@ -19,7 +19,7 @@ from mammozoo.data.io.regions import Box
 _SIDE = 256  # pixels of the longer side on which a film is judged
 _FRAME = 0.12  # widest frame of a scan, as a share of the side
 _FLAT, _ALONG = 0.1, 0.98  # grey levels and share of a line that is of one level
-_RING = 0.02  # width of the film's edge
+_RING = (0.01, 0.05)  # the film's edge, as shares of the side: the outermost line may be of the scanner
 _NEAR = 0.06  # grey levels in [0, 1] that count as one
 _GROUND = 0.25  # share of the edge that is ground, at least
 
@@ -110,9 +110,10 @@ def _without_frame(grey: Grey) -> tuple[slice, slice]:
 def _ground(film: Grey) -> float | None:
     """The level in [0, 1] that the flat part of the film's edge has; None if there is no such level."""
     rough = ndimage.uniform_filter(film**2, 5) - ndimage.uniform_filter(film, 5) ** 2
-    width = max(2, round(_RING * max(film.shape)))
-    edge = np.ones(film.shape, np.bool_)
-    edge[width:-width, width:-width] = False
+    outer, inner = (max(1, round(share * max(film.shape))) for share in _RING)
+    edge = np.zeros(film.shape, np.bool_)
+    edge[outer:-outer, outer:-outer] = True
+    edge[inner:-inner, inner:-inner] = False
     levels = film[edge & (rough < 0.03**2)]
     if not levels.size:
         return None
