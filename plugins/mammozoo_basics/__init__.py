@@ -48,9 +48,10 @@ def register_metrics() -> Iterable[Metric]:
 def register_transforms() -> Iterable[TransformSpec]:
     """Preprocessing steps and augmentations, through OpenCV and albumentations."""
     from mammozoo_basics.augmentations import AUGMENTATIONS
+    from mammozoo_basics.films import FILMS
     from mammozoo_basics.transforms import TRANSFORMS
 
-    return [*AUGMENTATIONS, *TRANSFORMS]
+    return [*AUGMENTATIONS, *TRANSFORMS, *FILMS]
 
 
 @hookimpl

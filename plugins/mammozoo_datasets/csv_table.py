@@ -4,9 +4,9 @@
     images/001.png,benign,P01,masks/001.png
     images/002.dcm,malignant,P02,masks/002a.png;masks/002b.png
 
-`path` and `label` are needed; `patient` (or `patient_id`, `PatientID`, `subject`, `case_id` …), `lesion`, `mask` (several,
-separated by `;`) and a box in pixels (`left`, `top`, `right`, `bottom`) are known; every other column goes into `Sample.meta`,
-where `part` (train, val, test) or `fold` is an official split.
+`path` (`FILE#frame` for one of several DICOM frames) and `label` are needed; `patient` (or `patient_id`, `PatientID`, `subject`,
+`case_id` …), `lesion`, `mask` (several, separated by `;`) and a box in pixels (`left`, `top`, `right`, `bottom`) are known; every
+other column goes into `Sample.meta`, where `part` (train, val, test) or `fold` is an official split.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mammozoo.tables import Row, read_rows
 from mammozoo.text import known, same
 
 _NEEDED = ("path", "label")
+_UNLABELLED = "unlabelled"
 _BOX = ("left", "top", "right", "bottom")
 _KNOWN = {*_NEEDED, "lesion", "mask", *_BOX}
 _ID = r"(?:s?(?:id|ids|no|nr|num|number|nummer|code|key|uid|name|identifier|pseudonym))"
@@ -43,8 +44,15 @@ class Csv(Dataset):
 
     Spellings of a label that differ in case or Unicode form are one class; `notes` names them and the column of patients.
 
+    Where the column `label` is empty in all rows, there are images without labels, to be checked and predicted.
+
     Args:
         root: the table itself.
+        path: the column of the images, where it has another name; so for the others.
+        label: the column of the labels.
+        patient: the column of the patients; by default the one whose name says so.
+        lesion: the column of the lesions.
+        mask: the column of the masks.
 
     Raises:
         UsageError: the root is not a file.
@@ -58,8 +66,19 @@ class Csv(Dataset):
         license="yours",
     )
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | None = None,
+        path: str = "path",
+        label: str = "label",
+        patient: str | None = None,
+        lesion: str = "lesion",
+        mask: str = "mask",
+    ) -> None:
         super().__init__(root)
+        named = {"path": path, "label": label, "patient": patient or "patient", "lesion": lesion, "mask": mask}
+        self._columns = {ours: unicodedata.normalize("NFC", theirs.strip()).lower() for ours, theirs in named.items()}
+        self._patient = patient and "patient"
         if root is None or not root.is_file():
             raise UsageError(f"Data set 'csv' needs the table itself as --root; '{root}' is a folder.")
 
@@ -94,12 +113,15 @@ class Csv(Dataset):
     def _table(self) -> list[tuple[int, Sample]]:
         """(line, sample) of each row."""
         assert self.root is not None
-        rows = read_rows(self.root, _NEEDED, exact=True)
-        column = _patient_column(self.root, [row for _, row in rows])
+        rows = self._renamed(read_rows(self.root, self._needed(), exact=True))
+        column = self._patient or _patient_column(self.root, [row for _, row in rows])
+        unlabelled = bool(rows) and not any(row["label"] for _, row in rows)
+        for _, row in rows if unlabelled else ():
+            row["label"] = _UNLABELLED
         spelled, merged = _spellings([row["label"] for _, row in rows])
         table: list[tuple[int, Sample]] = []
         lines: dict[str, int] = {}
-        files: dict[tuple[int, int], tuple[int, Sample]] = {}
+        files: dict[tuple[int, int, str], tuple[int, Sample]] = {}
         for line, row in rows:
             row["path"], row["label"] = self._on_disk(row["path"]), spelled.get(row["label"], row["label"])
             sample = _sample(row, column, f"Table '{self.root}', line {line}")
@@ -110,21 +132,41 @@ class Csv(Dataset):
             file = self.path(sample.image)
             if os.path.isfile(file):  # noqa: PTH113 - False where Path raises
                 facts = file.stat()
-                first, other = files.setdefault((facts.st_dev, facts.st_ino), (line, sample))
+                frame = "" if sample.image.endswith(file.name) else sample.image.rpartition("#")[2]
+                first, other = files.setdefault((facts.st_dev, facts.st_ino, frame), (line, sample))
                 if other.label != sample.label:
                     one = f"'{other.image}' (line {first}, {other.label}) and '{sample.image}' (line {line}, {sample.label})"
                     raise UsageError(f"Table '{self.root}': {one} are one file. Remove one.")
             table.append((line, sample))
-        if len({sample.label for _, sample in table}) < 2:
+        if len({sample.label for _, sample in table}) < 2 and not unlabelled:
             raise UsageError(f"Table '{self.root}' has fewer than two different labels in {len(table)} rows.")
         patients = Counter(sample.patient for _, sample in table)
         nameless = patients.pop(None, 0)
         named = f"column '{column}' names {len(patients)} patients" if column else "no column names the patient"
+        bare = ["The column of labels is empty: nothing can be trained on these images."] if unlabelled else []
         self._remarks = [
+            *bare,
             f"{len(table)} rows; {named}{f', {nameless} rows name none' if column and nameless else ''}.",
             *merged,
         ]
         return table
+
+    def _needed(self) -> list[str]:
+        """The columns that the table must have: path and label, and those that an option names."""
+        return [
+            theirs
+            for ours, theirs in self._columns.items()
+            if ours in _NEEDED or theirs != ours or self._patient == ours
+        ]
+
+    def _renamed(self, rows: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
+        """Rows whose columns have our names; another column of such a name makes way."""
+        back = {theirs: ours for ours, theirs in self._columns.items() if theirs != ours}
+        taken = set(back.values())
+        return [
+            (line, {back.get(c, c): cell for c, cell in row.items() if c in back or c not in taken})
+            for line, row in rows
+        ]
 
     def _on_disk(self, name: str) -> str:
         """The path as the disk spells it: with forward slashes, without `.`, and its Unicode form may be another."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from mammozoo import Input, Sample
@@ -194,3 +195,23 @@ def test_the_published_tables_as_a_whole(published: list[Any]) -> None:
         assert _without_shared([lesion for lesion in published if lesion.kind == kind])[1] == []
     assert len(disagreeing(published)) == 6
     assert sum(len(lesion.lesion_series) == 2 for lesion in published) >= 103
+
+
+def test_files_without_case_folders_are_known_by_their_header(tmp_path) -> None:
+    """As in the package `mammograms`: PatientID is the case, for masks and crops the case and a number."""
+    cbis_ddsm(tmp_path, "retriever", LESIONS)
+    before = by_lesion(CbisDdsm(tmp_path).samples())
+    (tmp_path / "flat").mkdir()
+    for number, path in enumerate(sorted(tmp_path.rglob("*.dcm"))):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = next(part for part in path.parts[::-1] if part.startswith(("Mass-", "Calc-")))
+        dataset.save_as(tmp_path / "flat" / f"{number}.dcm")
+        path.unlink()
+    after = CbisDdsm(tmp_path).samples()
+    assert by_lesion(after).keys() == before.keys()
+    for sample in after:
+        assert sample.image.startswith("flat/") and len(sample.masks) == 1
+        row = next(
+            row for row in LESIONS if f"{row.kind}-{row.number}" in sample.image and row.patient == sample.patient
+        )
+        assert CbisDdsm(tmp_path).box(sample) == row.box

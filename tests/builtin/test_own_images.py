@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mammozoo.config.recipe import load
 from mammozoo.data.dataset import Sample
+from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo_datasets.csv_table import Csv
 from mammozoo_datasets.folder import Folder
@@ -75,6 +77,37 @@ def test_csv(tmp_path) -> None:
     ]
     assert dataset.classes == ("benign", "malignant")
     assert dataset.read(dataset.samples()[1]).shape == (18, 20)
+
+
+def test_columns_of_other_tables_are_mapped(tmp_path) -> None:
+    """As options of the data set, and as a mapping in a recipe; a table's own `label` makes way."""
+    path = table(
+        tmp_path,
+        "patient_id,Image file path,pathology,label,Who,roi\n"
+        "x,images/a.png,MALIGNANT,1,W1,images/m1.png\ny,images/b.png,BENIGN,2,W1,\n",
+    )
+    recipe = load(
+        None,
+        {
+            "dataset": "csv",
+            "root": path,
+            "columns": {"path": "image file path", "label": "pathology", "patient": "who", "mask": "roi"},
+        },
+    )
+    dataset = open_dataset(recipe.dataset, recipe.root)
+    assert [(s.image, s.label, s.patient, s.masks) for s in dataset.samples()] == [
+        ("images/a.png", "MALIGNANT", "W1", ("images/m1.png",)),
+        ("images/b.png", "BENIGN", "W1", ()),
+    ]
+    assert dataset.samples()[0].meta == {"patient_id": "x"} and "'patient' names 1 patients" in dataset.notes[0]
+    assert load(recipe).dataset == recipe.dataset == "csv:path=image file path,label=pathology,patient=who,mask=roi"
+    with pytest.raises(UsageError, match="no column 'file'"):
+        open_dataset("csv:path=file,label=pathology", path).samples()
+    with pytest.raises(UsageError, match="no option 'labl'"):
+        open_dataset(load(None, {"dataset": "csv", "columns": {"labl": "pathology"}}).dataset, path)
+    for wrong in ("label", {"label": "a,b"}, ["label"]):
+        with pytest.raises(UsageError, match="columns"):
+            load(None, {"dataset": "csv", "columns": wrong})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mammozoo.data.io.dicom import read_header
 from mammozoo.data.io.images import image_shape, read_image
 from mammozoo_datasets.published import files_under
 
@@ -32,15 +33,18 @@ class Files:
 
 
 def find_files(root: Path) -> Files:
-    """All DICOM files under a case folder, and all JPEGs by their own folder, at any depth below `root`."""
+    """All DICOM files by their case, and all JPEGs by their own folder, at any depth below `root`.
+
+    The case is a folder above the file; without one it is the PatientID in its header, in which CBIS-DDSM states it.
+    """
     by_folder: defaultdict[str, list[Path]] = defaultdict(list)
     found = files_under(root, {".dcm", ".jpg", ".jpeg"}, depth=sys.maxsize)
     for path in found:
         cases = [part for part in path.parts[:-1] if _CASE.fullmatch(part)]
         if path.suffix.lower() != ".dcm":
             by_folder[path.parent.name].append(path)
-        elif cases:
-            by_folder[cases[-1]].append(path)
+        elif cases or (header := read_header(path, "PatientID")) is not None:
+            by_folder[cases[-1] if cases else str(header.get("PatientID")).strip()].append(path)
     return Files(by_folder, found.notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from mammozoo.cli.options import Command, Group, Json, Root
 from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress, say
-from mammozoo.files import refuse_to_replace, write_text
+from mammozoo.errors import UsageError
+from mammozoo.files import refuse_to_replace, write_table, write_text
 
 if TYPE_CHECKING:
     from mammozoo.data.splits.audit import Audit
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
 
-app = typer.Typer(help="Data sets: list, show, check, and audit a split.", no_args_is_help=True, cls=Group)
+app = typer.Typer(
+    help="Data sets: list, show, check, make a table of DICOM files, and audit a split.",
+    no_args_is_help=True,
+    cls=Group,
+)
 
 
 @app.command("list", cls=Command, epilog="mammozoo data list")
@@ -119,6 +125,45 @@ def check_data(
         print_table(f"{len(result.facts)} images", ["kind", "severity", "files", "detail"], rows)
     if result.failed:
         raise typer.Exit(1)
+
+
+@app.command("from-dicom", cls=Command, epilog="mammozoo data from-dicom export/ --out table.csv --secret key.txt")
+def from_dicom(
+    folder: Path = typer.Argument(..., help="Folder with DICOM files under any names, at any depth."),
+    out: Path = typer.Option(..., metavar="TABLE.csv", help="The table; its paths are relative to its folder."),
+    secret: Path | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Text that makes the pseudonyms; the same one gives the same. Without it they are new each time.",
+    ),
+    keep_ids: bool = typer.Option(False, "--keep-ids", help="Write PatientID and StudyInstanceUID as they are."),
+) -> None:
+    """Write a table of the images in a folder as a PACS gives it, without names or dates, for the data set csv."""
+    from mammozoo.data.io.dicom_table import rows_of
+
+    refuse_to_replace(out, None)
+    if secret is not None and keep_ids:
+        raise UsageError("--secret makes pseudonyms, and --keep-ids keeps the identifiers: give one of them.")
+    key = secrets.token_bytes(32) if secret is None else _secret(secret)
+    with progress() as shown:
+        rows, notes = rows_of(folder, out.parent, None if keep_ids else key, shown)
+    write_table(out, rows)
+    for text in notes:
+        note(text)
+    patients = len({row["patient"] for row in rows if row["patient"]})
+    say(f"{out}: {len(rows)} images of {patients} patients. Fill in the column label before you train.")
+
+
+def _secret(file: Path) -> bytes:
+    try:
+        content = file.read_bytes().strip()
+    except OSError as error:
+        raise UsageError(f"--secret: '{file}' cannot be read: {error.strerror or error}.") from None
+    if len(content) < 8:
+        raise UsageError(
+            f"--secret: '{file}' holds {len(content)} characters; 8 or more keep the pseudonyms from being guessed."
+        )
+    return content
 
 
 @app.command("audit-split", cls=Command, epilog="mammozoo data audit-split split.csv --dataset busi --root ~/BUSI")

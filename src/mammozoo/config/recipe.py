@@ -17,7 +17,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import Seed, named_folder, parse
+from mammozoo.config.names import Seed, Spec, named_folder, parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import (
     Batch,
@@ -276,6 +276,8 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     if fields.get("dataset", "") is None:
         fields["dataset"], root = dataset_at(Path(fields["root"]))
         fields["root"] = str(root)
+    if (columns := fields.pop("columns", None)) is not None:
+        fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
     recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe
@@ -297,6 +299,18 @@ def _named(recipe: Recipe) -> Recipe:
     for key, word in words.items():
         name = name.replace(f"{{{key}}}", re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.") or "data")
     return recipe.model_copy(update={"name": name})
+
+
+def _with_columns(dataset: str, columns: object) -> str:
+    """`csv` and `{path: file, label: class}` as `csv:path=file,label=class`: the option of a data set, as a mapping."""
+    if not isinstance(columns, Mapping) or any(re.search("[,=]", f"{key}{name}") for key, name in columns.items()):
+        raise UsageError(
+            "`columns` maps our names to those of the table, as {path: file, label: class}, without , and =."
+        )
+    spec = parse(dataset)
+    return str(
+        Spec(spec.name, spec.arguments, (*spec.options, *((str(ours), str(its)) for ours, its in columns.items())))
+    )
 
 
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:

@@ -19,7 +19,7 @@ from mammozoo.text import known
 
 Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
 
-_PART_OF_FILE = re.compile(r"(.+\.[A-Za-z]{3,5})#[\w.-]+")
+_PART_OF_FILE = re.compile(r"(.+)#[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,10 @@ class Dataset:
 
     def read(self, sample: Sample) -> npt.NDArray[Any]:
         """The image as (H, W) grey or (H, W, 3) RGB; uint8, uint16 or float32, as stored."""
-        return read_image(self.path(sample.image))
+        path, part = self.path(sample.image), sample.image.rpartition("#")[2]
+        if path.name != sample.image.rpartition("/")[2] and part.isdecimal():  # a frame, of a file that has several
+            path = path.with_name(f"{path.name}#{part}")
+        return read_image(path)
 
     def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
         """The lesion as (H, W) booleans, or None if the sample has no mask."""

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FORMAT = 3  # of a stored `Images`; raise it when its meaning changes
-_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom", "simplejpeg", "opencv-python-headless")
+_LIBRARIES = ("numpy", "scipy", "pillow", "imagehash", "pydicom", "simplejpeg", "python-gdcm", "opencv-python-headless")
 
 
 @dataclass(frozen=True)

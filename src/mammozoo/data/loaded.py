@@ -20,6 +20,7 @@ from mammozoo.config.names import call, parse
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached, unreadable_among
 from mammozoo.data.duplicates.matching import group, near_duplicates
+from mammozoo.data.io.dicom import frame_remarks
 from mammozoo.data.io.limits import UnreadableImageError
 from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
@@ -95,7 +96,8 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
                 raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
             numbers[part] = number
     if len(names) < 2:
-        raise UsageError(f"`classes` must name two or more classes, not {', '.join(written) or 'none'}.")
+        more = "" if len(labels) > 1 else f" Data set '{dataset}' has no more: give its images labels."
+        raise UsageError(f"`classes` must name two or more classes, not {', '.join(written) or 'none'}.{more}")
     return Classes(tuple(names), numbers)
 
 
@@ -121,6 +123,11 @@ def open_dataset(name: str, root: Path | None) -> Dataset:
     spec = parse(name)
     dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
     return dataset
+
+
+def files_of(dataset: Dataset, samples: Sequence[Sample]) -> list[Path]:
+    """The file of each sample that names no part of one; none of a data set without files."""
+    return [dataset.path(sample.image) for sample in samples if "#" not in sample.image] if dataset.root else []
 
 
 def open_data(
@@ -149,7 +156,7 @@ def open_data(
     for number, label in enumerate(chosen.names):
         if number not in numbers:
             raise UsageError(f"Data set '{name}' has no image of class '{label}' at '{root}'.")
-    for note in dataset.notes:
+    for note in (*dataset.notes, *frame_remarks(files_of(dataset, samples))):
         progress.note(note)
     for label, count in Counter(sample.label for sample in everything if sample.label not in chosen.numbers).items():
         progress.note(f"{count} images of the class '{label}' are left out: the classes are {', '.join(chosen.names)}.")

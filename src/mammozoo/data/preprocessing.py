@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mammozoo.config.names import call, parse
 from mammozoo.data.io.images import to_channels, to_uint8
-from mammozoo.data.io.regions import Box, Region
+from mammozoo.data.io.regions import Box, Region, Window
 from mammozoo.data.transforms import Transform, build
 from mammozoo.errors import UsageError
 
@@ -94,8 +94,9 @@ class Input(pydantic.BaseModel):
         def prepare(image: npt.NDArray[Any], box: Box | None = None) -> Pixels:
             if not hasattr(local, "steps"):
                 local.steps = self._steps()
-            image = to_uint8(image) if image.ndim == 2 else image  # before its channels are copied
-            pixels = apply_steps(local.steps, to_uint8(to_channels(image, 1 if self.color == "grey" else 3)), box)
+            if image.ndim == 2 and not _takes_depth(local.steps[:1]):
+                image = to_uint8(image)  # before its channels are copied
+            pixels, _ = apply_steps(local.steps, to_channels(image, 1 if self.color == "grey" else 3), box)
             # Pillow averages over the whole footprint when it makes an image smaller: bilinear with anti-aliasing.
             stored = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
             fitted = np.asarray(self._fitted(stored, Image.Resampling.BILINEAR), dtype=np.uint8)
@@ -103,15 +104,40 @@ class Input(pydantic.BaseModel):
 
         return prepare
 
-    def fit_mask(self, mask: npt.NDArray[np.bool_], box: Box | None = None) -> npt.NDArray[np.bool_]:
+    def fit_mask(
+        self, mask: npt.NDArray[np.bool_], box: Box | None = None, image: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[np.bool_]:
         """A lesion mask (H, W), fitted as its image is, to `size` as (h, w) booleans: nearest pixel, and padding is outside.
 
-        The step `lesion` crops it as it crops the image. Of the other steps, those that change the shape of an image apply
-        (a resize, a centre crop), and half a pixel in the lesion counts as inside; the others change grey levels only.
+        The step `lesion` crops it as it crops the image, and one that crops by content, such as `breast`, as it crops `image`. Of
+        the other steps, those that change the shape of an image apply (a resize, a centre crop), and half a pixel in the lesion
+        counts as inside; the others change grey levels only.
+
+        Raises:
+            UsageError: a step crops by content, and there is no `image`.
         """
-        pixels = apply_steps(self._steps(), mask.astype(np.uint8)[..., None] * 255, box, shape_only=True)
-        stored = Image.fromarray(np.where(pixels[..., 0] > 127, 255, 0).astype(np.uint8))
+        steps, pixels = self._steps(), mask.astype(np.uint8)[..., None] * 255
+        shown = pixels
+        if any(hasattr(step, "sight") for step in steps):
+            if image is None:
+                raise UsageError(
+                    "`preprocess` crops by content: a mask is cropped as its image is, so give the image too."
+                )
+            shown = to_channels(image, 1 if self.color == "grey" else 3)
+        _, fitted = apply_steps(steps, shown, box, pixels)
+        assert fitted is not None
+        stored = Image.fromarray(np.where(fitted[..., 0] > 127, 255, 0).astype(np.uint8))
         return np.asarray(self._fitted(stored, Image.Resampling.NEAREST)) > 0
+
+    def cropped(self, image: npt.NDArray[Any], box: Box | None = None) -> npt.NDArray[Any]:
+        """The part of an image as stored that the crops among the steps leave: `lesion`, if there is a box, and `breast`."""
+        for step in self._steps():
+            if isinstance(step, Region):
+                image = image if box is None else step.crop(image, box)
+            elif hasattr(step, "sight"):
+                window: Window = step.sight(image if image.ndim == 3 else image[..., None])
+                image, box = window.cut(image), box and window.moved(box)
+        return image
 
     def _steps(self) -> list[Transform | Region]:
         region = self.region
@@ -138,24 +164,42 @@ def _of_channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x.new_full((1, 1, 1, 1), value) for value in values], dim=1)
 
 
+def _takes_depth(steps: Sequence[Transform | Region]) -> bool:
+    """Whether all steps take pixels of any depth; the others take 8 bits."""
+    return bool(steps) and all(getattr(step, "deep", False) for step in steps)
+
+
 def apply_steps(
-    steps: Sequence[Transform | Region], pixels: Pixels, box: Box | None, *, shape_only: bool = False
-) -> Pixels:
-    """(H, W, C) after all steps. Without a box the step `lesion` is left out; `shape_only` drops changes of grey levels.
+    steps: Sequence[Transform | Region], pixels: npt.NDArray[Any], box: Box | None, mask: Pixels | None = None
+) -> tuple[Pixels, Pixels | None]:
+    """(H, W, C) of any depth, and its mask (H, W, 1) in 0 to 255, after all steps. Without a box the step `lesion` is left out.
 
     Raises:
-        UsageError: a step before `lesion` changed the image's shape.
+        UsageError: a step before `lesion` changed the image's shape, or left nothing of the lesion.
     """
     shape = pixels.shape[:2]
     for step in steps:
-        if not isinstance(step, Region):
-            changed = step(pixels, np.random.default_rng(0))
-            pixels = pixels if shape_only and changed.shape == pixels.shape else changed
-        elif box is not None:
-            if pixels.shape[:2] != shape:
-                raise UsageError(
-                    "`preprocess`: a step before 'lesion' changed the image's shape, and the lesion's box is in pixels of the "
-                    "image as stored. Put 'lesion' first, and such a step after it."
-                )
-            pixels = step.crop(pixels, box)
-    return pixels
+        pixels = pixels if _takes_depth([step]) else to_uint8(pixels)
+        if isinstance(step, Region):
+            if box is not None:
+                if pixels.shape[:2] != shape:
+                    raise UsageError(
+                        "`preprocess`: a step before 'lesion' changed the image's shape, and the lesion's box is in pixels of "
+                        "the image as stored. Put 'lesion' first, and such a step after it."
+                    )
+                pixels, mask = step.crop(pixels, box), None if mask is None else step.crop(mask, box)
+            continue
+        changed = step(pixels, _unused())
+        if hasattr(step, "sight"):
+            if box is not None or mask is not None:
+                window: Window = step.sight(pixels)
+                box, mask = box and window.moved(box), None if mask is None else window.cut(mask)
+            shape = changed.shape[:2]
+        elif mask is not None and changed.shape[:2] != pixels.shape[:2]:
+            mask = step(mask, _unused())
+        pixels = changed
+    return to_uint8(pixels), mask
+
+
+def _unused() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -15,7 +15,8 @@ from mammozoo.plugins import registry
 if TYPE_CHECKING:
     import torch
 
-#: (H, W, 1 or 3) uint8 pixels and a generator → the same form. Same generator state, same result.
+#: (H, W, 1 or 3) uint8 pixels and a generator → the same form. Same generator state, same result. With the attribute `deep` it
+#: also takes uint16 and float32, and gives these or uint8. With a method `sight(pixels)` it crops as the `Window` says.
 Transform = Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]]
 
 

@@ -184,7 +184,7 @@ def explain_cases(
             case,
             config.classes[explained],
             float(p[explained]),
-            None if mask is None else localise(heat_map, config.input.fit_mask(mask, box)),
+            None if mask is None else localise(heat_map, config.input.fit_mask(mask, box, image)),
             *_write(out / case.stem, config.input, image, mask, box, heat_map),
             correlation,
             [*config.stamps] if heat_map.any() else [*config.stamps, EMPTY],
@@ -254,12 +254,12 @@ def _write(
 
     The heat map then only has to be resized. A stretched image gets its aspect ratio back; a padded or cropped one stays so.
     """
-    shape = (image if box is None or input.region is None else input.region.crop(image, box)).shape[:2]
+    shape = input.cropped(image, box).shape[:2]
     height, width = shape if input.fit == "stretch" else input.size
     factor = min(max(*shape, _SHORTEST), _LONGEST) / max(height, width)
     size = max(1, round(height * factor)), max(1, round(width * factor))
     drawn = input.model_copy(update={"size": size})
-    outline = None if mask is None else drawn.fit_mask(mask, box)
+    outline = None if mask is None else drawn.fit_mask(mask, box, image)
     png, npy = io.BytesIO(), io.BytesIO()
     Image.fromarray(side_by_side(drawn.preparer()(image, box), heat_map, outline)).save(png, "PNG")
     np.save(npy, heat_map)

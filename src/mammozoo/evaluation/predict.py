@@ -21,7 +21,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from mammozoo.data.io.dicom import is_for_processing, read_modality
+from mammozoo.data.io.dicom import frame_note, is_for_processing, read_modality
+from mammozoo.data.io.dicom_frames import split_frame
 from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.data.io.listing import is_system, list_images
 from mammozoo.data.io.several import read_many
@@ -94,7 +95,7 @@ def find_images(paths: Iterable[str]) -> list[Path]:
     """Files as given, images anywhere below folders, and matches of patterns; sorted within each.
 
     Of a folder, lesion masks and system files are left out, and a warning counts and names what is. A path that exists is a
-    name, whatever it contains.
+    name, whatever it contains. A DICOMDIR stands for its folder, and `FILE#frame` for one of a DICOM file's frames.
 
     Raises:
         NotFoundError: one of `paths` leads to nothing.
@@ -103,11 +104,12 @@ def find_images(paths: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for text in paths:
         path = given_path(text)
+        path = path.parent if path.name.upper() == "DICOMDIR" and path.is_file() else path
         if path.is_dir():
             if not (inside := _inside(path)):
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
-        elif os.path.lexists(path):
+        elif os.path.lexists(split_frame(path)[0]):
             found.append(path)
         else:
             found += _matches(path, text)
@@ -174,7 +176,8 @@ def predict_images(
         try:
             if isinstance(image, Path):
                 pixels, warnings = read_image(image), _header_warnings(image, config.training.modality)
-                stated = digest = sha256(image)
+                stated = digest = sha256(split_frame(image)[0])
+                warnings += [note] if (note := frame_note(image)) else []
             else:
                 pixels, warnings = checked(image.pixels, file), []
                 stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()

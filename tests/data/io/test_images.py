@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGLosslessSV1
 
+from mammozoo.data.io.dicom import frame_note, read_header
 from mammozoo.data.io.images import UnreadableImageError, read_image, to_channels, to_uint8
 from mammozoo.errors import NotFoundError
 
@@ -207,10 +209,34 @@ def test_dicom_depth_window_and_rescale(tmp_path) -> None:
 
 
 def test_dicom_of_several_frames_or_too_large(tmp_path) -> None:
-    with pytest.raises(UnreadableImageError, match="holds 2 frames"):
-        read_image(dicom(tmp_path / "a.dcm", np.stack([GREY, GREY]), NumberOfFrames=2))
+    frames = np.stack([np.roll(GREY, shift) for shift in range(5)])
+    for more, usual in (({}, 3), ({"RepresentativeFrameNumber": 2}, 2), ({"RepresentativeFrameNumber": 9}, 3)):
+        path = dicom(tmp_path / "a.dcm", frames, NumberOfFrames=5, **more)
+        np.testing.assert_array_equal(read_image(path), frames[usual - 1])
+        assert f"frame {usual} of 5" in (frame_note(path) or "")
+    named = tmp_path / "a.dcm#5"
+    np.testing.assert_array_equal(read_image(named), frames[4])
+    assert frame_note(named) is None and read_header(named, "Rows").Rows == 40
+    for number in (0, 6):
+        with pytest.raises(UnreadableImageError, match=f"5 frames; there is no frame {number}"):
+            read_image(tmp_path / f"a.dcm#{number}")
+    path.rename(tmp_path / "a.dcm#5")  # a name that exists is a name
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm#5"), frames[2])
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        read_image(dicom(tmp_path / "a.dcm", frames[:4], NumberOfFrames=5))
     with pytest.raises(UnreadableImageError, match="100 million"):
         read_image(dicom(tmp_path / "b.dcm", GREY, Rows=30_000, Columns=30_000))
+
+
+def test_a_cut_jpeg_stream_in_dicom_is_refused(tmp_path) -> None:
+    """Some decoders fill up what is missing: half a mammogram is then black without a word."""
+    for number, name in enumerate(("SC_rgb_jpeg_gdcm.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm")):
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file(name))
+        stream = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        dataset.PixelData = encapsulate([stream[: len(stream) // 2]])
+        dataset.save_as(tmp_path / f"{number}.dcm")
+        with pytest.raises(UnreadableImageError, match=r"truncated|no decoder"):
+            read_image(tmp_path / f"{number}.dcm")
 
 
 def test_dicom_without_pixels_or_truncated(tmp_path) -> None:
@@ -233,7 +259,7 @@ def test_dicom_compressed_names_the_extra(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(type(get_decoder(JPEGLosslessSV1)), "is_available", False)
     path = dicom(tmp_path / "a.dcm", GREY, syntax=JPEGLosslessSV1, PixelData=encapsulate([b"\xff\xd8\xff\xd9"]))
-    with pytest.raises(UnreadableImageError, match=r"pylibjpeg-libjpeg"):
+    with pytest.raises(UnreadableImageError, match="python-gdcm"):
         read_image(path)
 
 

@@ -148,7 +148,7 @@ def test_a_mask_is_cut_as_its_image_is_and_passes_no_other_steps() -> None:
         return 255 - pixels
 
     pixels = mask.astype(np.uint8)[..., None] * 255
-    moved = apply_steps([halved, inverted], pixels, None, shape_only=True)
+    _, moved = apply_steps([halved, inverted], pixels, None, pixels)
     np.testing.assert_array_equal(moved[..., 0] > 0, mask[::2, ::2])
     with pytest.raises(UsageError, match="'lesion' first"):
         apply_steps([halved, Region()], pixels, BOX)

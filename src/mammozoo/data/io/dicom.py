@@ -1,29 +1,40 @@
-"""DICOM files: one picture, bounded before it is unpacked, and single values of the header."""
+"""DICOM files: one picture, bounded before it is unpacked, and single values of the header.
+
+Of a file with several frames one is read, see `dicom_frames`.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.io import jpeg
+from mammozoo.data.io import jpeg, jpeg12
 from mammozoo.data.io.dicom_display import colour_of_palette, displayed, whole_numbers
+from mammozoo.data.io.dicom_frames import frame_of_header, keep_frame, split_frame
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_bytes, check_size, unpacked_size
 from mammozoo.data.io.quiet import quiet
 from mammozoo.data.io.raster import decode_jpeg_frame
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
+#: Storage classes (PS3.4 B.5) whose files hold no picture: directories, waveforms, presentation states, reports, plans …
+_NO_PICTURE = re.compile(
+    rb"1\.2\.840\.10008\.(?:1\.3\.10|5\.1\.4\."
+    rb"(?:1\.1\.(?:9|11|66(?!\.4)|67|68|79|88|104|481\.[3-9])(?:\.\d+)*|34\.\d+|3[89]\.1))[\0 ]"
+)
 #: Largest file, and largest content of a deflated one, in bytes: a picture of 16 bits and `MAX_PIXELS`, and a header.
 _MOST_BYTES = 2 * MAX_PIXELS + 2**25
 _LONG = 2**22  # bytes of an element from which on it is not read with the header
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_J2K = b"\xff\x4f\xff\x51"
+_J2K, _JP2 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -32,8 +43,38 @@ def is_dicom(path: Path, head: bytes) -> bool:
     return head[128:] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
 
 
+def holds_no_picture(head: bytes) -> bool:
+    """Whether a DICOM file states a storage class without a picture (a report, a directory …), by its first 1024 bytes."""
+    return head[128:132] == b"DICM" and _NO_PICTURE.search(head[132:] + b"\0") is not None
+
+
+def frames_of(path: Path) -> tuple[int, int]:
+    """(number of frames that a DICOM file states, the one that it stands for, from 1); (1, 1) for any other file."""
+    try:
+        return frame_of_header(read_header(path, "NumberOfFrames", "RepresentativeFrameNumber"))
+    except (TypeError, ValueError):  # reading the image gives the reason
+        return 1, 1
+
+
+def frame_note(path: Path) -> str | None:
+    """Which frame a DICOM file of several stands for, in words; None for one picture, or if the path names the frame."""
+    count, chosen = frames_of(path)
+    if count < 2 or split_frame(path)[1] is not None:
+        return None
+    rule = "the middle one" if chosen == count // 2 + 1 else "its RepresentativeFrameNumber"
+    return f"frame {chosen} of {count} is taken, {rule}; {path.name}#{chosen} and the like name a frame"
+
+
+def frame_remarks(paths: Iterable[Path]) -> list[str]:
+    """A remark if some of these files hold several DICOM frames, of which one is taken; headers are read for it."""
+    may = [path for path in dict.fromkeys(paths) if path.suffix.lower() in DICOM_SUFFIXES | {""}]
+    notes = [note for path in may if (note := frame_note(path)) is not None]
+    return [f"{len(notes)} files hold several frames: {notes[0]}."] if notes else []
+
+
 def read_header(path: Path, *keywords: str) -> Any:
     """The `pydicom.Dataset` of a file with these elements (PS3.6 keywords) alone; None if the file is not readable DICOM."""
+    path = split_frame(path)[0]
     try:
         with path.open("rb") as handle, quiet():  # pydicom warns about each value that breaks the standard
             if not _is_open(path, handle):
@@ -62,10 +103,10 @@ def is_for_processing(path: Path) -> bool:
     return header_value(path, "PresentationIntentType") == "FOR PROCESSING"
 
 
-def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
+def read_dicom(name: str, handle: BinaryIO, frame: int | None = None) -> npt.NDArray[Any]:
     """(H, W) grey in `BitsStored` bits, at least 8 and at most 16, or (H, W, 3) RGB: as the file asks (PS3.3 C.7.6.3, C.11).
 
-    An element without a value counts as absent. Messages call the file `name`.
+    An element without a value counts as absent. Messages call the file `name`. `frame` counts if the file has several.
 
     Raises:
         UnreadableImageError: no picture or several, a size that mammozoo does not read, or elements that contradict each other.
@@ -73,8 +114,9 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     """
     header = _parse(handle, stop_before_pixels=True, defer_size=_LONG)
     if header.get("Rows") and header.get("Columns"):
-        check_size(name, int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames") or 1))
-    check_bytes(name, handle.seek(0, os.SEEK_END), _MOST_BYTES)
+        check_size(name, int(header.Columns), int(header.Rows))
+    count, usual_frame = frame_of_header(header)
+    check_bytes(name, handle.seek(0, os.SEEK_END), _MOST_BYTES if count < 2 else 4 * _MOST_BYTES)
     handle.seek(0)
     dataset = _parse(handle)
     if not dataset.get("PixelData"):
@@ -108,9 +150,11 @@ def read_dicom(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         kind = f"PhotometricInterpretation '{photometric}' with {dataset.SamplesPerPixel} samples a pixel"
         raise UnreadableImageError(f"{name} states {kind}, which mammozoo does not read. Export it as PNG.")
     dataset.PhotometricInterpretation = photometric
+    if count > 1:
+        keep_frame(dataset, count, usual_frame if frame is None else frame, name)
     if compression := lacks_decoder(dataset):
         lack = f"is compressed ({compression}) and no decoder for that is installed"
-        raise UnreadableImageError(f"{name} {lack}. Run: pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg")
+        raise UnreadableImageError(f"{name} {lack}. Run: pip install python-gdcm")
     pixels = _decoded(dataset, name)
     if colour:
         if pixels.dtype.kind != "u":
@@ -156,8 +200,7 @@ def lacks_decoder(dataset: Any) -> str | None:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
-        alone = decoder.available_plugins == ("pillow",)  # of JPEG it decodes 8 bits
-        short = alone and syntax == JPEGExtended12Bit and dataset.BitsStored > 8
+        short = syntax == JPEGExtended12Bit and dataset.BitsStored > 8 and not jpeg12.is_available()
         return None if decoder.is_available and not short else str(syntax.name)
     except NotImplementedError:
         return str(syntax.name)
@@ -184,8 +227,14 @@ def _decoded(dataset: Any, name: str) -> npt.NDArray[Any]:
             jpeg.check_stream(stream, name)
             pixels = decode_jpeg_frame(stream, dataset.PhotometricInterpretation == "RGB")
             return _checked_shape(pixels, dataset, name)
-        if coded == _J2K:
-            stated = _j2k(stream, shape, name)
+        if coded == _J2K or (stream.startswith(_JP2) and _J2K in stream):  # older programs wrote the file format JP2
+            stated = _j2k(stream[stream.index(_J2K) :], shape, name)
+        elif "JPEG" in syntax.name and jpeg.END not in stream[-16:]:  # some decoders fill up what is missing
+            raise UnreadableImageError(
+                f"{name} is truncated: its JPEG stream has no end. Copy it again from its source."
+            )
+        if syntax == JPEGExtended12Bit:
+            return _checked_shape(jpeg12.decode(stream, dataset), dataset, name)
     photometric = dataset.PhotometricInterpretation
     if photometric in ("YBR_ICT", "YBR_RCT") and not stated:
         raise UnreadableImageError(f"{name} states colours of JPEG 2000 ({photometric}) and is not JPEG 2000.")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mammozoo.data.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom, read_header
+from mammozoo.data.io.dicom_frames import split_frame
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips
 from mammozoo.data.io.quiet import quiet
 from mammozoo.data.io.raster import array_of, read_raster, unknown_kind
@@ -37,16 +38,17 @@ def read_image(path: Path) -> npt.NDArray[Any]:
 
     Palettes and CMYK become RGB, 1-bit images 0 and 255. Transparent pixels are laid over black, the
     background of an ultrasound screen. EXIF orientation is applied, and so is the sense of a TIFF whose 0 is white.
-    DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted, padding is black.
+    DICOM: modality and VOI tables are applied, MONOCHROME1 is inverted, padding is black; `FILE#frame` names one of several.
 
     Raises:
         NotFoundError: there is no such file.
         UnreadableImageError: a folder, an empty or truncated file, no permission, not an image, several frames,
             more than `MAX_PIXELS`, a side below `MIN_SIDE`, or a compression whose decoder is missing.
     """
+    given, (path, frame) = path, split_frame(path)
     try:
         if not path.exists():
-            raise NotFoundError(f"There is no file '{path}'.")
+            raise NotFoundError(f"There is no file '{given}'.")
         if not path.is_file():  # reading from a pipe or a device could block for ever
             raise UnreadableImageError(f"'{path}' is a folder or not a regular file. Name one image file.")
         handle = path.open("rb")
@@ -58,7 +60,8 @@ def read_image(path: Path) -> npt.NDArray[Any]:
             raise UnreadableImageError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
         handle.seek(0)
         try:
-            pixels = (read_dicom if is_dicom(path, head) else read_raster)(f"'{path}'", handle)
+            name = f"'{path}'"
+            pixels = read_dicom(name, handle, frame) if is_dicom(path, head) else read_raster(name, handle)
         except MammozooError:
             raise
         except Exception as error:  # a decoder raises nearly any exception for a damaged file

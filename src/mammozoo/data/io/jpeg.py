@@ -10,7 +10,7 @@ import simplejpeg
 
 from mammozoo.data.io.limits import UnreadableImageError
 
-START = b"\xff\xd8"
+START, END = b"\xff\xd8", b"\xff\xd9"
 #: Starts of libjpeg's warnings that mean lost pixels; others are about odd but harmless headers.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
 _READ = (0xC0, 0xC1, 0xC2)  # frame markers: baseline, extended, progressive

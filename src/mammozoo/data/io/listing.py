@@ -1,7 +1,7 @@
 """What lies in a folder: which files are images, which are lesion masks, what is skipped, and why.
 
 system files    hidden ones, and what macOS, Windows and network drives leave behind (`__MACOSX`, `Thumbs.db`, `@eaDir` …)
-image           a known suffix, or the mark of DICOM inside (files on a CD have no suffix)
+image           a known suffix, or the mark of DICOM inside (files on a CD have no suffix); of DICOM no reports, directories …
 mask            by its name (`01_mask.png`, `Mask 01.png`, `01_segmentation_2.png`) or its folder (`masks/01.png`)
 links           to folders are followed, each folder once; a link that leads nowhere, or up, is skipped
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from mammozoo.data.io.dicom import is_dicom
+from mammozoo.data.io.dicom import DICOM_SUFFIXES, holds_no_picture, is_dicom
 from mammozoo.data.io.images import IMAGE_SUFFIXES
 
 _SYSTEM = {
@@ -33,7 +33,7 @@ _BEFORE = r"(?:[ ._-]+|(?<=\d)|(?<=[a-z])(?=(?-i:[MSG])))(?:(?:lesion|tumou?r|ma
 _MASK = re.compile(rf"(.+?){_BEFORE}{_SURE}{_NUMBER}|{_SURE}(?:[ ._-]+|(?=\d))(.+)|{_SURE}{_NUMBER}", re.IGNORECASE)
 _MAYBE = re.compile(rf"(.+?)[ ._-]+(?:segs?|gt){_NUMBER}", re.IGNORECASE)  # a mask only beside its image
 _IMAGE = re.compile(rf"{_IMAGE_WORD}[ ._-]+(.+)|(.+?)[ ._-]+{_IMAGE_WORD}|{_IMAGE_WORD}", re.IGNORECASE)
-_MARK = 132  # bytes that hold DICOM's mark
+_MARK = 1024  # bytes that hold DICOM's mark and the storage class
 
 
 @dataclass
@@ -145,14 +145,19 @@ def masks_beside(image: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image that mammozoo may read, by its suffix, else by the mark of DICOM in it."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    """Whether a file is an image that mammozoo may read, by its suffix, else by the mark of DICOM in it.
+
+    A DICOM file whose storage class has no picture is none.
+    """
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES - DICOM_SUFFIXES:
         return True
     try:
         with path.open("rb") as handle:
-            return is_dicom(Path("no suffix"), handle.read(_MARK))
+            head = handle.read(_MARK)
     except OSError:
-        return False
+        return suffix in DICOM_SUFFIXES  # reading it gives the reason
+    return is_dicom(path, head[:132]) and not holds_no_picture(head)
 
 
 def _sorted_out(paths: Iterable[Path]) -> tuple[dict[Path, list[Path]], list[Path]]:

@@ -153,6 +153,28 @@ class Region:
         return np.pad(inside, missing + [(0, 0)] * (image.ndim - 2))
 
 
+@dataclass(frozen=True)
+class Window:
+    """The part of an image that a step of `preprocess` leaves, by the image's content: what lies on it moves along."""
+
+    box: Box
+    mirrored: bool = False
+
+    def cut(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """That part of an image (H, W) or (H, W, C), a view."""
+        left, top, right, bottom = self.box
+        part = image[top:bottom, left:right]
+        return part[:, ::-1] if self.mirrored else part
+
+    def moved(self, box: Box) -> Box:
+        """A box on the image, in pixels of the part; UsageError if it lies outside."""
+        left, top, right, bottom = self.box
+        inside = max(box[0], left) - left, max(box[1], top) - top, min(box[2], right) - left, min(box[3], bottom) - top
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            raise UsageError(f"The lesion's box {box} lies outside of the part {self.box} that `preprocess` leaves.")
+        return (right - left - inside[2], inside[1], right - left - inside[0], inside[3]) if self.mirrored else inside
+
+
 def _centred(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
     """`side` pixels about the middle of start … end, moved into 0 … limit; about the image's middle if `side` exceeds it."""
     first = -((side - limit) // 2) if side >= limit else min(max((start + end - side) // 2, 0), limit - side)

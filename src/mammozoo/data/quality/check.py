@@ -19,7 +19,9 @@ from PIL import Image
 from mammozoo.data.dataset import Dataset
 from mammozoo.data.duplicates.fingerprint import collect
 from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
+from mammozoo.data.io.dicom import frame_remarks
 from mammozoo.data.io.images import to_channels, to_uint8
+from mammozoo.data.loaded import files_of
 from mammozoo.data.quality import findings as find
 from mammozoo.data.quality.survey import ImageFacts, survey
 from mammozoo.progress import Progress
@@ -108,7 +110,7 @@ def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
     numbers = group([None] * len(facts), pairs)
     groups = [np.flatnonzero(numbers == number).tolist() for number in np.flatnonzero(np.bincount(numbers) > 1)]
     findings = [
-        *(find.Finding("note", "info", (), note) for note in dataset.notes),
+        *(find.Finding("note", "info", (), n) for n in (*dataset.notes, *frame_remarks(files_of(dataset, samples)))),
         *find.file_findings(facts),
         *find.class_findings(facts, dataset.classes),
         *find.duplicate_findings(facts, pairs, groups, generated=dataset.info.synthetic),
