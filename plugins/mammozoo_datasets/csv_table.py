@@ -16,10 +16,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Modality, Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.tables import Row, read_rows
 from mammozoo.text import known, same
@@ -45,6 +46,7 @@ class Csv(Dataset):
 
     Args:
         root: the table itself.
+        modality: what the images are; a model trained on them then answers for no others.
 
     Raises:
         UsageError: the root is not a file.
@@ -58,8 +60,9 @@ class Csv(Dataset):
         license="yours",
     )
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, modality: Modality = "any") -> None:
         super().__init__(root)
+        self.info = replace(self.info, modality=modality)
         if root is None or not root.is_file():
             raise UsageError(f"Data set 'csv' needs the table itself as --root; '{root}' is a folder.")
 
