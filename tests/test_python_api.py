@@ -147,16 +147,18 @@ def test_images_in_memory_get_the_answer_of_their_file(model, phantom: np.ndarra
     names = ["grey.png", "colour.png", "deep.png", "float.tif", "bits.png"]
     for name, array in zip(names, arrays, strict=True):
         Image.fromarray(array).save(tmp_path / name)
-    files = model.predict([tmp_path / name for name in names])
+    files = model.predict([tmp_path / name for name in names], force=True)
     assert [Path(f.file).name for f in files] == names and all(f.sha256 and not f.error for f in files)
-    memory = model.predict(arrays)
+    memory = model.predict(arrays, force=True)
     assert [m.file for m in memory] == [f"images[{n}]" for n in range(5)]
     assert [m.sha256 for m in memory] == [None] * 5
     assert list(map(_answer, memory)) == list(map(_answer, files))
-    pillow = model.predict(Image.open(tmp_path / name) for name in names)
+    pillow = model.predict((Image.open(tmp_path / name) for name in names), force=True)
     assert list(map(_answer, pillow)) == list(map(_answer, files))
     assert len({json.dumps(f.probabilities) for f in files}) > 2  # they are different images to it
-    backwards = model.predict([phantom[::-1].copy()[::-1], colour[:, ::-1].copy()[:, ::-1], deep.T.copy().T])
+    backwards = model.predict(
+        [phantom[::-1].copy()[::-1], colour[:, ::-1].copy()[:, ::-1], deep.T.copy().T], force=True
+    )
     for one, other in zip(backwards, files, strict=False):  # of a smaller batch, so the last bits may differ
         assert one.label == other.label and one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
 
@@ -190,9 +192,9 @@ def test_an_image_that_is_named_again_has_its_answer_again(model, tiny_run, tmp_
     images = [EXAMPLE, other, str(EXAMPLE), EXAMPLE, str(tmp_path / "*.png"), tmp_path]
     expected = ["example.png", "other.png", "example.png", "example.png", "other.png", "other.png"]
     for found in (
-        model.predict(images),
-        model.predict(image for image in images),
-        mammozoo.predict(images, tiny_run.path, device="cpu").predictions,
+        model.predict(images, force=True),
+        model.predict((image for image in images), force=True),
+        mammozoo.predict(images, tiny_run.path, force=True, device="cpu").predictions,
     ):
         assert [Path(one.file).name for one in found] == expected
         assert found[0] == dataclasses.replace(found[2], file=found[0].file)
@@ -225,7 +227,8 @@ def test_a_picture_taken_sideways_is_turned(model: mammozoo.Classifier, tmp_path
     wide.save(tmp_path / "sideways.png", exif=exif)
     opened = Image.open(tmp_path / "sideways.png")
     assert opened.getexif()[0x0112] == 6
-    (memory,), (file,), (plain,) = model.predict(opened), model.predict(tmp_path / "sideways.png"), model.predict(wide)
+    images = (opened, tmp_path / "sideways.png", wide)
+    (memory,), (file,), (plain,) = (model.predict(image, force=True) for image in images)
     assert memory.probabilities == file.probabilities != plain.probabilities
 
 

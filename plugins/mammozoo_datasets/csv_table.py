@@ -16,10 +16,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Modality, Sample
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.tables import Row, read_rows
 from mammozoo.text import known, same
@@ -53,6 +54,7 @@ class Csv(Dataset):
         patient: the column of the patients; by default the one whose name says so.
         lesion: the column of the lesions.
         mask: the column of the masks.
+        modality: what the images are; a model trained on them then answers for no others.
 
     Raises:
         UsageError: the root is not a file.
@@ -74,8 +76,10 @@ class Csv(Dataset):
         patient: str | None = None,
         lesion: str = "lesion",
         mask: str = "mask",
+        modality: Modality = "any",
     ) -> None:
         super().__init__(root)
+        self.info = replace(self.info, modality=modality)
         named = {"path": path, "label": label, "patient": patient or "patient", "lesion": lesion, "mask": mask}
         self._columns = {ours: unicodedata.normalize("NFC", theirs.strip()).lower() for ours, theirs in named.items()}
         self._patient = patient and "patient"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.dataset import Dataset, DatasetInfo, Modality, Sample
 from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.data.io.listing import is_image_folder, is_mask_folder, is_system, list_images
 from mammozoo.data.splits.make import part_named
@@ -25,6 +26,7 @@ class Folder(Dataset):
 
     Args:
         root: the folder that holds the class folders.
+        modality: what the images are; a model trained on them then answers for no others.
 
     Raises:
         UsageError: the root is a file, holds fewer than two class folders, or classes beside parts.
@@ -44,8 +46,9 @@ class Folder(Dataset):
     or root/train/benign/001.png  …  root/test/malignant/17.dcm  …""",
     )
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, modality: Modality = "any") -> None:
         super().__init__(root)
+        self.info = replace(self.info, modality=modality)
         if len(self.classes) < 2:
             names = ", ".join(f"'{name}'" for name in self.classes) or "none"
             needed = f"needs at least two class folders in --root '{root}'; found {names}"

@@ -1,19 +1,21 @@
-"""Synthetic breast ultrasound: generated masses, benign and malignant, with their outlines.
+"""Synthetic breast ultrasound or mammograms: generated masses, benign and malignant, with their outlines.
 
 For a first run without a download, for tests, and for teaching. A score on phantoms shows that the software
 works; it says nothing about patients.
 
-The label determines the probabilities of the BI-RADS descriptors (`FINDINGS`), and the descriptors determine the picture
-(`mammozoo_datasets.sonogram`). Size, place, gain and tissue do not depend on the label. Every descriptor occurs in both
-classes, so no classifier is perfect: one that reads all five without error reaches an AUC of 0.95.
+The label determines the probabilities of the BI-RADS descriptors (`FINDINGS`, of mammograms `mammogram.MARGINS`), and the
+descriptors determine the picture (`sonogram`, `mammogram`). Size, place, gain and tissue do not depend on the label. Every
+descriptor occurs in both classes, so no classifier is perfect: one that reads all five of a sonogram reaches an AUC of 0.95.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +23,10 @@ from pydantic import Field
 
 from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.io.dicom import read_dicom
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo_datasets.sonogram import Sonogram, draw
+from mammozoo_datasets.mammogram import VIEWS, Woman, as_dicom, draw_view, draw_woman
+from mammozoo_datasets.sonogram import draw
 
 # Probability of a descriptor in (benign, malignant) masses. Our choice, in the order and rough strength of
 # Hong et al., AJR 184 (2005) 1260: of 403 biopsied masses, those with a spiculated margin were malignant in
@@ -55,7 +59,11 @@ CLASSES = ("benign", "malignant")
 
 
 class Phantom(Dataset):
-    """`n` generated sonograms, 128 x 128, two malignant in every five.
+    """`n` generated images.
+
+    `ultrasound`: sonograms, 128 x 128 of 8 bits, two malignant in every five. `mammography`: mammograms, 256 x 192 of 12 bits,
+    left and right, CC and MLO of a woman one after the other; of five women two have a benign mass, two a malignant one and one
+    none, and a breast without a mass is `normal`.
 
     Image `i` of seed `s` depends on `(s, i)` alone: the same in any order, process or subset, and the first
     100 of 400 are those of `n=100`.
@@ -64,6 +72,8 @@ class Phantom(Dataset):
         root: must be None; there are no files.
         n: number of images, at least 1.
         seed: 0 or more; another seed gives other images.
+        modality: what is generated.
+        dicom: whether `read` gives the picture that the file of `dicom_bytes` shows.
 
     Raises:
         UsageError: `n` or `seed` out of range, or a root was given.
@@ -80,16 +90,27 @@ class Phantom(Dataset):
     )
 
     def __init__(
-        self, root: Path | None = None, n: Annotated[int, Field(ge=1, le=1_000_000)] = 400, seed: Seed = 0
+        self,
+        root: Path | None = None,
+        n: Annotated[int, Field(ge=1, le=1_000_000)] = 400,
+        seed: Seed = 0,
+        modality: Literal["ultrasound", "mammography"] = "ultrasound",
+        dicom: bool = False,
     ) -> None:
         super().__init__(root)
         if root is not None:
             raise UsageError(f"Data set 'phantom' is generated and takes no --root; got '{root}'.")
         self.n = n
         self.seed = seed
+        self.dicom = dicom
+        if modality == "mammography":
+            classes = (*CLASSES, "normal")
+            self.info = replace(self.info, title="Synthetic mammograms", modality="mammography", classes=classes)
 
     def samples(self) -> list[Sample]:
-        """All `n` samples; `meta` holds the descriptors of the mass."""
+        """All `n` samples; `meta` holds the descriptors of the mass, or side, view, breast and density of a mammogram."""
+        if self.info.modality == "mammography":
+            return [_mammogram_sample(self.seed, index) for index in range(self.n)]
         samples = []
         for index in range(self.n):
             name = f"phantom-{self.seed}-{index:05d}"
@@ -97,13 +118,21 @@ class Phantom(Dataset):
             samples.append(Sample(image=name, label=label, patient=name, meta=findings))
         return samples
 
-    def read(self, sample: Sample) -> npt.NDArray[np.uint8]:
-        """The sonogram as (128, 128) uint8; NotFoundError if `sample` is not a phantom."""
-        return _sonogram(*_address(sample)).image.copy()
+    def read(self, sample: Sample) -> npt.NDArray[Any]:
+        """The sonogram as (128, 128) uint8, the mammogram as (256, 192) uint16; NotFoundError if `sample` is not a phantom."""
+        if self.dicom:
+            return read_dicom(sample.image, io.BytesIO(self.dicom_bytes(sample)))
+        return _picture(*_address(sample))[0].copy()
 
-    def mask(self, sample: Sample) -> npt.NDArray[np.bool_]:
-        """The drawn mass without its spicules as (128, 128) booleans. Raises as `read`."""
-        return _sonogram(*_address(sample)).mask.copy()
+    def mask(self, sample: Sample) -> npt.NDArray[np.bool_] | None:
+        """The drawn mass without its spicules as booleans of the image's shape, None if there is none. Raises as `read`."""
+        mask = _picture(*_address(sample))[1]
+        return mask.copy() if mask.any() else None
+
+    def dicom_bytes(self, sample: Sample) -> bytes:
+        """The image as a DICOM file: modality, patient, and of a mammogram side, view and presentation intent. Raises as `read`."""
+        kind, seed, number, view = _address(sample)
+        return as_dicom(_picture(kind, seed, number, view)[0], f"{kind}-{seed}-{number:05d}", view)
 
 
 def draw_findings(seed: int, index: int) -> tuple[str, dict[str, str]]:
@@ -119,16 +148,46 @@ def draw_findings(seed: int, index: int) -> tuple[str, dict[str, str]]:
     return CLASSES[malignant], findings
 
 
-def _address(sample: Sample) -> tuple[int, int]:
-    """(seed, index) from a sample's name."""
+def _mammogram_sample(seed: int, index: int) -> Sample:
+    """A view of woman `index // 4`."""
+    number, place = divmod(index, len(VIEWS))
+    woman, view = _woman(seed, number), VIEWS[place]
+    name, side = f"mammogram-{seed}-{number:05d}", view[0]
+    ill = woman.side == side and woman.kind != "normal"
+    meta = {"side": side, "view": view[2:], "breast": f"{name}-{side}", "density": woman.density}
+    return Sample(
+        image=f"{name}-{view}",
+        label=woman.kind if ill else "normal",
+        patient=name,
+        lesion=f"{name}-{side}" if ill else None,
+        meta=meta | ({"margin": woman.margin} if ill else {}),
+    )
+
+
+@lru_cache(maxsize=16)
+def _woman(seed: int, number: int) -> Woman:
+    five, place = divmod(number, 5)
+    kind = np.random.default_rng([seed, five, 6]).permutation(["benign", "benign", "malignant", "malignant", "normal"])[
+        place
+    ]
+    return draw_woman(str(kind), np.random.default_rng([seed, number, 2]))
+
+
+def _address(sample: Sample) -> tuple[str, int, int, str]:
+    """(kind, seed, number, view) from a sample's name; the view of a sonogram is empty."""
     try:
-        _, seed, index = sample.image.split("-")
-        return int(seed), int(index)
-    except ValueError as error:
-        raise NotFoundError(f"'{sample.image}' is not a phantom; phantoms are named like 'phantom-0-00012'.") from error
+        kind, seed, number, *view = sample.image.split("-", 3)
+        if {"phantom": not view, "mammogram": view and view[0] in VIEWS}[kind]:
+            return kind, int(seed), int(number), "".join(view)
+    except (ValueError, KeyError):
+        pass
+    known = "phantoms are named like 'phantom-0-00012' or 'mammogram-0-00003-L-CC'"
+    raise NotFoundError(f"'{sample.image}' is not a phantom; {known}.")
 
 
 @lru_cache(maxsize=16)  # image and mask of a sample are read one after the other
-def _sonogram(seed: int, index: int) -> Sonogram:
-    _, findings = draw_findings(seed, index)
-    return draw(findings, np.random.default_rng([seed, index, 1]))
+def _picture(kind: str, seed: int, number: int, view: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    if kind == "mammogram":
+        return draw_view(_woman(seed, number), view, np.random.default_rng([seed, number, 3 + VIEWS.index(view)]))
+    _, findings = draw_findings(seed, number)
+    return draw(findings, np.random.default_rng([seed, number, 1]))

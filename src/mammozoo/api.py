@@ -48,7 +48,7 @@ class Classifier:
         return self.config.classes
 
     def predict(
-        self, images: Picture | Iterable[Picture], *, batch: int = 32, abstain: bool = False
+        self, images: Picture | Iterable[Picture], *, batch: int = 32, abstain: bool = False, force: bool = False
     ) -> builtins.list[Prediction]:
         """A prediction for each image, in order. For research only: the output of a network is not a finding.
 
@@ -63,8 +63,9 @@ class Classifier:
         An image in memory gets the answer that its file would get. Its `Prediction.file` is its place, `images[3]`, and it
         has no `sha256`.
 
-        An image that cannot be read has its reason in `Prediction.error` and does not stop the others. With `abstain` an
-        image in the model's uncertain band gets no label.
+        An image that cannot be read, shows nothing or is of another modality than the model's has the reason in
+        `Prediction.error` and does not stop the others; `force` answers for all that can be read. With `abstain` an image in
+        the model's uncertain band gets no label.
 
         Raises:
             NotFoundError: a path leads to nothing.
@@ -72,7 +73,9 @@ class Classifier:
         """
         from mammozoo.evaluation.predict import predict_images
 
-        predictions, remark = predict_images(self.model, self.config, images, self.engine, batch, abstain=abstain)
+        predictions, remark = predict_images(
+            self.model, self.config, images, self.engine, batch, abstain=abstain, force=force
+        )
         if remark:
             logging.getLogger(__name__).warning("%s", remark)
         return predictions
@@ -190,15 +193,49 @@ def predict(
     *,
     batch: int = 32,
     abstain: bool = False,
+    force: bool = False,
+    aggregate: str | None = None,
+    by: str = "patient",
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> PredictResult:
-    """Load a model and predict images; arguments and errors are those of `load` and `Classifier.predict`."""
+    """Load a model and predict images; other arguments and errors are those of `load` and `Classifier.predict`.
+
+    Args:
+        images: also a table (CSV, TSV, .xlsx) with the column `path`, relative to it.
+        aggregate: `mean`, `max` or `noisy-or`: also one prediction for each unit that a column of the table names.
+        by: `patient`, `breast` (a column, or patient and `side`), or another column of the table.
+
+    Raises:
+        UsageError: `aggregate` without a table, or a table that names no such unit.
+        NotFoundError: the table lists files that do not exist.
+    """
+    from mammozoo.evaluation.image_table import read_listing, table_of
     from mammozoo.evaluation.predict import PredictResult, predict_images
 
+    listing = None if (table := table_of(images)) is None else read_listing(table)
+    names = None
+    if aggregate is not None:
+        from mammozoo.evaluation.predict_units import predict_units
+        from mammozoo.evaluation.units import check_how
+
+        check_how(aggregate, ())
+        if listing is None:
+            raise UsageError(
+                "--aggregate goes with a table of images that names their patients: mammozoo predict TABLE.csv."
+            )
+        names = listing.units(by)
     loaded = load(model, device=device, precision=precision)
-    found = predict_images(loaded.model, loaded.config, images, loaded.engine, batch, abstain=abstain)
-    return PredictResult(loaded.folder, loaded.config, *found)
+    if aggregate is not None:
+        check_how(aggregate, loaded.classes)
+    asked = listing.files if listing else images
+    found, remark = predict_images(
+        loaded.model, loaded.config, asked, loaded.engine, batch, abstain=abstain, force=force
+    )
+    units = None
+    if aggregate is not None and names is not None:
+        units = predict_units(found, names, by, aggregate, loaded.folder, loaded.config)
+    return PredictResult(loaded.folder, loaded.config, found, remark, units)
 
 
 def evaluate(
@@ -210,6 +247,7 @@ def evaluate(
     aggregate: str | None = None,
     by: str = "patient",
     subgroup: str | None = None,
+    unseen: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EvaluationScores:
@@ -220,8 +258,9 @@ def evaluate(
         dataset: as in a recipe: `busi`, `phantom:n=60`.
         root: the folder (or table) that holds its images.
         threshold: one of the model's, such as `youden`.
-        aggregate: `mean`, `max` or `noisy-or`: patients (or lesions, by `by`), at a threshold chosen on those of validation.
+        aggregate: `mean`, `max` or `noisy-or`: patients (breasts, lesions: `by`), at a threshold chosen on those of validation.
         subgroup: a column of the data set, such as `device`: scores for each of its values.
+        unseen: leave out the images of the data set that were used in training or model selection, and their groups.
 
     Raises:
         NotFoundError: no such model, data set or folder.
@@ -234,7 +273,7 @@ def evaluate(
         find_model(_named(model)),
         dataset,
         None if root is None else Path(root),
-        threshold=threshold, how=aggregate, by=by, subgroup=subgroup, device=device, progress=progress,
+        threshold=threshold, how=aggregate, by=by, subgroup=subgroup, unseen=unseen, device=device, progress=progress,
     )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
+from mammozoo.data.duplicates.fingerprint import collect, fingerprint
 from mammozoo.evaluation.thresholds import choose_threshold, fit_temperature
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
+from mammozoo.plugins import registry
 from mammozoo.training.experiment import train
 
 from ..helpers import edit_json, tiny
@@ -165,7 +167,8 @@ def test_a_run_on_its_own_test_images_at_another_threshold(command, tiny_run) ->
     ("words", "code", "said"),
     [
         (["--aggregate", "median"], 2, "noisy-or"),
-        (["--aggregate", "mean", "--by", "breast"], 2, "lesion"),
+        (["--aggregate", "mean", "--by", "device"], 2, "lesion"),
+        (["--aggregate", "mean", "--by", "breast"], 2, "breast"),
         (["--root", "somewhere"], 2, "--dataset"),
         (["--threshold", "yuden"], 2, "'youden'"),
         (["--dataset", "fantom"], 3, "'phantom'"),
@@ -178,3 +181,29 @@ def test_a_run_on_its_own_test_images_at_another_threshold(command, tiny_run) ->
 def test_refusals(command, tiny_run, words: list[str], code: int, said: str) -> None:
     command("evaluate", tiny_run.path, *words).refused(code, said)
     command("evaluate", "nothing", "--dataset", "phantom").refused(3, "'nothing'")
+
+
+def test_images_used_in_training_are_counted_and_left_out_on_request(command, run_copy, tmp_path) -> None:
+    """With all that are of one group with them; what remains is scored as if the rest were not there."""
+    phantom, lines, hashes = registry().get("datasets", "phantom")(None, n=60), ["path,label,patient"], []
+    for number, sample in enumerate(phantom.samples()[:40]):
+        image = phantom.read(sample)
+        hashes.append(fingerprint(image))
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{sample.label},P{number // 2}")
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    (tmp_path / "rest.csv").write_text("\n".join([lines[0], *lines[9:]]))
+    seen = collect(hashes).written(np.array([0, 1, 2, 4, 6]))  # three of them have a sister of the same patient
+    edit_json(run_copy / "config.json", lambda content: content["mammozoo"]["training"].update(seen=seen))
+    words = ("evaluate", run_copy, "--dataset", "csv", "--json", "--root")
+    everything, rest = (command(*words, f"{name}.csv").ok.json for name in ("all", "rest"))
+    assert (everything["n"], everything["seen"], rest["seen"]) == (40, 5, 0)
+    assert any("leaky" in stamp for stamp in everything["stamps"])
+    unseen = command(*words, "all.csv", "--unseen").ok
+    assert (unseen.json["n"], unseen.json["seen"], unseen.json["scores"]) == (32, 5, rest["scores"])
+    assert not any("leaky" in stamp for stamp in unseen.json["stamps"])
+    assert "5 of 40" in unseen.err and "3 more" in unseen.err and "32" in unseen.err
+    hashes = collect(hashes).written(np.arange(40))
+    edit_json(run_copy / "config.json", lambda content: content["mammozoo"]["training"].update(seen=hashes))
+    command(*words, "all.csv", "--unseen").refused(2, "leaves no image", "40 of 40")
+    command("evaluate", run_copy, "--unseen").refused(2, "--dataset")

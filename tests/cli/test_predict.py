@@ -1,7 +1,6 @@
 """`mammozoo predict`: what it says of good files, and of bad ones."""
 
 import csv
-import json
 import shutil
 from pathlib import Path
 
@@ -10,13 +9,20 @@ import pytest
 from PIL import Image
 
 import mammozoo
+from mammozoo.data.duplicates.fingerprint import collect, fingerprint
+from mammozoo.data.io.images import to_uint8
 from mammozoo.data.ood import features, fit_profile
 from mammozoo.files import sha256
 from mammozoo.plugins import registry
 
 from ..builtin.trees.dicom import write_dicom
 from ..builtin.trees.drawing import huge_png
-from ..helpers import edit_config, python
+from ..helpers import edit_config, edit_json, python
+
+
+def _trained(folder: Path, **facts: object) -> None:
+    """Change what a model's config says of its training."""
+    edit_json(folder / "config.json", lambda content: content["mammozoo"]["training"].update(facts))
 
 
 def _predict(command, run, *words: object):
@@ -87,7 +93,7 @@ def test_patterns_folders_and_order_without_masks(command, tiny_run, pictures) -
 #: Modules that `predict` does not need; importing them would cost each of its runs a second or more.
 UNUSED = (
     "timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.sparse", "albumentations", "captum", "matplotlib",
-    "pandas", "huggingface_hub", "imagehash", "pydicom",
+    "pandas", "huggingface_hub", "pydicom",
 )  # fmt: skip
 
 
@@ -103,10 +109,6 @@ def test_predict_imports_only_what_it_needs() -> None:
     answer = python("-c", code)
     assert answer.json["results"][0]["error"] is None
     assert answer.err.splitlines()[-1] == "imported: torch"
-
-
-def _grey(kind: type = np.uint8, size: int = 64) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, (size, size), kind)
 
 
 EXAMPLE = Path(mammozoo.__file__).with_name("example.png")
@@ -200,14 +202,14 @@ def test_images_of_another_kind_are_warned_of(command, guarded: Path, pictures, 
     Image.merge("RGB", [usual, turned, black]).save("photo.png")
     Image.new("L", (128, 128), 90).save("blank.png")
     odd = {"negative.png": "looks inverted", "photo.png": "in colour", "blank.png": "constant"}
-    found = command("predict", pictures, *odd, "--model", guarded, "--json").json["results"]
+    found = command("predict", pictures, *odd, "--model", guarded, "--json", "--force").json["results"]
     warnings = {Path(r["file"]).name: [w for w in r["warnings"] if "synthetic" not in w] for r in found}
     for name, word in odd.items():
         assert any(word in warning for warning in warnings.pop(name))
     assert len(warnings) == 8
     assert not any(warnings.values())
-    assert all(r["label"] is not None for r in found)  # a warning, not a refusal
-    answer = command("predict", *odd, "--model", guarded, "--csv", "out.csv")
+    assert all(r["label"] is not None for r in found)
+    answer = command("predict", *odd, "--model", guarded, "--csv", "out.csv", "--force")
     assert "! negative.png: looks inverted" in answer.err
     with (tmp_path / "out.csv").open() as handle:
         assert "looks inverted" in next(csv.DictReader(handle))["warnings"]
@@ -217,47 +219,94 @@ def test_many_warnings_do_not_bury_the_rest(command, guarded: Path, tmp_path) ->
     (tmp_path / "blank").mkdir()
     for shade in range(25):
         Image.new("L", (128, 128), 90 + shade).save(tmp_path / "blank" / f"{shade}.png")
-    answer = command("predict", "blank", "--model", guarded)
+    answer = command("predict", "blank", "--model", guarded, "--force")
     shown = [line for line in answer.err.splitlines() if line.startswith("! blank/")]
     assert len(shown) == 20
     assert "more such warnings" in answer.err
 
 
-def test_an_old_model_warns_of_what_needs_no_training_images(command, run_copy, tmp_path) -> None:
+def test_an_old_model_warns_of_what_needs_no_training_images(command, run_copy, pictures, tmp_path) -> None:
     edit_config(run_copy, guard=None, stamps=[])
-    Image.new("L", (200, 200), 90).save(tmp_path / "blank.png")
-    Image.fromarray(_grey(size=24)).save(tmp_path / "icon.png")
-    Image.fromarray(_grey(size=128)).save(tmp_path / "noise.png")
-    results = command("predict", "blank.png", "icon.png", "noise.png", "--model", run_copy, "--json").json["results"]
-    (blank,), (icon,), noise = (result["warnings"] for result in results)
-    assert "constant" in blank
-    assert icon == "tiny (24 x 24 pixels)"
-    assert noise == []
+    icon, usual = tmp_path / "icon.png", pictures / "phantom-0-00001.png"
+    Image.open(usual).resize((24, 24)).save(icon)
+    found = command("predict", icon, usual, "--model", run_copy, "--json", "--force").json["results"]
+    assert [result["warnings"] for result in found] == [["tiny (24 x 24 pixels)"], []]
 
 
-def test_a_dicom_header_is_compared_with_the_model(command, run_copy, tmp_path) -> None:
-    content = json.loads((run_copy / "config.json").read_text())["mammozoo"]["training"]
-    files = {
-        "us.dcm": {"Modality": "US"},
-        "ot.dcm": {"Modality": "OT"},
-        "none.dcm": {},
-        "raw.dcm": {"Modality": "MG", "PresentationIntentType": "FOR PROCESSING"},
-        "shown.dcm": {"Modality": "MG", "PresentationIntentType": "FOR PRESENTATION"},
+def test_what_shows_nothing_is_refused_by_every_model_unless_forced(command, run_copy, pictures, tmp_path) -> None:
+    edit_config(run_copy, guard=None, stamps=[])
+    _trained(run_copy, modality="any")
+    speck = np.zeros((300, 200), np.uint8)
+    speck[:12, :20] = 255  # a marker on black
+    odd = {"blank.png": np.full((200, 200), 90, np.uint8), "speck.png": speck}
+    for name, image in odd.items():
+        Image.fromarray(image).save(tmp_path / name)
+    answer = command(
+        "predict", "blank.png", pictures / "phantom-0-00001.png", "speck.png", "--model", run_copy, "--json"
+    )
+    assert answer.code == 1
+    blank, usual, empty = answer.json["results"]
+    assert usual["label"] and usual["probabilities"] and not usual["error"]
+    for one, word in ((blank, "constant"), (empty, "empty")):
+        assert one["label"] is one["probabilities"] is one["threshold"] is None
+        assert word in one["error"] and "--force" in one["error"]
+    forced = command("predict", *odd, "--model", run_copy, "--force", "--json").json["results"]
+    assert all(one["label"] and len(one["warnings"]) == 1 and not one["error"] for one in forced), forced
+
+
+def test_a_dicom_header_decides_whether_a_model_answers(command, run_copy, tmp_path) -> None:
+    """Where it says nothing of use, the content does."""
+    pictures = {}
+    for modality in ("ultrasound", "mammography"):
+        phantom = registry().get("datasets", "phantom")(None, n=4, modality=modality)
+        pictures[modality] = to_uint8(phantom.read(phantom.samples()[1]))
+    files = {  # file → header, picture; for a model of ultrasound, of mammography, of any modality: answered or a word of why not
+        "us": ({"Modality": "US"}, "ultrasound", "yes", "modality US", "yes"),
+        "us-ot": ({"Modality": "OT"}, "ultrasound", "yes", "content", "yes"),
+        "us-none": ({}, "ultrasound", "yes", "content", "yes"),
+        "odd-us": ({"Modality": "US"}, "mammography", "yes", "modality US", "yes"),
+        "mg-cr": ({"Modality": "CR"}, "mammography", "modality CR", "yes", "yes"),
+        "mg-ot": ({"Modality": "OT"}, "mammography", "content", "yes", "yes"),
+        "mg": ({"Modality": "MG"}, "mammography", "modality MG", "yes", "yes"),
+        "ct": ({"Modality": "CT"}, "mammography", "modality CT", "modality CT", "yes"),
     }
-    for name, tags in files.items():
-        write_dicom(tmp_path / name, _grey(), **{"Modality": None} | tags)
-    raw = "for processing"
-    expected = {
-        "ultrasound": [[], [], [], ["header says modality MG", raw], ["header says modality MG"]],
-        "mammography": [["header says modality US; the model was trained on mammography"], [], [], [raw], []],
-        "any": [[], [], [], [raw], []],
-    }
-    for modality, words in expected.items():
-        edit_config(run_copy, training=content | {"modality": modality}, stamps=[], guard=None)
-        results = command("predict", *files, "--model", run_copy, "--json").json["results"]
-        for result, parts in zip(results, words, strict=True):
-            assert len(result["warnings"]) == len(parts), result
-            assert all(part in warning for part, warning in zip(parts, result["warnings"], strict=True))
+    for name, (tags, picture, *_) in files.items():
+        write_dicom(tmp_path / name, pictures[picture], **{"Modality": None} | tags)
+    for place, modality in enumerate(("ultrasound", "mammography", "any")):
+        edit_config(run_copy, stamps=[], guard=None)
+        _trained(run_copy, modality=modality)
+        answer = command("predict", *files, "--model", run_copy, "--json")
+        for (name, row), result in zip(files.items(), answer.json["results"], strict=True):
+            expected = row[2 + place]
+            if expected == "yes":
+                assert result["label"] and not result["error"], (modality, name, result)
+            else:
+                assert result["label"] is None and expected in result["error"], (modality, name, result)
+        assert answer.code == (0 if modality == "any" else 1)
+    _trained(run_copy, modality="mammography")
+    write_dicom(tmp_path / "raw", pictures["mammography"], Modality="MG", PresentationIntentType="FOR PROCESSING")
+    (raw,) = command("predict", "raw", "--model", run_copy, "--json").json["results"]
+    assert raw["label"] and any("for processing" in warning for warning in raw["warnings"])
+
+
+def test_an_image_that_was_used_in_training_is_told_by_predict_and_explain(
+    command, run_copy, pictures, tmp_path
+) -> None:
+    """At another size and quality too, by the hashes of today and by the short ones of old models."""
+    phantom = registry().get("datasets", "phantom")(None, n=60)
+    samples = phantom.samples()
+    used = [fingerprint(phantom.read(samples[place])) for place in (1, 4)]
+    lists = {"today": collect(used).written(np.arange(2)), "old": [f"{one.whole:016x}" for one in used]}
+    small = Image.open(pictures / "phantom-0-00001.png").resize((96, 96))
+    small.save(tmp_path / "again.jpg", quality=85)
+    images = ["again.jpg", *(f"{pictures}/phantom-0-0000{number}.png" for number in (4, 5))]
+    for seen in lists.values():
+        _trained(run_copy, seen=seen)
+        results = command("predict", *images, "--model", run_copy, "--json").json["results"]
+        assert [any("seen" in w for w in result["warnings"]) for result in results] == [True, True, False]
+        assert all(result["label"] for result in results)
+    answer = command("explain", run_copy, *images, "--out", "maps", "--json")
+    assert [any("seen" in w for w in result["warnings"]) for result in answer.json["results"]] == [True, True, False]
 
 
 def test_a_model_that_answers_everything_alike_is_told(command, run_copy, pictures) -> None:

@@ -70,7 +70,7 @@ def test_the_order_is_kept_whatever_the_batch(tiny_run, tmp_path, batch: int) ->
         Image.new("L", (side, side), 10 * number).save(files[-1])
     files[5].write_text("no image")
     model, config = load_model(tiny_run.path)
-    results, _ = predict.predict_images(model, config, files, choose_engine("cpu", "fp32"), batch)
+    results, _ = predict.predict_images(model, config, files, choose_engine("cpu", "fp32"), batch, force=True)
     assert [result.file for result in results] == [file.as_posix() for file in files]
     assert [bool(result.error) for result in results] == [number == 5 for number in range(14)]
 

@@ -30,9 +30,14 @@ def evaluate(
     dataset: str = typer.Option(None, help="Data set, such as busi; without one, a run's own test images."),
     root: Root = None,
     threshold: str = typer.Option(None, help="One of the model's thresholds, such as youden or sensitivity:0.9."),
-    aggregate: str = typer.Option(None, help="mean, max or noisy-or: one probability for each patient or lesion."),
-    by: str = typer.Option("patient", help="What --aggregate makes one of: patient or lesion."),
+    aggregate: str = typer.Option(
+        None, help="mean, max or noisy-or: one probability for each patient, breast or lesion."
+    ),
+    by: str = typer.Option("patient", help="What --aggregate makes one of: patient, breast or lesion."),
     subgroup: str = typer.Option(None, metavar="COLUMN", help="Scores for each value of a column, such as device."),
+    unseen: bool = typer.Option(
+        False, "--unseen", help="Leave out images used in training, and those related to them."
+    ),
     csv: Csv = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -49,6 +54,7 @@ def evaluate(
             aggregate=aggregate,
             by=by,
             subgroup=subgroup,
+            unseen=unseen,
             device=device,
             progress=shown,
         )
@@ -79,6 +85,7 @@ def _content(result: EvaluationScores, split: str, by: str, aggregate: str | Non
         "model": evaluation.config.name,
         "dataset": evaluation.dataset,
         "n": result.n,
+        "seen": evaluation.seen,
         "split": split,
         "level": by if aggregate else "image",
         "aggregate": aggregate,

@@ -114,6 +114,10 @@ def _show(method: str, explanations: list[Explanation], summary: dict[str, Any])
     for explanation in explanations:
         if explanation.error:
             note(f"mammozoo: {explanation.error}")
+    from mammozoo.evaluation.suitable import SEEN
+
+    if seen := [e.case.name for e in explanations if SEEN in e.warnings]:
+        note(f"! {len(seen)} of {len(explanations)} images were {SEEN}: {', '.join(seen[:5])}.")
     if bare := summary["without_heat"]:
         note(f"! {bare} of {len(explanations)} maps have no heat: nothing there speaks for the class.")
 

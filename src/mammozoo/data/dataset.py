@@ -87,7 +87,7 @@ class Dataset:
         NotFoundError: there is nothing at `root`.
     """
 
-    info: ClassVar[DatasetInfo]
+    info: DatasetInfo
     needs_root: ClassVar[bool] = True
 
     def __init__(self, root: Path | None = None) -> None:

@@ -156,13 +156,22 @@ def fit_profile(features: npt.NDArray[np.floating[Any]]) -> Profile | None:
     return profile.model_copy(update={"polarity": bool(inverted.mean() <= 0.01)})
 
 
-def ood_warnings(features: Features, profile: Profile | None) -> list[str]:
-    """In words, why an image with these (16,) features is out of distribution, constant or tiny; empty if it is not.
-
-    Constant and tiny images are recognised without a profile.
-    """
+def nothing_to_see(features: Features) -> str | None:
+    """In words, that an image with these (16,) features is constant or nearly empty; None if it is not."""
     if features[_LOOK][_SPREAD] < 0.01:
-        return [f"constant or nearly so: there is nothing to see in its {_pixels(features)}"]
+        return f"constant or nearly so: there is nothing to see in its {_pixels(features)}"
+    if features[_LOOK][_FLAT] > np.sqrt(0.98):
+        return f"nearly empty: 98% or more of its {_pixels(features)} are without structure"
+    return None
+
+
+def ood_warnings(features: Features, profile: Profile | None) -> list[str]:
+    """In words, why an image with these (16,) features is out of distribution, shows nothing or is tiny; empty if it is not.
+
+    What shows nothing and tiny images are recognised without a profile.
+    """
+    if (empty := nothing_to_see(features)) is not None:
+        return [empty]
     warnings = profile.warnings(features) if profile is not None else []
     if features[_SHORT] < np.log2(TINY) and not any("smaller" in text for text in warnings):
         warnings.append(f"tiny ({_pixels(features)})")

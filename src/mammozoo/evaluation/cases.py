@@ -17,6 +17,7 @@ from mammozoo.data.io.images import read_image, read_mask
 from mammozoo.data.io.listing import masks_beside
 from mammozoo.data.io.regions import Box
 from mammozoo.data.loaded import open_data, open_dataset
+from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.evaluation.evaluate import leak_stamps
 from mammozoo.evaluation.predictions import read_predictions
@@ -81,7 +82,8 @@ def of_dataset(
         if part is not None:
             raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
         data = open_data(name, root, config.asked, config.input, "group", progress, unreadable)
-        stamps, dataset = leak_stamps(data, config, progress), data.dataset
+        seen = seen_before(data, np.arange(len(data.samples)), config.training.seen)
+        stamps, dataset = leak_stamps(data, seen, progress), data.dataset
         labels = [data.classes[number] for number in data.labels]
         rows = list(zip(data.names, labels, data.groups.tolist(), [None] * len(labels), strict=True))
     known, cases = {sample.image: sample for sample in dataset.samples()}, []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.loader import batches
@@ -20,7 +21,7 @@ from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.seeds import score_folds
-from mammozoo.evaluation.units import HOW, Units, at_own_point
+from mammozoo.evaluation.units import Units, at_own_point, check_how
 from mammozoo.models.config import LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
@@ -41,6 +42,9 @@ class EvaluationResult:
     stamps: tuple[str, ...]
     validation: Predictions | None = None  #: of a run on its own test parts
     temperatures: tuple[float, ...] = ()  #: by which logits were divided: one, or one of each fold's model
+    seen: int | None = (
+        None  #: images used in training or model selection, or nearly so; None of a run on its own test parts
+    )
 
 
 @dataclass(frozen=True)
@@ -84,25 +88,28 @@ def score_model(
     how: str | None,
     by: str,
     subgroup: str | None,
+    unseen: bool,
     device: str,
     progress: Progress | None,
 ) -> EvaluationScores:
     """What `mammozoo.api.evaluate` describes, of the model in `folder`."""
-    if how is not None and how not in HOW:
-        raise UsageError(f"--aggregate is {', '.join(HOW)}, not '{how}'.")
-    if by not in ("patient", "lesion"):
-        raise UsageError(f"--by is patient or lesion, not '{by}'.")
+    if how is not None:
+        check_how(how, ())
+    if by not in ("patient", "breast", "lesion"):
+        raise UsageError(f"--by is patient, breast or lesion, not '{by}'.")
     if dataset is None and root is not None:
         raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
+    if unseen and dataset is None:
+        raise UsageError("--unseen goes with --dataset: a run's own test images were not used in its training.")
     if how and subgroup:
         raise UsageError("--subgroup goes with single images; leave --aggregate out.")
     if dataset is None:
         result = evaluate_test_part(folder, threshold)
     else:
-        result = evaluate(folder, dataset, root, threshold=threshold, device=device, progress=progress)
+        result = evaluate(folder, dataset, root, threshold=threshold, unseen=unseen, device=device, progress=progress)
     units = None
     if how:
-        val = _own_validation(folder) if result.validation is None else result.validation
+        val = own_validation(folder) if result.validation is None else result.validation
         calibrated = result.config.calibration is not None
         units = at_own_point(result.predictions, val, by, how, rule=result.threshold, calibrated=calibrated)
     scored = units.predictions if units else result.predictions
@@ -116,13 +123,17 @@ def evaluate(
     root: Path | None,
     *,
     threshold: str | None = None,
+    unseen: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """The predictions of the model in `folder` on all samples of a data set that have one of its classes.
 
     `threshold` names one of the model's; without it, the one in force. Images used in training or model selection put the
-    stamp on the result.
+    stamp on the result; with `unseen` they are left out, and all that are of one group with them.
+
+    Raises:
+        UsageError: `unseen` leaves no image.
     """
     progress = progress or Progress()
     model, config = load_model(folder)
@@ -130,9 +141,18 @@ def evaluate(
     engine = choose_engine(device, "auto")
     data = open_data(dataset, root, config.asked, config.input, "group", progress)
     everything = np.arange(len(data.samples))
+    known = seen_before(data, everything, config.training.seen)
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or config.training.synthetic else []
     stamps += dict.fromkeys(s for stage in config.training.stages for s in stage.stamps if s not in stamps)
-    stamps += leak_stamps(data, config, progress)
+    if unseen:
+        everything = np.flatnonzero(~np.isin(data.groups, data.groups[known]))
+        left_out = f"{len(known)} of {len(data.samples)} images were seen in training, or nearly so"
+        related = f"{len(data.samples) - len(everything) - len(known)} more are of one group with them"
+        if not len(everything):
+            raise UsageError(f"--unseen leaves no image: {left_out}, and {related}.")
+        progress.note(f"{left_out}, and {related}: {len(everything)} are scored.")
+    else:
+        stamps += leak_stamps(data, known, progress)
     progress.start("predicting", len(everything))
     engine.place(model)
     loader = batches(data.images.pixels, data.labels, everything, 32, device=engine.device)
@@ -141,10 +161,8 @@ def evaluate(
     check_probabilities(p, config.name)
     progress.advance(len(everything))
     predictions = predictions_of(data, "all", "test", everything, p, cut)
-    temperatures = (config.temperature,)
-    return EvaluationResult(
-        config, dataset, threshold or config.threshold, predictions, tuple(stamps), temperatures=temperatures
-    )
+    name, used = threshold or config.threshold, (config.temperature,)
+    return EvaluationResult(config, dataset, name, predictions, tuple(stamps), temperatures=used, seen=len(known))
 
 
 def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationResult:
@@ -165,7 +183,7 @@ def evaluate_test_part(run: Path, threshold: str | None = None) -> EvaluationRes
     return EvaluationResult(config, dataset, name, predictions, config.stamps, rows.of("val"), temperatures)
 
 
-def _own_validation(folder: Path) -> Predictions:
+def own_validation(folder: Path) -> Predictions:
     """The validation rows of the model in `folder`, with `all` as the fold, as for any other data; none if it has no run."""
     if not (folder / "predictions.csv").is_file():
         return Predictions.from_rows([], ("", ""))
@@ -181,9 +199,8 @@ def _own_validation(folder: Path) -> Predictions:
     return dataclasses.replace(val, folds=np.full(len(val), "all"))
 
 
-def leak_stamps(data: Data, config: ModelConfig, progress: Progress) -> list[str]:
-    """The stamp if the data hold images used in training or model selection, or near-duplicates of them; a note counts them."""
-    known = seen_before(data, np.arange(len(data.samples)), config.training.seen)
+def leak_stamps(data: Data, known: npt.NDArray[np.intp], progress: Progress) -> list[str]:
+    """The stamp if these images of the data were used in training or model selection; a note counts them."""
     if not len(known):
         return []
     progress.note(f"{len(known)} of {len(data.samples)} images were seen in training, or nearly so: {LEAKY}.")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mammozoo.data.duplicates.seen import Seen
 from mammozoo.data.io.regions import Box
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import FailedError, MammozooError, UsageError, nearest, reason
@@ -34,6 +35,7 @@ from mammozoo.evaluation.explain import (
 )
 from mammozoo.evaluation.predict import find_images, folders_of
 from mammozoo.evaluation.scores import mean
+from mammozoo.evaluation.suitable import SEEN
 from mammozoo.files import refuse_to_replace, write_bytes
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.models.device import Engine, choose_engine
@@ -157,9 +159,13 @@ def explain_cases(
     Raises:
         AccessError, FailedError: `out` cannot be written.
     """
+    seen = Seen(config.training.seen)
     for number, case in enumerate(cases):
+        warnings = [*config.stamps]
         try:
             image, mask = case.read(), case.mask()
+            if case.label is None and image in seen:  # of a data set, a stamp says it
+                warnings.append(SEEN)
             box = case.box() if config.input.region else None
             if mask is not None and mask.shape != image.shape[:2]:
                 own, its = (f"{shape[0]}×{shape[1]}" for shape in (image.shape, mask.shape))
@@ -187,7 +193,7 @@ def explain_cases(
             None if mask is None else localise(heat_map, config.input.fit_mask(mask, box, image)),
             *_write(out / case.stem, config.input, image, mask, box, heat_map),
             correlation,
-            [*config.stamps] if heat_map.any() else [*config.stamps, EMPTY],
+            warnings if heat_map.any() else [*warnings, EMPTY],
         )
 
 

@@ -1,6 +1,6 @@
 """Predictions for images: in order, in flat memory, and an unreadable file does not stop the others.
 
-Each image also passes the out-of-distribution check: whether it is of the kind that the model was trained on.
+Before the model answers, each image is judged: whether it is one for this model (`suitable.py`).
 """
 
 from __future__ import annotations
@@ -14,36 +14,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
-from mammozoo.data.io.dicom import frame_note, is_for_processing, read_modality
+from mammozoo.data.io.dicom import frame_note
 from mammozoo.data.io.dicom_frames import split_frame
 from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.data.io.listing import is_system, list_images
 from mammozoo.data.io.several import read_many
-from mammozoo.data.ood import features, ood_warnings
 from mammozoo.data.preprocessing import Pixels
 from mammozoo.errors import FailedError, MammozooError, NotFoundError, UsageError, reason
 from mammozoo.evaluation.outcome import decide
+from mammozoo.evaluation.suitable import Suitable
 from mammozoo.evaluation.thresholds import abstains
 from mammozoo.files import given_path, sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, check_probabilities, probabilities
 
+if TYPE_CHECKING:
+    from mammozoo.evaluation.predict_units import UnitPredictions
+
 log = logging.getLogger(__name__)
 
-#: DICOM modalities (PS3.3 C.7.3.1.1.1) that fit a model's; OT is "other" and fits all.
-_FITTING = {
-    "ultrasound": frozenset({"US", "OT"}),
-    "mammography": frozenset({"MG", "OT"}),
-    "microscopy": frozenset({"SM", "GM", "XC", "OT"}),
-}
 _SAME = 1e-4  # probabilities that differ by no more count as the same
 
 
@@ -61,7 +58,7 @@ class Prediction:
 
     Attributes:
         file: the path, or the name of an image in memory.
-        label: None if the file cannot be read or the model has no answer (`error` has the reason) or abstains (`abstained`).
+        label: None if the file cannot be read or the model does not answer (`error` has the reason) or abstains (`abstained`).
         warnings: the model's stamps, and why this image may not be one for this model.
     """
 
@@ -77,12 +74,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The predictions of the model in `folder`, and a remark on all of them together, if there is one."""
+    """The predictions of the model in `folder`, a remark on all of them together, and those of units, if there are any."""
 
     folder: Path
     config: ModelConfig = field(repr=False)
     predictions: list[Prediction]
     remark: str | None
+    units: UnitPredictions | None = None
 
 
 #: An image as users give it: a path or pattern, an array, or a Pillow image.
@@ -151,6 +149,7 @@ def predict_images(
     batch: int = 32,
     *,
     abstain: bool = False,
+    force: bool = False,
 ) -> tuple[list[Prediction], str | None]:
     """What `mammozoo.Classifier.predict` returns and raises, and a remark if all images got the same answer.
 
@@ -168,20 +167,23 @@ def predict_images(
             config.name, ", ".join(config.input.preprocess),
         )  # fmt: skip
     engine.place(model)
-    prepare = config.input.preparer()
+    prepare, suitable = config.input.preparer(), Suitable(config)
     threshold = config.cut() if len(config.classes) == 2 else None
 
     def read(image: Path | MemoryImage) -> _Read:
         file = image.as_posix() if isinstance(image, Path) else image.name
         try:
             if isinstance(image, Path):
-                pixels, warnings = read_image(image), _header_warnings(image, config.training.modality)
+                pixels, notes = read_image(image), [note] if (note := frame_note(image)) else []
                 stated = digest = sha256(split_frame(image)[0])
-                warnings += [note] if (note := frame_note(image)) else []
             else:
-                pixels, warnings = checked(image.pixels, file), []
-                stated, digest = None, hashlib.sha256(pixels.tobytes()).hexdigest()
-            warnings = [*config.stamps, *warnings, *ood_warnings(features(pixels), config.guard)]
+                pixels = checked(image.pixels, file)
+                stated, digest, notes = None, hashlib.sha256(pixels.tobytes()).hexdigest(), []
+            refusal, warnings = suitable.judge(pixels, image if isinstance(image, Path) else None)
+            warnings = [*config.stamps, *notes, *warnings]
+            if refusal and not force:
+                return Prediction(file, stated, None, None, None, warnings, _refused(file, refusal)), "", None
+            warnings += [refusal] if refusal else []
             return Prediction(file, stated, None, None, threshold, warnings), digest, prepare(pixels)
         except Exception as error:  # whatever a reader or a step raises
             why = reason(error) if isinstance(error, MammozooError) else f"'{file}' cannot be read: {reason(error)}."
@@ -230,15 +232,8 @@ def _opened(images: Picture | Iterable[Picture]) -> Iterator[Path | MemoryImage]
             yield MemoryImage(name, image_from_memory(image, name))
 
 
-def _header_warnings(path: Path, modality: str) -> list[str]:
-    """Contradictions between a DICOM file's header and a model of this modality."""
-    warnings = []
-    stated = read_modality(path)
-    if stated is not None and modality in _FITTING and stated not in _FITTING[modality]:
-        warnings.append(f"the file's header says modality {stated}; the model was trained on {modality}")
-    if stated == "MG" and is_for_processing(path):
-        warnings.append("a mammogram for processing, the detector's raw values: use the one for presentation")
-    return warnings
+def _refused(file: str, why: str) -> str:
+    return f"'{file}' gets no answer: {why}. If that is wrong, --force (force=True) gives one."
 
 
 @torch.inference_mode()

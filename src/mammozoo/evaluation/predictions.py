@@ -124,16 +124,27 @@ class Predictions:
         ]
 
     def units(self, of: str) -> npt.NDArray[np.str_]:
-        """(N,) texts by which to tell units apart: `patient`, `lesion`, or a further column of the data set.
+        """(N,) texts by which to tell units apart: `patient`, `breast`, `lesion`, or a further column of the data set.
 
         Raises:
             UsageError: there is no such column.
         """
         columns = self.meta | {"patient": self.patients, "lesion": self.lesions}
-        if of not in columns:
+        if (names := unit_names(columns, of)) is None:
             known = ", ".join(self.meta) or "none"
             raise UsageError(f"These predictions have no column '{of}'.{nearest(of, self.meta)} Columns: {known}.")
+        return names
+
+
+def unit_names(columns: Mapping[str, npt.NDArray[np.str_]], of: str) -> npt.NDArray[np.str_] | None:
+    """(N,) texts of the column `of`; a `breast` is also the patient with her `side`. None if there is no such column."""
+    if of in columns:
         return columns[of]
+    side = next((columns[name] for name in ("side", "laterality", "image_laterality") if name in columns), None)
+    if of != "breast" or side is None or "patient" not in columns:
+        return None
+    both = [f"{one} {other}" if one and other else "" for one, other in zip(columns["patient"], side, strict=True)]
+    return _texts(both)
 
 
 def predictions_of(

@@ -1,4 +1,4 @@
-"""Patients and lesions: one probability for each unit, from those of its images, with an operating point of its own.
+"""Patients, breasts and lesions: one probability for each unit, from those of its images, with an operating point of its own.
 
 mean       average of the images' probabilities
 max        the largest probability of the positive class (two classes only)
@@ -58,7 +58,7 @@ def at_own_point(test: Predictions, val: Predictions, by: str, how: str, *, rule
 
     Args:
         val: the validation rows of the folds in `test`, or of the inner models of its outer folds.
-        by: `patient` or `lesion`.
+        by: `patient`, `breast` or `lesion`.
         rule: that of the threshold; empty with more than two classes.
         calibrated: whether a temperature is fitted.
 
@@ -70,20 +70,47 @@ def at_own_point(test: Predictions, val: Predictions, by: str, how: str, *, rule
     for fold in np.unique(units.folds).tolist():
         mine = units.folds == fold
         try:
-            chosen = aggregate(_validation(val, fold, units.repeats[mine][0]), by, how).outcome
-            _refuse_few(chosen, by)
+            validation = _validation(val, fold, units.repeats[mine][0])
+            temperature, cut = own_point(validation, by, how, rule=rule, calibrated=calibrated)
         except UsageError as error:
             where = "" if fold == "all" else f" of {fold}"
             return Units(
                 units, (), f"Threshold and temperature are those of single images. Validation part{where}: {error}"
             )
-        temperature = fit_temperature(_log(chosen.probabilities), chosen.labels) if calibrated else 1.0
         temperatures.append(temperature)
-        p[mine] = _divided(p[mine], temperature)
-        if rule:
-            cuts[mine] = choose_threshold(rule, chosen.labels, _divided(chosen.probabilities, temperature)[:, 1])
+        p[mine], cuts[mine] = divided(p[mine], temperature), cut
     outcome = dataclasses.replace(units.outcome, probabilities=p, decisions=decide(p, cuts))
     return Units(dataclasses.replace(units, outcome=outcome, cuts=cuts), tuple(temperatures) if calibrated else ())
+
+
+def own_point(val: Predictions, by: str, how: str, *, rule: str, calibrated: bool) -> tuple[float, float]:
+    """(temperature, threshold) chosen on the units of these validation rows; the threshold is NaN if there is no rule for one.
+
+    Raises:
+        UsageError: as `aggregate`, or too few units, or none of a class; the message says so of `it`.
+    """
+    chosen = aggregate(val, by, how).outcome
+    _refuse_few(chosen, by)
+    temperature = fit_temperature(_log(chosen.probabilities), chosen.labels) if calibrated else 1.0
+    if not rule:
+        return temperature, float("nan")
+    return temperature, choose_threshold(rule, chosen.labels, divided(chosen.probabilities, temperature)[:, 1])
+
+
+def joined(p: npt.NDArray[np.float64], how: str) -> npt.NDArray[np.float64]:
+    """(n, K) probabilities of a unit's images → its (K,) own; with more than two classes `how` is `mean`."""
+    if p.shape[1] > 2:
+        return np.asarray(p.mean(axis=0))
+    positive = _OF_POSITIVE[how](p[:, 1])
+    return np.array([1 - positive, positive])
+
+
+def check_how(how: str, classes: tuple[str, ...]) -> None:
+    """Raise UsageError if images of a model of these classes cannot be aggregated so."""
+    if how not in HOW:
+        raise UsageError(f"--aggregate is {', '.join(HOW)}, not '{how}'.")
+    if len(classes) > 2 and how != "mean":
+        raise UsageError(f"--aggregate {how} is for two classes; with {len(classes)} say --aggregate mean.")
 
 
 def aggregate(images: Predictions, by: str, how: str) -> Predictions:
@@ -98,8 +125,7 @@ def aggregate(images: Predictions, by: str, how: str) -> Predictions:
     outcome, names = images.outcome, images.units(by)
     if not (names != "").any():
         raise UsageError(f"No image names its {by}, so there is nothing to aggregate.")
-    if not outcome.binary and how != "mean":
-        raise UsageError(f"--aggregate {how} is for two classes; with {len(outcome.classes)} say --aggregate mean.")
+    check_how(how, outcome.classes)
     found: dict[tuple[str, str | int], list[int]] = {}
     for place, (fold, name) in enumerate(zip(images.folds.tolist(), names.tolist(), strict=True)):
         found.setdefault((fold, name or place), []).append(place)
@@ -111,16 +137,14 @@ def aggregate(images: Predictions, by: str, how: str) -> Predictions:
                 f"'{names[places[0]]}' has images of {' and '.join(outcome.classes[k] for k in labels)}; with more than two "
                 "classes mammozoo does not guess which one it is."
             )
-    if outcome.binary:
-        positive = np.array([_OF_POSITIVE[how](outcome.probabilities[places, 1]) for places in members])
-        p = np.stack([1 - positive, positive], axis=1)
-    else:
-        p = np.stack([outcome.probabilities[places].mean(axis=0) for places in members])
+    p = np.stack([joined(outcome.probabilities[places], how) for places in members])
     first = np.array([places[0] for places in members])
     units = images.take(first)
     labels = np.array([outcome.labels[places].max() for places in members], np.intp)
-    joined = Outcome(outcome.classes, labels, p, decide(p, units.cuts), units.outcome.groups)
-    return dataclasses.replace(units, samples=np.where(names[first] == "", units.samples, names[first]), outcome=joined)
+    of_units = Outcome(outcome.classes, labels, p, decide(p, units.cuts), units.outcome.groups)
+    return dataclasses.replace(
+        units, samples=np.where(names[first] == "", units.samples, names[first]), outcome=of_units
+    )
 
 
 def _validation(val: Predictions, fold: str, repeat: str) -> Predictions:
@@ -150,6 +174,6 @@ def _log(p: npt.NDArray[np.float64]) -> torch.Tensor:
     return torch.from_numpy(np.log(np.clip(p, np.finfo(np.float64).eps, 1)))
 
 
-def _divided(p: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
+def divided(p: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
     """(N, K) probabilities whose log odds are divided by the temperature."""
     return p if temperature == 1 else np.asarray(probabilities(_log(p), temperature).numpy())

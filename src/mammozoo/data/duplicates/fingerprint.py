@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from imagehash import phash
 from PIL import Image
 from scipy.fft import dctn
 
@@ -77,9 +76,15 @@ BLANK = Fingerprint(
 
 def fingerprint(image: npt.NDArray[Any]) -> Fingerprint:
     """The fingerprint of an image (H, W) or (H, W, 3) as read."""
+    return Fingerprint(*hashes(image), keypoints(to_uint8(to_channels(image, 1))[..., 0]))
+
+
+def hashes(image: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.uint64]]:
+    """The hash of the whole and the (7,) fine one of an image (H, W) or (H, W, 3) as read."""
+    from imagehash import phash  # here, because `predict` needs it only for models that list what they have seen
+
     grey = to_uint8(to_channels(image, 1))[..., 0]
-    whole = int(np.packbits(phash(Image.fromarray(grey)).hash.ravel()).view(">u8")[0])
-    return Fingerprint(whole, _fine(grey), keypoints(grey))
+    return int(np.packbits(phash(Image.fromarray(grey)).hash.ravel()).view(">u8")[0]), _fine(grey)
 
 
 def collect(fingerprints: Sequence[Fingerprint]) -> Fingerprints:

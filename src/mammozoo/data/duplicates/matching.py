@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mammozoo.data.duplicates.fingerprint import FINE, Fingerprints
 from mammozoo.data.duplicates.keypoints import agreement, candidates, mirror
@@ -93,7 +91,7 @@ def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = ()) -
     for i, j, flipped in candidates(prints.descriptors, prints.whole):
         pair = _compare(prints, min(i, j), max(i, j), flipped)
         known = pairs.get((pair.i, pair.j))
-        frames = pair.bits <= _FRAMES[0] and _equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
+        frames = pair.bits <= _FRAMES[0] and equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
         if (
             pair.points >= (POINTS if pair.share < 2 * AGREE else 7)
             and pair.share >= limit / (1 + frames)
@@ -118,7 +116,7 @@ def chance_limit(prints: Fingerprints, patients: Sequence[str | None] = ()) -> f
 def same_pictures(first: tuple[Hashes, Hashes], second: tuple[Hashes, Hashes]) -> Indices:
     """(P, 2) pairs of an image in `first` and one in `second` that are one picture by their hashes, of the whole and fine."""
     pairs = near_pairs(first[0], second[0])
-    return pairs[_equal_bits(first[1][pairs[:, 0]], second[1][pairs[:, 1]]) >= SAME]
+    return pairs[equal_bits(first[1][pairs[:, 0]], second[1][pairs[:, 1]]) >= SAME]
 
 
 def near_pairs(hashes: Hashes, others: Hashes | None = None, near: int = NEAR) -> Indices:
@@ -145,6 +143,9 @@ def group(patients: Sequence[str | None], duplicates: Sequence[Pair] = ()) -> In
         patients: patient of each sample, None if unknown.
         duplicates: pairs of near-duplicates among the samples.
     """
+    from scipy.sparse import coo_array  # here, because `predict` compares hashes alone
+    from scipy.sparse.csgraph import connected_components
+
     first: dict[str, int] = {}
     same = [(first.setdefault(patient, index), index) for index, patient in enumerate(patients) if patient is not None]
     edges = np.array([*same, *((pair.i, pair.j) for pair in duplicates)], np.intp).reshape(-1, 2)
@@ -183,12 +184,12 @@ def _compare(prints: Fingerprints, i: int, j: int, flipped: bool = False) -> Pai
     bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
     least = int(min(prints.counts[i], prints.counts[j]))
     if least < _ENOUGH:
-        return Pair(i, j, bits, 0.0 if flipped else float(_equal_bits(prints.fine[i], prints.fine[j])))
+        return Pair(i, j, bits, 0.0 if flipped else float(equal_bits(prints.fine[i], prints.fine[j])))
     one, other = prints.keypoints(i), prints.keypoints(j)
     points = agreement(one, mirror(other) if flipped else other)
     return Pair(i, j, bits, points / least, points, flipped)
 
 
-def _equal_bits(first: Hashes, second: Hashes) -> npt.NDArray[np.float64]:
+def equal_bits(first: Hashes, second: Hashes) -> npt.NDArray[np.float64]:
     """(…) shares of equal bits of two (…, 7) fine hashes."""
     return 1 - np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64) / FINE

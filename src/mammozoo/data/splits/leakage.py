@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from mammozoo.data.duplicates.fingerprint import Fingerprints
-from mammozoo.data.duplicates.matching import Pair, group, near_duplicates, near_pairs, same_pictures
+from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
+from mammozoo.data.duplicates.seen import Seen
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Indices, Part, Split
 from mammozoo.errors import UsageError
@@ -37,17 +38,12 @@ def seen_before(data: Data, among: Indices, hashes: tuple[str, ...]) -> Indices:
     Args:
         data: the data set.
         among: indices of its samples.
-        hashes: as `Fingerprints.written` gives them. Models of version 0.1 list the first 16 digits alone, which many mammograms
-            share: with these, more are found than were seen.
+        hashes: as `Seen` takes them.
     """
     if data.dataset.info.synthetic or not hashes:
         return np.empty(0, np.intp)
     prints = data.images.fingerprints
-    whole, fine = prints.whole[among], prints.fine[among]
-    known = np.array([[int(text[k : k + 16] or "0", 16) for k in range(0, 128, 16)] for text in hashes], np.uint64)
-    full = np.array([len(text) > 16 for text in hashes])
-    same = same_pictures((whole, fine), (known[full, 0], known[full, 1:]))
-    return among[np.unique(np.concatenate([same, near_pairs(whole, known[~full, 0])])[:, 0])]
+    return among[Seen(hashes).among(prints.whole[among], prints.fine[among])]
 
 
 def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
