@@ -7,7 +7,6 @@ groups are imprecise and may identify a person. Below `FEWEST` groups they are n
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mammozoo.data.loader import batches
 from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
+from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.seeds import score_folds
 from mammozoo.evaluation.units import HOW, Units, at_own_point
@@ -164,12 +164,9 @@ def _own_validation(folder: Path) -> Predictions:
         return Predictions.from_rows([], ("", ""))
     val = read_predictions(folder).of("val")
     if len(np.unique(val.folds)) > 1:
-        try:
-            fold = json.loads((folder / "run.json").read_text(encoding="utf-8"))["model"]["fold"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IncompatibleError(
-                f"'{folder / 'run.json'}' does not say which fold the model is of: {error!r}."
-            ) from None
+        if (model := read_facts(folder).get("model")) is None:
+            raise IncompatibleError(f"'{folder / 'run.json'}' does not say which fold the model is of.")
+        fold = model["fold"]
         val = val.take(np.flatnonzero(val.folds == fold))
     return dataclasses.replace(val, folds=np.full(len(val), "all"))
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Split
-from mammozoo.documents import read_json
 from mammozoo.errors import IncompatibleError
-from mammozoo.files import read_table
+from mammozoo.evaluation.run_files import read_key, read_split_names
 from mammozoo.models.config import read_config
 from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
 from mammozoo.training.prepare import PreparedRun
-from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.run_directory import RunDirectory, read_split
 from mammozoo.training.stages import read_stage
 
 _SHOWN = 3  # images that a message names
@@ -46,8 +44,7 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
 
 def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
     """What differs, the most telling first."""
-    path = run.path / "splits.json"
-    before = {entry["name"]: entry for entry in _read(path)["splits"]} if path.is_file() else {}
+    before = read_split_names(run.path)
     for split in prepared.splits if before else ():
         old = {image: (part,) for part in PARTS for image in before.get(split.name, {}).get(part, ())}
         new = {image: (part,) for image, (part, _) in _rows(split, prepared.data).items()}
@@ -64,14 +61,13 @@ def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
 def _changes_of_fit(run: Path, prepared: PreparedRun, spec: FitSpec) -> Iterator[str]:
     """What differs from what a complete fit depended on."""
     folder, after = run / spec.name, run / spec.after
-    old = {row["sample"]: (row["part"], row["group"]) for row in read_table(folder / "split.csv")}
+    old = {sample: (part, str(group)) for sample, group, part in read_split(folder)}
     yield from _differences(old, _rows(spec.split, prepared.data), spec.name)
-    if not (folder / "key.json").is_file():
+    if (kept := read_key(folder)) is None:
         return
     # A stage whose files are gone is trained again, to the same bytes.
     there = spec.after and (after / "predictions.csv").is_file()
     past = read_stage(after).past if there else read_config(folder).training.stages
-    kept = _read(folder / "key.json")
     for name, now in depends_on(replace(prepared, past=past), spec).items():
         if kept.get(name) != now:
             yield f"{spec.name}: {_SAID.get(name) or f'{name} was {kept.get(name)} and is {now}'}"
@@ -96,11 +92,3 @@ def _differences(old: Mapping[str, tuple[str, ...]], new: Mapping[str, tuple[str
     ]
     if texts:
         yield f"of the images of {where}, {', '.join(texts)}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = read_json(path)
-    except (OSError, ValueError) as error:
-        raise IncompatibleError(f"'{path}' cannot be read: {error}.") from None
-    return content

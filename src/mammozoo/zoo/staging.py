@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -18,14 +17,15 @@ from mammozoo import __version__
 from mammozoo.config.names import parse
 from mammozoo.errors import (
     ConflictError,
-    IncompatibleError,
     NotFoundError,
     NotVerifiedError,
     RefusedToPublishError,
     UsageError,
 )
+from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.scores import OVERFITTING
-from mammozoo.files import read_table, sha256, write_bytes, write_json, write_text
+from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
 from mammozoo.plugins import registry
 from mammozoo.zoo import entry as zoo
@@ -178,13 +178,7 @@ def stage(
         NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
     """
     config = read_config(source)
-    facts: dict[str, Any] | None = None  # of a run; a model has none
-    try:
-        facts = json.loads((source / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
+    facts = read_facts(source) if (source / "run.json").exists() else None  # a model has none
     if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
@@ -225,7 +219,7 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     }
     if facts is not None:
         missing = [stamp for stamp in facts.get("stamps", []) if stamp not in config.stamps]
-        crossing = _crossing(source / "predictions.csv")
+        crossing = _crossing(source)
         weights = facts.get("model", {}).get("sha256")
         problems |= {
             f"its run is not complete ({facts.get('status')})": facts.get("status") != "done",
@@ -239,13 +233,14 @@ def _problems(source: Path, config: ModelConfig, publication: Publication, facts
     return [text for text, holds in problems.items() if holds]
 
 
-def _crossing(predictions: Path) -> int:
+def _crossing(run: Path) -> int:
     """The number of groups with images in two parts of one fold."""
-    if not predictions.is_file():
+    if not (run / "predictions.csv").is_file():
         return 0
-    parts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in read_table(predictions):
-        parts[row["fold"], row["group"]].add(row["part"])
+    rows = read_predictions(run)
+    parts: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+    for fold, group, part in zip(rows.folds.tolist(), rows.outcome.groups.tolist(), rows.parts.tolist(), strict=True):
+        parts[fold, group].add(part)
     return len({group for (_, group), names in parts.items() if len(names) > 1})
 
 
