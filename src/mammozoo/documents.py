@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 from yaml.composer import Composer, ComposerError
 from yaml.constructor import SafeConstructor
 from yaml.parser import Parser
@@ -170,6 +171,17 @@ def read_json(path: Path, limit: int | None = None) -> Any:
     if limit is not None and len(raw) > limit:
         raise ValueError(f"it is longer than {limit // 2**20} MiB")
     return parse_json(raw.decode("utf-8"))
+
+
+def as_kind(content: Any, kind: Any) -> Any:
+    """The value itself, with all that it holds, if it is of this type; ValueError that names the place where it is not."""
+    try:
+        TypeAdapter(kind).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise ValueError(f"{where}: {first['msg']}") from None
+    return content
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

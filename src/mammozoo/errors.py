@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 class MammozooError(Exception):
-    """An error in the input or the environment, as opposed to a bug."""
+    """An error in the input or the environment, as opposed to a bug. Its message is one paragraph, whatever names it quotes."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class FailedError(MammozooError):

@@ -82,6 +82,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
     except UsageError as error:
         raise IncompatibleError(str(error)) from None
     header = lines[0][1] if lines else []
+    if len({*header}) < len(header):
+        raise IncompatibleError(f"'{path}' is damaged: two of its columns have one name.")
     for line, cells in lines[1:]:
         if len(cells) != len(header):
             raise IncompatibleError(f"'{path}' is damaged: line {line} has not as many cells as the header.")

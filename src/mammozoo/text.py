@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
 #: Words that stand for "not known" in tables.
@@ -27,12 +28,12 @@ def decode(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text) if "\\udc" in text else text
 
 
-def printable(text: str) -> str:
+def printable(text: str, escape: Callable[[str], str] = lambda c: c.encode("unicode_escape").decode()) -> str:
     """The text with escapes for what would move a terminal's cursor, colour it or cannot be shown; line ends and tabs stay."""
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else c.encode("unicode_escape").decode()
-        for c in text
-    )
+    for c in {*text} - {"\n", "\t"}:
+        if unicodedata.category(c) in ("Cc", "Cf", "Cs"):
+            text = text.replace(c, escape(c))
+    return text
 
 
 def known(text: object) -> str | None:

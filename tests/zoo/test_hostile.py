@@ -60,6 +60,10 @@ def test_what_a_plugin_would_bring_is_said(field: str, run_copy) -> None:
     assert "mammozoo 0.1.0" not in str(caught.value), "that one is here"
 
 
+GUARD = {
+    "images": 20, "low": [0.0] * 16, "high": [1.0] * 16, "mean": [0.0] * 11, "scale": [1.0] * 11, "limit": 9.0, "polarity": True,
+    "factor": [[1.0] * n for n in range(1, 12)],
+}  # fmt: skip
 CONFIGS: dict[str, Change] = {
     "a target to instantiate": lambda c: c.update({"_target_": "os.system"}),
     "a map of classes": lambda c: c.update({"auto_map": {"AutoModel": "modeling.Model"}}),
@@ -86,6 +90,9 @@ CONFIGS: dict[str, Change] = {
     "another network": lambda c: c.update(backbone="resnet9:width=8", strategy="frozen"),
     "another head": lambda c: c.update(head="gap-fc:hidden=8"),
     "more classes than the head has": lambda c: c.update(classes=["a", "b", "c"]),
+    "a guard of sides beyond numbers": lambda c: c.update(guard=GUARD | {"low": [1024.0] * 16}),
+    "a guard that divides by next to nothing": lambda c: c.update(guard=GUARD | {"scale": [1e-320] * 11}),
+    "a guard without a limit": lambda c: c.update(guard=GUARD | {"limit": 1e300}),
     "a hundred thousand classes": lambda c: c.update(classes=[str(i) for i in range(100_000)]),
 }  # fmt: skip
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -29,6 +31,7 @@ from mammozoo.cli.options import Command, Group
 from mammozoo.cli.output import json_alone, say
 from mammozoo.errors import MammozooError, memory_error
 from mammozoo.files import path_error
+from mammozoo.text import printable
 
 app = typer.Typer(
     name="mammozoo",
@@ -58,6 +61,27 @@ def _ask(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """What is logged, on stderr."""
+
+    def __init__(self, level: int):
+        super().__init__()
+        self.setLevel(level)
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with escapes for what a terminal would obey."""
+        return printable(super().format(record))
+
+
+def _of_plugins(record: logging.LogRecord) -> bool:
+    if record.name.startswith("mammozoo_") or "mammozoo.plugins" not in sys.modules:
+        return record.name.startswith("mammozoo_")
+    from mammozoo.plugins import registry
+
+    return registry.cache_info().currsize > 0 and registry().owner(Path(record.pathname)) is not None
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
@@ -66,8 +90,6 @@ def _root(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what is logged."),
     plugin: list[str] = typer.Option([], "--plugin", metavar="FILE", help="Load a plugin from a Python file."),
 ) -> None:
-    import logging
-
     from mammozoo import progress
 
     progress.confirm = _ask if sys.stdin.isatty() and sys.stderr.isatty() else progress.agree
@@ -79,12 +101,15 @@ def _root(
     if debug:
         os.environ["MAMMOZOO_DEBUG"] = "1"
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    handler = logging.StreamHandler()
-    handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler = _Handler(level)
     logger = logging.getLogger("mammozoo")
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.handlers = [handler]
+    others = _Handler(logging.WARNING)  # a plugin's warnings are for users, a library's for --debug
+    others.addFilter(lambda record: record.name.partition(".")[0] != "mammozoo" and (debug or _of_plugins(record)))
+    root = logging.getLogger()
+    root.handlers = [*(one for one in root.handlers if not isinstance(one, _Handler)), others]
+    logging.captureWarnings(True)
     if plugin:
         os.environ["MAMMOZOO_PLUGIN_FILES"] = os.pathsep.join(plugin)
 

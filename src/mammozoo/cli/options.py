@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mammozoo.errors import UsageError
+from mammozoo.text import printable
 
 recipe_option = functools.partial(typer.Option, rich_help_panel="Recipe")
 data_option = functools.partial(typer.Option, rich_help_panel="Data")
@@ -80,6 +81,16 @@ def stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):  # of the library, which prints it as it is
+            vars(error)["message"] = printable(message)
+        raise
+
+
 class Command(TyperCommand):
     """A command whose help has a section for each panel, and its `epilog` as examples, a line each."""
 
@@ -109,7 +120,13 @@ class Group(TyperGroup):
                 option = word or (args[number - 1] if number and args[number - 1].startswith("--") else "")
                 where = f"{option.rstrip('=')} is" if option else "An argument is"
                 raise UsageError(f"{where} empty. Is a variable of the shell not set? Give a value, or leave it out.")
-        return super().parse_args(ctx, args)
+        with _printable_errors():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Whatever the arguments of a command hold, the terminal is not to obey it."""
+        with _printable_errors():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Name and first sentence of every command."""

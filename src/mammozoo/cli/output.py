@@ -39,7 +39,7 @@ def print_json(content: dict[str, Any]) -> None:
     stream = _json_stream or sys.stdout
     plain = not str(stream.encoding).lower().startswith("utf")  # an escape of the stream's would not be JSON
     text = json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=plain, allow_nan=False)
-    _write(text + "\n", stream)
+    _write(printable(text, lambda c: json.dumps(c)[1:-1]) + "\n", stream)
 
 
 def say(text: object, *, err: bool = False, nl: bool = True) -> None:

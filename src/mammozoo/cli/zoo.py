@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mammozoo.cli.options import Command, Group, Json, ModelNames
-from mammozoo.cli.output import figure, note, print_json, print_table
+from mammozoo.cli.output import figure, note, print_json, print_table, say
 from mammozoo.cli.zoo_push import EXAMPLES as PUSH_EXAMPLES
 from mammozoo.cli.zoo_push import push
 from mammozoo.errors import MammozooError
@@ -84,7 +84,7 @@ def pull(
         print_json({"folders": {name: str(folder) for name, folder in folders.items()}})
         return
     for folder in folders.values():
-        typer.echo(folder)
+        say(folder)
 
 
 def _terms_of(folder: Path) -> str:
@@ -147,7 +147,7 @@ def export(
         if entry.base and (base := entry.base.name) not in chosen:
             note(f"'{entry.name}' is an adapter; where it is used, '{base}' must be there too (--with-base).")
     note(f"{len(chosen)} models, {sum(m.entry.size for m in chosen.values()) / 1e6:.2f} MB. Use: MAMMOZOO_ZOO={to}")
-    typer.echo(to)
+    say(to)
 
 
 @app.command("rm", cls=Command, epilog="mammozoo zoo rm NAME")

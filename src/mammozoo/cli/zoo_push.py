@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mammozoo.cli.options import Json, output_option
-from mammozoo.cli.output import note, print_json, print_table
+from mammozoo.cli.output import note, print_json, print_table, say
 from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def push(
         )
         if not as_json:
             visible = f"{repo}, {'public' if public else 'private'}, tag v{version}"
-            typer.echo(visible if repo else f"{publication.name} {version}")
+            say(visible if repo else f"{publication.name} {version}")
             print_table("", ["file", "bytes"], [(n, f"{path.stat().st_size:,}") for n, path in staged.files.items()])
-            typer.echo(staged.files["README.md"].read_text(encoding="utf-8"))
+            say(staged.files["README.md"].read_text(encoding="utf-8"))
         entry: Entry | None = None
         revision = None
         if dry_run:
@@ -138,7 +138,7 @@ def push(
                 note(f"Written into '{zoo}'.")
             elif entry is not None and not as_json:
                 note("For a zoo.yaml, under `models`:")
-                typer.echo(entry_text(entry), nl=False)
+                say(entry_text(entry), nl=False)
         if as_json:
             print_json(
                 {

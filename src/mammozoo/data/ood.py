@@ -52,7 +52,10 @@ _QUANTILE, _MARGIN = 0.995, 1.1
 _CLEARER = 0.8  # an image looks inverted if its negative is nearer by this factor
 
 Features = npt.NDArray[np.float32]
-Numbers = tuple[float, ...]
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+Numbers = tuple[Number, ...]
+#: A feature; sides are logarithms, and 2 to their power has to be a number.
+Feature = Annotated[float, Field(ge=-64, le=64)]
 
 
 class Profile(pydantic.BaseModel):
@@ -65,12 +68,12 @@ class Profile(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)]
-    low: Annotated[Numbers, Field(min_length=16, max_length=16)]
-    high: Annotated[Numbers, Field(min_length=16, max_length=16)]
-    mean: Annotated[Numbers, Field(min_length=11, max_length=11)]
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=11, max_length=11)]
+    low: Annotated[tuple[Feature, ...], Field(min_length=16, max_length=16)]
+    high: Annotated[tuple[Feature, ...], Field(min_length=16, max_length=16)]
+    mean: Annotated[tuple[Feature, ...], Field(min_length=11, max_length=11)]
+    scale: Annotated[tuple[Annotated[float, Field(ge=1e-6, le=64)], ...], Field(min_length=11, max_length=11)]
     factor: tuple[Numbers, ...]  # lower triangle L of the standardised features' precision matrix L Lᵀ, by rows
-    limit: Annotated[float, Field(gt=0)]  # Mahalanobis distance above which an image is out of distribution
+    limit: Annotated[float, Field(gt=0, le=1e9)]  # Mahalanobis distance above which an image is out of distribution
     polarity: bool  # whether an image of this kind differs from its negative
 
     @pydantic.field_validator("factor")

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.loader import batches
 from mammozoo.data.splits.leakage import seen_before
-from mammozoo.documents import read_json
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.evaluation.predictions import Predictions, predictions_of, read_predictions
+from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.seeds import score_folds
 from mammozoo.evaluation.units import Units, at_own_point, check_how
@@ -189,12 +189,9 @@ def own_validation(folder: Path) -> Predictions:
         return Predictions.from_rows([], ("", ""))
     val = read_predictions(folder).of("val")
     if len(np.unique(val.folds)) > 1:
-        try:
-            fold = read_json(folder / "run.json")["model"]["fold"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IncompatibleError(
-                f"'{folder / 'run.json'}' does not say which fold the model is of: {error!r}."
-            ) from None
+        if (model := read_facts(folder).get("model")) is None:
+            raise IncompatibleError(f"'{folder / 'run.json'}' does not say which fold the model is of.")
+        fold = model["fold"]
         val = val.take(np.flatnonzero(val.folds == fold))
     return dataclasses.replace(val, folds=np.full(len(val), "all"))
 

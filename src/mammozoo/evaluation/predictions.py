@@ -7,6 +7,7 @@ have rows of their own, in which the part of the test images is `inner-test`. Se
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.loaded import Data
-from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest
+from mammozoo.data.splits.make import PARTS
+from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest, reason
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
 INNER_TEST = "inner-test"  #: the part of the test images in the rows of a single inner model
+#: What a run writes into columns that are not free texts.
+_PATTERNS = {
+    "folds": r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*",
+    "parts": "|".join((*PARTS, INNER_TEST)),
+    "repeats": "[0-9]{0,9}",
+}
+_ROUNDED = 1e-4  # by which a row of probabilities may miss 1
 _META = "meta_"  # prefix of the columns that only the data set knows
 
 
@@ -166,8 +175,8 @@ def predictions_of(
     )
 
 
-def read_predictions(run: Path) -> Predictions:
-    """The table of the run in `run`.
+def read_predictions(run: Path, part: str = "test") -> Predictions:
+    """The table of the run in `run`, or of one of its fits, which has images in this `part`.
 
     Raises:
         NotFoundError: there is no complete run.
@@ -175,11 +184,27 @@ def read_predictions(run: Path) -> Predictions:
     """
     classes, path = read_config(run).classes, run / "predictions.csv"
     try:
-        return Predictions.from_rows(read_table(path), classes)
+        made = Predictions.from_rows(read_table(path), classes)
+        _check(made, part)
+        return made
     except FileNotFoundError:
         raise NotFoundError(f"There is no complete run at '{run}': it has no predictions.csv.") from None
     except (KeyError, ValueError, OverflowError) as error:
-        raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {error}.") from None
+        raise IncompatibleError(f"'{path}' is not a table of predictions of this mammozoo: {reason(error)}.") from None
+
+
+def _check(rows: Predictions, part: str) -> None:
+    """Raise ValueError for what no run writes: only what is checked here is scored."""
+    p, cuts = rows.outcome.probabilities, rows.cuts
+    if not (((p >= 0) & (p <= 1)).all() and (np.abs(p.sum(axis=1) - 1) < _ROUNDED).all()):
+        raise ValueError("numbers that are no probabilities, or do not sum to 1")
+    if not (((cuts >= 0) & (cuts <= 1)) | np.isnan(cuts)).all():
+        raise ValueError("a threshold that is no probability")
+    for name, pattern in _PATTERNS.items():
+        if wrong := [text for text in {*getattr(rows, name).tolist()} if not re.fullmatch(pattern, text)]:
+            raise ValueError(f"'{wrong[0]}' among the {name}")
+    if part not in rows.parts:
+        raise ValueError(f"no image of the part '{part}'")
 
 
 def _texts(values: Iterable[object]) -> npt.NDArray[np.str_]:

@@ -16,16 +16,16 @@ from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.dataset import DatasetInfo
 from mammozoo.data.splits.make import PARTS, digest
-from mammozoo.documents import Document, read_json
+from mammozoo.documents import Document
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import INNER_TEST, Predictions, read_predictions
+from mammozoo.evaluation.run_files import read_scores
 from mammozoo.evaluation.scores import Score
-from mammozoo.files import read_table
 from mammozoo.models.config import ModelConfig, Threshold, read_config
 from mammozoo.plugins import registry
-from mammozoo.training.run_directory import RunDirectory, read_history
+from mammozoo.training.run_directory import RunDirectory, read_history, read_split
 from mammozoo.training.trainer import EpochRow
 from mammozoo.zoo.account import Account, read_account
 
@@ -134,29 +134,14 @@ def read(folder: Path) -> Content:
         raise IncompatibleError(
             f"The run at '{folder}' has {account.trained} fits in its attempts.csv or run.json, and its recipe makes {fits}."
         )
-    try:
-        rows = read_predictions(folder)
-        tested, inner = rows.take(np.flatnonzero(np.isin(rows.parts, ("test", INNER_TEST)))), rows.of(INNER_TEST)
-        test = rows.of("test").by_repeat()[0]
-        scores = {
-            name: Score(
-                entry["value"],
-                entry.get("low"),
-                entry.get("high"),
-                entry.get("n", 0),
-                *map(entry.get, ("pooled", "sd")),
-            )
-            for name, entry in read_json(folder / "scores.json").items()
-            if isinstance(entry, dict) and "value" in entry  # a later version may add other entries
-        }
-        trained = inner if len(inner) else rows.of("test")
-        folds, models = (
-            tuple(_fold(folder, name) for name in sorted(set(some.folds.tolist()))) for some in (test, trained)
-        )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise IncompatibleError(f"The files of the run at '{folder}' do not fit together: {error!r}.") from None
-    if not len(test):
-        raise IncompatibleError(f"The run at '{folder}' has no test image in its predictions.csv.")
+    rows = read_predictions(folder)
+    tested, inner = rows.take(np.flatnonzero(np.isin(rows.parts, ("test", INNER_TEST)))), rows.of(INNER_TEST)
+    test = rows.of("test").by_repeat()[0]
+    trained = inner if len(inner) else rows.of("test")
+    folds, models = (
+        tuple(_fold(folder, name) for name in sorted(set(some.folds.tolist()))) for some in (test, trained)
+    )
+    scores = read_scores(folder)
     info = None
     with contextlib.suppress(NotFoundError):
         info = registry().get("datasets", parse(run.recipe.dataset).name).info
@@ -185,8 +170,7 @@ def weights_without_path(weights: str) -> str:
 
 def _fold(folder: Path, name: str) -> Fold:
     fold = folder / name
-    split = [(row["sample"], int(row["group"]), row["part"]) for row in read_table(fold / "split.csv")]
-    return Fold(name, read_config(fold), read_history(fold), split)
+    return Fold(name, read_config(fold), read_history(fold), read_split(fold))
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from sklearn.metrics import confusion_matrix
 
 from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import refuse_to_replace, sha256, write_text
 from mammozoo.models.config import INTENDED_USE
+from mammozoo.models.weights import read_shapes
 from mammozoo.progress import Progress
 from mammozoo.report import claim, plots
 from mammozoo.report.content import Content, read, settings
@@ -48,8 +48,7 @@ def write_report(
     refuse_to_replace(path, "report", [root or content.recipe.root] if out else [])
     gallery, separated = show(content, root, heatmaps, progress or Progress()), separation(content)
     weights = content.run.path / "model.safetensors"
-    with safe_open(weights, framework="numpy") as tensors:
-        parameters = sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    parameters = sum(map(math.prod, read_shapes(weights).values()))
     items = claim.checklist(content, separated, gallery, parameters)
     page = claim.environment(html=True).get_template("report.html.j2")
     text = page.render(

@@ -18,7 +18,7 @@ import torch
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
-from mammozoo.evaluation.predictions import predictions_of
+from mammozoo.evaluation.predictions import predictions_of, read_predictions
 from mammozoo.evaluation.thresholds import RULES, choose_abstention, choose_threshold, fit_temperature
 from mammozoo.files import read_table, write_json, write_table
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
@@ -108,6 +108,7 @@ def read_result(run: Path, spec: FitSpec) -> FitResult | None:
     folder = run / spec.name
     if not (folder / "predictions.csv").is_file():
         return None
+    read_predictions(folder, "val")  # refuses what is none
     return FitResult(spec, read_config(folder), read_history(folder), read_table(folder / "predictions.csv"))
 
 

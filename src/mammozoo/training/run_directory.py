@@ -34,8 +34,8 @@ from mammozoo.config.names import parse, parse_sum
 from mammozoo.config.recipe import Recipe, load
 from mammozoo.config.requirements import requirements_of
 from mammozoo.data.preprocessing import LESION
-from mammozoo.documents import read_json
-from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
+from mammozoo.errors import ConflictError, IncompatibleError, UsageError, reason
+from mammozoo.evaluation.run_files import read_facts
 from mammozoo.files import disk_error, read_table, write_json, write_text
 from mammozoo.plugins import Plugin, registry
 from mammozoo.training.holding import LOCK, PULSE, hold
@@ -131,7 +131,7 @@ class RunDirectory:
         if self._lock is None:
             self._lock = hold(self.path)
             if (self.path / "run.json").is_file():
-                self.facts = _read_facts(self.path)
+                self.facts = read_facts(self.path)
 
     def release(self) -> None:
         """Let other processes write into the run again."""
@@ -156,9 +156,13 @@ class RunDirectory:
 
         Raises:
             NotFoundError: there is none at `path`.
+            IncompatibleError: its `run.json` or `recipe.yaml` is damaged, or of another version.
         """
-        facts = _read_facts(path)
-        return cls(path, load(str(path / "recipe.yaml")), facts)
+        facts = read_facts(path)
+        try:
+            return cls(path, load(str(path / "recipe.yaml")), facts)
+        except UsageError as error:
+            raise IncompatibleError(f"The run '{path}' cannot be read: {error}") from None
 
     def save(self, **facts: Any) -> None:
         """Add facts and write `run.json`."""
@@ -223,16 +227,31 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def read_history(folder: Path) -> list[EpochRow]:
-    """The epochs in a fit's `history.csv`."""
+    """The epochs in a fit's `history.csv`, one or more; IncompatibleError if it is damaged."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(EpochRow)}
     read: dict[str, Callable[[str], Any]] = {
         "str": str,
         "int": int,
         "float": float,
-        "bool": lambda text: text == "True",
+        "bool": {"True": True, "False": False}.__getitem__,
     }
-    rows = read_table(folder / "history.csv")
-    return [EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in rows]
+    path = folder / "history.csv"
+    try:
+        rows = [EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in read_table(path)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise IncompatibleError(f"'{path}' is not the history of a fit: {reason(error)}.") from None
+    if not any(row.best for row in rows):
+        raise IncompatibleError(f"'{path}' is not the history of a fit: no epoch is the best.")
+    return rows
+
+
+def read_split(folder: Path) -> list[tuple[str, int, str]]:
+    """(sample, group, part) of every image of a fit, from its `split.csv`; IncompatibleError if it is damaged."""
+    path = folder / "split.csv"
+    try:
+        return [(row["sample"], int(row["group"]), row["part"]) for row in read_table(path)]
+    except (OSError, KeyError, ValueError) as error:
+        raise IncompatibleError(f"'{path}' is not the split of a fit: {reason(error)}.") from None
 
 
 def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:
@@ -257,18 +276,6 @@ def _new_folder(recipe: Recipe, out: Path | None) -> Path:
             path = Path("runs") / f"{base}-{number}"
         except OSError as error:
             raise disk_error(error, path) from error
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = read_json(path / "run.json")
-        if not isinstance(facts, dict):
-            raise ValueError("it is not an object")
-    except FileNotFoundError:
-        raise NotFoundError(f"There is no run at '{path}': it has no run.json.") from None
-    except (OSError, ValueError) as error:
-        raise IncompatibleError(f"'{path / 'run.json'}' cannot be read: {error}.") from None
-    return facts
 
 
 def _now() -> str:

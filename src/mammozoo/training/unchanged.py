@@ -12,13 +12,12 @@ from pathlib import Path
 
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Split
-from mammozoo.documents import read_json
-from mammozoo.errors import IncompatibleError, MammozooError
-from mammozoo.files import read_table
+from mammozoo.errors import IncompatibleError
+from mammozoo.evaluation.run_files import read_key, read_split_names
 from mammozoo.models.config import read_config
 from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
 from mammozoo.training.prepare import PreparedRun
-from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.run_directory import RunDirectory, read_split
 from mammozoo.training.stages import read_stage
 
 _SHOWN = 3  # images that a message names
@@ -37,13 +36,7 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
         IncompatibleError: they differ, so the fits to come would not belong to those that are complete; with what changed. Or a
             file of the run is damaged.
     """
-    try:
-        change = next(_changes(run, prepared), "")
-    except MammozooError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise IncompatibleError(f"The files of the run '{run.path}' do not fit together: {error!r}.") from None
-    if change:
+    if change := next(_changes(run, prepared), ""):
         raise IncompatibleError(
             f"The run '{run.path}' cannot go on, because its fits would not belong together: {change}. Restore what was changed, "
             "or start a new run."
@@ -52,8 +45,7 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun) -> None:
 
 def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
     """What differs, the most telling first."""
-    path = run.path / "splits.json"
-    before = {entry["name"]: entry for entry in read_json(path)["splits"]} if path.is_file() else {}
+    before = read_split_names(run.path)
     for split in prepared.splits if before else ():
         old = {image: (part,) for part in PARTS for image in dict(before.get(split.name, {})).get(part, ())}
         new = {image: (part,) for image, (part, _) in _rows(split, prepared.data).items()}
@@ -70,14 +62,13 @@ def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
 def _changes_of_fit(run: Path, prepared: PreparedRun, spec: FitSpec) -> Iterator[str]:
     """What differs from what a complete fit depended on."""
     folder, after = run / spec.name, run / spec.after
-    old = {row["sample"]: (row["part"], row["group"]) for row in read_table(folder / "split.csv")}
+    old = {sample: (part, str(group)) for sample, group, part in read_split(folder)}
     yield from _differences(old, _rows(spec.split, prepared.data), spec.name)
-    if not (folder / "key.json").is_file():
+    if (kept := read_key(folder)) is None:
         return
     # A stage whose files are gone is trained again, to the same bytes.
     there = spec.after and (after / "predictions.csv").is_file()
     past = read_stage(after).past if there else read_config(folder).training.stages
-    kept = dict(read_json(folder / "key.json"))
     for name, now in depends_on(replace(prepared, past=past), spec).items():
         if kept.get(name) != now:
             yield f"{spec.name}: {_SAID.get(name) or f'{name} was {kept.get(name)} and is {now}'}"

@@ -146,8 +146,8 @@ def read_account(folder: Path, facts: Mapping[str, Any]) -> Account:
     account = Account(facts, read_table(path) if path.is_file() else ())
     try:
         names, model = [str(split["name"]) for split in facts["splits"]], account.model
-    except (KeyError, TypeError) as error:
-        raise IncompatibleError(f"'{folder / 'run.json'}' is not that of a complete run: {error!r}.") from None
+    except KeyError as error:
+        raise IncompatibleError(f"'{folder / 'run.json'}' is not that of a complete run: it lacks {error}.") from None
     if path.is_file() and not _are_fits(account, names, model):
         raise IncompatibleError(f"'{path}' is not the table of this run's fits: it is damaged or was changed.")
     return account

@@ -15,16 +15,15 @@ from packaging.version import InvalidVersion, Version
 
 from mammozoo import __version__
 from mammozoo.config.names import parse
-from mammozoo.documents import read_json
 from mammozoo.errors import (
     ConflictError,
-    IncompatibleError,
     NotFoundError,
     NotVerifiedError,
     RefusedToPublishError,
     UsageError,
 )
 from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
@@ -179,14 +178,7 @@ def stage(
         NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
     """
     config = read_config(source)
-    facts: dict[str, Any] | None = None  # of a run; a model has none
-    try:
-        facts = dict(read_json(source / "run.json"))
-    except FileNotFoundError:
-        pass
-    except (OSError, TypeError, ValueError) as error:
-        raise IncompatibleError(f"'{source / 'run.json'}' cannot be read: {error}.") from None
-    account = read_account(source, facts) if facts is not None and facts.get("status") == "done" else None
+    facts = read_facts(source) if (source / "run.json").exists() else None  # a model has none
     if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
     if config.stamps and not allow_stamped:
@@ -195,6 +187,7 @@ def stage(
             "carry the stamp too."
         )
     config = config.model_copy(update={"name": publication.name})
+    account = None if facts is None else read_account(source, facts)
     own = source / "README.md"
     card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out

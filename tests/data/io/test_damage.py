@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from mammozoo.data.io.images import UnreadableImageError, read_image
+from mammozoo.data.io.images import UnreadableImageError, read_image, to_uint8
 
 from ...builtin.trees.dicom import write_dicom as dicom
 
@@ -58,3 +58,31 @@ def test_jpegs_damaged_inside_are_refused(tmp_path, mode: str, options: dict[str
     dicom(tmp_path / "b.dcm", film, syntax=JPEGBaseline8Bit, PixelData=encapsulate([damaged["a hole"]]))
     with pytest.raises(UnreadableImageError, match="damaged" if mode == "L" else "differ in shape|damaged"):
         read_image(tmp_path / "b.dcm")
+
+
+def test_what_libtiff_finds_damaged_is_refused_and_not_printed(tmp_path, capfd) -> None:
+    """Pillow drops what it says: a scan went on with other lines, and stderr had one for each."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(SMOOTH > 128).save(path, compression="group4")
+    sound = path.read_bytes()
+    with Image.open(path) as image:
+        start, length = image.tag_v2[273][0], image.tag_v2[279][0]
+    read = 0
+    for place in range(start, start + length):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
+        with contextlib.suppress(UnreadableImageError):
+            read += read_image(path).size > 0
+    assert read < length / 4
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("numbers", [(-3e38, 3e38), (0, 1e-45), (-1e35, 1e30), (5, 5.0000005)])
+def test_a_range_that_cannot_be_stretched_is_refused(tmp_path, numbers: tuple[float, float], recwarn) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.resize(np.array(numbers, np.float32), (20, 20))).save(path)
+    if numbers[0] == 5:
+        assert to_uint8(read_image(path)).max() == 255
+    else:
+        with pytest.raises(UnreadableImageError, match="range"):
+            read_image(path)
+    assert not recwarn.list

@@ -22,7 +22,7 @@ from mammozoo.data.io.dicom import DICOM_SUFFIXES, is_dicom, read_dicom, read_he
 from mammozoo.data.io.dicom_frames import split_frame
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_size, in_strips
 from mammozoo.data.io.quiet import quiet
-from mammozoo.data.io.raster import array_of, read_raster, unknown_kind
+from mammozoo.data.io.raster import FORMATS, array_of, read_raster, unknown_kind
 from mammozoo.data.io.regions import labelled
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
@@ -30,6 +30,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".
 
 #: Modes of Pillow that a PNG or TIFF file holds.
 _LOSSLESS = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I", "F", "CMYK"))
+_SPAN = (1e-30, 1e30)  # ranges of float pixels that can be stretched to 8 bits in 32-bit float
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -120,11 +121,16 @@ def checked(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """The pixels as a contiguous array, grey if all channels are equal; messages call the image `name`.
 
     Raises:
-        UnreadableImageError: a size that mammozoo does not read, or a value that is not finite.
+        UnreadableImageError: a size that mammozoo does not read, a value that is not finite, or a range that no picture has.
     """
     check_size(name, pixels.shape[1], pixels.shape[0])
-    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-        raise UnreadableImageError(f"{name} holds pixels that are not finite numbers (NaN or infinity).")
+    if pixels.dtype == np.float32:
+        if not np.isfinite(pixels).all():
+            raise UnreadableImageError(f"{name} holds pixels that are not finite numbers (NaN or infinity).")
+        if (span := float(pixels.max()) - float(pixels.min())) and not _SPAN[0] < span < _SPAN[1]:
+            raise UnreadableImageError(
+                f"{name} holds pixels over a range of {span:.0e}, which no picture has. Rescale them."
+            )
     if pixels.ndim == 3 and in_strips(lambda part: (part == part[..., :1]).all(axis=(1, 2)), pixels).all():
         pixels = pixels[..., 0]
     return np.ascontiguousarray(pixels)
@@ -140,7 +146,7 @@ def image_shape(path: Path) -> tuple[int, int]:
         if path.suffix.lower() in DICOM_SUFFIXES:
             header = read_header(path, "Rows", "Columns")
             return int(header.Rows), int(header.Columns)
-        with Image.open(path) as image:
+        with quiet(), Image.open(path, formats=FORMATS) as image:
             return image.height, image.width
     except Exception as error:
         reason = f"does not state the size of its image ({str(error) or type(error).__name__})"

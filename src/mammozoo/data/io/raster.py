@@ -13,10 +13,11 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from mammozoo.data.io import jpeg
+from mammozoo.data.io.libtiff import damage_told
 from mammozoo.data.io.limits import MAX_PIXELS, UnreadableImageError, check_bytes, check_size, in_strips, unpacked_size
 
-# A closed list, because Pillow would also try formats that run other programs (EPS).
-_FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
+#: A closed list, because Pillow would also try formats that run other programs (EPS).
+FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "GIF")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # tags of TIFF
 _STRIPS, _TILES = (273, 279), (324, 325)  # offsets and lengths in bytes
 _WHITE_IS_ZERO, _SIGNED, _DEFLATED = 0, 2, (8, 32946)
@@ -41,7 +42,7 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
     elif head.startswith(jpeg.START):
         jpeg.check_kind(content := handle.read(), name)
     handle.seek(0)
-    with Image.open(handle, formats=_FORMATS) as image:
+    with Image.open(handle, formats=FORMATS) as image:
         # The first picture of an MPO is the photograph; the others are for depth, or a second view.
         check_size(name, *image.size, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))
         if image.format in ("JPEG", "MPO"):
@@ -55,7 +56,8 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         ):  # its numbers are native, and Pillow would swap their bytes
             arguments: Any = image.tile[0].args
             image.tile = [image.tile[0]._replace(args=(_NATIVE.get(arguments[0], arguments[0]), *arguments[1:]))]
-        image.load()
+        with damage_told():
+            image.load()
         pixels = array_of(ImageOps.exif_transpose(image))
         return _by_tags(pixels, image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else pixels
 
