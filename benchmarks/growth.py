@@ -1,11 +1,12 @@
-"""How do scores with their intervals, and the search for near-duplicates, grow with the number of images?
+"""How do scores with their intervals, the search for near-duplicates, and whole commands grow with the number of images?
 
-    python benchmarks/growth.py [--counts 1000 10000 100000] [--json FILE]
+    python benchmarks/growth.py [--what scores near-duplicates commands] [--counts 1000 10000 100000] [--json FILE]
 
 Scores: all of a two-class model, 2,000 bootstrap draws, every image a group of its own. Near-duplicates: keypoints of
 synthetic pictures, mixed, with 12 bits of every descriptor turned over, so that no pair is near and many are candidates.
 Seconds by the clock and of the processor; memory is the peak of what Python and numpy hold in a run of its own. "Growth" is
-the exponent k in seconds ~ n^k between this row and the one above: 1 is linear, 2 is each with each.
+the exponent k in seconds ~ n^k between this row and the one above: 1 is linear, 2 is each with each. Commands get generated PNG
+files of 64 × 64 pixels in two class folders; they run apart, with an empty cache, and their memory is that of the process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import argparse
 import json
 import math
 import os
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -27,6 +31,14 @@ from mammozoo.data.duplicates.fingerprint import Fingerprints, collect, fingerpr
 from mammozoo.data.duplicates.matching import near_duplicates
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.scores import score_all
+
+WHAT = ["scores", "near-duplicates", "commands"]
+CLASSES = ("benign", "malignant")
+COMMANDS = (
+    "data check folder --root ROOT",
+    "train --dry-run --dataset folder --root ROOT --backbone test_resnet --weights random --set size=64",
+    "predict ROOT --json",
+)
 
 
 def outcome(n: int) -> Outcome:
@@ -58,9 +70,33 @@ def measure(run: Callable[[], object]) -> tuple[float, float, float]:
     return seconds, busy, peak / 1e6
 
 
+def tree(n: int, root: Path) -> None:
+    """Pictures of noise, as a PNG file each."""
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+    for i in range(n):
+        noise = Image.fromarray(rng.integers(0, 256, (22, 22), np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+        noise.save(root / CLASSES[i % 2] / f"{i:06}.png", compress_level=1)
+
+
+def measure_command(words: str, root: Path) -> tuple[float, float, float]:
+    """Seconds, seconds of the processor, peak MB of `mammozoo WORDS`, in which ROOT stands for the folder of the images."""
+    with tempfile.TemporaryDirectory() as cache, (root.parent / "said").open("w+") as said:
+        line = [sys.executable, "-m", "mammozoo", *words.replace("ROOT", str(root)).split()]
+        started = time.perf_counter()
+        process = subprocess.Popen(line, stdout=said, stderr=said, env=os.environ | {"MAMMOZOO_CACHE": cache})
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(Path(said.name).read_text()[-500:])
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+
+
 def main() -> None:
     """Print the table; write it to --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT[:2])
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
@@ -69,20 +105,29 @@ def main() -> None:
     print(f"numpy {np.__version__}, load {load:.1f} before\n")
     print("| what | images | seconds | of the processor | growth | peak memory, MB |\n|---|---|---|---|---|---|")
     rows: list[dict[str, object]] = []
-    for name in ("scores", "near-duplicates"):
-        last: tuple[int, float] | None = None
-        for n in given.counts:
-            if name == "scores":
-                given_outcome = outcome(n)
-                seconds, busy, peak = measure(lambda o=given_outcome: score_all(o))  # type: ignore[misc]
-            else:
-                made = prints(n)
-                seconds, busy, peak = measure(lambda p=made: near_duplicates(p))  # type: ignore[misc]
-            growth = math.log(busy / last[1]) / math.log(n / last[0]) if last else math.nan
-            last = n, busy
-            rows.append({"what": name, "images": n, "seconds": seconds, "cpu_seconds": busy, "peak_mb": peak})
-            shown = "" if math.isnan(growth) else f"{growth:.2f}"
-            print(f"| {name} | {n:,} | {seconds:.2f} | {busy:.2f} | {shown} | {peak:.0f} |", flush=True)
+
+    def add(what: str, n: int, figures: tuple[float, float, float]) -> None:
+        seconds, busy, peak = figures
+        before = [row for row in rows if row["what"] == what]
+        shown = ""
+        if before:
+            last = before[-1]
+            shown = f"{math.log(busy / float(str(last['cpu_seconds']))) / math.log(n / int(str(last['images']))):.2f}"
+        rows.append({"what": what, "images": n, "seconds": seconds, "cpu_seconds": busy, "peak_mb": peak})
+        print(f"| {what} | {n:,} | {seconds:.2f} | {busy:.2f} | {shown} | {peak:.0f} |", flush=True)
+
+    for n in given.counts:
+        if "scores" in given.what:
+            given_outcome = outcome(n)
+            add("scores", n, measure(lambda: score_all(given_outcome)))  # noqa: B023 - called at once
+        if "near-duplicates" in given.what:
+            made = prints(n)
+            add("near-duplicates", n, measure(lambda: near_duplicates(made)))  # noqa: B023
+        if "commands" in given.what:
+            with tempfile.TemporaryDirectory() as folder:
+                tree(n, root := Path(folder) / "images")
+                for words in COMMANDS:
+                    add(" ".join(words.split()[:2]), n, measure_command(words, root))
     if given.json is not None:
         given.json.write_text(json.dumps({"rows": rows, "load": load}, indent=2) + "\n", encoding="utf-8")
 
