@@ -14,9 +14,11 @@ from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.documents import read_json
 from mammozoo.errors import IncompatibleError, MammozooError
+from mammozoo.evaluation.predictions import Predictions
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
+from mammozoo.training.fold import read_result
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.stages import read_stage
@@ -63,7 +65,10 @@ def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
         yield _SAID["data"]
     for stage, specs in all_fits(prepared):
         for spec in specs:
-            if (run.path / spec.name / "predictions.csv").is_file():
+            if (result := read_result(run.path, spec)) is not None:
+                Predictions.from_rows(result.rows, result.config.classes)  # raises for a damaged table
+                if not (result.rows and result.history):
+                    raise ValueError(f"a table of {spec.name} is empty")
                 yield from _changes_of_fit(run.path, stage, spec)
 
 
