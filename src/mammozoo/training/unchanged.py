@@ -16,6 +16,7 @@ from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.run_files import read_key, read_split_names
 from mammozoo.models.config import read_config
 from mammozoo.training.fit_spec import FitSpec, all_fits, depends_on
+from mammozoo.training.fold import read_result
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import RunDirectory, read_split
 from mammozoo.training.stages import read_stage
@@ -55,7 +56,11 @@ def _changes(run: RunDirectory, prepared: PreparedRun) -> Iterator[str]:
         yield _SAID["data"]
     for stage, specs in all_fits(prepared):
         for spec in specs:
-            if (run.path / spec.name / "predictions.csv").is_file():
+            if (result := read_result(run.path, spec)) is not None:
+                if not (result.rows and result.history):
+                    raise IncompatibleError(
+                        f"A table of '{run.path / spec.name}' is empty. It is damaged, or was changed."
+                    )
                 yield from _changes_of_fit(run.path, stage, spec)
 
 
