@@ -137,8 +137,7 @@ def image_shape(path: Path) -> tuple[int, int]:
         UnreadableImageError: there is no such header.
     """
     try:
-        if path.suffix.lower() in DICOM_SUFFIXES:
-            header = read_header(path, "Rows", "Columns")
+        if (header := read_header(path, "Rows", "Columns")) is not None:
             return int(header.Rows), int(header.Columns)
         with Image.open(path) as image:
             return image.height, image.width
