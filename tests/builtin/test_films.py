@@ -8,8 +8,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from mammozoo.data.dataset import Sample
 from mammozoo.data.io.breast import look_at
 from mammozoo.data.preprocessing import Input
+from mammozoo.data.quality.films import film_findings
+from mammozoo.data.quality.survey import ImageFacts
 from mammozoo.data.transforms import build
 from mammozoo.errors import UsageError
 
@@ -167,3 +170,36 @@ def test_real_films(local_data) -> None:
         found += film.inverted
         assert look_at(255 - pixels).inverted is not film.inverted and film.breast is not None
     assert found == 9
+
+
+def test_data_check_finds_shortcuts_of_films() -> None:
+    """Inverted films and labels that belong to a class are named with their shares; without them there is no finding."""
+
+    def findings(inverted: bool, label: bool, surely: bool = False) -> dict[str, Any]:
+        facts = []
+        for number in range(16):
+            malignant = number % 2 == 1
+            shown, _ = film(number % 4 > 1, label and (malignant or surely), seed=number)
+            seen = look_at(FORMS["uint8"](1 - shown if inverted and malignant else shown))
+            facts.append(ImageFacts(Sample(f"{number}.png", "malignant" if malignant else "benign"), (), film=seen))
+        return {one.kind: one for one in film_findings(facts, surely=surely)}
+
+    assert findings(False, False) == findings(False, False, surely=True) == {}
+    told = findings(True, False)["inverted-film"]
+    assert told.severity == "warning" and len(told.files) == 8 and "0 of 8 benign, 8 of 8 malignant" in told.detail
+    assert "instead of the tissue" in told.detail
+    labelled = findings(False, True)
+    assert labelled.keys() == {"corner-label"} and len(labelled["corner-label"].files) == 8
+    usual = findings(False, True, surely=True)["corner-label"]  # on every film, as it should be
+    assert usual.severity == "info" and len(usual.files) == 16
+
+
+def test_data_check_looks_at_images_as_films(command, tmp_path) -> None:
+    for number in range(12):
+        label = "benign" if number % 2 else "malignant"
+        shown, _ = film(seed=number)
+        (tmp_path / label).mkdir(exist_ok=True)
+        Image.fromarray(FORMS["uint8"](1 - shown if number % 2 else shown)).save(tmp_path / label / f"{number}.png")
+    found = command("data", "check", "folder", "--root", ".", "--json").json["findings"]
+    inverted = next(one for one in found if one["kind"] == "inverted-film")
+    assert len(inverted["files"]) == 6 and all(name.startswith("benign/") for name in inverted["files"])

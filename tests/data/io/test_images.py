@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGLosslessSV1
 
 from mammozoo.data.io.dicom import frame_note, read_header
-from mammozoo.data.io.images import UnreadableImageError, read_image, to_channels, to_uint8
+from mammozoo.data.io.images import UnreadableImageError, image_shape, read_image, to_channels, to_uint8
 from mammozoo.errors import NotFoundError
 
 from ...builtin.trees.dicom import write_dicom as dicom
@@ -180,6 +180,7 @@ def test_dicom_of_8_bits_is_known_by_its_content_with_and_without_preamble(tmp_p
         pixels = read_image(dicom(tmp_path / name, stored))
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, stored)
+        assert image_shape(tmp_path / name) == (40, 30)
     dataset = pydicom.dcmread(tmp_path / "IM0001")
     dataset.file_meta, dataset.preamble = FileMetaDataset(), None
     old = tmp_path / "old.dcm"

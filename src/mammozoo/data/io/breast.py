@@ -6,7 +6,7 @@ without ground, such as a crop inside the breast, stays as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ _FRAME = 0.12  # widest frame of a scan, as a share of the side
 _FLAT, _ALONG = 0.1, 0.98  # grey levels and share of a line that is of one level
 _RING = (0.01, 0.05)  # the film's edge, as shares of the side: the outermost line may be of the scanner
 _NEAR = 0.06  # grey levels in [0, 1] that count as one
+_LABEL, _LETTERS = 0.25, 10  # grey levels above the ground, and pixels, of a label
 _GROUND = 0.25  # share of the edge that is ground, at least
 
 Grey = npt.NDArray[np.float32]
@@ -33,10 +34,12 @@ class Film:
     Attributes:
         inverted: whether the ground is brighter than the tissue.
         breast: (h, w) booleans, at most 256 a side, with a rim for the skin; None without ground.
+        label: whether something bright lies on the ground, apart from the breast and its side of the film.
     """
 
     inverted: bool
     breast: npt.NDArray[np.bool_] | None
+    label: bool = False
 
     def window(self, shape: tuple[int, int], margin: float = 0.0) -> Box | None:
         """The breast's box on the film of `shape`, with a share of its longer side around it; None without ground."""
@@ -76,7 +79,9 @@ def look_at(pixels: npt.NDArray[Any]) -> Film:
         return Film(inverted, None)
     whole = np.zeros(grey.shape, np.bool_)
     whole[inside] = found
-    return Film(inverted, whole)
+    seen = Film(inverted, whole)
+    level = 1 - ground if inverted else ground
+    return replace(seen, label=_has_label((light > level + _LABEL) & ~found, seen.on_right))
 
 
 def _reduced(pixels: npt.NDArray[Any]) -> Grey:
@@ -136,3 +141,10 @@ def _breast(light: Grey, ground: float) -> npt.NDArray[np.bool_] | None:
     largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     filled = ndimage.binary_fill_holes(largest)
     return np.asarray(ndimage.binary_dilation(filled, iterations=max(2, size // 50)), np.bool_)
+
+
+def _has_label(bright: npt.NDArray[np.bool_], on_right: bool) -> bool:
+    """Whether enough is bright that does not reach the side of the chest wall, where folds of the skin lie."""
+    parts, _ = ndimage.label(bright, np.ones((3, 3)))
+    folds = np.unique(parts[:, -2:] if on_right else parts[:, :2])
+    return int((bright & ~np.isin(parts, folds)).sum()) >= _LETTERS

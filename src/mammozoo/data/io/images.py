@@ -143,8 +143,7 @@ def image_shape(path: Path) -> tuple[int, int]:
         UnreadableImageError: there is no such header.
     """
     try:
-        if path.suffix.lower() in DICOM_SUFFIXES:
-            header = read_header(path, "Rows", "Columns")
+        if (header := read_header(path, "Rows", "Columns")) is not None:
             return int(header.Rows), int(header.Columns)
         with quiet(), Image.open(path, formats=FORMATS) as image:
             return image.height, image.width

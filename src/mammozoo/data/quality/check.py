@@ -23,6 +23,7 @@ from mammozoo.data.io.dicom import frame_remarks
 from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.data.loaded import files_of
 from mammozoo.data.quality import findings as find
+from mammozoo.data.quality.films import film_findings
 from mammozoo.data.quality.survey import ImageFacts, survey
 from mammozoo.progress import Progress
 
@@ -112,6 +113,7 @@ def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
     findings = [
         *(find.Finding("note", "info", (), n) for n in (*dataset.notes, *frame_remarks(files_of(dataset, samples)))),
         *find.file_findings(facts),
+        *film_findings(facts, surely=dataset.info.modality == "mammography"),
         *find.class_findings(facts, dataset.classes),
         *find.duplicate_findings(facts, pairs, groups, generated=dataset.info.synthetic),
         *find.part_findings(facts, pairs),

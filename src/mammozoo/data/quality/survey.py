@@ -13,6 +13,7 @@ from PIL import Image
 
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
+from mammozoo.data.io.breast import Film, look_at
 from mammozoo.data.io.dicom import header_value
 from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.data.io.several import read_many
@@ -52,6 +53,7 @@ class ImageFacts:
     photometric: str | None = None  # `MONOCHROME1`, … of a DICOM file
     fingerprint: Fingerprint | None = None
     thumb: npt.NDArray[np.uint8] | None = None  # (48, 48), to compare with the mean image
+    film: Film | None = None  # of a grey image that may be a mammogram
 
 
 def survey(
@@ -78,6 +80,7 @@ def survey(
                 photometric=dicom,
                 fingerprint=fingerprint(image),
                 thumb=np.asarray(Image.fromarray(grey[..., 0]).resize((_THUMB, _THUMB), Image.Resampling.BOX)),
+                film=look_at(image) if image.ndim == 2 and dataset.info.modality in ("mammography", "any") else None,
             )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=reason(error))
