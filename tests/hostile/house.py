@@ -207,4 +207,4 @@ def inhabit(
                 log.write(json.dumps({"number": number, "wrong": traceback.format_exc()[-6000:]}) + "\n")
                 log.flush()
         os.chdir("/")
-        log.write(json.dumps({"done": len(numbers)}) + "\n")
+        log.write(json.dumps({"done": len(numbers), "seconds": round(time.process_time(), 1)}) + "\n")

@@ -35,7 +35,7 @@ TABLES = {
 
 
 def images(house: House, rng: random.Random) -> None:
-    if rng.random() < 0.8:
+    if rng.random() < 0.85:
         return one_file(house, rng, "image")
     folder = Path(shutil.copytree(house.good, house.work / "in"))
     for number in range(8):
@@ -165,7 +165,7 @@ def recipes(house: House, rng: random.Random) -> None:
 
 
 def zoos(house: House, rng: random.Random) -> None:
-    if rng.random() < 0.4:
+    if rng.random() < 0.55:
         return one_file(house, rng, "zoo")
     folder = house.work / "zoo"
     shutil.copytree(_zoo(house), folder, copy_function=os.link)

@@ -52,7 +52,7 @@ CSV_FILES = ["predictions.csv", "holdout/predictions.csv", "holdout/history.csv"
 
 
 def models(house: House, rng: random.Random) -> None:
-    if rng.random() < 0.4:
+    if rng.random() < 0.6:
         return one_file(house, rng, "config", "config", "facts")
     run = house.copy()
     whole = (run / "model.safetensors").read_bytes()

@@ -48,7 +48,7 @@ _TRIED = {
 
 OWN = "own"  #: the recipe for one's own data
 MOST_FITS = 10_000  #: points of a grid × repeats
-Side = Annotated[int, Field(ge=8, le=8192)]
+Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 class Recipe(Section):
