@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mammozoo.errors import IncompatibleError, NotVerifiedError
+from mammozoo.errors import FailedError, IncompatibleError, NotVerifiedError
 from mammozoo.files import write_bytes
 
 #: Name of the file in a fit's folder.
@@ -78,6 +78,10 @@ class TrainState:
         fields = dataclasses.asdict(self)
         rows = fields.pop("history")
         return fields | {"rows": rows}
+
+
+class DivergedError(FailedError):
+    """A loss, or what is monitored, is no number any longer."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error

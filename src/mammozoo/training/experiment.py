@@ -45,7 +45,7 @@ from mammozoo.training.estimate import estimate
 from mammozoo.training.extend import longer, reopened
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
-from mammozoo.training.fold import FitResult, read_result, train_fold
+from mammozoo.training.fold import FailedFit, FitResult, read_attempt, try_fold
 from mammozoo.training.parallel import ONE, Jobs, train_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
@@ -269,17 +269,19 @@ def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks,
 
 def _train_missing(
     prepared: PreparedRun, specs: list[FitSpec], run: RunDirectory, callbacks: Callbacks, jobs: Jobs
-) -> dict[str, FitResult]:
-    """The results of all fits, by name; complete fits in the run are read instead of repeated."""
+) -> dict[str, FitResult | FailedFit]:
+    """How all fits ended, by name; those that have ended in the run are read instead of repeated."""
     dist = callbacks.dist
-    results: dict[str, FitResult] = {}
+    results: dict[str, FitResult | FailedFit] = {}
     if dist.is_main:
-        results = {spec.name: result for spec in specs if (result := read_result(run.path, spec)) is not None}
+        results = {s.name: result for s in specs if (result := read_attempt(prepared, s, run.path)) is not None}
     complete = set(dist.broadcast(list(results)))
     missing = [spec for spec in specs if spec.name not in complete]
     if jobs.count > 1 and len(missing) > 1:
         return results | train_parallel(prepared, missing, run, callbacks, jobs)
     for spec in missing:
-        if (result := train_fold(prepared, spec, run.path, callbacks)) is not None:
+        if (result := try_fold(prepared, spec, run.path, callbacks)) is not None:
             results[spec.name] = result
+        if isinstance(result, FailedFit):
+            callbacks.progress.note(f"  {spec.name}: {result.reason}")
     return results

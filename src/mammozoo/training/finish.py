@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mammozoo.config.recipe import Recipe
+from mammozoo.errors import FailedError
 from mammozoo.evaluation.outcome import decide
 from mammozoo.evaluation.predictions import INNER_TEST, Predictions
 from mammozoo.evaluation.scores import Score, accuracy_gap, as_json, overfitting
@@ -25,7 +26,7 @@ from mammozoo.files import sha256, write_bytes, write_json, write_table, write_t
 from mammozoo.models.config import ModelConfig
 from mammozoo.plugins import registry
 from mammozoo.progress import Clock
-from mammozoo.training.fold import FitResult, decision_rules
+from mammozoo.training.fold import FailedFit, FitResult, decision_rules
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.account import read_account
@@ -86,9 +87,14 @@ class Reporter:
         return Predictions.from_rows(fit.rows, fit.config.classes)
 
 
-def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult], clock: Clock) -> None:
-    """Score a run whose fits are complete, write its predictions, model, scores and card, and mark it as done."""
-    reporters, best = select(results, Monitor(recipe.monitor).sign)
+def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult | FailedFit], clock: Clock) -> None:
+    """Score a run whose fits have ended, write its predictions, model, scores and card, and mark it as done.
+
+    Raises:
+        FailedError: every point of the grid has failed on one test part.
+    """
+    run.save(**({"failed": failed} if (failed := failures(results)) else {}))
+    reporters, best = select(without_failed(results), Monitor(recipe.monitor).sign)
     rows = [row for reporter in reporters for row in reporter.rows()]
     predictions = Predictions.from_rows(rows, best.config.classes)
     scores = as_json(score(predictions, recipe.seed))
@@ -99,6 +105,26 @@ def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult], cloc
     )
     clock.lap("scores")
     write_run(recipe, run, results, reporters, best, rows, scores, clock)
+
+
+def failures(results: Sequence[FitResult | FailedFit]) -> dict[str, str]:
+    """The reason of each fit that failed, by name."""
+    return {result.spec.name: result.reason for result in results if isinstance(result, FailedFit)}
+
+
+def without_failed(results: Sequence[FitResult | FailedFit]) -> list[FitResult]:
+    """The fits of which the point has failed in no inner fold and no repeat of the test part.
+
+    Raises:
+        FailedError: of a test part there are none.
+    """
+    lost = {(r.spec.split.outer, repr(r.spec.tried)): r.reason for r in reversed(results) if isinstance(r, FailedFit)}
+    left = [r for r in results if isinstance(r, FitResult) and (r.spec.split.outer, repr(r.spec.tried)) not in lost]
+    if bare := {part for part, _ in lost} - {result.spec.split.outer for result in left}:
+        part = min(bare)
+        reason = next(reason for (of, _), reason in reversed(lost.items()) if of == part)
+        raise FailedError(f"Every point of the grid has failed on {part}. The first: {reason}")
+    return left
 
 
 def select(results: Sequence[FitResult], sign: int) -> tuple[list[Reporter], Reporter]:
@@ -150,7 +176,7 @@ def scores_of(reporters: Sequence[Reporter], best: Reporter, monitor: str) -> st
 def write_run(
     recipe: Recipe,
     run: RunDirectory,
-    results: Sequence[FitResult],
+    results: Sequence[FitResult | FailedFit],
     reporters: Sequence[Reporter],
     best: Reporter,
     rows: Sequence[dict[str, Any]],

@@ -18,6 +18,7 @@ import torch
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
+from mammozoo.documents import read_json
 from mammozoo.evaluation.predictions import predictions_of, read_predictions
 from mammozoo.evaluation.thresholds import RULES, choose_abstention, choose_threshold, fit_temperature
 from mammozoo.files import read_table, write_json, write_table
@@ -26,13 +27,15 @@ from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
 from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
+from mammozoo.training.checkpoint import STATE, Checkpointer, DivergedError, Stopped
 from mammozoo.training.feed import TrainingData
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import history_table, plugins_of, read_history
 from mammozoo.training.stages import read_stage
 from mammozoo.training.trainer import EpochRow, Trainer
+
+FAILED = "failed.json"  # in the folder of a fit that diverged: the reason
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,32 @@ class FitResult:
     def monitor(self) -> float:
         """The monitored value of the epoch whose weights remain."""
         return [row for row in self.history if row.best][-1].monitor
+
+
+@dataclass(frozen=True)
+class FailedFit:
+    """A fit of one point of a grid that diverged, and why. Its point cannot report on its test part."""
+
+    spec: FitSpec
+    reason: str
+    monitor: float = float("nan")
+
+
+def try_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callbacks) -> FitResult | FailedFit | None:
+    """`train_fold`; where a point of a grid diverges, that is recorded in its folder, and the other points go on.
+
+    Raises:
+        FailedError, Stopped: as `Trainer.fit`; of several processes at one fit, and without a grid, DivergedError too.
+    """
+    try:
+        return train_fold(prepared, spec, run, callbacks)
+    except DivergedError as error:
+        if not spec.tried or not callbacks.dist.is_single:
+            raise
+        content = {"schema": 1, "reason": str(error), "recipe": depends_on(prepared, spec)["recipe"]}
+        write_json(run / spec.name / FAILED, content)
+        (run / spec.name / STATE).unlink(missing_ok=True)
+        return FailedFit(spec, str(error))
 
 
 def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callbacks) -> FitResult | None:
@@ -101,6 +130,15 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
     checkpointer.drop()
     callbacks.progress.clock.lap("write")
     return FitResult(spec, config, history, rows)
+
+
+def read_attempt(prepared: PreparedRun, spec: FitSpec, run: Path) -> FitResult | FailedFit | None:
+    """How a fit of the run ended; None if it has to be trained, also if it failed with another recipe."""
+    if (result := read_result(run, spec)) is None and (run / spec.name / FAILED).is_file():
+        failed = read_json(run / spec.name / FAILED)
+        if failed.get("recipe") == depends_on(prepared, spec)["recipe"]:
+            return FailedFit(spec, failed["reason"])
+    return result
 
 
 def read_result(run: Path, spec: FitSpec) -> FitResult | None:

@@ -24,7 +24,7 @@ from mammozoo.errors import FailedError, UsageError
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.fit_spec import FitSpec
-from mammozoo.training.fold import FitResult, train_fold
+from mammozoo.training.fold import FailedFit, FitResult, try_fold
 from mammozoo.training.holding import Pulse, die_with_parent
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import RunDirectory
@@ -52,10 +52,10 @@ ONE = Jobs()
 
 def train_parallel(
     prepared: PreparedRun, missing: Sequence[FitSpec], run: RunDirectory, callbacks: Callbacks, jobs: Jobs
-) -> dict[str, FitResult]:
+) -> dict[str, FitResult | FailedFit]:
     """Fits in their own processes; the epochs of a fit are reported when it is complete."""
     callbacks.progress.start(f"training, {jobs.count} at once", len(missing), "fits")
-    results = {}
+    results: dict[str, FitResult | FailedFit] = {}
     with contextlib.closing(Pulse(run.path)) as pulse:
         folder = run.path.absolute()  # a worker elsewhere may have another working directory
         tasks = [(prepared, spec, folder, Callbacks(stop=pulse.unwanted())) for spec in missing]
@@ -66,12 +66,16 @@ def train_parallel(
                 pulse.close()
             return asked
 
-        fits = run_parallel(train_fold, tasks, jobs.count, jobs.backend, prepared.engine.device, stop)
+        fits = run_parallel(try_fold, tasks, jobs.count, jobs.backend, prepared.engine.device, stop)
         with contextlib.closing(fits):
             for result in fits:
-                for row in result.history:
-                    callbacks.on_epoch(row)
-                callbacks.progress.note(f"  {result.spec.name}: best {prepared.recipe.monitor} {result.monitor:.4f}")
+                if isinstance(result, FailedFit):
+                    callbacks.progress.note(f"  {result.spec.name}: {result.reason}")
+                else:
+                    for row in result.history:
+                        callbacks.on_epoch(row)
+                    best = f"best {prepared.recipe.monitor} {result.monitor:.4f}"
+                    callbacks.progress.note(f"  {result.spec.name}: {best}")
                 callbacks.progress.advance()
                 results[result.spec.name] = result
     callbacks.progress.clock.lap("fits")

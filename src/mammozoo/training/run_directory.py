@@ -10,7 +10,7 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── attempts.csv      the fits behind them, if a test part has several: which point and which of them report
 ├── report.html       all of it on one page
 ├── fold-0/           split.csv · history.csv · predictions.csv · model.safetensors · config.json · key.json (what it depends on)
-│                     and, while it trains, last.safetensors: what `--resume` goes on from
+│                     and, while it trains, last.safetensors: what `--resume` goes on from; failed.json of a fit that diverged
 ├── model.safetensors ┐
 ├── config.json       ├ the model that `--model RUN` means
 └── README.md         ┘ its card

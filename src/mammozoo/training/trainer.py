@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.errors import FailedError, memory_error, set_scene
+from mammozoo.errors import memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
@@ -21,6 +21,7 @@ from mammozoo.models.strategy import Composite
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import (
     Checkpointer,
+    DivergedError,
     Stopped,
     TrainState,
     load_trainable_state,
@@ -106,8 +107,8 @@ class Trainer:
         """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
 
         Raises:
-            FailedError: a loss or the monitored value is not a number (of a batch, with its files), or memory ran out
-                (with a batch to try).
+            DivergedError: a loss or the monitored value is not a number (of a batch, with its files).
+            FailedError: memory ran out (with a batch to try).
             Stopped: `callbacks.stop` asked for it; everything up to this batch is saved.
         """
         state, patience = self.state, self.recipe.patience
@@ -218,13 +219,13 @@ class Trainer:
         """Take the losses of the last steps into the state.
 
         Raises:
-            FailedError: one of them is not a number; the state is that before its batch.
+            DivergedError: one of them is not a number; the state is that before its batch.
         """
         losses = torch.stack([loss for loss, _ in taken]).tolist() if taken else []
         for loss, (_, indices) in zip(losses, taken, strict=True):
             if not np.isfinite(loss):
                 files = ", ".join(self.data.names[int(i)] for i in indices)
-                raise FailedError(
+                raise DivergedError(
                     f"The loss became {loss} in epoch {self.state.epoch + 1} at learning rate "
                     f"{self.phases[self.state.phase].lr:g}. Try a smaller --lr, or --set precision=fp32. The batch was: {files}."
                 )
@@ -239,7 +240,7 @@ class Trainer:
     def _check_finite(self, val_loss: float, monitored: float, lr: float) -> None:
         if not (np.isfinite(val_loss) and np.isfinite(monitored)):
             what, value = ("loss", val_loss) if not np.isfinite(val_loss) else (self.monitor.name, monitored)
-            raise FailedError(
+            raise DivergedError(
                 f"The validation {what} became {value} in epoch {self.state.epoch + 1} at learning rate {lr:g}. Try a "
                 "smaller --lr, --set precision=fp32 or --set monitor=loss."
             )

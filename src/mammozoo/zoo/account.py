@@ -70,6 +70,8 @@ class Account:
             "folds": len(parts),
         }
         text = f"{self.trained} models were trained: {' × '.join(f'{n} {what}' for what, n in axes.items() if n > 1)}."
+        if failed := len(self.facts.get("failed", ())):
+            text += f" {failed} of them diverged, so that their points do not report."
         if len(self.reporting) == self.trained:
             return f"{text} All of them report."
         together = all(self._together(part) for part in parts.values())
