@@ -126,7 +126,7 @@ def fit(device: str, sizes: Sizes) -> Iterator[Row]:
     from train_speed import ours
 
     import mammozoo.models.device
-    from mammozoo.config.recipe import load
+    from mammozoo.config.loading import load
 
     mammozoo.models.device._MANY = 0
     engine, augment = choose_engine(device), load(None, {}).augment

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 from mammozoo import cli, plugins
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
 

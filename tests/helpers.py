@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.loading import load
+from mammozoo.config.recipe import Recipe
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.models.factory import build_backbone, build_model

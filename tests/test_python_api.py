@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import mammozoo
-from mammozoo.config.recipe import load as read_recipe
+from mammozoo.config.loading import load as read_recipe
 from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predict import Prediction

@@ -136,7 +136,8 @@ def train(
         ConflictError: `out` is not empty.
         MammozooError: whatever else stops a training, with the reason.
     """
-    from mammozoo.config import recipe as recipes
+    from mammozoo.config import loading
+    from mammozoo.config.names import reference_to
     from mammozoo.training import experiment
 
     if doubled := set(settings or {}) & set(more):
@@ -145,7 +146,7 @@ def train(
         key: f"{'run:' if key == 'weights' else ''}{value}" if isinstance(value, Path) else value
         for key, value in {**(settings or {}), **more}.items()
     }
-    resolved = recipes.load(str(recipe) if isinstance(recipe, Path) else recipe, wanted)
+    resolved = loading.load(reference_to(recipe) if isinstance(recipe, Path) else recipe, wanted)
     return experiment.train(resolved, None if out is None else Path(out), progress)
 
 

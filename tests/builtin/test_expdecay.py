@@ -8,7 +8,7 @@ import torch
 
 import mammozoo_expdecay
 from mammozoo import HeadSpec, UsageError
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.models.factory import build_backbone, build_strategy
 from mammozoo.plugins import registry
 from mammozoo.reproduction.paper import load_paper

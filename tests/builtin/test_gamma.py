@@ -9,7 +9,7 @@ from timm import list_models
 
 import mammozoo_gamma
 from mammozoo import Backbone, Model, Outcome, UsageError
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.evaluation.scores import accuracy_gap
 from mammozoo.models.config import SYNTHETIC, read_config
 from mammozoo.models.factory import build_backbone, build_strategy

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.reproduction.paper import load_paper
 from mammozoo.training.prepare import prepare
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.data.dataset import Sample
 from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from mammozoo.config.loading import load
 from mammozoo.config.names import parse
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.recipe import Recipe
 from mammozoo.models.config import LEAKY
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.plugins import registry

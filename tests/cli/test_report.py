@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.files import refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.training.experiment import train

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sklearn import metrics
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.files import read_table as _table
 from mammozoo.files import sha256
 

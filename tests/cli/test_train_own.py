@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.config.sections import value_at
 from mammozoo.data.layouts import dataset_at
 from mammozoo.models.config import read_config

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 
 
 def _files(folder: Path) -> set[str]:

@@ -10,8 +10,9 @@ import annotated_types
 import pydantic
 import pytest
 
+from mammozoo.config.loading import load
 from mammozoo.config.names import Spec, options
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import Optimizer, Phase, Schedule, SplitSettings, Stage
 from mammozoo.errors import UsageError
 from mammozoo.plugins import registry

@@ -5,7 +5,8 @@ import time
 import pytest
 import yaml
 
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.loading import load
+from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import Optimizer, Phase
 from mammozoo.errors import NotFoundError, UsageError
 

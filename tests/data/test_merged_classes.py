@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mammozoo import Input, Progress, UsageError
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.data.loaded import open_data, read_classes
 from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.training.experiment import train

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.builtin.trees.inbreast import inbreast
 from tests.builtin.trees.pictures import folder
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.data.loaded import open_data
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import NotVerifiedError, UsageError

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 from PIL import Image
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.data.io.dicom import is_for_processing, read_modality
 from mammozoo.data.io.images import image_shape, read_image, read_mask
 from mammozoo.data.io.limits import UnreadableImageError

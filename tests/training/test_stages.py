@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.loading import load
+from mammozoo.config.recipe import Recipe
 from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, UsageError
 from mammozoo.files import read_table, sha256

@@ -9,7 +9,8 @@ import torch
 import yaml
 from hub_server import Hub
 
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.loading import load
+from mammozoo.config.recipe import Recipe
 from mammozoo.errors import NotVerifiedError
 from mammozoo.models.weights import to_bytes
 from mammozoo.report.diagnosis import diagnose

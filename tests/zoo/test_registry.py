@@ -13,7 +13,7 @@ import yaml
 from far import entry
 
 import mammozoo
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.errors import ConflictError, NotFoundError, NotVerifiedError, RegistryError, UsageError
 from mammozoo.models.config import read_config
 from mammozoo.models.factory import build_backbone, load_model, load_starting_weights

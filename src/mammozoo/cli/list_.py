@@ -29,7 +29,7 @@ def list_(
     items = [dataclasses.asdict(item) for item in api.list(kind, match)]
     columns = {"name": "name", "what it is": "summary", "plugin": "plugin"}
     if kind == "recipes":
-        from mammozoo.config.recipe import load
+        from mammozoo.config.loading import load
 
         columns["paper"] = "paper"  # whose method a recipe implements
         for item in items:

@@ -79,7 +79,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
-    from mammozoo.config.recipe import OWN, load, own_data
+    from mammozoo.config.loading import OWN, load, own_data
 
     flags = {
         "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,

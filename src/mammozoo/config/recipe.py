@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import Seed, Spec, named_folder, parse
+from mammozoo.config.names import Seed, named_folder, parse
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import (
     Batch,
@@ -32,12 +31,8 @@ from mammozoo.config.sections import (
     listed,
     value_at,
 )
-from mammozoo.data.layouts import dataset_at
-from mammozoo.documents import Document
-from mammozoo.errors import NotFoundError, UsageError, problems
+from mammozoo.errors import UsageError, problems
 from mammozoo.evaluation.thresholds import check_rule
-from mammozoo.plugins import registry
-from mammozoo.tables import SUFFIXES
 from mammozoo.zoo.pins import Pin
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
@@ -46,7 +41,6 @@ _TRIED = {
 }  # fmt: skip
 
 
-OWN = "own"  #: the recipe for one's own data
 MOST_FITS = 10_000  #: points of a grid × repeats
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -248,71 +242,6 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None, own: str = OWN) -> Recipe:
-    """The recipe `source` with overrides by dotted key.
-
-    Args:
-        source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data.
-        own: the recipe for one's own data.
-
-    Raises:
-        NotFoundError: no such recipe, file or folder.
-        UsageError: an unknown key, or a value of the wrong type; the message names the key.
-    """
-    if isinstance(source, Recipe):
-        path, fields = Path(source.name), source.model_dump(mode="json")
-    else:
-        data = None if source is None else own_data(source)
-        path = Path(source or "default")
-        if data is not None or path.suffix not in (".yaml", ".yml"):
-            path = registry().get("recipes", own if data else source or "default")
-        fields = _read(path)
-        fields.setdefault("name", path.stem)
-        if data is not None:
-            fields |= {"root": str(data), "dataset": None}
-    for key, value in (overrides or {}).items():
-        assign(fields, key, value)
-        fields.get("why", {}).pop(key, None)
-    if fields.get("dataset", "") is None:
-        fields["dataset"], root = dataset_at(Path(fields["root"]))
-        fields["root"] = str(root)
-    if (columns := fields.pop("columns", None)) is not None:
-        fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
-    recipe = _named(validated(fields, path.name))
-    recipe.points()
-    return recipe
-
-
-def own_data(source: str) -> Path | None:
-    """The folder or table that stands in the place of a recipe; None if `source` names a recipe or a recipe's file."""
-    path = Path(source).expanduser()
-    if path.suffix in (".yaml", ".yml"):
-        return None
-    is_path = re.search(r"[/\\]|^[.~]", source) or path.suffix.lower() in SUFFIXES
-    return path if is_path or (source not in registry().items("recipes") and path.exists()) else None
-
-
-def _named(recipe: Recipe) -> Recipe:
-    """With `{data}`, `{backbone}` and `{strategy}` in its name filled in."""
-    words = {"data": recipe.data_name, "backbone": parse(recipe.backbone).name, "strategy": recipe.strategy}
-    name = recipe.name
-    for key, word in words.items():
-        name = name.replace(f"{{{key}}}", re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.") or "data")
-    return recipe.model_copy(update={"name": name})
-
-
-def _with_columns(dataset: str, columns: object) -> str:
-    """`csv` and `{path: file, label: class}` as `csv:path=file,label=class`: the option of a data set, as a mapping."""
-    if not isinstance(columns, Mapping) or any(re.search("[,=]", f"{key}{name}") for key, name in columns.items()):
-        raise UsageError(
-            "`columns` maps our names to those of the table, as {path: file, label: class}, without , and =."
-        )
-    spec = parse(dataset)
-    return str(
-        Spec(spec.name, spec.arguments, (*spec.options, *((str(ours), str(its)) for ours, its in columns.items())))
-    )
-
-
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:
     """A recipe of these fields; UsageError if a value is of the wrong type, or does not go with another."""
     try:
@@ -323,12 +252,3 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
                 key = ".".join([*(part for part in e["loc"] if isinstance(part, str)), e["ctx"]["key"]])
                 raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{e['ctx']['nearest']}") from None
         raise UsageError(f"Recipe '{name}': {problems(error, 'recipe')}.") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise NotFoundError(f"There is no recipe file '{path}'.")
-    fields = Document.read(path, UsageError, aliases=True).content
-    if not isinstance(fields, dict):
-        raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
-    return fields

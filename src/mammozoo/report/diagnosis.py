@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.data.decoding import decode_cached
 from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import IncompatibleError, MammozooError, UsageError

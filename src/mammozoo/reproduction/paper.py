@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.loading import load
+from mammozoo.config.recipe import Recipe
 from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError, nearest, problems
 from mammozoo.plugins import registry

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mammozoo.config.recipe import load
+from mammozoo.config.loading import load
 from mammozoo.files import sha256
 from mammozoo.plugins import Registry
 from mammozoo.testing.check import NotChecked, Rules, needs, rule

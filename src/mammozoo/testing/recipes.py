@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mammozoo.config.loading import load
 from mammozoo.config.names import parse
-from mammozoo.config.recipe import load
 from mammozoo.data.preprocessing import LESION, Input
 from mammozoo.data.transforms import build
 from mammozoo.errors import MammozooError

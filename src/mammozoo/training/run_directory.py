@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mammozoo
+from mammozoo.config.loading import load
 from mammozoo.config.names import parse, parse_sum
-from mammozoo.config.recipe import Recipe, load
+from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import requirements_of
 from mammozoo.data.preprocessing import LESION
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError, reason

@@ -1,0 +1,94 @@
+"""A recipe by name, from a file, or for one's own data; with overrides by dotted key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mammozoo.config.names import Spec, parse
+from mammozoo.config.recipe import Recipe, validated
+from mammozoo.config.sections import assign
+from mammozoo.data.layouts import dataset_at
+from mammozoo.documents import Document
+from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.files import given_path
+from mammozoo.plugins import registry
+from mammozoo.tables import SUFFIXES
+
+OWN = "own"  #: the recipe for one's own data
+
+
+def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None, own: str = OWN) -> Recipe:
+    """The recipe `source` with overrides by dotted key.
+
+    Args:
+        source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data.
+        own: the recipe for one's own data.
+
+    Raises:
+        NotFoundError: no such recipe, file or folder.
+        UsageError: an unknown key, or a value of the wrong type; the message names the key.
+    """
+    if isinstance(source, Recipe):
+        path, fields = Path(source.name), source.model_dump(mode="json")
+    else:
+        data = None if source is None else own_data(source)
+        path = Path(source or "default")
+        if data is not None or path.suffix not in (".yaml", ".yml"):
+            path = registry().get("recipes", own if data else source or "default")
+        fields = _read(path)
+        fields.setdefault("name", path.stem)
+        if data is not None:
+            fields |= {"root": str(data), "dataset": None}
+    for key, value in (overrides or {}).items():
+        assign(fields, key, value)
+        fields.get("why", {}).pop(key, None)
+    if fields.get("dataset", "") is None:
+        fields["dataset"], root = dataset_at(Path(fields["root"]))
+        fields["root"] = str(root)
+    if (columns := fields.pop("columns", None)) is not None:
+        fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
+    recipe = _named(validated(fields, path.name))
+    recipe.points()
+    return recipe
+
+
+def own_data(source: str) -> Path | None:
+    """The folder or table that stands in the place of a recipe; None if `source` names a recipe or a recipe's file."""
+    path = given_path(source)
+    if path.suffix in (".yaml", ".yml"):
+        return None
+    is_path = re.search(r"[/\\]|^[.~]", source) or path.suffix.lower() in SUFFIXES
+    return path if is_path or (source not in registry().items("recipes") and path.exists()) else None
+
+
+def _named(recipe: Recipe) -> Recipe:
+    """With `{data}`, `{backbone}` and `{strategy}` in its name filled in."""
+    words = {"data": recipe.data_name, "backbone": parse(recipe.backbone).name, "strategy": recipe.strategy}
+    name = recipe.name
+    for key, word in words.items():
+        name = name.replace(f"{{{key}}}", re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.") or "data")
+    return recipe.model_copy(update={"name": name})
+
+
+def _with_columns(dataset: str, columns: object) -> str:
+    """`csv` and `{path: file, label: class}` as `csv:path=file,label=class`: the option of a data set, as a mapping."""
+    if not isinstance(columns, Mapping) or any(re.search("[,=]", f"{key}{name}") for key, name in columns.items()):
+        raise UsageError(
+            "`columns` maps our names to those of the table, as {path: file, label: class}, without , and =."
+        )
+    spec = parse(dataset)
+    return str(
+        Spec(spec.name, spec.arguments, (*spec.options, *((str(ours), str(its)) for ours, its in columns.items())))
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise NotFoundError(f"There is no recipe file '{path}'.")
+    fields = Document.read(path, UsageError, aliases=True).content
+    if not isinstance(fields, dict):
+        raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")
+    return fields
