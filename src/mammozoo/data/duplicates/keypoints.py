@@ -169,8 +169,8 @@ def _strongest(i: Indices, j: Indices, votes: npt.NDArray[np.int64], n: int) -> 
 def _mirrored(descriptors: Bits) -> Bits:
     """(M, 2) descriptors as those of the mirror image would be; zeros stay zeros."""
     parts = [descriptors[start : start + _CHUNK] for start in range(0, len(descriptors), _CHUNK)]
-    bits = [np.unpackbits(part.view(np.uint8).reshape(-1, 16), axis=1)[:, _MIRROR] for part in parts]
-    return np.concatenate([_packed(part) for part in bits] or [descriptors])
+    mirrored = [_packed(np.unpackbits(part.view(np.uint8).reshape(-1, 16), axis=1)[:, _MIRROR]) for part in parts]
+    return np.concatenate(mirrored or [descriptors])
 
 
 @cache

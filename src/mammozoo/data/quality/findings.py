@@ -28,6 +28,7 @@ TELLING = 0.6
 # An image counts as inverted if its correlation with the mean image of the set is below `_INVERTED`. The mean is used only if
 # the median correlation reaches `_TYPICAL`. On 680 images of BUSI: none flagged; of 1 to 40 % inverted on purpose 78–89 % found.
 _INVERTED, _TYPICAL, _ENOUGH = -0.5, 0.4, 20
+_BLOCK = 1024  # images at once, so that memory stays flat
 
 # Properties that may differ within a set: kind of finding, severity, value of an image (None if it has none), remark.
 _MIXED: tuple[tuple[str, Severity, Callable[[ImageFacts], str | None], str], ...] = (
@@ -200,11 +201,16 @@ def _inverted(facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     shown = [(image.sample.image, image.thumb) for image in facts if image.thumb is not None and not image.constant]
     if len(shown) < _ENOUGH:
         return
-    thumbs = np.array([thumb for _, thumb in shown], float).reshape(len(shown), -1)
-    unit = thumbs - thumbs.mean(axis=1, keepdims=True)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
-    mean = unit.mean(axis=0)
-    correlation = unit @ (mean / max(float(np.linalg.norm(mean)), 1e-9))
+
+    def units() -> Iterator[npt.NDArray[np.float64]]:
+        for start in range(0, len(shown), _BLOCK):
+            block = np.array([thumb for _, thumb in shown[start : start + _BLOCK]], float)
+            block = block.reshape(len(block), -1)
+            block -= block.mean(axis=1, keepdims=True)
+            yield block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9)
+
+    mean = np.sum([unit.sum(axis=0) for unit in units()], axis=0) / len(shown)
+    correlation = np.concatenate([unit @ (mean / max(float(np.linalg.norm(mean)), 1e-9)) for unit in units()])
     files = tuple(file for (file, _), r in zip(shown, correlation, strict=True) if r < _INVERTED)
     if files and np.median(correlation) >= _TYPICAL:
         detail = f"{len(files)} images look inverted: their correlation with the mean image is below {_INVERTED}"
