@@ -69,8 +69,8 @@ def nothing_found(dataset: Dataset, advice: str = "") -> NotFoundError:
     listing = "\n".join(f"      {entry.name}{'/' if entry.is_dir() else ''}" for entry in entries[:10])
     more = f"\n      … {len(entries) - 10} more" if len(entries) > 10 else ""
     return NotFoundError(
-        f"Data set '{info.name}': nothing under --root '{root}' is laid out like it. Expected\n{info.layout}\n"
-        f"  and found in '{root}'\n{listing or '      nothing'}{more}\n  {advice or info.access}"
+        f"Data set '{info.name}': nothing under --root '{root}' is laid out like it. Expected",
+        f"\n{info.layout}\n  and found in '{root}'\n{listing or '      nothing'}{more}\n  {advice or info.access}",
     )
 
 

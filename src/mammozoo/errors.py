@@ -22,7 +22,9 @@ class MammozooError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())
+        """One paragraph, whatever a library said; a second argument, such as a tree of files, keeps its lines."""
+        message, *listing = self.args or ("",)
+        return " ".join(str(message).splitlines()) + "".join(map(str, listing))
 
 
 class FailedError(MammozooError):

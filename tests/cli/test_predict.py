@@ -274,7 +274,7 @@ def test_a_dicom_header_decides_whether_a_model_answers(command, run_copy, tmp_p
         write_dicom(tmp_path / name, pictures[picture], **{"Modality": None} | tags)
     for place, modality in enumerate(("ultrasound", "mammography", "any")):
         edit_config(run_copy, stamps=[], guard=None)
-        _trained(run_copy, modality=modality)
+        _trained(run_copy, modality=modality, synthetic=False)
         answer = command("predict", *files, "--model", run_copy, "--json")
         for (name, row), result in zip(files.items(), answer.json["results"], strict=True):
             expected = row[2 + place]

@@ -35,7 +35,7 @@ def test_parse(text: str, spec: Spec) -> None:
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(text)
-    assert f"'{text}'" in str(caught.value)
+    assert f"'{' '.join(text.splitlines())}'" in str(caught.value)
 
 
 def test_parse_sum_and_call_convert_to_the_stated_types() -> None:

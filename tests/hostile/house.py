@@ -100,11 +100,11 @@ class House:
         return {path: (one.st_ino, one.st_size, one.st_mtime_ns) for path, one in found.items()}
 
     def read(self, read: Callable[[Path], object], path: Path, refusals: tuple[type[MammozooError], ...]) -> bool:
-        """Whether a file is read, or refused with one paragraph."""
+        """Whether a file is read, or refused with one paragraph, and perhaps a tree of files, indented."""
         try:
             read(path)
         except refusals as error:
-            assert "\n" not in str(error), error
+            assert all(line.startswith("  ") for line in str(error).splitlines()[1:]), error
             return False
         return True
 
@@ -127,7 +127,7 @@ class House:
         assert not _NOISE.search(err) and "Traceback" not in out, shown
         assert not (found := _CONTROLS.search(out + err)), f"{found} {shown}"
         if code > 1:
-            last = (err.strip().splitlines() or [""])[-1]
+            last = next((line for line in reversed(err.splitlines()) if line.strip() and not line.startswith("  ")), "")
             assert last.startswith("mammozoo: ") or re.search(r"^Error: |^Usage: ", err, re.MULTILINE), shown
         after = self.state(self.work) if self.work.exists() else {}
         gone = {

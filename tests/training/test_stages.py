@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
+from scipy import ndimage
 
 from mammozoo.config.loading import load
 from mammozoo.config.recipe import Recipe
@@ -103,10 +104,15 @@ def test_the_stages_are_in_the_config_and_on_the_card_or_were_not_yet(staged: Ru
 
 def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path) -> None:
     final, stage = picture_folder(tmp_path / "final", 0), picture_folder(tmp_path / "stage", 1)
-    for number in range(10):  # half of the benign ones come again: brighter, cropped, in another format and class
-        with Image.open(final / "benign" / f"{number:02}-0.png") as image:
-            copy = ImageEnhance.Brightness(image.crop((2, 2, 62, 62))).enhance(1.1)
-            copy.save(stage / "malignant" / f"copy-{number:02}.bmp")
+    for number in range(
+        10
+    ):  # half of the benign ones, with speckle, come again: brighter, cropped, in another format and class
+        path = final / "benign" / f"{number:02}-0.png"
+        speckle = ndimage.gaussian_filter(np.random.default_rng(number).normal(0, 60, (64, 64)), 1)
+        image = Image.fromarray(np.clip(np.asarray(Image.open(path)) * 0.7 + 30 + speckle, 0, 255).astype(np.uint8))
+        image.save(path)
+        copy = ImageEnhance.Brightness(image.crop((2, 2, 62, 62))).enhance(1.1)
+        copy.save(stage / "malignant" / f"copy-{number:02}.bmp")
     first = {"name": "first", "dataset": "folder", "root": str(stage)}
     prepared = prepare(_recipe(first, dataset="folder", root=str(final), **{"split.folds": 3}))
     names, stage_names = prepared.data.names, prepared.stages[0].data.names

@@ -31,10 +31,11 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         NotFoundError: no such recipe, file or folder.
         UsageError: an unknown key, or a value of the wrong type; the message names the key.
     """
+    data = None
     if isinstance(source, Recipe):
         path, fields = Path(source.name), source.model_dump(mode="json")
     else:
-        data = None if source is None else own_data(source)
+        data = own_data(source) if source else None
         path = Path(source or "default")
         if data is not None or path.suffix not in (".yaml", ".yml"):
             path = registry().get("recipes", own if data else source or "default")
@@ -45,7 +46,7 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
         fields.get("why", {}).pop(key, None)
-    if fields.get("dataset", "") is None:
+    if data is not None and fields["dataset"] is None:
         fields["dataset"], root = dataset_at(Path(fields["root"]))
         fields["root"] = str(root)
     if (columns := fields.pop("columns", None)) is not None:

@@ -50,5 +50,7 @@ class Suitable:
             return None
         if stated not in _OPEN[modality]:
             return f"the file's header says modality {stated}; the model was trained on {modality}"
+        if self.config.training.synthetic:  # what was drawn need not look like its modality
+            return None
         kind = other_kind(pixels, modality)
         return kind and f"no {modality} by its content ({kind}), and the model was trained on {modality}"
