@@ -123,7 +123,8 @@ def train(
     """Train a model by a recipe and score it on its test part; the result is the run, with `path`, `recipe` and `facts`.
 
     Args:
-        recipe: a recipe's name or YAML file, or a `Recipe`, such as that of a run; None for `default`.
+        recipe: a recipe's name or YAML file, or a `Recipe`, such as that of a run; a folder or table of your own images, for
+            the recipe `own`; None for `default`.
         settings: by dotted key, as `--set` takes them: `{"optimizer.lr": 1e-3, "split.folds": 5}`. A dictionary as a value
             replaces all that the recipe has there.
         out: the run's folder, new or empty; without it one below `runs/`, named by time and content.
