@@ -48,6 +48,7 @@ def test_pages_plots_and_photographs_are_of_neither() -> None:
     for image in (np.asarray(page), *load_sample_images().images, *grey):
         for modality in ("ultrasound", "mammography"):
             assert other_kind(image, modality) is not None
+            assert other_kind(image[:120, :120], modality) is None, "too small to tell"
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (900, 16), (17, 33, 3)])

@@ -31,6 +31,7 @@ NAMES = (
 #: Modalities that are told by content, each with the probability from which on an image may be of it.
 LEAST = {"ultrasound": 0.1, "mammography": 0.25}
 _SIDE = 192  # of the longer side that the statistics are taken at, in pixels
+_SMALLEST = 128  # pixels of the longer side, below which an image has too little texture to tell what it is
 _MOST = 3.5  # standard deviations, beyond which a statistic counts as that
 
 Floats = npt.NDArray[np.float32]
@@ -104,9 +105,11 @@ def _correlation(one: Floats, other: Floats) -> float:
 def other_kind(image: npt.NDArray[Any], modality: str) -> str | None:
     """In words, what an image as read is by its content, if that is not of the modality; None if it may be.
 
-    Modalities that are not in `LEAST` are not told by content.
+    Modalities that are not in `LEAST` are not told by content, nor are images whose longer side is below 128 pixels.
     """
-    if modality not in LEAST or share(found := statistics(image), modality) >= LEAST[modality]:
+    if modality not in LEAST or max(image.shape[:2]) < _SMALLEST:
+        return None
+    if share(found := statistics(image), modality) >= LEAST[modality]:
         return None
     likely = max(((p, kind) for kind, p in shares(found).items() if not kind.startswith(modality)))[1]
     return f"most like: {likely.replace(':', ', ')}"
