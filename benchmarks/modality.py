@@ -4,8 +4,9 @@
 
 DATA holds `bus_bra`, `busi`, `mammograms_640` and `mini_mias` (unpacked) as their sources give them; OTHERS has a folder for each
 kind (`photograph`, `screenshot`, `radiograph`, `tomography`, `drawing`) and in it one for each source, whose images stay together.
-Patients and sources are divided into halves: one to fit on, one to measure on. Every image is taken as it is, and varied: crop,
-tone, size, letterbox, JPEG; of mammograms also the negative, and parts without ground.
+Patients and sources are divided into halves: one to fit on, one to measure on; `mammograms_640` is only measured on, since its
+terms allow no more. Every image is taken as it is, and varied: crop, tone, size, letterbox, JPEG; of mammograms also the negative,
+and parts without ground.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ KINDS = {
     "mg-part": "mammography:part", "screenshot": "screenshot or drawing", "drawing": "screenshot or drawing",
 }  # fmt: skip
 VARIED = {"us": 2, "mg640": 3, "mgmias": 8, "us-phantom": 1, "mg-phantom": 1, "radiograph": 24}
+FIXED = {"radiograph": 0, "mg640": 1}  # halves of kinds that are fitted on, or measured on, whole
 MOST = 700  # rows of one kind and source that are fitted on
 
 Row = tuple[str, str, int, str, Array]
@@ -168,7 +170,7 @@ def jobs(data: Path, others: Path) -> Iterator[Job]:
             if its == kind:
                 # There are two real radiographs, too few to keep one back.
                 number = VARIED.get(kind, 3) if "drr" not in group else 4
-                yield kind, group, 0 if kind == "radiograph" else half(group), path, number
+                yield kind, group, FIXED.get(kind, half(group)), path, number
     for name, kind in (("ultrasound", "us-phantom"), ("mammography", "mg-phantom")):
         phantom = open_dataset(f"phantom:n=160,modality={name}", None)
         for number, sample in enumerate(phantom.samples()):

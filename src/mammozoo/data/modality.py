@@ -29,7 +29,7 @@ NAMES = (
     *(f"down against across {k}" for k in range(3)), "local spread with brightness", "mirrored across", "mirrored down", "colour",
 )  # fmt: skip
 #: Modalities that are told by content, each with the probability from which on an image may be of it.
-LEAST = {"ultrasound": 0.1, "mammography": 0.25}
+LEAST = {"ultrasound": 0.3, "mammography": 0.02}
 _SIDE = 192  # of the longer side that the statistics are taken at, in pixels
 _SMALLEST = 128  # pixels of the longer side, below which an image has too little texture to tell what it is
 _MOST = 3.5  # standard deviations, beyond which a statistic counts as that

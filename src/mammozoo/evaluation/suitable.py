@@ -42,9 +42,10 @@ class Suitable:
             warnings.append(SEEN)
         if (empty := nothing_to_see(found)) is not None:
             return empty, warnings
-        return self._other(pixels, modality, stated), [*warnings, *ood_warnings(found, self.config.guard)]
+        unlike = ood_warnings(found, self.config.guard)
+        return self._other(pixels, modality, stated, bool(unlike)), [*warnings, *unlike]
 
-    def _other(self, pixels: npt.NDArray[Any], modality: str, stated: str | None) -> str | None:
+    def _other(self, pixels: npt.NDArray[Any], modality: str, stated: str | None, unlike: bool) -> str | None:
         """In words, that an image is of another modality; None if it may be of the model's."""
         if modality not in _FITTING or stated in _FITTING[modality]:
             return None
@@ -52,5 +53,7 @@ class Suitable:
             return f"the file's header says modality {stated}; the model was trained on {modality}"
         if self.config.training.synthetic:  # what was drawn need not look like its modality
             return None
+        if modality == "mammography" and self.config.guard is not None and not unlike:
+            return None  # a part of a mammogram, for a model of parts, is hard to tell from other textures
         kind = other_kind(pixels, modality)
         return kind and f"no {modality} by its content ({kind}), and the model was trained on {modality}"
