@@ -194,7 +194,7 @@ def check_leakage(splits: list[Split], data: Data, seen: tuple[str, ...]) -> Non
     if len(known):
         raise LeakageError(
             f"{len(known)} of the test images were used for the starting weights (the first is '{data.names[known[0]]}'). "
-            "Start from other weights, such as --backbone tf_efficientnet_lite0 --weights imagenet, or set `allow_leakage: true` "
+            "Start from other weights, such as those of photographs (`mammozoo train FOLDER` does), or set `allow_leakage: true` "
             "and have every output stamped."
         )
 
