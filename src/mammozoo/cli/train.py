@@ -96,8 +96,6 @@ def train(
         raise UsageError(f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.")
     overrides = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
     resolved = load(recipe, overrides, own=f"{OWN}-{preset}" if preset else OWN)
-    if data:
-        _tell(resolved, preset, overrides)
     _check_names(resolved)
     from mammozoo.training import parallel
     from mammozoo.training.distributed import check_processes
@@ -111,6 +109,8 @@ def train(
         begun = resume or extend
         check_processes(resolved if begun is None else RunDirectory.open(begun).recipe, gpus)
         raise typer.Exit(_launch(gpus))
+    if data and os.environ.get("RANK", "0") == "0":  # of several processes the first
+        _tell(resolved, preset, overrides)
     if dry_run:
         from mammozoo.training.dry_run import describe
         from mammozoo.training.prepare import prepare
