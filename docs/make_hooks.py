@@ -15,7 +15,7 @@ PAGE = Path(__file__).parent / "hooks.md"
 SOURCE = ROOT / "src"
 #: The types of the page, in its order.
 TYPES = (
-    "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec",
+    "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec", "PredictorSpec",
     "Dataset", "DatasetInfo", "Sample",
     "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box",
     "Modality", "Values", "Counts", "PerSample",

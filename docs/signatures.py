@@ -26,7 +26,7 @@ NAMED = {
     "PerSample": "mammozoo.evaluation.resampling",
     "Ranked": "mammozoo.evaluation.resampling",
     "Score": "mammozoo.evaluation.scores",
-    "EvaluationScores": "mammozoo.evaluation.evaluate",
+    "EvaluationScores": "mammozoo.evaluation.result",
     "Listed": "mammozoo.api",
 }
 WHAT_TO_DO = """

@@ -41,7 +41,7 @@ CHANGED = {
     "a hook's argument": ("hookspecs.py", "def run_end(run: RunDirectory)", "def run_end(run: RunDirectory, path: Path)"),
     "a method's argument": ("models/strategy.py", "def lr_scale(self, model: Model) -> M", "def lr_scale(self, net: Model) -> M"),
     "a field's type": ("data/dataset.py", "    patient: str | None = None", "    patient: int | None = None"),
-    "a field that goes": ("models/backbone.py", '    default_weights: str = "imagenet"\n', ""),
+    "a field that goes": ("models/backbone_spec.py", '    default_weights: str = "imagenet"\n', ""),
     "a public name": ("__init__.py", '    "HeadSpec": "mammozoo.models.head",\n', ""),
     "a name of the checks": ("testing/__init__.py", "from mammozoo.testing.check import Result as Result\n", ""),
     "what __init__ sets": ("data/dataset.py", "        self.notes: list[str] = []", "        self.remarks: list[str] = []"),

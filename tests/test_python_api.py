@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mammozoo.data.io.images import checked, image_from_memory, read_image
 from mammozoo.errors import ConflictError, NotFoundError, UsageError
 from mammozoo.evaluation.predict import Prediction
 from mammozoo.plugins import registry
+from mammozoo.training.run_directory import RunDirectory
 
 from .helpers import python
 
@@ -131,7 +133,7 @@ def test_load_takes_a_folder_a_zoo_name_or_nothing(model: mammozoo.Classifier, t
     assert model.classes == ("benign", "malignant")
     assert model.folder == tiny_run.path
     assert not model.model.training
-    assert mammozoo.load().config == mammozoo.load("zoo:busi-resnet9").config == mammozoo.load("busi-resnet9").config
+    assert mammozoo.load().config == mammozoo.load("zoo:ultrasound").config == mammozoo.load("ultrasound").config
     assert len(repr(model)) < 500  # a notebook shows it
     with pytest.raises(NotFoundError, match="Did you mean 'busi-resnet9'"):
         mammozoo.load("busi-resnet8")
@@ -301,3 +303,37 @@ def test_explain_writes_what_the_command_writes_and_compare_takes_runs(tiny_run,
     assert result.stamps == tiny_run.facts["stamps"]
     with pytest.raises(UsageError, match="twice"):
         mammozoo.compare([tiny_run.path, str(tiny_run.path)])
+
+
+def test_a_run_shows_itself_and_gives_its_scores_and_predictions(tiny_run, run_copy, monkeypatch) -> None:
+    scores = tiny_run.scores
+    assert scores["auc"].value == tiny_run.facts["scores"]["auc"]["value"]
+    shown = tiny_run._repr_html_()
+    assert str(scores["auc"]) in shown and "synthetic data" in shown and shown.count("<tr>") == 1 + len(scores)
+    other = RunDirectory.open(run_copy)
+    other.recipe = other.recipe.model_copy(update={"name": "<script>"})
+    assert "<script>" not in other._repr_html_()
+    other.facts["status"] = "running"
+    assert "<table" not in other._repr_html_()  # there are no scores yet
+    monkeypatch.setitem(sys.modules, "pandas", None)  # as where it is not installed
+    rows = tiny_run.predictions
+    assert len(rows) == 60 and {row["part"] for row in rows} == {"train", "val", "test"}
+
+
+def test_the_predictions_are_a_data_frame_with_pandas(tiny_run) -> None:
+    pytest.importorskip("pandas")
+    frame = tiny_run.predictions
+    assert len(frame) == 60 and frame["p_malignant"].between(0, 1).all()
+    assert list(frame["lesion"].unique()) == [""] and frame["sample"].map(type).eq(str).all()
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((PAGE.parents[1] / "examples" / "notebook.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # nobody's results lie in the repository
+            exec("".join(cell["source"]), names)
+    assert len(names["predictions"]) == 60
+    assert names["answer"].probabilities

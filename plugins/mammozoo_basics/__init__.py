@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,17 @@ from typing import TYPE_CHECKING
 from mammozoo import hookimpl
 
 if TYPE_CHECKING:  # each hook imports its own things, so that a command imports no more than it needs
-    from mammozoo import BackboneSpec, HeadSpec, Metric, Strategy, TransformSpec
+    from mammozoo import (
+        BackboneSpec,
+        EpochRow,
+        HeadSpec,
+        LossSpec,
+        Metric,
+        PredictorSpec,
+        RunDirectory,
+        Strategy,
+        TransformSpec,
+    )
 
 
 @hookimpl
@@ -37,6 +48,22 @@ def register_strategies() -> Iterable[type[Strategy]]:
 
 
 @hookimpl
+def register_losses() -> Iterable[LossSpec]:
+    """`cross-entropy`, `focal`."""
+    from mammozoo_basics.losses import LOSSES
+
+    return LOSSES
+
+
+@hookimpl
+def register_predictors() -> Iterable[PredictorSpec]:
+    """`onnx`."""
+    from mammozoo_basics.onnx_predictor import PREDICTORS
+
+    return PREDICTORS
+
+
+@hookimpl
 def register_metrics() -> Iterable[Metric]:
     """AUC, accuracy and their kin."""
     from mammozoo_basics.metrics import METRICS
@@ -58,3 +85,12 @@ def register_transforms() -> Iterable[TransformSpec]:
 def register_recipes() -> Iterable[Path]:
     """`default`: the recipe of `mammozoo train` without options."""
     return sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
+
+
+@hookimpl
+def epoch_end(run: RunDirectory, row: EpochRow) -> None:
+    """For TensorBoard, if MAMMOZOO_TENSORBOARD names a folder."""
+    if folder := os.environ.get("MAMMOZOO_TENSORBOARD"):
+        from mammozoo_basics.tensorboard import log_epoch
+
+        log_epoch(folder, run, row)

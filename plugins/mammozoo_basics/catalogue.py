@@ -11,9 +11,13 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mammozoo import Backbone, BackboneSpec
+from mammozoo import BackboneSpec
 from mammozoo_basics.packaged_weights import PACKAGED
+
+if TYPE_CHECKING:
+    from mammozoo import Backbone
 
 #: torchvision's families with a `features` module; timm has all the others.
 _FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
@@ -96,7 +100,7 @@ def _torchvision_spec(name: str) -> BackboneSpec:
     return BackboneSpec(f"torchvision/{name}", summary, functools.partial(_build_torchvision, name))
 
 
-def _build_timm(name: str) -> Backbone:
+def _build_timm(name: str) -> Any:  # a Backbone; that name would be looked up, and import torch
     from mammozoo_basics.timm_backbone import TimmBackbone
 
     return TimmBackbone(name)
@@ -108,7 +112,7 @@ def _load_timm(name: str, backbone: Backbone) -> None:
     load_imagenet(name, backbone)
 
 
-def _build_torchvision(name: str) -> Backbone:
+def _build_torchvision(name: str) -> Any:
     from mammozoo_basics.torchvision_backbone import TorchvisionBackbone
 
     return TorchvisionBackbone(name)

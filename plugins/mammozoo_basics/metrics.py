@@ -251,13 +251,21 @@ def _cleared(outcome: Outcome) -> Mask:
 METRICS = [
     Metric("auc", "area under the ROC curve (mean of one-against-rest)", auc, _aucs, per_class=True),
     Metric("auprc", "average precision (mean of one-against-rest)", auprc, _auprcs, per_class=True),
-    Metric("accuracy", "share of right decisions", accuracy, _accuracies, among=_all),
-    Metric("balanced-accuracy", "mean recall of the classes", balanced_accuracy, lambda d: _recalls(d).mean(axis=1)),
-    Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda d: _f1s(d).mean(axis=1)),
-    Metric("mcc", "Matthews' correlation of labels and decisions", mcc, _mccs),
-    Metric("kappa", "Cohen's kappa of labels and decisions", kappa, _kappas),
+    Metric("accuracy", "share of right decisions", accuracy, _accuracies, among=_all, of_decisions=True),
+    Metric(
+        "balanced-accuracy",
+        "mean recall of the classes",
+        balanced_accuracy,
+        lambda d: _recalls(d).mean(axis=1),
+        of_decisions=True,
+    ),
+    Metric("macro-f1", "mean F1 of the classes", macro_f1, lambda d: _f1s(d).mean(axis=1), of_decisions=True),
+    Metric("mcc", "Matthews' correlation of labels and decisions", mcc, _mccs, of_decisions=True),
+    Metric("kappa", "Cohen's kappa of labels and decisions", kappa, _kappas, of_decisions=True),
     *(
-        Metric(name, summary, value, resampled, overall=False, per_class=True, among=among)
+        Metric(
+            name, summary, value, resampled, overall=False, per_class=True, among=among, of_decisions="@" not in name
+        )
         for name, summary, value, resampled, among in (
             ("sensitivity", "recall of the positive class", sensitivity, lambda d: _recalls(d)[:, 1], _positives),
             ("specificity", "recall of the negative class", specificity, lambda d: _recalls(d)[:, 0], _negatives),

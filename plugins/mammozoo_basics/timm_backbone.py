@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import timm
 import torch
-from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models import resnet
 from timm.models._manipulate import group_parameters
 from torch import nn
 
 from mammozoo.data.preprocessing import Input
-from mammozoo.errors import IncompatibleError, UnreachableError
-from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes
+from mammozoo.errors import IncompatibleError, UnreachableError, UsageError
+from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes, raw_output_shapes
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.hub import fetch
 from mammozoo.zoo.pins import pin_of
@@ -28,14 +28,18 @@ _INSTEAD = (
 
 
 class TimmBackbone(Backbone):
-    """`timm.create_model(name)` without its classifier."""
+    """`timm.create_model(name)` without its classifier; of a transformer the patches' tokens in their places, without others."""
 
     net: Any  # timm types its networks as plain modules
 
     def __init__(self, name: str):
         super().__init__()
-        self.net = timm.create_model(name, num_classes=0, global_pool="")
+        try:
+            self.net = timm.create_model(name, num_classes=0, global_pool="")
+        except AssertionError:  # of networks whose classifier reads tokens
+            self.net = timm.create_model(name, num_classes=0)
         _drop_unused(self.net)
+        self._tokens: bool | None = None  # known after the first image
         config = self.net.pretrained_cfg
         self.channels = self.net.num_features
         channels, height, width = config["input_size"]
@@ -43,25 +47,70 @@ class TimmBackbone(Backbone):
             size=(height, width), channels=channels, mean=tuple(config["mean"]), std=tuple(config["std"])
         )
 
+    @property
+    def input(self) -> Input:
+        """The input; a network whose parts depend on its size is adapted to another one, its position embeddings by resampling."""
+        return self._input
+
+    @input.setter
+    def input(self, input: Input) -> None:
+        before = getattr(self, "_input", input)
+        self._input = input
+        if input.size != before.size and hasattr(self.net, "set_input_size"):
+            try:
+                self.net.set_input_size(img_size=input.size)
+            except AssertionError as error:
+                raise UsageError(
+                    f"{type(self.net).__name__} cannot take images of {input.size[0]}×{input.size[1]}: {error}."
+                ) from None
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) images → (N, channels, h, w) feature maps."""
-        return self.net.forward_features(x)
+        if not self._tokens:
+            features = self.net.forward_features(x)
+            if self._tokens is None:
+                maps = isinstance(features, torch.Tensor) and features.ndim == 4 and features.shape[1] == self.channels
+                self._tokens = not maps and hasattr(self.net, "forward_intermediates")
+            if not self._tokens:
+                return features
+        last = partial(self.net.forward_intermediates, x, indices=1, output_fmt="NCHW", intermediates_only=True)
+        try:
+            features = last(norm=True)[-1]
+        except AssertionError:  # of families that normalise behind the pooling only
+            features = last()[-1]
+        self.channels = features.shape[1]  # of several branches that of the last one
+        return features
 
     def block_names(self) -> list[str]:
-        """timm's groups, each named by the block it holds (what follows the last block belongs to it) or by its first layer."""
+        """timm's groups, each named by the last block it holds, or by its first layer.
+
+        What lies between two stages belongs to the block behind it, what follows the last block to that one.
+        """
+        if not hasattr(self.net, "group_matcher"):
+            return [self._block_of(name) or name.partition(".")[0] for name, _ in self.net.named_parameters()]
         groups = group_parameters(self.net, self.net.group_matcher(coarse=False))
         owner: dict[str, str] = {}
         for members in groups.values():
-            owner |= dict.fromkeys(members, self._block_of(members[0]) or members[0].partition(".")[0])
+            own = [
+                name for name in members if "downsample" not in name
+            ] or members  # not the step before a stage, nor a shortcut
+            found = [block for name in own if (block := self._block_of(name))]
+            blocks = [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
+            owner |= dict.fromkeys(members, blocks[-1] if blocks else members[0].partition(".")[0])
         return [owner[name] for name, _ in self.net.named_parameters()]
 
     def stage_names(self) -> list[str]:
-        """The stages between which the resolution changes, from `feature_info`; what follows the last belongs to it."""
+        """The stages between which the resolution changes, from `feature_info`; what follows the last belongs to it.
+
+        Where that names no modules, every block is a stage.
+        """
         modules = [name for name, _ in self.net.named_modules()]
         ends = [
-            max(i for i, name in enumerate(modules) if f"{name}.".startswith(f"{info['module']}."))
+            max((i for i, name in enumerate(modules) if f"{name}.".startswith(f"{info['module']}.")), default=-1)
             for info in self.net.feature_info
         ]
+        if min(ends, default=-1) < 0:
+            return self.block_names()
         place = {name: i for i, name in enumerate(modules)}
         names = []
         for name, _ in self.net.named_parameters():
@@ -81,16 +130,36 @@ class TimmBackbone(Backbone):
                 setattr(block, last, nn.Sequential(layer, getattr(block, last)))
             return layers
         numbered = [name for name in dict.fromkeys(self.block_names()) if name.rpartition(".")[2].isdigit()]
-        places = [name for name in numbered if "downsample" not in name]  # ConvNeXt's steps between its stages
+        places = [name for name in numbered if not any(other.startswith(f"{name}.") for other in numbered)]
+        parts = [name.partition(".")[0] for name in places]
+        if len(places) > 1 and parts.count(parts[0]) == 1:  # a stem is no block
+            del places[0]
         if not places:
             raise IncompatibleError(f"mammozoo knows no residual blocks in {type(self.net).__name__}.")
-        shapes = output_shapes(self, [self.net.get_submodule(name) for name in places], self.input)
-        layers = [make(*shape) for shape in shapes]
-        for name, layer in zip(places, layers, strict=True):
+        outputs = raw_output_shapes(self, [self.net.get_submodule(name) for name in places], self.input)
+        orders = [self._order_of(shape) for shape in outputs]
+        layers = [make(*order.of(shape)) for order, shape in zip(orders, outputs, strict=True)]
+        for name, layer, order in zip(places, layers, orders, strict=True):
             parent, _, child = name.rpartition(".")
-            owner = self.net.get_submodule(parent)
-            owner.add_module(child, Followed(self.net.get_submodule(name), layer))
+            order.layer = layer
+            self.net.get_submodule(parent).add_module(
+                child, Followed(self.net.get_submodule(name), layer if order.is_plain else order)
+            )
         return layers
+
+    def _order_of(self, shape: torch.Size) -> _InOrder:
+        """How a block's output of this shape lies; IncompatibleError if it is neither maps nor the tokens of a grid of patches."""
+        widths = {info["num_chs"] for info in self.net.feature_info}
+        if len(shape) == 4 and (not self._tokens or shape[1] in widths):
+            return _InOrder()
+        if len(shape) == 4 and shape[3] in widths:
+            return _InOrder(last=True)
+        grid = tuple(getattr(getattr(self.net, "patch_embed", None), "grid_size", ()))
+        if len(shape) == 3 and len(grid) == 2 and (prefix := shape[1] - grid[0] * grid[1]) >= 0:
+            return _InOrder(grid=grid, prefix=prefix)
+        raise IncompatibleError(
+            f"The blocks of {type(self.net).__name__} make no maps of an image (outputs {tuple(shape[1:])})."
+        )
 
     def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load timm's own weights of this network, with or without its classifier."""
@@ -109,6 +178,35 @@ class TimmBackbone(Backbone):
             if parts[end - 1].isdigit() and isinstance(owner, nn.Sequential | nn.ModuleList):
                 return name
         return None
+
+
+class _InOrder(nn.Module):
+    """A layer on maps (N, C, h, w), applied to maps (N, h, w, C) or to the patches among tokens (N, prefix + h·w, C)."""
+
+    layer: nn.Module
+
+    def __init__(self, last: bool = False, grid: tuple[int, ...] = (), prefix: int = 0):
+        super().__init__()
+        self.last, self.grid, self.prefix = last, grid, prefix
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the maps are (N, C, h, w) already."""
+        return not (self.last or self.grid)
+
+    def of(self, shape: torch.Size) -> tuple[int, int, int]:
+        """(channels, height, width) of an output of this shape."""
+        if self.grid:
+            return shape[2], self.grid[0], self.grid[1]
+        return (shape[3], shape[1], shape[2]) if self.last else (shape[1], shape[2], shape[3])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same tokens or maps, with the layer's output in the place of the maps."""
+        if self.last:
+            return self.layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        patches = x[:, self.prefix :].transpose(1, 2)
+        patches = patches.reshape(*patches.shape[:2], *self.grid)
+        return torch.cat([x[:, : self.prefix], self.layer(patches).flatten(2).transpose(1, 2)], dim=1)
 
 
 def load_imagenet(name: str, backbone: Backbone) -> None:
@@ -140,7 +238,7 @@ def load_imagenet(name: str, backbone: Backbone) -> None:
 
 
 #: Parts behind the feature map, which `forward_features` never calls; optimizers and DDP must not see them.
-_BEHIND = ("pre_logits.", "conv_head.", "norm_head.", "head.", "head_fc.")
+_BEHIND = ("pre_logits.", "conv_head.", "norm_head.", "head.", "head_fc.", "fc_norm.", "head_dist.")
 
 
 def _drop_unused(net: Any) -> None:
@@ -150,5 +248,6 @@ def _drop_unused(net: Any) -> None:
     if type(net).__name__ == "MobileNetV3":
         net.num_features = net.feature_info[-1]["num_chs"]
         net.conv_head, net.norm_head = nn.Identity(), nn.Identity()
-    if isinstance(getattr(net, "head", None), ClassifierHead | NormMlpClassifierHead):
-        net.head = nn.Identity()
+    for name in ("head", "fc_norm", "head_dist"):
+        if isinstance(part := getattr(net, name, None), nn.Module) and any(True for _ in part.parameters()):
+            setattr(net, name, nn.Identity())

@@ -1,8 +1,9 @@
-"""Data sets that come with mammozoo, one file each: what is on disk and how it is read."""
+"""Data sets that come with mammozoo, one file each: what is on disk and how it is read. Those in `declared` are YAML alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mammozoo import hookimpl
@@ -14,12 +15,11 @@ if TYPE_CHECKING:  # importing the class imports numpy and Pillow, which most co
 @hookimpl
 def register_datasets() -> Iterable[type[Dataset]]:
     """The data sets of this package."""
+    from mammozoo.data.declared import declared
     from mammozoo_datasets.bcdr import BcdrF03
-    from mammozoo_datasets.breakhis import BreakHis
     from mammozoo_datasets.breast_lesions import Breast
     from mammozoo_datasets.breastmnist import BreastMnist
     from mammozoo_datasets.bus_bra import BusBra
-    from mammozoo_datasets.busi import Busi
     from mammozoo_datasets.cbis_ddsm import CbisDdsm
     from mammozoo_datasets.csv_table import Csv
     from mammozoo_datasets.folder import Folder
@@ -28,6 +28,6 @@ def register_datasets() -> Iterable[type[Dataset]]:
     from mammozoo_datasets.mini_mias import MiniMias
     from mammozoo_datasets.phantom import Phantom
 
-    ultrasound = [Busi, BusBra, Breast, Mendeley, BreastMnist]
-    others = [BreakHis, CbisDdsm, InBreast, MiniMias, BcdrF03]
-    return [*ultrasound, *others, Folder, Csv, Phantom]
+    files = [declared(path) for path in sorted(Path(__file__).with_name("declared").glob("*.yaml"))]
+    ultrasound, mammography = [BusBra, Breast, Mendeley, BreastMnist], [CbisDdsm, InBreast, MiniMias, BcdrF03]
+    return [*ultrasound, *mammography, *files, Folder, Csv, Phantom]

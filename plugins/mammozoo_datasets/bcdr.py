@@ -23,9 +23,9 @@ from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines, join_boxes
+from mammozoo.data.published import count_notes, files_under, find_home, left_out, nothing_found
 from mammozoo.errors import UsageError
 from mammozoo.tables import Row, read_rows
-from mammozoo_datasets.published import count_notes, files_under, find_home, left_out, nothing_found
 
 _TABLE = "bcdr_f03_outlines.csv"
 _LABELS = {"benign": "benign", "malign": "malignant", "malignant": "malignant"}

@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.published import count_notes, files_under, left_out, nothing_found
 from mammozoo.errors import UsageError
 from mammozoo.tables import MissingColumnError, Row, read_rows
-from mammozoo_datasets.published import count_notes, files_under, left_out, nothing_found
 
 _PUBLISHED = {"benign": 154, "malignant": 98, "normal": 4}
 _NEEDED = ("caseid", "image_filename", "mask_tumor_filename", "classification")

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.published import count_notes, nothing_found
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo_datasets.published import count_notes, nothing_found
 
 _PUBLISHED = {"train": 546, "val": 78, "test": 156}
 #: MD5 of each published file, by the side of its images (medmnist/info.py).

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
+from mammozoo.data.published import count_notes, files_under, find_file, find_home, left_out, nothing_found
 from mammozoo.errors import UsageError
 from mammozoo.tables import Row, read_rows
-from mammozoo_datasets.published import count_notes, files_under, find_file, find_home, left_out, nothing_found
 
 _PUBLISHED = {"benign": 1268, "malignant": 607}
 _TABLE = "bus_data.csv"

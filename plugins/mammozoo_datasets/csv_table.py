@@ -107,9 +107,14 @@ class Csv(Dataset):
         ]
         self.notes = list(self._remarks)
         if missing:
+            assert self.root is not None
+            name = missing[0].partition("'")[2].rpartition("'")[0]
+            near = (Path.cwd(), *self.root.absolute().parents[1:4])
+            folder = next((folder for folder in near if os.path.isfile(folder / name)), None)  # noqa: PTH113
+            right = f" They are right from '{folder}': put the table there." if folder else ""
             raise NotFoundError(
                 f"Table '{self.root}' lists {len(missing)} files that do not exist: {', '.join(missing[:5])}"
-                f"{' …' if len(missing) > 5 else ''}. Paths are relative to the table's folder."
+                f"{' …' if len(missing) > 5 else ''}. Paths are relative to the table's folder.{right}"
             )
         return [sample for _, sample in self._table]
 

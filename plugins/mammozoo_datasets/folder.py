@@ -54,7 +54,9 @@ class Folder(Dataset):
             needed = f"needs at least two class folders in --root '{root}'; found {names}"
             others = [path.name for path in _subfolders(root) if path.name not in self.classes] if root else []
             not_classes = f" ({', '.join(others)}: no class by their names)" if others else ""
-            raise UsageError(f"Data set 'folder' {needed}{not_classes}. Expected {_EXPECTED}.")
+            loose = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in root.glob("*")) if root else 0
+            lie = f" {loose} images lie in it: of one class, give the folder above; of several, sort them or list them in a table."
+            raise UsageError(f"Data set 'folder' {needed}{not_classes}.{lie if loose else ''} Expected {_EXPECTED}.")
 
     @property
     def classes(self) -> tuple[str, ...]:

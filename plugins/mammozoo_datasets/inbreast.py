@@ -22,9 +22,9 @@ import numpy.typing as npt
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
 from mammozoo.data.io.regions import Point, box_of_outline, draw_outlines
+from mammozoo.data.published import files_under, find_file, find_home, left_out, nothing_found
 from mammozoo.errors import UsageError
 from mammozoo.tables import Row, read_rows
-from mammozoo_datasets.published import files_under, find_file, find_home, left_out, nothing_found
 
 _FILE = re.compile(r"(\d+)_([0-9a-f]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 _POINT = re.compile(r"\(\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)")

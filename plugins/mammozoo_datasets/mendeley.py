@@ -17,8 +17,8 @@ from pydantic import Field
 from mammozoo.config.names import Seed
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import IMAGE_SUFFIXES, UnreadableImageError, image_shape
+from mammozoo.data.published import count_notes, files_under, find_home, left_out, nothing_found
 from mammozoo.errors import UsageError
-from mammozoo_datasets.published import count_notes, files_under, find_home, left_out, nothing_found
 
 _PUBLISHED = {"benign": 100, "malignant": 150}
 _MASKS = re.compile(r"mask|segment|ground|^gts?$", re.IGNORECASE)

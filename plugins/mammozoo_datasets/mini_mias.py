@@ -22,8 +22,8 @@ import numpy.typing as npt
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import UnreadableImageError, image_shape
 from mammozoo.data.io.regions import box_of_circle
+from mammozoo.data.published import files_under, find_file, find_home, left_out, nothing_found
 from mammozoo.errors import UsageError
-from mammozoo_datasets.published import files_under, find_file, find_home, left_out, nothing_found
 
 _LINE = re.compile(
     r"(?P<image>mdb(?P<number>\d{3}))\s+(?P<tissue>[FGD])\s+(?P<kind>CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)"

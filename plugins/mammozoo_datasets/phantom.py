@@ -99,7 +99,10 @@ class Phantom(Dataset):
     ) -> None:
         super().__init__(root)
         if root is not None:
-            raise UsageError(f"Data set 'phantom' is generated and takes no --root; got '{root}'.")
+            raise UsageError(
+                f"Data set 'phantom' is generated and takes no --root; got '{root}'. "
+                f"For your own images: mammozoo train {root}"
+            )
         self.n = n
         self.seed = seed
         self.dicom = dicom

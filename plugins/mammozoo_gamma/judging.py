@@ -40,6 +40,7 @@ ONE_POINT = Metric(
     auc_one_point,
     _resampled,
     overall=False,
+    of_decisions=True,
 )
 
 

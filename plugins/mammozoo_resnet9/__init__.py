@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mammozoo import hookimpl
 
@@ -16,16 +16,21 @@ if TYPE_CHECKING:  # importing the class imports torch, which most commands do n
 def register_backbones() -> Iterable[BackboneSpec]:
     """`resnet9`."""
     from mammozoo import BackboneSpec
-    from mammozoo_resnet9.resnet9 import ResNet9
 
     return [
         BackboneSpec(
             "resnet9",
             "small residual network for 64×64 images, trained from scratch",
-            ResNet9,
+            _resnet9,
             default_weights="zoo:busi-resnet9",
         )
     ]
+
+
+def _resnet9(width: int = 64) -> Any:
+    from mammozoo_resnet9.resnet9 import ResNet9
+
+    return ResNet9(width)
 
 
 @hookimpl

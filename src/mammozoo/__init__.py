@@ -10,7 +10,7 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: The version of the plugin contract (`hookspecs.py`). A plugin may state `mammozoo_api`; a higher one is refused.
 API = 1
@@ -23,7 +23,7 @@ _PUBLIC = {
     "Sample": "mammozoo.data.dataset",
     "TransformSpec": "mammozoo.data.transforms",
     "Backbone": "mammozoo.models.backbone",
-    "BackboneSpec": "mammozoo.models.backbone",
+    "BackboneSpec": "mammozoo.models.backbone_spec",
     "Group": "mammozoo.models.backbone",
     "Make": "mammozoo.models.backbone",
     "output_shapes": "mammozoo.models.backbone",
@@ -33,6 +33,8 @@ _PUBLIC = {
     "Resamples": "mammozoo.evaluation.resampling",
     "Model": "mammozoo.models.model",
     "Recipe": "mammozoo.config.recipe",
+    "LossSpec": "mammozoo.training.loss",
+    "PredictorSpec": "mammozoo.models.predictor",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
@@ -45,8 +47,11 @@ _PUBLIC = {
     "predict": "mammozoo.api",
     "train": "mammozoo.api",
     "evaluate": "mammozoo.api",
+    "embed": "mammozoo.api",
     "explain": "mammozoo.api",
+    "export": "mammozoo.api",
     "compare": "mammozoo.api",
+    "recalibrate": "mammozoo.api",
     "list": "mammozoo.api",
 }
 
@@ -61,11 +66,14 @@ if TYPE_CHECKING:
 
     from mammozoo.api import Classifier as Classifier
     from mammozoo.api import compare as compare
+    from mammozoo.api import embed as embed
     from mammozoo.api import evaluate as evaluate
     from mammozoo.api import explain as explain
+    from mammozoo.api import export as export
     from mammozoo.api import list as list
     from mammozoo.api import load as load
     from mammozoo.api import predict as predict
+    from mammozoo.api import recalibrate as recalibrate
     from mammozoo.api import train as train
     from mammozoo.config.recipe import Recipe as Recipe
     from mammozoo.data.dataset import Dataset as Dataset
@@ -81,14 +89,16 @@ if TYPE_CHECKING:
     from mammozoo.evaluation.resampling import Resamples as Resamples
     from mammozoo.hookspecs import hookimpl as hookimpl
     from mammozoo.models.backbone import Backbone as Backbone
-    from mammozoo.models.backbone import BackboneSpec as BackboneSpec
     from mammozoo.models.backbone import Group as Group
     from mammozoo.models.backbone import Make as Make
     from mammozoo.models.backbone import output_shapes as output_shapes
+    from mammozoo.models.backbone_spec import BackboneSpec as BackboneSpec
     from mammozoo.models.head import HeadSpec as HeadSpec
     from mammozoo.models.model import Model as Model
+    from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
     from mammozoo.training.trainer import EpochRow as EpochRow
 

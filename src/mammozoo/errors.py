@@ -7,6 +7,7 @@ traceback; a notebook gets an ordinary exception.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pydantic
+    from pydantic_core import ErrorDetails
 
 
 class MammozooError(Exception):
@@ -132,13 +134,24 @@ def reason(error: Exception) -> str:
 
 def problems(error: pydantic.ValidationError, whole: str = "", most: int | None = None) -> str:
     """What pydantic refuses: `optimizer.lr: …; epochs: …`, the first `most`; `whole` stands for no key at all."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or whole}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors()[:most]
-    )
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or whole}: {_plain(e)}" for e in error.errors()[:most])
+
+
+def _plain(error: ErrorDetails) -> str:
+    """`must be a valid integer, not 'ten'`: what one of pydantic's errors says, and of a single value what it is."""
+    message, given = must(error["msg"]), error["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float) and len(repr(given)) < 60 else ""
+    return message + shown * message.startswith("must ")
+
+
+def must(message: str) -> str:
+    """`must be …` for pydantic's `Input should be …`, without what its parser could not do."""
+    message = message.replace("Extra inputs are not permitted", "is no key that is known here")
+    return re.sub(r", unable to .*", "", message.removeprefix("Value error, ").replace("Input should ", "must "))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'drs'?` for the closest of `known`, or an empty string."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{matches[0]}'?" if matches else ""
+    spelt = {name.casefold(): name for name in known}
+    matches = difflib.get_close_matches(word.strip(" '\"").casefold(), spelt, n=1, cutoff=0.6)
+    return f" Did you mean '{spelt[matches[0]]}'?" if matches else ""

@@ -7,6 +7,7 @@ import csv
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mammozoo.errors import AccessError, ConflictError, FailedError, MammozooError, NotVerifiedError, UsageError
+from mammozoo.errors import (
+    AccessError,
+    ConflictError,
+    FailedError,
+    MammozooError,
+    NotVerifiedError,
+    UsageError,
+    nearest,
+)
 from mammozoo.tables import read_table as read_table
 from mammozoo.text import encode
 
@@ -28,9 +37,11 @@ except ImportError:  # Windows
 #: How the files begin that commands write, by what they are; a command may replace an earlier one of its own.
 OWN = {
     "predictions": rb"file,label,[^\n]*threshold,warnings,error\n",
-    "scored images": rb"sample,group,patient,lesion,fold,part,label,decision,threshold,",
+    "scored images": rb"sample,group,patient,lesion,fold,part,label,decision,threshold[,\r\n]",
     "page of pairs": rb"(?i)<!doctype html>[^\0]*?<title>Check of ",
-    "report": rb"(?i)<!doctype html>[^\0]*?: report of a mammozoo run</title>",
+    "contact sheet": rb"(?i)<!doctype html>[^\0]*?<title>Contact sheet of ",
+    "report": rb"(?i)<!doctype html>[^\0]*?: report of (a mammozoo run|predictions)</title>",
+    "supplement": rb"# [^\n]*: supplement of a mammozoo run\n",
     "blocks.csv": rb"number,block,channels,height,width,active",
     "shifts.csv": rb"block,tensor,numbers,mean,largest",
     "diagnosis.svg": rb"<\?xml [^\0]*?Matplotlib",
@@ -87,6 +98,19 @@ def given_path(text: str | Path) -> Path:
             f"'{str(text)[:80]}' is no path of this machine: {getattr(error, 'strerror', None) or error}."
         ) from None
     return path
+
+
+def absent(path: str | Path) -> str:
+    """A hint where there is nothing at `path`: the folder in which it was looked for, and a name there that is like it."""
+    path = Path(path)
+    if os.sep == "/" and "\\" in str(path):
+        return " Write paths with / here; below WSL the drive C: is /mnt/c."
+    with contextlib.suppress(OSError):
+        there = next(folder for folder in path.parents if folder.is_dir())
+        first = path.relative_to(there).parts[0]
+        names = [entry.name for entry in itertools.islice(os.scandir(there), 10_000)]
+        return f" The folder '{there.resolve()}' holds no '{first}'.{nearest(first, names)}"
+    return ""
 
 
 def path_error(error: BaseException) -> MammozooError | None:
@@ -158,13 +182,18 @@ def json_text(content: Any) -> str:
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Rows with the same keys as CSV, atomically."""
+    return write_text(path, table_text(rows))
+
+
+def table_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What `write_table` writes."""
     rows = list(rows)
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def has_digest(content: bytes, digest: str) -> bool:
@@ -219,25 +248,29 @@ def size_of(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, patience: float = 60.0, signs: Callable[[], object] = lambda: None) -> Iterator[bool]:
+def locked(
+    path: Path, *, patience: float = 60.0, signs: Callable[[], object] = lambda: None, shared: bool = False
+) -> Iterator[bool]:
     """Hold the lock file `path`, which is removed afterwards; of the processes that ask for it one at a time has it.
 
-    Yields False where there are no locks: on Windows, on some network drives, in a read-only folder.
+    Those that ask for it `shared` have it together, while nobody has it alone, and leave the file there. Yields False where there
+    are no locks: on Windows, on some network drives, in a read-only folder.
 
     Raises:
         TimeoutError: another process has held it for `patience` seconds, in which `signs()` did not change.
     """
-    descriptor = _lock(path, patience, signs)
+    descriptor = _lock(path, patience, signs, shared)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
             with contextlib.suppress(OSError):
-                path.unlink()  # before the lock is given up: who waits for it sees that the file is gone, and asks anew
+                if not shared:
+                    path.unlink()  # before the lock is given up: who waits for it sees that the file is gone, and asks anew
             os.close(descriptor)
 
 
-def _lock(path: Path, patience: float, signs: Callable[[], object]) -> int | None:
+def _lock(path: Path, patience: float, signs: Callable[[], object], shared: bool) -> int | None:
     """The open lock file; None where there are no locks."""
     since, seen = time.monotonic(), signs()
     while fcntl is not None:
@@ -247,7 +280,7 @@ def _lock(path: Path, patience: float, signs: Callable[[], object]) -> int | Non
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except FileNotFoundError:  # its holder has just removed it

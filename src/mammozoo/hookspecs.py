@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from mammozoo.data.transforms import TransformSpec
     from mammozoo.evaluation.metric import Metric
     from mammozoo.evaluation.outcome import Outcome
-    from mammozoo.models.backbone import BackboneSpec
+    from mammozoo.models.backbone_spec import BackboneSpec
     from mammozoo.models.head import HeadSpec
+    from mammozoo.models.predictor import PredictorSpec
     from mammozoo.models.strategy import Strategy
-    from mammozoo.training.run_directory import EpochRow, RunDirectory
+    from mammozoo.training.loss import LossSpec
+    from mammozoo.training.run_directory import RunDirectory
+    from mammozoo.training.trainer import EpochRow
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
@@ -79,6 +82,26 @@ def register_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bod
     @hookimpl
     def register_strategies():
         return [BiasOnly]
+    """
+
+
+@hookspec
+def register_predictors() -> Iterable[PredictorSpec]:  # type: ignore[empty-body]
+    """Models of other programs, which `predict` and `evaluate` take in place of ours.
+
+    @hookimpl
+    def register_predictors():
+        return [PredictorSpec("ours", "networks of our toolkit", build=load_ours, fits=is_ours)]
+    """
+
+
+@hookspec
+def register_losses() -> Iterable[LossSpec]:  # type: ignore[empty-body]
+    """Losses, by name in `methods.loss` of a recipe.
+
+    @hookimpl
+    def register_losses():
+        return [LossSpec("brier", "squared error of the probabilities", build=brier)]
     """
 
 

@@ -58,6 +58,12 @@ class Progress:
     def epoch(self, row: EpochRow) -> None:
         """An epoch is complete."""
 
+    def fit(self, name: str, row: EpochRow, epochs: int, worker: str) -> None:
+        """An epoch of `epochs` is complete in one of several fits at once; `worker` is its host and process."""
+
+    def fit_ended(self, name: str) -> None:
+        """One of several fits at once has ended."""
+
     def note(self, text: str) -> None:
         """A message for the user."""
 

@@ -1,5 +1,7 @@
 """Backbones of timm, torchvision and our own: maps, groups, gradients, insertion, weights."""
 
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,16 +11,17 @@ import torch
 import torchvision
 from torch import nn
 
-from mammozoo import BackboneSpec
+from mammozoo import BackboneSpec, Input
 from mammozoo.errors import IncompatibleError, NotFoundError, NotVerifiedError, UsageError
-from mammozoo.models.backbone import Backbone, By
+from mammozoo.models.backbone import Backbone, By, output_shapes
 from mammozoo.models.factory import build_backbone, build_model, default_weights, load_starting_weights
 from mammozoo.models.model import has_folded_batch_norm
 from mammozoo.models.weights import read_tensors, write_tensors
 from mammozoo.plugins import registry
+from mammozoo.training.experiment import train
 from mammozoo_basics import catalogue
 
-from ..helpers import python
+from ..helpers import python, tiny
 
 CLASSES = ("benign", "malignant")
 #: Backbone → blocks that take a layer at 64 × 64; None if it has no such blocks.
@@ -32,6 +35,9 @@ NETWORKS = {
     "torchvision/squeezenet1_1": 8,
     "torchvision/mobilenet_v2": 19,
     "resnet9:width=8": 6,
+    "test_vit": 6,
+    "convnext_atto": 12,
+    "test_mambaout": 6,  # its maps are (N, h, w, C)
 }
 
 
@@ -99,11 +105,89 @@ def test_insert_before_final_activations(name: str) -> None:
     assert [m for m in backbone.modules() if isinstance(m, Mark)] == marks, "in forward order"
 
 
-@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])
-def test_a_network_without_feature_maps_is_refused(name: str) -> None:
-    backbone = build_backbone(name)
+def test_a_network_without_feature_maps_is_refused() -> None:
+    class Vector(Backbone):
+        channels, input = 4, Input(size=(8, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dense(x.flatten(1))
+
+    backbone = Vector()
+    backbone.dense = nn.Linear(192, 4)
     with pytest.raises(IncompatibleError, match="feature maps"):
         build_model(backbone, "frozen", "gap", CLASSES, backbone.input)
+
+
+def test_a_transformer_takes_images_of_another_size_and_weights_of_one() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("test_vit").eval()
+    usual, x = backbone.input.size, torch.randn(1, 3, 96, 96)
+    learnt = backbone.net.pos_embed.clone()
+    backbone.input = backbone.input.model_copy(update={"size": (96, 96)})
+    assert backbone(x).shape == (1, backbone.channels, 6, 6) != usual
+    assert backbone.net.pos_embed.shape != learnt.shape and torch.equal(backbone.net.pos_embed[:, :1], learnt[:, :1])
+    with pytest.raises(IncompatibleError, match="97×97"):
+        build_model(backbone, "frozen", "gap", CLASSES, backbone.input.model_copy(update={"size": (97, 97)}))
+
+
+def test_training_starts_from_a_transformer_of_another_size(tmp_path: Path) -> None:
+    first = train(tiny(backbone="test_vit", strategy="full", size=64), tmp_path / "first")
+    second = train(
+        tiny(backbone="test_vit", strategy="frozen", size=96, weights=f"run:{first.path}"), tmp_path / "second"
+    )
+    assert second.facts["status"] == "done"
+    again = train(
+        tiny(backbone="test_vit", strategy="frozen", size=64, weights=f"run:{first.path}"), tmp_path / "again"
+    )
+    state = read_tensors(first.path / "model.safetensors")
+    kept = read_tensors(again.path / "model.safetensors")
+    assert torch.equal(kept["backbone.net.pos_embed"], state["backbone.net.pos_embed"]), "not resampled to and fro"
+
+
+def test_a_size_that_a_network_cannot_take_is_refused() -> None:
+    backbone = build_backbone("hiera_tiny_224")
+    with pytest.raises(IncompatibleError, match="96×96"):
+        build_model(backbone, "frozen", "gap", CLASSES, backbone.input.model_copy(update={"size": (96, 96)}))
+
+
+#: One network of each way in which families differ: tokens, tokens of patches alone, maps that lie in another order, several
+#: branches, no groups of timm's, no stages of timm's.
+WAYS = [
+    "vit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "crossvit_tiny_240",
+    "pit_xs_224",
+    "mvitv2_tiny",
+    "hiera_tiny_224",
+]
+
+
+def families() -> list[str]:
+    """A small network of every family of timm."""
+    words = ("test_", "atto", "femto", "pico", "nano", "xxs", "tiny", "mini", "_xs", "_s", "small", "18", "_b0", "base")
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in timm.list_models():
+        module = timm.models.model_entrypoint(name).__module__
+        found.setdefault((module, re.split(r"[_0-9]", name)[0]), []).append(name)
+    return [min(n, key=lambda one: next((i for i, w in enumerate(words) if w in one), 99)) for n in found.values()]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", families() if os.environ.get("MAMMOZOO_NETWORKS") else WAYS)
+def test_every_family_makes_maps_and_groups(name: str) -> None:
+    """On torch's meta device, which knows shapes and no numbers. All 191 families take two minutes: `tox -e networks`."""
+    if name.startswith("gemma4"):
+        pytest.skip("reads numbers of its tensors, which the meta device does not have")
+    with torch.device("meta"):
+        backbone = build_backbone(name)
+        ((channels, height, width),) = output_shapes(backbone, [backbone], backbone.input)
+        assert channels == backbone.channels and height > 1 and width > 1
+        for by in ("stage", "block"):
+            groups = backbone.groups(by)
+            assert len(groups) > 1 and sum(group.size for group in groups) == sum(
+                p.numel() for p in backbone.parameters()
+            )
 
 
 def test_names_options_and_default_weights() -> None:

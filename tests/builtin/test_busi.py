@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mammozoo.data.loaded import open_dataset
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo_datasets.busi import Busi
 
 from .trees.drawing import grey
 
@@ -28,7 +28,7 @@ def busi(tmp_path) -> Path:
 
 
 def test_busi_order_masks_and_notes(busi: Path) -> None:
-    dataset = Busi(busi)
+    dataset = open_dataset("busi", busi)
     samples = dataset.samples()
     assert [(s.label, s.meta["number"]) for s in samples] == [
         ("benign", 1), ("benign", 2), ("benign", 10), ("malignant", 3), ("normal", 1),
@@ -50,7 +50,7 @@ def test_busi_mirrors(tmp_path, masks: str, by_class: bool, suffix: str) -> None
         home = tmp_path / "archive" / label if by_class else tmp_path
         grey(home / "images" / f"{label} (7).png")
         grey(home / masks / f"{label} (7){suffix}.png", 255)
-    samples = Busi(tmp_path).samples()
+    samples = open_dataset("busi", tmp_path).samples()
     assert [(s.label, len(s.masks)) for s in samples] == [("benign", 1), ("malignant", 1)]
     assert "/images/" in "/" + samples[0].image
     assert f"{masks}/" in samples[0].masks[0]
@@ -62,7 +62,7 @@ def test_busi_says_what_is_odd_and_refuses_contradictions(busi: Path) -> None:
     grey(home / "benign" / "benign (99)_mask.png")
     grey(home / "doubtful" / "doubtful (1).png")
     grey(home / "benign" / "._benign (1).png")
-    dataset = Busi(home)
+    dataset = open_dataset("busi", home)
     assert len(dataset.samples()) == 5
     names = (
         "normal/normal (1).png",
@@ -73,23 +73,23 @@ def test_busi_says_what_is_odd_and_refuses_contradictions(busi: Path) -> None:
     assert all(note.startswith("1 ") and name in note for note, name in zip(dataset.notes[1:], names, strict=True))
     copy = grey(home / "copy" / "benign (1).png")
     with pytest.raises(UsageError, match="copy/benign"):
-        Busi(home).samples()
+        open_dataset("busi", home).samples()
     copy.rename(home / "malignant" / "benign (77).png")
     with pytest.raises(UsageError, match=r"malignant/benign \(77\)"):
-        Busi(home).samples()
+        open_dataset("busi", home).samples()
 
 
 def test_busi_elsewhere(tmp_path) -> None:
     for number in range(12):
         grey(tmp_path / f"scan{number:02d}.png")
     with pytest.raises(NotFoundError) as missing:
-        Busi(tmp_path).samples()
+        open_dataset("busi", tmp_path).samples()
     said = str(missing.value)
     assert all(word in said for word in ("Dataset_BUSI_with_GT/", "scan09.png", "2 more")) and "scan10.png" not in said
 
 
 def test_busi_on_the_real_images(local_data) -> None:
-    dataset = Busi(local_data / "data" / "busi")
+    dataset = open_dataset("busi", local_data / "data" / "busi")
     samples = dataset.samples()
     assert Counter(sample.label for sample in samples) == {"benign": 381, "malignant": 183, "normal": 116}
     assert "381 of the published 437 benign" in dataset.notes[0]

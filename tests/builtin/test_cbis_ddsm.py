@@ -11,7 +11,9 @@ import pytest
 
 from mammozoo import Input, Sample
 from mammozoo.data.decoding import decode
+from mammozoo.data.loaded import open_data
 from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.progress import Progress
 from mammozoo_datasets.cbis_ddsm import CbisDdsm, _without_shared
 from mammozoo_datasets.cbis_ddsm.table import disagreeing, read_table
 
@@ -129,6 +131,18 @@ def test_missing_images_and_masks_are_told(tmp_path) -> None:
     assert any(note.startswith("1 lesions have no mask: ") for note in dataset.notes)
     with pytest.raises(UsageError, match=r"1 of 3 samples have neither a lesion box nor a mask.*P_00007"):
         decode(dataset, list(found.values()), Input(size=(8, 8), preprocess=("lesion",)))
+
+
+def test_why_no_lesion_is_left_is_said_before_the_class_is_missed(tmp_path) -> None:
+    """Films without masks, as a package brings them, under a recipe that wants boxes of a certain shape."""
+    root = cbis_ddsm(tmp_path, lesions=[Row("mass", "test", "P_00007", "MALIGNANT", box=None)])
+    said: list[str] = []
+    progress = Progress()
+    progress.note = said.append  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="no image of class 'benign'"):
+        open_data("cbis-ddsm:aspect=0.4-1.5", root, None, Input(size=(8, 8)), "group", progress)
+    assert any(note.startswith("1 lesions have no mask: ") for note in said)
+    assert any(note.startswith("1 of 1 lesions are left out: no box") for note in said)
 
 
 def test_tables_without_images_and_rows_that_make_no_sense_are_refused(tmp_path) -> None:

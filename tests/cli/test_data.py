@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from ..builtin.trees.bus_bra import bus_bra
 from ..builtin.trees.drawing import picture, save
 
 
@@ -91,6 +92,33 @@ def test_the_page_is_complete_in_itself(command, root, tmp_path) -> None:
     ]  # fmt: skip
     pictures = [Image.open(io.BytesIO(base64.b64decode(text))) for text in re.findall(r"base64,([^\"]*)", page)]
     assert [image.size for image in pictures] == [(240, 64)] * 4
+
+
+def test_the_contact_sheet_counts_every_image_by_class_device_and_size(command, root, tmp_path) -> None:
+    spoil(root)
+    save(root / "malignant" / "wide.png", picture(99, 500, 90))
+    assert command("data", "show", "folder", "--root", root, "--html", tmp_path / "page.html").ok
+    page = (tmp_path / "page.html").read_text()
+    assert "14 images, of which 1 cannot be read" in page and "5.png" in page
+    assert "malignant/&lt;b&gt;6.png" in page and "<b>" not in page
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert ["benign", "not named", "5", "not named", "300 × 80 to 300 × 80"] in _rows(page)
+    assert ["malignant", "not named", "8", "not named", "300 × 80 to 500 × 90"] in _rows(page)
+    sides = {row[0]: row[2] for row in _rows(page) if len(row) == 3}
+    assert sum(int(n) for text in sides.values() for n in re.findall(r"\d+", text)) == 13
+    assert list(sides.values())[-1] == "1 malignant"
+    assert command(
+        "data", "show", "bus-bra", "--root", bus_bra(tmp_path / "bra"), "--html", tmp_path / "page.html"
+    ).ok  # its own
+    page = (tmp_path / "page.html").read_text()
+    of_devices = {tuple(row[:4]) for row in _rows(page) if len(row) == 5}
+    assert ("benign", "GE LOGIQ 7", "8", "6") in of_devices and len(of_devices) == 4
+    assert page.count("<img") == 2 * 12
+
+
+def _rows(page: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)] for row in rows]
 
 
 def test_what_is_not_there_or_no_split_is_refused(command, tmp_path, root) -> None:

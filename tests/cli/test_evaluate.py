@@ -126,6 +126,9 @@ def test_patients_of_a_run_have_the_threshold_and_the_temperature_of_validation_
         "--threshold",
         "youden",
     ]
+    together = command(*other, "--json").ok.json["threshold"]
+    assert (together["level"], together["chosen_on"]) == ("patient", "pooled validation")
+    other += ["--member", "best"]
     told = command(*other, "--json").ok.json
     expected = chosen[run.facts["model"]["fold"]]
     assert (told["threshold"]["lowest"], told["unit_temperature"]["lowest"]) == pytest.approx(expected)
@@ -154,7 +157,11 @@ def test_a_run_on_its_own_test_images_at_another_threshold(command, tiny_run) ->
     assert (content["n"], content["split"]) == (12, "test")
     scores = json.loads((tiny_run.path / "scores.json").read_text())
     of_training = {"beta", "accuracy-gap"}  # these two need more than the test part
-    assert content["scores"] == {name: score for name, score in scores.items() if name not in of_training}
+    of_evaluate = {"aurc", "ece-top-class", "brier-all-classes"}
+    assert {name: score for name, score in content["scores"].items() if name not in of_evaluate} == {
+        name: score for name, score in scores.items() if name not in of_training
+    }
+    assert of_evaluate <= content["scores"].keys() and len(content["study"]["risk_coverage"]["at"]) == 6
     config = json.loads((tiny_run.path / "config.json").read_text())["mammozoo"]
     for name in ("youden", "sensitivity:0.9"):
         content = command("evaluate", tiny_run.path, "--threshold", name, "--json").json

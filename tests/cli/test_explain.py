@@ -14,7 +14,7 @@ from mammozoo.plugins import registry
 from ..helpers import edit_config
 
 KEYS = {
-    "file", "label", "fold", "class", "probability", "heat_inside", "area_inside", "hit", "hit_by_chance", "hit_center",
+    "file", "label", "fold", "class", "decision", "probability", "heat_inside", "area_inside", "hit", "hit_by_chance", "hit_center",
     "overlay", "array", "rank_correlation", "warnings", "error",
 }  # fmt: skip
 
@@ -121,6 +121,19 @@ def test_of_its_own_data_set_a_run_explains_the_test_part(command, tiny_run) -> 
     assert content["summary"]["heat_inside"]["n"] == len(scored) == len(test) - content["summary"]["without_heat"]
     values = [result["heat_inside"] for result in scored]
     assert content["summary"]["heat_inside"]["value"] == pytest.approx(np.mean(values))
+    for name, means in content["summary"]["by_decision"].items():
+        hits = [result["hit"] for result in scored if (result["decision"] == result["label"]) == (name == "right")]
+        assert (means["hit"]["n"], means["hit"]["value"]) == (len(hits), pytest.approx(np.mean(hits)))
+    assert sum(means["hit"]["n"] for means in content["summary"]["by_decision"].values()) == len(scored)
+
+
+def test_the_class_of_the_label_can_be_explained(command, tiny_run) -> None:
+    words = ["explain", tiny_run.path, "--dataset", "phantom:n=8,seed=5", "--json"]
+    results = command(*words, "--class", "true").ok.json["results"]
+    assert [result["class"] for result in results] == [result["label"] for result in results]
+    malignant = command(*words, "--class", "malignant", "--out", "malignant").ok.json["results"]
+    assert {result["class"] for result in malignant} == {"malignant"}
+    assert [result["decision"] for result in malignant] == [result["decision"] for result in results]
 
 
 def test_a_fold_is_explained_by_its_own_model_and_other_data_whole_or_in_part(command, tiny_run, tmp_path) -> None:
@@ -140,10 +153,11 @@ def test_refusals(command, run_copy, pictures) -> None:
         (["pictures", "--part", "test"], 2, "--dataset"),
         (["pictures", "--method", "gradcam"], 2, "Did you mean 'grad-cam'"),
         (["pictures", "--class", "malign"], 2, "Did you mean 'malignant'"),
+        (["pictures", "--class", "true"], 2, "--dataset"),
         (["pictures", "--mask", "pictures/phantom-0-00000_mask.png"], 2, "one image"),
         (["nowhere.png"], 3, "nowhere.png"),
     ):
         command("explain", run_copy, *words).refused(code, *said)
     command("explain", "no-such-model", "pictures").refused(3, "no-such-model")
     edit_config(run_copy, backbone="test_vit")
-    command("explain", run_copy, "pictures").refused(7, "no feature maps", "convolutional")
+    command("explain", run_copy, "pictures").refused(7, "do not fit the network")

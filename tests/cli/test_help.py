@@ -1,10 +1,7 @@
-"""`--help` answers at once, imports nothing heavy, and shows options in panels with examples that are commands."""
+"""`--help` imports nothing heavy, and shows options in panels with examples that are commands."""
 
 import inspect
-import resource
 import shlex
-import subprocess
-import sys
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -42,10 +39,13 @@ for words in {list(COMMANDS)}:
     except SystemExit as end:
         assert end.code == 0, words
 print("imported:", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+print(len(sys.modules), file=sys.stderr)
 """
     answer = python("-c", code).ok
     assert answer.out.count("--help") >= len(COMMANDS)
-    assert answer.err.strip() == "imported:"
+    imported, modules = answer.err.splitlines()
+    assert imported.strip() == "imported:"
+    assert int(modules) < 500, "many small ones are slow too: benchmarks/startup.py measures seconds"
 
 
 def test_a_typo_is_told_before_torch_is_imported() -> None:
@@ -61,16 +61,6 @@ for words in (["--dataset", "bussi"], ["nosuchrecipe"], ["./nowhere"]):
 print("imported:", *[name for name in ("torch", "timm", "sklearn") if name in sys.modules], file=sys.stderr)
 """
     assert python("-c", code).ok.err.splitlines()[-1].strip() == "imported:"
-
-
-def test_help_takes_less_than_half_a_second() -> None:
-    def seconds() -> float:  # of the processor, so that a busy machine does not fail the test
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "mammozoo", "train", "--help"], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(seconds() for _ in range(3)) < 0.5
 
 
 def test_options_stand_in_panels_and_examples_at_the_end(command) -> None:
@@ -107,3 +97,14 @@ def test_options_have_types_that_every_version_of_typer_takes() -> None:
         for name, hint in hints.items():
             enums = {part for part in parts(hint) if isinstance(part, type) and issubclass(part, Enum)}
             assert parts(hint) - enums <= simple | {typer.Context}, f"{function.__name__}({name}: {hint})"
+
+
+def test_short_options_and_those_behind_a_command(command) -> None:
+    assert command("-V").ok.out == command("--version").ok.out
+    assert command("train", "-h").ok.out == command("train", "--help").ok.out
+    assert "resnet9" in command("list", "recipes", "-q").ok.out == command("-q", "list", "recipes").ok.out
+    command("list", "nothing", "-v").refused(2, "no kind")
+
+
+def test_no_summary_is_cut(command) -> None:
+    assert command("-h").ok.out.count("...") == 1  # [ARGS]...

@@ -5,9 +5,12 @@ import re
 import pytest
 
 import mammozoo
+from mammozoo.cli import list_
+from mammozoo.plugins import KINDS as ALL
 
 from ..builtin.trees.bus_bra import bus_bra
 from ..builtin.trees.pictures import busi
+from ..helpers import python
 
 KINDS = ("datasets", "backbones", "strategies", "heads", "metrics", "transforms", "recipes", "papers")
 
@@ -146,7 +149,7 @@ def test_show_of_busi_with_its_option(command, tmp_path) -> None:
     assert "no patient is named; 36 of 36 images with a mask file" in answer.out
     found = command("data", "show", "busi:axilla=drop", "--root", root, "--json").json["found"]
     assert found["classes"] == {"benign": 12, "malignant": 10, "normal": 12}  # 11 and 12 show the axilla
-    assert found["notes"][-1] == "2 images of the axilla are left out (axilla=drop)."
+    assert found["notes"][-1] == "2 images are left out (axilla=drop)."
     command("data", "show", "busi:axilla=maybe", "--root", root).refused(2, "'axilla' cannot be 'maybe'")
 
 
@@ -168,3 +171,15 @@ def test_a_third_partys_data_set_with_few_words(command, from_file) -> None:
     assert "more" not in answer.out and "rest" not in answer.out
     assert "1 patients, 2 images without one" in answer.out
     assert "clinic" in command("data", "list").out
+
+
+def test_list_alone_names_its_kinds(command) -> None:
+    assert {*ALL} == {*list_.KINDS}
+    shown = command("list").ok.out
+    assert all(kind in shown for kind in ALL)
+    assert {*command("list", "--json").ok.json["kinds"]} == {*ALL}
+
+
+def test_backbones_are_listed_without_torch() -> None:
+    words = "import sys; from mammozoo import api; api.list('backbones'); sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    assert python("-c", words).code == 0

@@ -52,7 +52,7 @@ def test_json(command, tiny_run, pictures) -> None:
     assert [result["file"] for result in content["results"]] == sorted(f"pictures/{p.name}" for p in pictures.iterdir())
     for result in content["results"]:
         assert set(result) == {
-            "file", "sha256", "label", "probabilities", "threshold", "warnings", "error", "abstained",
+            "file", "sha256", "label", "probabilities", "threshold", "warnings", "error", "abstained", "agreement",
         }  # fmt: skip
         assert result["error"] is None
         assert result["sha256"] == sha256(pictures.parent / result["file"])
@@ -97,18 +97,22 @@ UNUSED = (
 )  # fmt: skip
 
 
-def test_predict_imports_only_what_it_needs() -> None:
-    """The built-in network is our own, so that not even timm is imported; nothing of training, scores or explanations."""
+@pytest.mark.parametrize(
+    ("model", "needed"),
+    [("busi-resnet9", []), ("ultrasound", ["timm", "torchvision", "torch._dynamo", "huggingface_hub"])],
+)
+def test_predict_imports_only_what_it_needs(model: str, needed: list[str]) -> None:
+    """Not even timm, and what that imports, for a network of our own; nothing of training, scores or explanations."""
     code = (
         "import sys\n"
         "from mammozoo.cli import main\n"
-        "sys.argv = ['mammozoo', 'predict', '--example', '--json']\n"
+        "sys.argv = ['mammozoo', 'predict', '--example', '--json', '--model', '" + model + "']\n"
         "try:\n    main()\nfinally:\n"
         f"    print('imported:', *[name for name in ('torch', *{UNUSED}) if name in sys.modules], file=sys.stderr)"
     )
     answer = python("-c", code)
     assert answer.json["results"][0]["error"] is None
-    assert answer.err.splitlines()[-1] == "imported: torch"
+    assert answer.err.splitlines()[-1].split() == ["imported:", "torch", *needed]
 
 
 EXAMPLE = Path(mammozoo.__file__).with_name("example.png")

@@ -1,6 +1,7 @@
 """`mammozoo train`: what it prints, and what it leaves behind."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -234,7 +235,8 @@ def test_nested_folds_and_repeats_from_the_predictions_alone(command, tiny, tmp_
     assert told in config["scores_of"] and "2 inner models" in config["scores_of"]
     own = {float(row["threshold"]) for row in rows if row["fold"] == told}
     assert own == {config["thresholds"][config["threshold"]]["value"]}
-    assert command("evaluate", run, "--json").ok.json["scores"].items() <= scores.items()
+    again = command("evaluate", run, "--json").ok.json["scores"]  # has more, and neither beta nor the gap
+    assert all(again[name] == scores[name] for name in again.keys() & scores.keys())
     again = command("evaluate", run, "--threshold", "youden", "--json").ok.json
     assert again["n"] == 60 and again["scores"]["auc"] == scores["auc"]
     assert "SD of repeats" in command("evaluate", run).ok.out
@@ -264,14 +266,10 @@ def test_a_grid_chooses_on_validation(command, tiny, tmp_path) -> None:
     command("train", *tiny, "--set", "grid={optimizer.lr: [fast]}").refused(2, "optimizer.lr")
 
 
-def test_jobs_change_nothing(mammozoo, tiny, tmp_path) -> None:
-    words = ["train", *tiny, "--folds", "2", "--set", "repeats=2"]
-    for out, more in (("one", []), ("two", ["--jobs", "2"])):
-        assert mammozoo(*words, *more, "--out", out, OMP_NUM_THREADS="1").ok
-    for name in ("model.safetensors", "config.json", "predictions.csv", "scores.json", "attempts.csv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
-
-
-def test_jobs_on_a_dask_cluster(mammozoo, tiny, tmp_path) -> None:
-    pytest.importorskip("distributed", reason="needs dask: pip install '.[dask]'")
-    assert mammozoo("train", *tiny, "--folds", "2", "--jobs", "2", "--jobs-by", "dask", "--out", "run").ok
+def test_five_scores_come_first_and_all_on_request(command, tiny) -> None:
+    answer = command("train", *tiny, "--out", "few", "--quiet").ok
+    assert [line.split()[0] for line in answer.out.splitlines() if re.match(r"  [a-z]", line)][1:] == [
+        "auc", "sensitivity", "specificity", "balanced-accuracy", "brier",
+    ]  # fmt: skip
+    assert "more scores: --all-scores" in answer.err and "epoch" not in answer.err
+    assert "auprc" in command("train", *tiny, "--out", "all", "--all-scores").ok.out

@@ -14,7 +14,7 @@ from mammozoo.plugins import registry
 from mammozoo.training.estimate import estimate
 from mammozoo.training.prepare import prepare
 
-from ..builtin.trees import pictures
+from ..builtin.trees import declared, pictures
 from ..builtin.trees.bcdr import bcdr_f03
 from ..builtin.trees.breast import breast
 from ..builtin.trees.bus_bra import bus_bra
@@ -32,6 +32,10 @@ PUBLISHED: dict[str, Callable[[Path], Path]] = {
     "inbreast": inbreast,
     "mini-mias": mini_mias,
     "bcdr-f03": bcdr_f03,
+    "udiat-b": declared.udiat_b,
+    "vindr-mammo": declared.vindr_mammo,
+    "cmmd": declared.cmmd,
+    "cdd-cesm": declared.cdd_cesm,
     "folder": pictures.folder,
 }
 TINY = ("--backbone", "test_resnet", "--weights", "random", "--set", "size=64", "--epochs", "1", "--no-report")
@@ -61,6 +65,23 @@ def test_one_s_own_images_are_trained_on(command, tmp_path: Path) -> None:
     assert not load(str(run / "recipe.yaml")).why.get("split.folds"), "a value that was given has no reason"
 
 
+def test_a_folder_in_the_place_of_a_data_set(command, tmp_path: Path, tiny_run) -> None:
+    data = pictures.folder(tmp_path / "Clinic A", each=12)
+    table = tmp_path / "names.csv"
+    table.write_text("path,label\n" + "".join(f"{p.as_posix()},{p.parent.name}\n" for p in data.rglob("*.png")))
+    for place, kind in (("Clinic A", "folder"), ("names.csv", "csv")):
+        assert command("data", "show", place, "--json").ok.json["found"]["images"] == 24
+        assert command("data", "check", place, "--json").json["images"] == 24
+        recipe = load(None, {"dataset": str(tmp_path / place)})
+        assert (recipe.dataset, recipe.root) == (kind, tmp_path / place)
+    assert command("evaluate", tiny_run.path, "names.csv", "--device", "cpu", "--json").ok.json["n"] == 24
+    command("evaluate", tiny_run.path, "names.csv", "--dataset", "phantom").refused(2, "One data set")
+    out = ("--out", "maps", "--limit", "2", "--device", "cpu", "--json")
+    assert command("explain", tiny_run.path, "--dataset", "Clinic A", *out).ok
+    assert len([*(tmp_path / "maps").rglob("*.npy")]) == 2
+    assert command("diagnose", tiny_run.path, "--dataset", "Clinic A", "--images", "4", "--device", "cpu").ok
+
+
 def test_a_table_in_or_in_place_of_a_folder(command, tmp_path: Path) -> None:
     images = sorted(pictures.folder(tmp_path / "flat", each=6).rglob("*.png"))
     table = tmp_path / "flat" / "labels.tsv"
@@ -88,7 +109,7 @@ def test_what_is_no_data_is_refused_with_the_way_out(command, tmp_path: Path) ->
     command("train", "empty").refused(2, "class folders")
     pictures.busi(tmp_path / "both" / "busi", 2)
     bus_bra(tmp_path / "both" / "bra", 2)
-    command("train", "both").refused(2, "busi and bus-bra")
+    command("train", "both").refused(2, "bus-bra and busi")
     command("train", "--dataset", "phantom:n=60", "--preset", "quick").refused(2, "--preset")
     command("train", "both", "--preset", "slow").refused(2, "quick or best")
 
@@ -119,3 +140,20 @@ def test_the_time_is_told_before_and_changes_nothing(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     frozen = prepare(load(str(data), settings | {"epochs": 20_000, "strategy": "frozen", "augment": []}))
     assert "About 1 minutes" in estimate(frozen), "features are computed once"
+
+
+@pytest.mark.parametrize(("each", "folds"), [(12, 5), (3, 3)])
+def test_a_recipe_for_a_folder_is_what_train_would_take(command, tmp_path, each: int, folds: int) -> None:
+    pictures.folder(tmp_path / "my clinic", each)
+    said = command("init", "my clinic").ok
+    assert f"{2 * each} images ({each} benign, {each} malignant), no patient is named" in said.out
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    assert f"# {load('own').why['strategy']}\nstrategy:" in text
+    written, taken = load("recipe.yaml"), load("./my clinic")
+    assert written.split.folds == folds
+    same = {"why": {}, "summary": "", "root": None, "split": taken.split}
+    assert written.model_copy(update=same) == taken.model_copy(update=same)
+    assert written.root == tmp_path / "my clinic"
+    command("init", "my clinic").refused(9, "recipe.yaml")
+    command("init", "default", "--out", "other.yaml").refused(2, "mammozoo show")
+    command("init", "my clinic", "--preset", "fast", "--out", "other.yaml").refused(3, "own-fast")

@@ -11,13 +11,12 @@ from tests.builtin.trees.inbreast import inbreast
 from tests.builtin.trees.pictures import folder
 
 from mammozoo.config.loading import load
-from mammozoo.data.loaded import open_data
+from mammozoo.data.loaded import open_data, open_dataset
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import NotVerifiedError, UsageError
 from mammozoo.models.factory import build_backbone, load_starting_weights
 from mammozoo.progress import Progress
 from mammozoo.training.prepare import prepare
-from mammozoo_datasets.breakhis import BreakHis
 from mammozoo_datasets.inbreast import InBreast
 
 
@@ -96,14 +95,14 @@ def test_breakhis_as_kaggle_divides_it(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True)
             Image.fromarray(np.full((20, 20), 9, np.uint8)).save(path)
     for root in (tmp_path, tmp_path / "BreaKHis 400X"):
-        samples = BreakHis(root).samples()
+        samples = open_dataset("breakhis", root).samples()
         assert [sample.label for sample in samples] == ["benign"] * 2 + ["malignant"] * 2
     (tmp_path / "copy").mkdir()
     for label in ("benign", "malignant"):
         (tmp_path / "copy" / label).mkdir()
     (tmp_path / "BreaKHis 400X" / "train").rename(tmp_path / "other")
     with pytest.raises(UsageError, match="copies"):
-        BreakHis(tmp_path)
+        open_dataset("breakhis", tmp_path)
 
 
 def test_inbreast_with_numbers_as_pandas_writes_them(tmp_path: Path) -> None:

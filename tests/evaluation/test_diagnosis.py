@@ -8,7 +8,7 @@ from mammozoo import Backbone, Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.config import ModelConfig, Training
 from mammozoo.models.factory import build_backbone, build_model
-from mammozoo.report.diagnosis import activity, block_ends, draw_diagnosis, shifts
+from mammozoo.report.diagnosis import activity, block_ends, diagnose, draw_diagnosis, shifts
 
 SMALL = Input(size=(32, 32))
 
@@ -82,6 +82,12 @@ def test_distance_from_the_identity_by_hand_or_none() -> None:
     assert sum(s.mean > 0 for s in found.values() if s.mean is not None) == 2
     model, _ = build_model(build_backbone("resnet9:width=4"), "full", "gap", ("a", "b"), SMALL)
     assert shifts(_config("full"), model.backbone.state_dict(), block_ends("resnet9:width=4")) == []
+
+
+def test_a_model_stands_under_the_name_that_was_asked_for() -> None:
+    """An adapter is joined to its base in the cache, in a folder that has digests for a name."""
+    found = diagnose("busi-resnet9-drs", "phantom:n=8", images=2)
+    assert found.name == "busi-resnet9-drs"
 
 
 def test_other_blocks_are_refused() -> None:

@@ -11,6 +11,8 @@ from mammozoo.evaluation.intervals import bca, interval_all
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import leave_out
+from mammozoo.evaluation.seeds import mean_score
+from mammozoo.evaluation.selective import MORE
 from mammozoo_basics.metrics import METRICS
 
 from ..helpers import random_outcome as outcome
@@ -98,3 +100,18 @@ def test_each_group_is_left_out_once(groups: int) -> None:
     assert ((times == 0).sum(axis=0) == 1).all() and ((times == 0) | (times == 1)).all()
     if groups <= 200:
         assert ((times == 0).sum(axis=1) == 1).all()
+
+
+def test_the_score_is_inside_though_its_draws_are_biased() -> None:
+    """The calibration error of few samples a bin is larger in nearly every draw, of folds' means all the more."""
+    rng, folds = np.random.default_rng(1), []
+    for fold in range(5):
+        p = rng.uniform(0.5, 1, 40)
+        labels = (rng.uniform(size=40) < p).astype(int)
+        both = np.stack([1 - p, p], axis=1)
+        folds.append(Outcome(("a", "b"), labels, both, both.argmax(axis=1), 40 * fold + np.arange(40)))
+    (metric,) = (metric for metric in MORE if metric.name == "ece-top-class")
+    for of_one_seed in (folds[0], folds):
+        score = mean_score(metric, None, [of_one_seed])
+        assert score.value and score.low is not None and score.high is not None
+        assert 0 < score.low < score.value <= score.high < 0.3

@@ -7,10 +7,10 @@ import pytest
 from scipy.special import expit, logit
 
 from mammozoo.errors import UsageError
-from mammozoo.evaluation.evaluate import FEWEST, by_subgroup
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.seeds import score_folds
+from mammozoo.evaluation.subgroups import FEWEST, by_subgroup
 from mammozoo.evaluation.thresholds import choose_threshold
 from mammozoo.evaluation.units import ENOUGH, Units, aggregate, at_own_point
 

@@ -79,7 +79,7 @@ def test_numpy_warns_of_nothing() -> None:
     rng = np.random.default_rng(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for _ in range(60):
+        for _ in range(20):
             k, n = int(rng.integers(2, 4)), int(rng.integers(1, 8))
             labels = rng.integers(0, k, n) if rng.random() < 0.6 else np.full(n, rng.integers(0, k))
             p = rng.dirichlet(np.ones(k), n) if rng.random() < 0.7 else np.eye(k)[rng.integers(0, k, n)]

@@ -25,7 +25,7 @@ OPTIONS = [
     "--out", "--device", "--threshold", "--aggregate", "--by", "--subgroup", "--csv", "--json", "--metric", "--unpaired",
     "--method", "--class", "--mask",
     "--limit", "--part", "--html", "--model", "--abstain", "--precision", "--plugin", "--protocol", "--row", "--to",
-    "--name", "--version", "--summary",
+    "--name", "--version", "--summary", "--classes", "--leave-out",
     "--license", "--base", "--as", "--repo", "--against", "--images", "--nosuch", "--", "-v", "--help", "--overwrite",
 ]  # fmt: skip
 ARGUMENTS = [

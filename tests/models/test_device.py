@@ -1,6 +1,10 @@
 """What a processor forgives and a card does not, tested without a card: TF32, tensors made without a device, device names."""
 
 import contextlib
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -84,7 +88,8 @@ def test_no_tensor_of_the_processor_meets_one_of_the_card(backbone: str, strateg
 
 
 @pytest.mark.parametrize(
-    ("device", "reason"), [("cuda:7", "0 to 1"), ("meta", "numbers"), ("tpu", "device type"), ("cuda", "'cuda'")]
+    ("device", "reason"),
+    [("cuda:7", "0 to 1"), ("meta", "numbers"), ("tpu", "none of auto, cpu, cuda"), ("cuda", "'cuda'")],
 )
 def test_a_device_that_is_not_there(monkeypatch, device: str, reason: str) -> None:
     if device == "cuda:7":
@@ -150,3 +155,30 @@ def test_training_on_the_processor_leaves_cards_alone(monkeypatch, tmp_path) -> 
     sgd = {"name": "sgd"}  # torch's own Adam asks the card on every step
     recipe = tiny(augment=["hflip"], strategy="last-blocks:1", head="gap:dropout=0.5", cache_views=1, optimizer=sgd)
     assert train(recipe, tmp_path / "run").facts["status"] == "done"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_memory_that_a_batch_has_freed_is_there_for_the_next_one() -> None:
+    """In a process of its own, as a new one has its pages of zeros from the system for each tensor."""
+    code = """
+import resource, sys, torch
+from torch import nn
+from mammozoo.models.device import Engine
+if sys.argv[1] == "placed":
+    Engine(torch.device("cpu"), torch.float32).place(nn.Linear(1, 1))
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for step in range(24):
+    if step == 4:
+        before = faults()
+    torch.zeros(10_000_000).fill_(1)
+print(faults() - before)
+"""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+
+    def faults(way: str, **more: str) -> int:
+        command = [sys.executable, "-c", code, way]
+        return int(subprocess.run(command, env=own | more, capture_output=True, text=True, check=True).stdout)
+
+    kept, returned = faults("placed"), faults("placed", MALLOC_MMAP_THRESHOLD_="131072")
+    assert kept < 0.25 * returned, "a user's own settings stay, and cost twenty times the pages of one tensor"

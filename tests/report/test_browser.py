@@ -51,7 +51,7 @@ def test_everything_is_shown_and_nothing_complains(browser: Any, tiny_report) ->
     boxes = page.evaluate(
         "[...document.querySelectorAll('figure svg')].map(e => [e.clientWidth, e.clientHeight, e.querySelectorAll('text').length])"
     )
-    assert len(boxes) == 4
+    assert len(boxes) == 5
     assert all(width > 250 and height > 150 and texts > 8 for width, height, texts in boxes)
     headless = page.evaluate(
         "[...document.querySelectorAll('table')].filter(t => !t.querySelector('thead th[scope=col]')).length"

@@ -206,7 +206,7 @@ def test_nothing_is_fetched_or_runs_and_the_structure_serves_screen_readers(page
     assert tags.count("table") == len(page.tables) == tags.count("caption")
     assert all(given.get("scope") for tag, given in page.tags if tag == "th")
     figures = [given for tag, given in page.tags if tag == "svg" and "aria-hidden" not in given]
-    assert len(figures) == 4
+    assert len(figures) == 5
     assert all(given["role"] == "img" and re.search(r"\d\.\d", given["aria-label"]) for given in figures)
     ids = [given["id"] for _, given in page.tags if "id" in given]
     assert len(ids) == len(set(ids))

@@ -67,7 +67,7 @@ def made(paper: Paper, tmp_path_factory) -> tuple[Path, Results]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tittle": "x"}, "tittle: Extra inputs"),
+        ({"tittle": "x"}, "tittle: is no key"),
         ({"rows": [{"name": "a", "reported": {"acuracy": 1.0}}]}, "Did you mean 'accuracy'?"),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are named 'a'"),
         ({"rows": [{"name": "../a"}]}, "rows.0.name"),
@@ -106,6 +106,13 @@ def test_a_seed_moves_training_and_split_and_differences_have_dotted_keys(paper:
     c = {"stages": [{"name": "first", "root": None, "epochs": 1}]}
     d = {"stages": [{"name": "first", "root": "here", "epochs": 2}]}
     assert differences(c, d) == [("stages.0.epochs", 1, 2)]
+
+
+def test_missing_data_are_told_before_anything_is_trained(paper: Paper, tmp_path) -> None:
+    tasks = wanted(paper, tmp_path, dataset="busi")
+    with pytest.raises(UsageError, match="--root"):
+        train_tasks(tasks, Progress())
+    assert not any(task.path.exists() for task in tasks)
 
 
 def test_one_row_that_fails_ends_none_of_the_others_and_the_number_is_the_mean(made: tuple[Path, Results]) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
-from mammozoo import Metric, Outcome, TransformSpec
+from mammozoo import LossSpec, Metric, Outcome, TransformSpec
 
 
 def accuracy(outcome: Outcome) -> float:
@@ -94,7 +95,25 @@ BROKEN["transforms"] = [
     ("form-is-kept", r"\(40, 48, 1\) becomes \(40, 48\)", transform(lambda: lambda pixels, rng: pixels[:, :, 0])),
     ("leaves-its-input-alone", "image", transform(lambda: blacken)),
 ]
+
+
+def loss(function: Callable[..., Any], **more: Any) -> LossSpec:
+    return LossSpec("hinge", "distance from the right side of 1", lambda: function, **more)
+
+
+def hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if logits.shape[1] > 1:
+        return torch.nn.functional.multi_margin_loss(logits, labels, reduction="none")
+    return (1 - logits[:, 0] * (2 * labels - 1)).clamp_min(0)
+
+
+BROKEN["losses"] = [
+    ("has-name-and-summary", "'a hinge'", LossSpec("a hinge", "distance", lambda: hinge)),
+    ("one-loss-each", r"gives \(\)", loss(lambda *given: hinge(*given).mean())),
+    ("falls-towards-the-truth", "class 0", loss(lambda *given: -hinge(*given))),
+]
 SOUND = {
+    "losses": [loss(hinge)],
     "metrics": [Metric("share", "share of right decisions", accuracy)],
     "transforms": [transform(mirror), transform(drawn, random=True)],
 }

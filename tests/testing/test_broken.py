@@ -25,6 +25,7 @@ from . import (
     broken_events,
     broken_heads,
     broken_plugins,
+    broken_predictors,
     broken_scores_and_transforms,
     broken_strategies,
     broken_zoos,
@@ -36,8 +37,8 @@ from .broken_zoos import Change, renamed
 #: In each module `SOUND` has things that keep the contract, `BROKEN` (rule, words of the reason, thing), both by kind; a function
 #: `made` makes the thing of what stands there.
 MODULES = [
-    broken_backbones, broken_datasets_and_recipes, broken_events, broken_heads, broken_plugins, broken_scores_and_transforms,
-    broken_strategies, broken_zoos,
+    broken_backbones, broken_datasets_and_recipes, broken_events, broken_heads, broken_plugins, broken_predictors,
+    broken_scores_and_transforms, broken_strategies, broken_zoos,
 ]  # fmt: skip
 SOUND = [(module, kind, thing) for module in MODULES for kind, things in module.SOUND.items() for thing in things]
 BROKEN = [(module, kind, *row) for module in MODULES for kind, rows in module.BROKEN.items() for row in rows]
@@ -71,7 +72,7 @@ def changed(exported: Path, tmp_path) -> Callable[[Change], Path]:
 
 
 def tried(module: ModuleType, kind: str, thing: Any, request: pytest.FixtureRequest) -> list[Any]:
-    settings = {"root": request.getfixturevalue("root")} if kind == "datasets" else {}
+    settings = {"root": request.getfixturevalue("root")} if kind in ("datasets", "predictors") else {}
     make = getattr(module, "made", lambda thing, request: thing)
     return [run(check) for check in checks(make(thing, request), **settings)]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mammozoo.cli.output import _Bars
 from mammozoo.models.backbone import Backbone
+from mammozoo.progress import Progress
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.experiment import train
 from mammozoo.training.fit_spec import fit_specs
 from mammozoo.training.fold import FitResult, read_result, train_fold
 from mammozoo.training.parallel import Jobs, card_of, run_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
+from mammozoo.training.telling import EPOCHS, Listener, Teller
+from mammozoo.training.trainer import EpochRow
 
 from ..helpers import tiny
 
@@ -98,11 +103,58 @@ def test_fits_at_once_give_the_same_run(tmp_path) -> None:
     """Two folds behind an earlier stage each, which another process has trained."""
     recipe = tiny(strategy="full", stages=[{"name": "same", "val": 0.3}], **{"split.folds": 2})
     one = train(recipe, tmp_path / "one")
-    two = train(recipe, tmp_path / "two", jobs=Jobs(2))
+    seen = Seen()
+    two = train(recipe, tmp_path / "two", seen, jobs=Jobs(2))
     for folder in (".", "fold-0", "fold-1", "fold-0/stages/same", "fold-1/stages/same"):
         for name in ("model.safetensors", "config.json", "predictions.csv"):
             file = f"{folder}/{name}"
             assert (one.path / file).read_bytes() == (two.path / file).read_bytes(), file
+    for name in ("scores.json", "splits.json"):
+        assert (one.path / name).read_bytes() == (two.path / name).read_bytes(), name
+    fits = ["fold-0", "fold-0/stages/same", "fold-1", "fold-1/stages/same"]
+    assert sorted(seen.told) == [(name, 1, 1) for name in fits], "each epoch once, told by its process"
+    log = (two.path / "log.txt").read_text()
+    assert all(f"{name} epoch 1: train loss" in log for name in fits)
+    assert not list(two.path.rglob(EPOCHS))
+
+
+class Seen(Progress):
+    """What is told of fits at once."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int]] = []
+
+    def fit(self, name: str, row: EpochRow, epochs: int, worker: str) -> None:
+        assert worker.partition(":")[2] != str(os.getpid())
+        self.told.append((name, row.epoch, epochs))
+
+
+def test_epochs_are_heard_while_a_fit_trains(tmp_path) -> None:
+    """Each once, the last one when its line is whole; on a terminal in a row of the fit."""
+    rows = [EpochRow("fold-0", epoch, 1, 1e-3, 0.7, 0.6, float("nan"), True, 1.0, 10.0) for epoch in (1, 2, 3)]
+    (tmp_path / "fold-0").mkdir()
+    (tmp_path / "fold-0" / EPOCHS).write_text("of a run that was killed\n")
+    listener, tell = Listener(tmp_path, ["fold-0", "fold-1"]), Teller(tmp_path / "fold-0")
+    Teller(tmp_path / "gone")(rows[0])
+    assert not list(listener.news()) and not (tmp_path / "gone").exists()
+    shown = _Bars()
+    try:
+        for row in rows[:2]:
+            tell(row)
+            ((name, worker, heard),) = listener.news()
+            shown.fit(name, heard, 3, worker)
+        with (tmp_path / "fold-0" / EPOCHS).open("a") as file:
+            file.write('["half of a li')
+        assert (name, heard.epoch, listener.last) == ("fold-0", 2, {"fold-0": 2, "fold-1": 0})
+        assert not list(listener.news())
+        (bar,) = [task for task in shown.bars.tasks if task.description == "fold-0"]
+        assert (bar.completed, bar.total) == (2, 3) and "0.6000" in bar.fields["rate"] and worker in bar.fields["rate"]
+        shown.fit_ended("fold-0")
+        assert len(shown.bars.tasks) == 1
+    finally:
+        shown.stop()
+    listener.close()
+    assert not list(tmp_path.rglob(EPOCHS))
 
 
 def test_each_process_has_one_card() -> None:

@@ -57,7 +57,7 @@ def staged(tmp_path_factory) -> RunDirectory:
 def test_stages_that_share_images_are_trained_once_a_fold_and_use_none_that_it_holds_back(staged) -> None:
     fits = {path.parent.relative_to(staged.path).as_posix() for path in staged.path.rglob("config.json")}
     folds = [f"fold-{k}" for k in range(3)]
-    assert fits == {".", "stages/other", *folds, *(f"{fold}/stages/same" for fold in folds)}
+    assert fits == {".", "ensemble", "stages/other", *folds, *(f"{fold}/stages/same" for fold in folds)}
     left_out = {stage["name"]: stage["left_out"] for stage in staged.facts["stages"]}
     for fold in ("fold-0", "fold-1", "fold-2"):
         final, stage = parts(staged.path / fold), parts(staged.path / fold / "stages" / "same")

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mammozoo.errors import ConflictError, UsageError
 from mammozoo.files import read_table
-from mammozoo.training.distributed import DistContext
+from mammozoo.training.checkpoint import Stopped
+from mammozoo.training.distributed import DistContext, current_context
 from mammozoo.training.experiment import train
 
 from ..helpers import tiny
@@ -66,3 +68,34 @@ def test_fewer_images_than_processes(tiny_run, tmp_path) -> None:
     said = team(4, tmp_path / "run", batch=4, dataset="phantom:n=11", **{"split.val": 0.4, "split.test": 0.4})
     assert all("UsageError" in text and "3 images" in text for text in said), said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_team_that_the_launcher_starts_again_goes_on(tmp_path, monkeypatch) -> None:
+    """As `torchrun --max-restarts` does, once one of them has failed; the tests of a cluster kill one for real."""
+    recipe, asked = tiny(epochs=2, batch=8), iter(range(100))
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", stop=lambda: next(asked) > 2)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    with pytest.raises(ConflictError, match="not empty"):
+        train(recipe, tmp_path / "run")
+    with pytest.raises(UsageError, match="--out"):
+        train(recipe)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    run = train(recipe, tmp_path / "run")
+    assert len(run.facts["resumed"]) == 1
+    for name in ("predictions.csv", "model.safetensors"):
+        assert (run.path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("by", [{"SLURM_STEP_NUM_TASKS": "2"}, {"SLURM_NTASKS": "2"}, {"OMPI_COMM_WORLD_SIZE": "2"}])
+def test_of_several_processes_without_a_launcher_none_trains_the_whole(command, monkeypatch, by, tmp_path) -> None:
+    for name, value in by.items():
+        monkeypatch.setenv(name, value)
+    words = ("train", "--dataset", "phantom:n=24", "--backbone", "test_resnet", "--out", "run")
+    for more in ([], ["--gpus", "2", "--device", "cpu"], ["--fit", 0], ["--jobs", "2"]):
+        command(*words, *more).refused(2, next(iter(by)), "torchrun")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")  # of a job of several tasks, one step of one
+    assert current_context().is_single

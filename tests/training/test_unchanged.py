@@ -1,5 +1,6 @@
 """A run goes on with the data, splits and recipe that it was begun with, or says what has changed and keeps everything."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from mammozoo.errors import IncompatibleError
+from mammozoo.errors import IncompatibleError, MammozooError, NotVerifiedError
 from mammozoo.training.experiment import extend, resume, train
 
 from ..builtin.trees.pictures import picture_folder
-from ..helpers import edit_json, tiny
+from ..helpers import edit_json, flip, tiny
 
 STAGE = {"name": "first", "dataset": "phantom:n=24,seed=7", "strategy": "full"}
 TOP = ("predictions.csv", "scores.json", "config.json", "model.safetensors", "README.md")
@@ -81,10 +82,10 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
-def refused(run: Path, words: str) -> None:
+def refused(run: Path, words: str, kind: type[MammozooError] = IncompatibleError) -> None:
     """Refused with these words, and not a byte of the run differs."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(IncompatibleError, match=words):
+    with pytest.raises(kind, match=words):
         resume(run)
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
@@ -154,6 +155,22 @@ def test_what_has_not_changed_goes_on_to_the_same_bytes(begun: Path, half: Path,
     run = resume(half)
     assert run.facts["status"] == "done" and len(run.facts["data_sha256"]) == 2
     for name in TOP[:4]:
+        assert (half / name).read_bytes() == (begun / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("fit", ["fold-0", "stages/first"])
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "history.csv", "predictions.csv"])
+def test_what_a_complete_fit_has_written_is_still_that(begun: Path, half: Path, file: str, fit: str) -> None:
+    """Also where it can be read; before, the run ended well with other weights, thresholds, choices or scores."""
+    path = half / fit / file
+    if file == "model.safetensors":
+        flip(path)
+    else:
+        path.write_text(re.sub(r"0\.(\d)", lambda digit: f"0.{(int(digit[1]) + 1) % 10}", path.read_text(), count=1))
+    refused(half, f"{path}' has not the SHA-256.*Remove the folder '{half / fit}'", NotVerifiedError)
+    shutil.rmtree(half / fit)
+    resume(half)
+    for name in ("predictions.csv", "model.safetensors"):
         assert (half / name).read_bytes() == (begun / "whole" / name).read_bytes(), name
 
 

@@ -28,10 +28,10 @@ from PIL import Image
 
 from mammozoo.data.dataset import Dataset, DatasetInfo, Sample
 from mammozoo.data.io.images import image_shape
+from mammozoo.data.published import files_under, left_out, nothing_found
 from mammozoo.errors import UsageError
 from mammozoo_datasets.cbis_ddsm.files import Files, find_files, mask_among
 from mammozoo_datasets.cbis_ddsm.table import KINDS, PARTS, Lesion, disagreeing, read_table
-from mammozoo_datasets.published import files_under, left_out, nothing_found
 
 _LESIONS = {"mass": 1696, "calc": 1872}
 

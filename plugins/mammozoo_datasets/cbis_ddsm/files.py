@@ -13,7 +13,7 @@ import numpy as np
 
 from mammozoo.data.io.dicom import read_header
 from mammozoo.data.io.images import image_shape, read_image
-from mammozoo_datasets.published import files_under
+from mammozoo.data.published import files_under
 
 _CASE = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_P_\d{5}_(?:LEFT|RIGHT)_(?:CC|MLO)(?:_\d+)?")
 _TWO_VALUED = 0.99  # share of pixels near black or white: masks in JPEG have noise around the lesion

@@ -12,18 +12,27 @@ from typing import NoReturn, TextIO
 import typer
 
 from mammozoo.cli import (
+    cite,
     compare,
     data,
     diagnose,
     doctor,
+    embed,
     evaluate,
     explain,
+    export,
+    init,
     list_,
+    merge,
+    output,
     plugins,
     predict,
+    recalibrate,
     report,
     reproduce,
+    serve,
     show,
+    study,
     train,
     zoo,
 )
@@ -42,10 +51,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 _PANELS = {
-    "Train and use models": (train, predict, evaluate, explain),
-    "Look at runs": (compare, diagnose, report, reproduce),
+    "Train and use models": (init, train, merge, predict, evaluate, recalibrate, explain, embed, export, serve),
+    "Look at runs": (compare, diagnose, report, cite, reproduce),
     "Look things up": (list_, show, doctor),
 }
 for _panel, _modules in _PANELS.items():
@@ -53,8 +63,8 @@ for _panel, _modules in _PANELS.items():
         _name = _module.__name__.rpartition(".")[2]
         _function = getattr(_module, _name)
         app.command(_name.rstrip("_"), cls=Command, epilog=_module.EXAMPLES, rich_help_panel=_panel)(_function)
-for _group, _name in ((data.app, "data"), (plugins.app, "plugins"), (zoo.app, "zoo")):
-    app.add_typer(_group, name=_name, rich_help_panel="Data sets, plugins, models")
+for _group, _name in ((data.app, "data"), (study.app, "study"), (plugins.app, "plugins"), (zoo.app, "zoo")):
+    app.add_typer(_group, name=_name, rich_help_panel="Data sets, studies, plugins, models")
 
 
 def _ask(question: str) -> bool:
@@ -85,9 +95,10 @@ def _of_plugins(record: logging.LogRecord) -> bool:
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks and debug messages."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what is logged."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Show results, warnings and errors, no progress."),
     plugin: list[str] = typer.Option([], "--plugin", metavar="FILE", help="Load a plugin from a Python file."),
 ) -> None:
     from mammozoo import progress
@@ -100,6 +111,7 @@ def _root(
         raise typer.Exit
     if debug:
         os.environ["MAMMOZOO_DEBUG"] = "1"
+    output.quiet = quiet
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     handler = _Handler(level)
     logger = logging.getLogger("mammozoo")

@@ -8,26 +8,36 @@ from pathlib import Path
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Json
-from mammozoo.cli.output import print_json, print_table, say
+from mammozoo.cli.options import Columns, Json, Negative, Positive, Truth, Where
+from mammozoo.cli.output import print_json, print_table, progress, say
 
 EXAMPLES = """
 mammozoo compare runs/drs runs/frozen
 mammozoo compare runs/drs runs/frozen runs/full --metric sensitivity
+mammozoo compare theirs.csv runs/ours --truth truth.csv
 """
 
 
 def compare(
-    runs: list[Path] = typer.Argument(..., help="Two or more run folders."),
+    runs: list[Path] = typer.Argument(..., help="Two or more run folders, or tables of predictions."),
     metric: str = typer.Option(
         "auc", help="Score to compare, as train prints it; auc[malignant] is that of one class."
     ),
     unpaired: bool = typer.Option(False, "--unpaired", help="Compare runs that were tested on different images."),
     rank_sum: bool = typer.Option(False, "--rank-sum", help="Also the rank-sum test of Byra 2021, which is not valid."),
+    truth: Truth = None,
+    columns: Columns = None,
+    positive: Positive = None,
+    negative: Negative = None,
+    where: Where = None,
     as_json: Json = False,
 ) -> None:
     """Compare runs: which is better, or that the data cannot tell, with intervals and tests of the difference."""
-    results = api.compare(runs, metric, paired=not unpaired, rank_sum=rank_sum)
+    with progress() as shown:
+        results = api.compare(
+            runs, metric, paired=not unpaired, rank_sum=rank_sum, truth=truth, columns=columns or (), positive=positive,
+            negative=negative, where=where, progress=shown,
+        )  # fmt: skip
     if as_json:
         print_json({"metric": metric, "rows": [dataclasses.asdict(result) for result in results]})
         return

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mammozoo.cli.options import Command, Group, Json, Root
+from mammozoo.cli.options import Command, Group, Json, Root, Roots, read_roots
 from mammozoo.cli.output import note, note_failed_plugins, print_json, print_table, progress, say
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, write_table, write_text
 
 if TYPE_CHECKING:
+    from mammozoo.data.dataset import Dataset
     from mammozoo.data.splits.audit import Audit
-    from mammozoo.plugins import Item
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
 
@@ -32,7 +32,7 @@ def list_data(as_json: Json = False) -> None:
     """List the data sets that mammozoo can read: what they are, how large, under which licence."""
     from mammozoo.plugins import registry
 
-    facts = [_facts(item) for item in registry().items("datasets").values()]
+    facts = [_facts(name, item.value) for name, item in registry().items("datasets").items()]
     if as_json:
         print_json({"datasets": facts})
         return
@@ -42,28 +42,47 @@ def list_data(as_json: Json = False) -> None:
     note_failed_plugins()
 
 
-@app.command("show", cls=Command, epilog="mammozoo data show busi\nmammozoo data show busi --root ~/BUSI")
+@app.command(
+    "show", cls=Command, epilog="mammozoo data show busi\nmammozoo data show busi --root ~/BUSI --html sheet.html"
+)
 def show_data(
-    name: str = typer.Argument(..., help="Data set, as in `mammozoo data list`; options count with --root."),
+    name: str = typer.Argument(
+        ..., help="Data set, as in `mammozoo data list` (options count with --root), or your folder."
+    ),
     root: Root = None,
+    html: Path | None = typer.Option(
+        None, metavar="FILE", help="Write classes, devices, sizes and a contact sheet to this page; reads every image."
+    ),
     as_json: Json = False,
 ) -> None:
     """Tell what a data set is, how to get it, how it lies on disk and which options it has."""
     from mammozoo.config.names import parse
-    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.joined import is_joined, kind_of, open_dataset, parse_datasets
+    from mammozoo.data.layouts import located
     from mammozoo.data.quality.description import contents, options
-    from mammozoo.plugins import registry
 
+    name, place = located(name, root)
+    root = place if isinstance(place, Path) else root
+    if is_joined(parse_datasets(name)):
+        raise UsageError(f"One data set at a time, not '{name}'; `mammozoo data check` takes several.")
     short = parse(name).name
-    kind = registry().get("datasets", short)
-    item = registry().items("datasets")[short]
-    found = contents(open_dataset(name, root)) if root is not None or not kind.needs_root else None
+    kind = kind_of(short)
+    facts = _facts(short, kind)
+    opened = open_dataset(name, root) if root is not None or html is not None or not kind.needs_root else None
+    if html is not None and opened is not None:
+        from mammozoo.data.quality.sheet import sheet
+
+        refuse_to_replace(html, "contact sheet", [root], option="--html")
+        with progress() as shown:
+            write_text(html, sheet(opened, shown))
+        note(f"wrote {html}")
+    found = None if opened is None else contents(opened)
     knobs = options(kind)
     if as_json:
         listed = [dataclasses.asdict(knob) for knob in knobs]
-        print_json(_facts(item) | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
+        print_json(facts | {"options": listed, "found": None if found is None else dataclasses.asdict(found)})
         return
-    for fact, value in _facts(item).items():
+    for fact, value in facts.items():
         word = {"license": "licence", "access": "get it", "marks": "known by"}.get(fact, fact)
         if isinstance(value, bool):
             value = "yes" if value else "no"
@@ -89,28 +108,38 @@ def show_data(
             note(text)
 
 
-def _facts(item: Item) -> dict[str, Any]:
-    """What a data set states about itself, and the plugin that brings it."""
-    info = item.value.info
+def _facts(name: str, kind: type[Dataset]) -> dict[str, Any]:
+    """What a data set states about itself, and the plugin that brings it, or its own file."""
+    from mammozoo.data.declared import is_file
+    from mammozoo.plugins import registry
+
+    info = kind.info
     stated = dataclasses.asdict(info) | {"classes": list(info.classes), "marks": list(info.marks)}
-    return stated | {"plugin": item.plugin.name, "distribution": item.plugin.distribution}
+    if is_file(name):
+        return stated | {"plugin": name, "distribution": None}
+    plugin = registry().provider("datasets", name)
+    return stated | {"plugin": plugin.name, "distribution": plugin.distribution}
 
 
 @app.command("check", cls=Command, epilog="mammozoo data check busi --root ~/BUSI --html pairs.html")
 def check_data(
-    name: str = typer.Argument(..., help="Data set, as in `mammozoo list datasets`."),
-    root: Root = None,
+    name: str = typer.Argument(
+        ..., help="Data set, as in `mammozoo list datasets`, several (a+b), or your folder or table."
+    ),
+    root: Roots = None,
     html: Path | None = typer.Option(None, metavar="FILE", help="Write the near-duplicates side by side to this page."),
     as_json: Json = False,
 ) -> None:
     """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
-    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.joined import open_dataset, places
+    from mammozoo.data.layouts import located
     from mammozoo.data.quality.check import check
 
+    name, roots = located(name, read_roots(root))
     if html is not None:
-        refuse_to_replace(html, "page of pairs", [root], option="--html")
+        refuse_to_replace(html, "page of pairs", places(roots), option="--html")
     with progress() as shown:
-        result = check(open_dataset(name, root), root, shown)
+        result = check(open_dataset(name, roots), roots, shown)
         if html is not None:
             write_text(html, result.page(shown))
     if html is not None:
@@ -170,17 +199,18 @@ def _secret(file: Path) -> bytes:
 def audit_split(
     file: Path = typer.Argument(..., help="splits.json, nnU-Net's splits_final.json, or a table with sample and part."),
     dataset: str = typer.Option(..., help="Data set whose images the file splits."),
-    root: Root = None,
+    root: Roots = None,
     as_json: Json = False,
 ) -> None:
     """Judge a split made elsewhere: patients and near-duplicates on both sides; exit code 1 if there are any."""
-    from mammozoo.data.loaded import open_dataset
+    from mammozoo.data.joined import open_dataset
+    from mammozoo.data.layouts import located
     from mammozoo.data.quality.check import duplicates_among
     from mammozoo.data.quality.survey import survey
     from mammozoo.data.splits.audit import audit_splits, content
     from mammozoo.data.splits.files import read_splits
 
-    opened = open_dataset(dataset, root)
+    opened = open_dataset(*located(dataset, read_roots(root)))
     samples = list(opened.samples())
     listed = read_splits(file, [sample.image for sample in samples])
     with progress() as shown:

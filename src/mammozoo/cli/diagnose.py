@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import Batch, Device, Json, ModelName, Root, data_option, output_option
+from mammozoo.cli.options import Batch, Device, Json, ModelName, Roots, data_option, output_option, read_roots
 from mammozoo.cli.output import print_json, print_table, progress
 from mammozoo.files import refuse_to_replace, write_table
 
@@ -29,7 +29,7 @@ def diagnose(
         help="Another model with the same blocks; default: the weights that this one started from.",
     ),
     dataset: str = data_option(..., help="Data set with options, such as busi or phantom:n=400."),
-    root: Root = None,
+    root: Roots = None,
     images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
     seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of that draw."),
     batch: Batch = 8,
@@ -41,14 +41,17 @@ def diagnose(
 
     For each block: how much of it is active, what changed, and how far added layers have moved.
     """
+    from mammozoo.data.joined import places
+    from mammozoo.data.layouts import located
     from mammozoo.report.diagnosis import diagnose as examine
 
+    dataset, roots = located(dataset, read_roots(root))
     if out is not None:
         for name in ("blocks.csv", "shifts.csv", "diagnosis.svg", "diagnosis.png"):
-            refuse_to_replace(out / name, name, [root])
+            refuse_to_replace(out / name, name, places(roots))
     with progress() as shown:
         found = examine(
-            model, dataset, root, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
+            model, dataset, roots, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
         )
     if out is not None:
         from mammozoo.report.diagnosis import draw_diagnosis

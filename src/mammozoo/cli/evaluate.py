@@ -2,119 +2,175 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Csv, Device, Json, ModelName, Root
-from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress
+from mammozoo.cli.options import Columns, Csv, Device, Json, Member, Negative, Positive, Roots, Truth, Where, read_roots
+from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress, say
+from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mammozoo.evaluation.evaluate import EvaluationScores
+    from mammozoo.evaluation.intervals import Kind
+    from mammozoo.evaluation.result import EvaluationScores
 
 EXAMPLES = """
 mammozoo evaluate runs/first
+mammozoo evaluate runs/first ~/elsewhere
 mammozoo evaluate busi-resnet9 --dataset busi --root ~/BUSI
 mammozoo evaluate runs/first --dataset csv --root clinic.csv --aggregate max --by patient
+mammozoo evaluate theirs.csv --truth truth.xlsx --subgroup device,birads --where "marks=no"
 """
 #: What the table of subgroups shows; --json holds all scores.
 _MAIN = ("auc", "sensitivity", "specificity", "accuracy")
 
 
 def evaluate(
-    model: ModelName,
-    dataset: str = typer.Option(None, help="Data set, such as busi; without one, a run's own test images."),
-    root: Root = None,
+    model: str = typer.Argument(help="A zoo name, the path of a run or model (./NAME), or a table of predictions."),
+    data: str = typer.Argument(None, metavar="[DATA]", help="Your folder or table of images, or a data set's name."),
+    dataset: str = typer.Option(None, help="The same as DATA; without one, a run's own test images."),
+    root: Roots = None,
+    classes: str = typer.Option(
+        None, metavar="CLASS=LABEL+…", help="Which labels of the data set are which class; else by name."
+    ),
+    member: Member = None,
     threshold: str = typer.Option(None, help="One of the model's thresholds, such as youden or sensitivity:0.9."),
     aggregate: str = typer.Option(
         None, help="mean, max or noisy-or: one probability for each patient, breast or lesion."
     ),
     by: str = typer.Option("patient", help="What --aggregate makes one of: patient, breast or lesion."),
-    subgroup: str = typer.Option(None, metavar="COLUMN", help="Scores for each value of a column, such as device."),
+    subgroup: list[str] = typer.Option(
+        None, metavar="COLUMNS", help="Scores for each value of a column, or of several: device,birads; repeatable."
+    ),
     unseen: bool = typer.Option(
         False, "--unseen", help="Leave out images used in training, and those related to them."
     ),
+    truth: Truth = None,
+    columns: Columns = None,
+    positive: Positive = None,
+    negative: Negative = None,
+    where: Where = None,
+    interval: str = typer.Option("bca", help="bca, or percentile: the plain one that other studies report."),
+    prevalence: float = typer.Option(None, help="Also PPV and NPV where this share is positive, such as 0.006."),
     csv: Csv = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set, with intervals. Images used in its training or model selection are reported."""
+    from mammozoo.data.joined import places
+    from mammozoo.data.layouts import located
+
+    if data is not None and dataset is not None:
+        raise UsageError(f"One data set: '{data}' or --dataset {dataset}?")
+    dataset, roots = data or dataset, read_roots(root)
+    if dataset is not None:
+        dataset, roots = located(dataset, roots)
     if csv is not None:
-        refuse_to_replace(csv, "scored images", [root], option="--csv")
+        table = Path(model) if Path(model).is_file() else None
+        refuse_to_replace(csv, "scored images", [*places(roots), truth, table], option="--csv")
+    kind = cast("Kind", interval)  # which the api checks
     with progress() as shown:
         result = api.evaluate(
             model,
             dataset,
-            root,
+            roots,
+            classes=classes,
+            member=member,
             threshold=threshold,
             aggregate=aggregate,
             by=by,
-            subgroup=subgroup,
+            subgroup=subgroup or (),
             unseen=unseen,
+            truth=truth,
+            columns=columns or (),
+            positive=positive,
+            negative=negative,
+            where=where,
+            interval=kind,
+            prevalence=prevalence,
             device=device,
             progress=shown,
         )
-    content = _content(result, "test" if dataset is None else "all", by, aggregate)
+    content = _content(result, "test" if dataset is None else "all", by, aggregate, kind)
     if csv is not None:
         write_table(csv, result.evaluation.predictions.rows())
     if as_json:
         print_json(content)
     else:
-        _show(content, subgroup)
+        _show(content)
 
 
-def _content(result: EvaluationScores, split: str, by: str, aggregate: str | None) -> dict[str, Any]:
+def _content(result: EvaluationScores, split: str, by: str, aggregate: str | None, interval: Kind) -> dict[str, Any]:
     """The result as JSON holds it."""
+    from mammozoo.evaluation.intervals import LEVEL, draws_of
     from mammozoo.evaluation.scores import as_json
 
     evaluation, units, threshold = result.evaluation, result.units, None
     own = bool(units and not units.remark)
+    config, table = evaluation.config, evaluation.table
     if name := evaluation.threshold:
         cuts = (units or evaluation).predictions.cuts  # of several folds each has its own
         threshold = {
             "name": name,
-            "chosen_on": evaluation.config.thresholds[name].chosen_on,
+            "chosen_on": config.thresholds[name].chosen_on
+            if config
+            else "nothing"
+            if name == "half"
+            else "data elsewhere",
             "level": by if own else "image",
             **_span(cuts.tolist()),
         }
+    scored = (units or evaluation).predictions
     return {
-        "model": evaluation.config.name,
+        "model": config.name if config else str(table and table.path),
+        "sha256": evaluation.sha256,
         "dataset": evaluation.dataset,
         "n": result.n,
+        "absent": evaluation.absent,
+        "left_out": dict(evaluation.left_out),
         "seen": evaluation.seen,
         "split": split,
         "level": by if aggregate else "image",
         "aggregate": aggregate,
         "threshold": threshold,
-        "temperature": _span(evaluation.temperatures),
+        "temperature": _span(evaluation.temperatures) if evaluation.temperatures else None,
         "unit_temperature": _span(units.temperatures) if units and units.temperatures else None,
         "remark": (units and units.remark) or None,
         "stamps": list(result.stamps),
+        "table": table and {"taken": dict(table.taken)},
+        "notes": [*((table.said, *table.notes) if table else ()), *evaluation.notes],
+        "classes": list(scored.outcome.classes),
+        "intervals": {
+            "kind": interval,
+            "level": LEVEL,
+            "draws": draws_of(interval, len(scored)),
+            "groups": len({*scored.outcome.groups.tolist()}),
+        },
         "scores": as_json(result.scores),
+        "study": result.study,
+        "use": result.use,
         "subgroups": [
-            {"value": p.value, "n": p.n, "groups": p.groups, "scores": p.scores and as_json(p.scores)}
+            dataclasses.asdict(p) | {"classes": list(p.classes), "scores": p.scores and as_json(p.scores)}
             for p in result.subgroups
         ],
     }
 
 
-def _show(content: dict[str, Any], column: str | None) -> None:
-    from mammozoo.evaluation.evaluate import FEWEST
-
+def _show(content: dict[str, Any]) -> None:
     note_stamps(content["stamps"])
+    for text in content["notes"]:
+        note(text)
     print_scores(content["scores"])
+    _show_study(content["study"])
+    _show_use(content["use"])
     if content["subgroups"]:
-        rows = []
-        for part in content["subgroups"]:
-            scores = [part["scores"] and part["scores"].get(name, {"value": None}) for name in _MAIN]
-            cells = [figure(s["value"], s.get("low"), s.get("high")) if s else "too few" for s in scores]
-            rows.append((part["value"], part["n"], part["groups"], *cells))
-        print_table(f"by {column}", [column or "", "n", "groups", *_MAIN], rows)
-        note(f"Parts of fewer than {FEWEST} independent groups show no scores.")
+        _show_parts(content["subgroups"], content["classes"])
     if content["aggregate"]:
         note(f"One probability for each {content['level']}: {content['aggregate']} of those of its images.")
     if content["remark"]:
@@ -122,10 +178,82 @@ def _show(content: dict[str, Any], column: str | None) -> None:
     if (used := content["threshold"]) is not None:
         of = "single images" if used["level"] == "image" else f"{used['level']}s"
         note(f"Threshold: {used['name']} ({_range(used, 3)}), chosen on {used['chosen_on']}, for {of}.")
-    if (used := content["temperature"]) != _span([1.0]):
+    if (used := content["temperature"]) not in (None, _span([1.0])):
         note(f"Probabilities are calibrated: temperature {_range(used, 2)}, fitted on validation.")
     if (used := content["unit_temperature"]) is not None:
         note(f"So are those of {content['level']}s: temperature {_range(used, 2)}, fitted on validation.")
+
+
+def _show_study(study: dict[str, Any]) -> None:
+    """Risk and coverage as a table, confident mistakes and missed positives as lines."""
+    columns = ["coverage", "accuracy", "sensitivity", "specificity", "missed", "positives_abstained"]
+    if "risk_coverage" in study:
+        rows = [
+            (
+                f"≥ {row['confidence']:g}",
+                *(figure(v) if isinstance(v := row[name], float | None) else v for name in columns),
+            )
+            for row in study["risk_coverage"]["at"]
+        ]
+        print_table("risk and coverage", ["confidence", *(name.replace("_", " ") for name in columns)], rows)
+        each = (f"{row['mistakes']} at {row['confidence']:g}" for row in study["confident_mistakes"])
+        say(f"Confident mistakes: {', '.join(each)}.")
+    if missed := study.get("missed"):
+        where = f"in {missed['patients']} {missed['unit']}"
+        text = f"Missed ({' or '.join(study['positive'])}): {missed['n']} of {missed['of']}, {where}"
+        if missed["n"]:
+            text += (
+                f"; {missed['of_worst']} ({missed['share_of_worst']:.0%}) in the {len(missed['worst'])} with the most"
+            )
+            text += "; decided as " + ", ".join(f"{name} ({many})" for name, many in missed["as"].items())
+        say(f"{text}.")
+
+
+def _show_use(use: dict[str, Any]) -> None:
+    """Calibration line, conformal sets and predictive values, a line each."""
+    if line := use.get("calibration"):
+        slope, intercept, large = (
+            _with_interval(line[name] or {"value": None}) for name in ("slope", "intercept", "in_the_large")
+        )
+        say(f"Calibration slope {slope}, intercept {intercept}; in the large {large} (right: 1, 0, 0).")
+    for one in use.get("conformal", ()):
+        coverage = _with_interval(one["coverage"])
+        say(
+            f"Conformal sets of {one['level']:.0%} from validation hold the truth for {coverage} of the images "
+            f"({one['coverage_of_groups']:.1%} of a group on average); {one['single']:.0%} name one class."
+        )
+    if at := use.get("at_prevalence"):
+        ppv, npv = (_with_interval(at[name]) for name in ("ppv", "npv"))
+        say(
+            f"At a prevalence of {at['prevalence']:g}: PPV {ppv}, NPV {npv}, if sensitivity and specificity hold there."
+        )
+
+
+def _with_interval(score: dict[str, Any]) -> str:
+    return figure(score["value"], score.get("low"), score.get("high"))
+
+
+def _show_parts(parts: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+    """One table of all parts, and which of them lack classes."""
+    from mammozoo.evaluation.subgroups import FEWEST
+
+    rows = []
+    for part in parts:
+        scores = [part["scores"] and part["scores"].get(name, {"value": None}) for name in _MAIN]
+        cells = [figure(s["value"], s.get("low"), s.get("high")) if s else "too few" for s in scores]
+        rows.append((part["column"], part["value"], part["n"], part["groups"], *cells))
+    columns = list(dict.fromkeys(row[0] for row in rows))
+    heads = ["by", "part"] if len(columns) > 1 else columns
+    shown = rows if len(columns) > 1 else [row[1:] for row in rows]
+    print_table(f"by {' and '.join(columns)}", [*heads, "n", "groups", *_MAIN], shown)
+    note(f"Parts of fewer than {FEWEST} independent groups show no scores.")
+    for part in parts:
+        if part["absent"]:
+            counts = ", ".join(f"{name} of {count}" for name, count in part["absent"].items())
+            among = f"Its scores are among {', '.join(part['classes'])}"
+            note(
+                f"{part['column']} {part['value']}: {among}; the most probable of all is {counts} of {part['n']} images."
+            )
 
 
 def _span(values: Sequence[float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Device, Images, Json, ModelName, Root, data_option, output_option
+from mammozoo.cli.options import Device, Images, Json, Member, ModelName, Roots, data_option, output_option, read_roots
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_table, progress
 from mammozoo.files import sha256
 
@@ -32,12 +32,15 @@ _MEANS = {  # column → score
 def explain(
     model: ModelName,
     images: Images = None,
+    member: Member = None,
     method: str = typer.Option("grad-cam", help="grad-cam, or occlusion (slow)."),
-    class_name: str = typer.Option(None, "--class", help="Class to explain; without it, the one decided for."),
+    class_name: str = typer.Option(
+        None, "--class", help="Class to explain, or true: that of the label; without it, the one decided for."
+    ),
     mask: Path = typer.Option(None, help="Lesion mask of the one image; NAME_mask.png beside it is found by itself."),
     sanity: bool = typer.Option(False, "--sanity", help="Compare with untrained networks (Adebayo et al. 2018)."),
     dataset: str = data_option(None, help="Explain a data set; of the run's own, only what it was tested on."),
-    root: Root = None,
+    root: Roots = None,
     part: str = data_option(None, help="Part of the run's own data set: test (if not said) or val."),
     limit: int = data_option(None, min=1, help="Only so many images of the data set, drawn with seed 0."),
     device: Device = "auto",
@@ -46,16 +49,22 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Draw where a model looks, and score it against lesion masks. Research only: not for diagnosis."""
+    from mammozoo.data.layouts import located
+
+    roots = read_roots(root)
+    if dataset is not None:
+        dataset, roots = located(dataset, roots)
     with progress() as shown:
         result = api.explain(
             model,
             images or (),
+            member=member,
             out=out,
             method=method,
             class_name=class_name,
             mask=mask,
             dataset=dataset,
-            root=root,
+            root=roots,
             part=part,
             limit=limit,
             sanity=sanity,
@@ -105,7 +114,8 @@ def _show(method: str, explanations: list[Explanation], summary: dict[str, Any])
             rows.append([e.case.name, e.explained or "", figure(e.probability), *inside, e.overlay or ""])
         print_table("", ["file", "class", "p", "heat inside", "area", "hit", "overlay"], rows)
     if summary["heat_inside"]["n"] > 1:
-        groups = {"all": summary, **summary["by_class"]}
+        decided = {f"{name} decisions": means for name, means in summary["by_decision"].items()}
+        groups = {"all": summary, **summary["by_class"], **decided}
         rows = [
             [name, g["heat_inside"]["n"], *(_mean(g[key]) for key in _MEANS.values())] for name, g in groups.items()
         ]

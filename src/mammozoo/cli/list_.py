@@ -18,14 +18,36 @@ mammozoo list backbones --match resnet
 """
 
 
+KINDS = {
+    "recipes": "everything that determines a training; `mammozoo train NAME`, `mammozoo show NAME`",
+    "datasets": "what --dataset takes",
+    "backbones": "networks: what --backbone takes",
+    "strategies": "what of a network learns: what --strategy takes",
+    "heads": "classifiers behind a network: what --head takes",
+    "losses": "what `methods.loss` in a recipe takes",
+    "predictors": "formats of other programs' models: what `predict --model PATH` takes besides ours",
+    "transforms": "steps of `preprocess` and `augment` in a recipe",
+    "metrics": "scores, and what `monitor` in a recipe takes",
+    "papers": "published tables: `mammozoo reproduce NAME`",
+    "zoos": "lists of models; `mammozoo zoo list` shows the models",
+}
+
+
 def list_(
     kind: str = typer.Argument(
-        ..., help="datasets, backbones, strategies, heads, metrics, transforms, recipes or papers."
+        None,
+        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers; else the kinds.",
     ),
     match: str = typer.Option("", help="Only names that contain this."),
     as_json: Json = False,
 ) -> None:
     """List what the plugins provide."""
+    if kind is None:
+        if as_json:
+            print_json({"kinds": [*KINDS]})
+        else:
+            print_table("", ["kind", "what it is"], [*KINDS.items()])
+        return
     items = [dataclasses.asdict(item) for item in api.list(kind, match)]
     columns = {"name": "name", "what it is": "summary", "plugin": "plugin"}
     if kind == "recipes":

@@ -8,13 +8,19 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mammozoo.errors import UsageError
+from mammozoo.errors import UsageError, must
 from mammozoo.text import printable
+
+if TYPE_CHECKING:
+    from mammozoo.config.sections import Root as RootOf
+
+#: Options of `mammozoo` itself that are understood behind a command too.
+_ANYWHERE = {"-v", "--verbose", "-q", "--quiet", "--debug"}
 
 recipe_option = functools.partial(typer.Option, rich_help_panel="Recipe")
 data_option = functools.partial(typer.Option, rich_help_panel="Data")
@@ -22,11 +28,23 @@ computing_option = functools.partial(typer.Option, rich_help_panel="Computing")
 output_option = functools.partial(typer.Option, rich_help_panel="Output")
 
 ModelName = Annotated[str, typer.Argument(help="A zoo name, or the path of a run or model (./NAME).")]
+Member = Annotated[
+    str | None,
+    typer.Option(help="Of a run with several models one of them, best or fold-2; without it, all of them together."),
+]
 ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
 Images = Annotated[
     list[str] | None, typer.Argument(help="Image files, folders (lesion masks in them are left out) or patterns.")
 ]
 Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
+Roots = Annotated[
+    list[str] | None,
+    data_option(
+        "--root",
+        metavar="PATH",
+        help="Folder (or CSV file) that holds the data; of several data sets NAME=PATH for each, or a YAML file of these.",
+    ),
+]
 Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, computing_option(help="auto, bf16 or fp32.")]
 Batch = Annotated[int, computing_option(min=1, max=65_536, help="Images in a batch.")]
@@ -36,6 +54,21 @@ Jobs = Annotated[
 Settings = Annotated[
     list[str] | None,
     recipe_option("--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1; repeatable."),
+]
+table_option = functools.partial(typer.Option, rich_help_panel="Tables and subsets")
+Truth = Annotated[Path | None, table_option(help="Table with the truth of the predictions in a table, joined by id.")]
+Columns = Annotated[
+    list[str] | None,
+    table_option(
+        metavar="ROLE=COLUMN", help="A table's column that is not recognised, such as truth=biopsy; repeatable."
+    ),
+]
+Positive = Annotated[str | None, table_option(metavar="CLASSES", help="Classes to score as one, such as malignant.")]
+Negative = Annotated[
+    str | None, table_option(metavar="CLASSES", help="Classes on the other side; without it all others.")
+]
+Where = Annotated[
+    str | None, table_option(metavar="CONDITIONS", help='Only rows such as "marks=no and age>=50", by columns.')
 ]
 Csv = Annotated[Path | None, output_option(help="Also write a row for each image to this CSV file.")]
 Json = Annotated[bool, output_option("--json", help="Machine-readable result on stdout.")]
@@ -59,6 +92,19 @@ def read_settings(pairs: list[str] | None) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f"--set {pair}: {error}.") from None
     return values
+
+
+def read_roots(given: list[str] | None) -> RootOf | None:
+    """What `--root` names: a path, or one for each of several data sets; UsageError if it is neither."""
+    from mammozoo.files import given_path
+
+    pairs = [re.fullmatch(r"([A-Za-z0-9][\w.-]*)=(.+)", text) for text in given or ()]
+    if not given or (len(given) == 1 and (not pairs[0] or given_path(given[0]).exists())):
+        return given_path(given[0]) if given else None
+    roots = {pair[1]: given_path(pair[2]) for pair in pairs if pair}
+    if len(roots) < len(given):
+        raise UsageError(f"--root: several are written NAME=PATH, a name each, not {' and '.join(given)}.")
+    return roots
 
 
 @contextlib.contextmanager
@@ -87,7 +133,7 @@ def _printable_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(message := getattr(error, "message", None), str):  # of the library, which prints it as it is
-            vars(error)["message"] = printable(message)
+            vars(error)["message"] = printable(must(message))
         raise
 
 
@@ -120,6 +166,10 @@ class Group(TyperGroup):
                 option = word or (args[number - 1] if number and args[number - 1].startswith("--") else "")
                 where = f"{option.rstrip('=')} is" if option else "An argument is"
                 raise UsageError(f"{where} empty. Is a variable of the shell not set? Give a value, or leave it out.")
+        if ctx.parent is None:  # these may also stand behind the command
+            end = args.index("--") if "--" in args else len(args)
+            anywhere = [word for word in args[:end] if word in _ANYWHERE]
+            args = [*anywhere, *(word for word in args[:end] if word not in _ANYWHERE), *args[end:]]
         with _printable_errors():
             return super().parse_args(ctx, args)
 
@@ -135,7 +185,7 @@ class Group(TyperGroup):
             command = self.get_command(ctx, name)
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
-                panels.setdefault(panel, []).append((name, command.get_short_help_str(limit=90)))
+                panels.setdefault(panel, []).append((name, command.get_short_help_str(limit=300)))
         _write_panels(formatter, panels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +14,12 @@ from mammozoo.progress import Progress
 from mammozoo.text import printable
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from mammozoo.training.trainer import EpochRow
 
 _STARTED = time.perf_counter()  # of the command, before the heavy imports
+quiet = False  # --quiet: no progress
 _json_stream: TextIO | None = None  # where JSON goes while everything else goes to stderr
 
 
@@ -80,6 +84,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 SPREAD = {"pooled": "folds pooled", "sd": "SD of repeats"}
 
 
+#: What a reader looks for first, of two classes and of more.
+HEADLINE = ("auc", "sensitivity", "specificity", "balanced-accuracy", "brier")
+
+
+def print_headline(scores: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """The five scores of `HEADLINE`, as far as there are such; a note says where the others are."""
+    chosen = {name: scores[name] for name in HEADLINE if name in scores}
+    print_scores(chosen or scores)
+    if chosen and len(chosen) < len(scores):
+        note(f"{len(scores) - len(chosen)} more scores: {where}")
+
+
 def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Scores with intervals and n; of folds the pooled value and of repeats the spread, too."""
     from mammozoo.evaluation.metric import printed
@@ -130,7 +146,10 @@ def progress() -> Iterator[Progress]:
     """Bars with images a second and time left on a terminal, plain lines elsewhere."""
     from rich.console import Console
 
-    shown = _Bars() if Console(stderr=True).is_terminal else _Lines()
+    shown: Progress = _Bars() if Console(stderr=True).is_terminal else _Lines()
+    if quiet:
+        shown.stop()
+        shown = Progress()
     shown.clock.since = _STARTED
     try:
         yield shown
@@ -145,15 +164,22 @@ class _Lines(Progress):
         note(f"{what}: {total} {unit}")
 
     def epoch(self, row: EpochRow) -> None:
-        losses = f"train loss {row.train_loss:.4f}, val loss {row.val_loss:.4f}{' (best)' if row.best else ''}"
-        note(f"  {row.split} epoch {row.epoch}: {losses}, {row.rate:.0f} images/s")
+        note(f"  {row.split} epoch {row.epoch}: {_losses(row)}, {row.rate:.0f} images/s")
+
+    def fit(self, name: str, row: EpochRow, epochs: int, worker: str) -> None:
+        note(f"  {name} epoch {row.epoch} of {epochs}: {_losses(row)}, {row.rate:.0f} images/s, {worker}")
 
     def note(self, text: str) -> None:
         note(text)
 
 
+def _losses(row: EpochRow) -> str:
+    validated = "" if math.isnan(row.val_loss) else f", val loss {row.val_loss:.4f}{' (best)' if row.best else ''}"
+    return f"train loss {row.train_loss:.4f}{validated}"
+
+
 class _Bars(_Lines):
-    """One bar, redrawn for each stretch."""
+    """One bar, redrawn for each stretch, and one more for each of several fits at once."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -170,6 +196,7 @@ class _Bars(_Lines):
             transient=True,
         )
         self.task = self.bars.add_task("", total=None, rate="")
+        self.fits: dict[str, TaskID] = {}
         self.bars.start()
         self.started, self.done, self.unit = time.perf_counter(), 0, "images"
 
@@ -185,8 +212,17 @@ class _Bars(_Lines):
             self.bars.refresh()
 
     def epoch(self, row: EpochRow) -> None:
-        if row.best:
+        if row.best and not math.isnan(row.val_loss):
             self.bars.update(self.task, description=f"{row.split} best val loss {row.val_loss:.3f}")
+
+    def fit(self, name: str, row: EpochRow, epochs: int, worker: str) -> None:
+        if name not in self.fits:
+            self.fits[name] = self.bars.add_task(name, total=epochs, rate="")
+        self.bars.update(self.fits[name], completed=row.epoch, rate=f"epochs, val loss {row.val_loss:.4f}, {worker}")
+
+    def fit_ended(self, name: str) -> None:
+        if name in self.fits:
+            self.bars.remove_task(self.fits.pop(name))
 
     def stop(self) -> None:
         self.bars.stop()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Precision
-from mammozoo.cli.output import note, note_stamps, print_json, print_table
+from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Member, Precision
+from mammozoo.cli.output import note, note_stamps, print_json, print_table, progress
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, sha256, write_table
 
@@ -24,8 +26,10 @@ mammozoo predict --example
 mammozoo predict lesion.png scans/ --model runs/first --abstain
 mammozoo predict "scans/*.dcm" --csv out.csv --json
 mammozoo predict women.csv --aggregate max --by breast
+mammozoo predict archive/ --csv part-2.csv --shard 2/8
 """
 _SHOWN = 20  # warnings, before the rest are only counted
+_MANY = 64  # images from which on progress is shown
 
 
 def predict(
@@ -33,6 +37,7 @@ def predict(
     model: str = typer.Option(
         None, help="A zoo name, or the path of a run or model (./NAME); without it, the built-in model."
     ),
+    member: Member = None,
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     abstain: bool = typer.Option(
         False, "--abstain", help="No label in the uncertain band around the threshold, chosen on validation."
@@ -43,6 +48,9 @@ def predict(
     ),
     by: str = typer.Option(
         "patient", help="What --aggregate makes one of: patient, breast or another column of the table."
+    ),
+    shard: str = typer.Option(
+        None, metavar="I/N", help="Of N equal parts of the images the I-th, from 1: one for each of N processes."
     ),
     batch: Batch = 32,
     device: Device = "auto",
@@ -59,29 +67,46 @@ def predict(
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
     chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others
+    if images == ["-"]:
+        images = [line for line in sys.stdin.read().splitlines() if line]
+        if not images:
+            raise UsageError("No image was named: '-' reads a path from each line of the standard input.")
     table = table_of(images)
     files = find_images(images) if table is None else read_listing(table).files
+    if shard is not None:
+        if aggregate is not None:
+            raise UsageError("--shard tears patients apart, so --aggregate cannot go with it. Leave one of them out.")
+        files, table = files[_part_of(shard, len(files))], None
     if csv is not None:
         inputs = [*files, *folders_of(images), *([table] if table else [])]
         refuse_to_replace(csv, "predictions", inputs, option="--csv")
-    result = api.predict(
-        table or files,
-        model,
-        batch=batch,
-        abstain=abstain,
-        force=force,
-        aggregate=aggregate,
-        by=by,
-        device=device,
-        precision=chosen,
-    )
+    journal = None if csv is None else csv.with_name(f".{csv.name}.part")
+    with progress() as shown:
+        result = api.predict(
+            table or files,
+            model,
+            member=member,
+            batch=batch,
+            abstain=abstain,
+            force=force,
+            aggregate=aggregate,
+            by=by,
+            device=device,
+            precision=chosen,
+            journal=journal,
+            progress=shown if len(files) >= _MANY else None,
+        )
     config, rows = result.config, _rows(result)
     if csv is not None:
         write_table(csv, rows)
+    if journal is not None:
+        journal.unlink(missing_ok=True)
     if as_json:
+        from mammozoo.models.predictor import weights_of
+
         used = {
             "name": config.name,
-            "sha256": sha256(result.folder / "model.safetensors"),
+            "sha256": sha256(weights_of(result.folder)),
             "threshold": _threshold(config),
             "calibration": config.calibration and config.calibration.model_dump(),
         }
@@ -96,6 +121,15 @@ def predict(
         raise typer.Exit(1)
 
 
+def _part_of(shard: str, images: int) -> slice:
+    """`2/8` as every eighth of the images, from the second on."""
+    if not (match := re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)) or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {shard}: give I/N with I from 1 to N, such as 2/8 for the second of eight parts.")
+    if int(match[1]) > images:
+        raise UsageError(f"--shard {shard}: there are only {images} images, so this part has none.")
+    return slice(int(match[1]) - 1, None, int(match[2]))
+
+
 def _rows(result: PredictResult) -> list[dict[str, str]]:
     """A row for each image; with units also one for each of these, told apart by the column `level`."""
     rows = [
@@ -103,6 +137,7 @@ def _rows(result: PredictResult) -> list[dict[str, str]]:
             "file": p.file,
             "label": "uncertain" if p.abstained else p.label or "",
             **_numbers(p, result.config),
+            **({"agreement": "" if p.agreement is None else f"{p.agreement:.2f}"} if result.config.members else {}),
             "warnings": "; ".join(p.warnings),
             "error": p.error or "",
         }
@@ -118,6 +153,7 @@ def _rows(result: PredictResult) -> list[dict[str, str]]:
             "file": unit.unit,
             "label": unit.label or "",
             **_numbers(unit, result.config),
+            **({"agreement": ""} if result.config.members else {}),
             **bare,
             **({"warnings": f"{unit.unanswered} images without an answer"} if unit.unanswered else {}),
         }
@@ -155,7 +191,7 @@ def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> N
         print_table("", columns, [[row[key] for key in columns] for row in good])
     if (units := result.units) is not None:
         rows = rows[len(predictions) :]
-        columns = [key for key in rows[0] if key not in hidden]
+        columns = [key for key in rows[0] if key not in (*hidden, "agreement")]
         title = f"{units.how} of the images of each {units.by}"
         cells = [[*(row[key] for key in columns), row["images"]] for row in rows]
         print_table(title, [units.by, *columns[1:], "images"], cells)
@@ -174,13 +210,17 @@ def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> N
             note(f"mammozoo: {prediction.error}")
     if abstain and (band := config.abstention) is not None:
         chosen = f"The uncertain band was chosen on {band.chosen_on}: {band.share:.0%} of the images there lie in it."
-        note(f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. {chosen}")
+        split = " So is an image on which fewer than four in five of the models agree." if config.members else ""
+        note(f"Left undecided: {sum(p.abstained for p in predictions)} of {len(good)}. {chosen}{split}")
     label = "Label: the most probable class."
     if (used := _threshold(config)) is not None:
         source = f"threshold {used['name']}, chosen on {used['chosen_on']}"
         label = f"Label: {config.classes[1]} from {used['value']:.3f} on ({source})."
     calibrated = "not calibrated"
     if (fit := config.calibration) is not None:
-        calibrated = f"calibrated (temperature {fit.temperature:.2f}, fitted on {fit.chosen_on})"
+        by = "each model by its own temperature" if config.members else f"temperature {fit.temperature:.2f}"
+        calibrated = f"calibrated ({by}, fitted on {fit.chosen_on})"
     note(f"{label} Probabilities are {calibrated}.")
-    note(f"Model: {config.name}. {config.intended_use}")
+    together = f", {len(config.members)} models together" if config.members else ""
+    licence = f" (licence: {config.licence})" if config.licence else ""
+    note(f"Model: {config.name}{together}{licence}. {config.intended_use}")

@@ -18,15 +18,21 @@ from mammozoo.cli.options import (
     Settings,
     computing_option,
     output_option,
+    read_roots,
     read_settings,
     recipe_option,
     stopping,
 )
-from mammozoo.cli.output import note, note_stamps, print_json, print_scores, print_table, progress, say
+from mammozoo.cli.output import note, note_stamps, print_headline, print_json, print_scores, progress, say
+from mammozoo.cli.plan import in_words, show_dry_run, show_ended, show_fits
+from mammozoo.cli.refit import train_on_all
 from mammozoo.errors import UsageError
 
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
+    from mammozoo.config.sections import Root
+    from mammozoo.progress import Progress
+    from mammozoo.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +41,7 @@ mammozoo train ~/clinic
 mammozoo train --dataset phantom:n=200 --epochs 2 --out runs/first
 mammozoo train byra-busi --root ~/BUSI --set optimizer.lr=1e-2 --folds 5
 mammozoo train --resume runs/first
+mammozoo train byra-busi --root ~/BUSI --folds 5 --out runs/five --fold 2
 """
 PRESETS = ("quick", "best")
 _recipe = functools.partial(recipe_option, None)
@@ -46,8 +53,10 @@ def train(
         None, metavar="[DATA|RECIPE]", help="Your folder or table of images, or a recipe's name or YAML file."
     ),
     preset: str = _recipe(help="For your images: quick (one split, frozen network) or best (larger network, longer)."),
-    dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400."),
-    root: Path = _recipe(help="Folder (or CSV file) that holds the data."),
+    dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400; several as a+b."),
+    root: list[str] = _recipe(
+        metavar="PATH", help="Folder (or CSV file) that holds the data; of several data sets NAME=PATH for each."
+    ),
     backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
     weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, or run:FOLDER."),
     strategy: str = _recipe(help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
@@ -56,12 +65,26 @@ def train(
     batch: int = _recipe(help="Images in a batch."),
     lr: float = _recipe(help="Learning rate."),
     split: Path = _recipe(help="A split made before: splits.json of a run, nnU-Net's, or a table."),
+    leave_out: str = _recipe(
+        metavar="NAME", help="Test on one data set of several, or on COLUMN=VALUE (* each in turn); train on the rest."
+    ),
     folds: int = _recipe(help="Folds of cross-validation; 1 holds one test part out."),
     seed: int = _recipe(help="Seed of everything random."),
     settings: Settings = None,
     out: Path = _run(help="Folder of the run; must be new or empty."),
     resume: Path = _run(metavar="RUN", help="Go on with a run that was killed or stopped."),
     extend: Path = _run(metavar="RUN", help="Train a complete run for more --epochs, into a new folder."),
+    refit: Path = _run(metavar="RUN", help="Train one model on all images of a complete run, into RUN/refit."),
+    fit: str = _run(
+        metavar="NUMBER|NAME", help="Train one fit of the run in --out, as --plan lists them; see `merge`."
+    ),
+    fold: int = _run(min=0, help="Train the fits of one fold of the run in --out; see `merge`."),
+    merge_last: bool = typer.Option(
+        False,
+        "--merge-last",
+        help="With --fit or --fold: `merge` the run if all fits have ended.",
+        rich_help_panel="Run",
+    ),
     keep_state: bool = typer.Option(
         False, "--keep-state", help="Keep what --extend needs when the run is complete.", rich_help_panel="Run"
     ),
@@ -75,22 +98,52 @@ def train(
         False, "--compile", help="Train through torch.compile; pays in long trainings only."
     ),
     report: bool = output_option(True, "--report/--no-report", help="Write report.html into the run."),
+    plan: bool = output_option(False, "--plan", help="List the run's fits, and which of them --out has."),
     dry_run: bool = output_option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
+    all_scores: bool = output_option(
+        False, "--all-scores", help="Print every score, not the five that are asked for most."
+    ),
     as_json: Json = False,
 ) -> None:
     """Train a model by a recipe and score it on its test part."""
     from mammozoo.config.loading import OWN, load, own_data
 
     flags = {
-        "dataset": dataset, "root": root, "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
-        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds,
-        "split.file": split, "seed": seed, "device": device, "compile": compile_it or None, "keep_state": keep_state or None,
+        "dataset": dataset, "root": read_roots(root), "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
+        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds, "split.file": split,
+        "split.leave_out": leave_out, "seed": seed, "device": device, "compile": compile_it or None,
+        "keep_state": keep_state or None,
     }  # fmt: skip
     overrides = read_settings(settings) | {key: value for key, value in flags.items() if value is not None}
-    if resume is not None and (recipe or out or dry_run or overrides):
+    if fold is not None:
+        fit = f"fold-{fold}" if fit is None else ""
+    if (fit is not None and (not fit or out is None or resume or extend)) or (merge_last and fit is None):
+        raise UsageError(
+            "--fit and --fold train a part of a new run that others share: give one of them, a recipe, and --out RUN. "
+            "--merge-last goes with them."
+        )
+    if resume is not None and (recipe or out or dry_run or plan or overrides):
         raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
-    if extend is not None and (recipe or resume or dry_run or set(overrides) - {"epochs"} or epochs is None):
+    if extend is not None and (recipe or resume or dry_run or plan or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
+    if refit is not None:
+        if (
+            recipe
+            or resume
+            or extend
+            or out
+            or fit
+            or plan
+            or dry_run
+            or set(overrides) - {"root"}
+            or jobs > 1
+            or gpus > 1
+        ):
+            raise UsageError(
+                "--refit trains a complete run's recipe on all its images: give nothing else with it but --root."
+            )
+        train_on_all(refit, read_roots(root), as_json)
+        return
     data = recipe and own_data(recipe)
     if preset is not None and (not data or preset not in PRESETS):
         raise UsageError(f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.")
@@ -98,7 +151,7 @@ def train(
     resolved = load(recipe, overrides, own=f"{OWN}-{preset}" if preset else OWN)
     _check_names(resolved)
     from mammozoo.training import parallel
-    from mammozoo.training.distributed import check_processes
+    from mammozoo.training.distributed import check_processes, current_context
     from mammozoo.training.run_directory import RunDirectory
 
     if jobs_by not in parallel.BACKENDS:
@@ -106,41 +159,69 @@ def train(
     if gpus > 1 and "RANK" not in os.environ:
         if jobs > 1:
             raise UsageError("Several processes at one fit, or several fits at once: leave --gpus or --jobs out.")
+        current_context()  # refuses to be one of several
         begun = resume or extend
         check_processes(resolved if begun is None else RunDirectory.open(begun).recipe, gpus)
         raise typer.Exit(_launch(gpus))
     if data and os.environ.get("RANK", "0") == "0":  # of several processes the first
         _tell(resolved, preset, overrides)
-    if dry_run:
-        from mammozoo.training.dry_run import describe
+    if dry_run or plan:
+        from mammozoo.training.dry_run import describe, list_fits
         from mammozoo.training.prepare import prepare
 
         with progress() as shown:
-            content = describe(prepare(resolved, shown))
-        _show_plan(content, as_json)
+            prepared = prepare(resolved, shown)
+        if plan:
+            show_fits(list_fits(prepared, out), as_json)
+        else:
+            show_dry_run(describe(prepared), as_json)
         return
-    from mammozoo.training import experiment
+    from mammozoo.training import apart, experiment
     from mammozoo.training.checkpoint import Stopped
 
-    many = parallel.Jobs(jobs, jobs_by)
+    many, whole = parallel.Jobs(jobs, jobs_by), None
     try:
         with progress() as shown:
             with stopping() as stop:
                 if resume is not None:
                     run = experiment.resume(resume, shown, stop=stop, jobs=many)
+                elif fit is not None:
+                    run, ended = apart.train_fits(resolved, fit, out, shown, stop=stop, jobs=many)
                 elif extend is not None:
                     run = experiment.extend(extend, epochs, out, shown, stop=stop, jobs=many)
                 else:
                     run = experiment.train(resolved, out, shown, stop=stop, jobs=many)
             if not run.facts:  # of a process that trained along
                 _end_in_team()
-            if report:
-                from mammozoo.report.page import write_report  # here: plots and explanations take seconds to import
-
-                write_report(run.path, progress=shown)
+            if merge_last:
+                whole = apart.merge_last(run.path, ended, shown)
+            elif fit is None:
+                whole = run
+            if whole is not None:
+                show_run(whole, shown, report, as_json, all_scores)
     except Stopped as stopped:
-        note(f"mammozoo: stopped by a signal. Go on with: mammozoo train --resume {stopped}")
+        way = f"mammozoo train --resume {stopped}" if fit is None else "the same command"
+        note(f"mammozoo: stopped by a signal. Go on with: {way}")
         raise typer.Exit(143) from None
+    if whole is None:
+        show_ended(run, ended, as_json, merge_last)
+    _end_in_team()
+
+
+def show_run(
+    run: RunDirectory,
+    shown: Progress,
+    report: bool,
+    as_json: bool,
+    all_scores: bool = False,
+    root: Root | None = None,
+) -> None:
+    """Write the report of a complete run, if it is wanted, and print its scores; `root` is where the data are now."""
+    if report:
+        from mammozoo.report.page import write_report  # here: plots and explanations take seconds to import
+
+        write_report(run.path, root=root, progress=shown)
+    shown.stop()
     shown.clock.lap("report")
     spent = shown.clock.seconds
     log.info("Seconds: %s.", ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in spent.items()))
@@ -149,22 +230,25 @@ def train(
         print_json({"run": run.path.as_posix(), "scores": run.facts["scores"], "seconds": seconds})
     else:
         note_stamps(run.facts["stamps"])
-        print_scores(run.facts["scores"])
+        if all_scores:
+            print_scores(run.facts["scores"])
+        else:
+            print_headline(run.facts["scores"], f"--all-scores, or mammozoo evaluate {run.path}")
         written = f", {run.path / 'report.html'}" if report else ""
         from mammozoo.config.names import reference_to
 
         say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}")
-    _end_in_team()
 
 
 def _check_names(recipe: Recipe) -> None:
     """Look up what a typo is likely in before torch is imported, which takes seconds."""
     from mammozoo.config.names import parse
     from mammozoo.config.requirements import check_requirements
+    from mammozoo.data.joined import kinds_of
     from mammozoo.plugins import registry
 
     check_requirements(recipe.requires, f"Recipe '{recipe.name}'")
-    registry().get("datasets", parse(recipe.dataset).name)
+    kinds_of(recipe.dataset)
     registry().get("backbones", parse(recipe.backbone).name)
 
 
@@ -176,13 +260,7 @@ def _tell(recipe: Recipe, preset: str | None, given: Mapping[str, Any]) -> None:
 
     fields = recipe.model_dump(mode="json")
     for key, why in {**recipe.why, **dict.fromkeys(given, "given")}.items():
-        note(f"  {key} = {_in_words(value_at(fields, key))}: {why}")
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {_in_words(of)}" for key, of in value.items())
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+        note(f"  {key} = {in_words(value_at(fields, key))}: {why}")
 
 
 def _end_in_team() -> None:
@@ -220,33 +298,3 @@ def _launch(processes: int) -> int:
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0
-
-
-def _show_plan(content: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(content)
-        return
-    import yaml
-
-    say(yaml.safe_dump(content["recipe"], sort_keys=False, allow_unicode=True))
-    trainable, total, head = (f"{content['parameters'][key]:,}" for key in ("trainable", "total", "head"))
-    say(f"{trainable} of {total} parameters train, {head} of them in the head.")
-    groups = [(f"{g['lr']:g}", f"{g['parameters']:,}", len(g["layers"])) for g in content["groups"]]
-    print_table("Parameter groups", ["learning rate", "parameters", "tensors"], groups)
-    if content["stages"]:
-        rows = []
-        for stage in content["stages"]:
-            counts = stage["left_out"].values()
-            fewest_most = "–".join(str(n) for n in sorted({min(counts), max(counts)}))
-            cells = stage | {"classes": ", ".join(stage["classes"]), "trains": f"{stage['strategy']}, {stage['head']}"}
-            facts = [cells[key] for key in ("name", "dataset", "classes", "trains", "epochs", "images")]
-            rows.append((*facts, fewest_most))
-        columns = ["stage", "data", "classes", "strategy, head", "epochs", "images", "left out, by split"]
-        print_table("Stages before, each from the weights of the one above it", columns, rows)
-    parts = ("train", "val", "test")
-    splits = [
-        (split["name"], *(", ".join(f"{n} {label}" for label, n in split[part].items()) for part in parts))
-        for split in content["splits"]
-    ]
-    print_table("Splits", ["split", *parts], splits)
-    note_stamps(content["stamps"])

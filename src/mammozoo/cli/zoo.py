@@ -68,6 +68,7 @@ def pull(
     Shows the licence of the weights and the terms of their data.
     """
     from mammozoo import progress
+    from mammozoo.zoo.card import licence_of
     from mammozoo.zoo.registry import listed, pull_model, with_bases
 
     if yes:
@@ -79,20 +80,12 @@ def pull(
             note(f"{entry.name} {entry.version}, {entry.size / 1e6:.1f} MB. {terms}")
         folders[name] = pull_model(name)
         if name.startswith("hub:"):
-            note(f"{name}: {_terms_of(folders[name])}")
+            note(f"{name}: {licence_of(name, folders[name]) or 'Its card states no licence.'}")
     if as_json:
         print_json({"folders": {name: str(folder) for name, folder in folders.items()}})
         return
     for folder in folders.values():
         say(folder)
-
-
-def _terms_of(folder: Path) -> str:
-    """The terms that the card of a model states, which no zoo lists."""
-    from mammozoo.zoo.card import terms_in
-
-    card = folder / "README.md"
-    return terms_in(card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "")
 
 
 @app.command("verify", cls=Command, epilog="mammozoo zoo verify --deep")

@@ -60,6 +60,12 @@ def push(
     version: str = _description("1.0.0", help="Version; becomes the tag vVERSION."),
     license: str = _description("", help="SPDX identifier of the weights' licence, such as Apache-2.0."),
     data_terms: str = _description("", help="Terms of the data; by default those known of the data set."),
+    evaluated: list[Path] = _description(
+        [], metavar="FILE", help="What evaluate MODEL --dataset NAME --json has printed, for the card; repeatable."
+    ),
+    limits: Path | None = _description(
+        None, help="Text or Markdown for the card: what the model must not be used for."
+    ),
     summary: str = _description("", help="One line for the list; by default made from the config."),
     dry_run: bool = output_option(False, "--dry-run", help="Show what would be sent; ask no server."),
     yes: bool = output_option(False, "--yes", help="Do not ask."),
@@ -69,13 +75,18 @@ def push(
     import tempfile
 
     from mammozoo.models.config import read_config
+    from mammozoo.zoo.adapter import is_adapter, read_adapter
     from mammozoo.zoo.directory import entry_text, put, write_entries
+    from mammozoo.zoo.elsewhere import read_elsewhere, read_limits
     from mammozoo.zoo.entry import HubSource
     from mammozoo.zoo.push import push as send
     from mammozoo.zoo.registry import find_model
     from mammozoo.zoo.staging import complete, stage
 
-    config = read_config(source)
+    if is_adapter(source):  # such as a recalibrated model
+        base = base or read_adapter(source).base.name
+    folder_of_model = find_model(source)
+    config = read_config(folder_of_model)
     if bool(repo) == (to is not None):
         raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
     for option, given in {"--public": public, "--replace": replace, "--zoo": zoo is not None}.items():
@@ -100,7 +111,14 @@ def push(
     with tempfile.TemporaryDirectory(prefix="mammozoo-push-") as folder:
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
         staged = stage(
-            source, publication, Path(folder) / "model", base=base_folder, allow_stamped=allow_stamped, allow=allow
+            folder_of_model,
+            publication,
+            Path(folder) / "model",
+            base=base_folder,
+            allow_stamped=allow_stamped,
+            allow=allow,
+            elsewhere=read_elsewhere(evaluated, folder_of_model),
+            limits=read_limits(limits) if limits else "",
         )
         if not as_json:
             visible = f"{repo}, {'public' if public else 'private'}, tag v{version}"

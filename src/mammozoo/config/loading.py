@@ -10,13 +10,16 @@ from typing import Any
 from mammozoo.config.names import Spec, parse
 from mammozoo.config.recipe import Recipe, validated
 from mammozoo.config.sections import assign
-from mammozoo.data.layouts import dataset_at
+from mammozoo.data.joined import names_of, read_root
+from mammozoo.data.layouts import dataset_at, located
 from mammozoo.documents import Document
 from mammozoo.errors import NotFoundError, UsageError
-from mammozoo.files import given_path
+from mammozoo.files import absent, given_path
 from mammozoo.plugins import registry
 from mammozoo.tables import SUFFIXES
 
+#: Keys that make another split than folds.
+_SPLITS = ("split.file", "split.official", "split.leave_out")
 OWN = "own"  #: the recipe for one's own data
 
 
@@ -38,22 +41,38 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         data = own_data(source) if source else None
         path = Path(source or "default")
         if data is not None or path.suffix not in (".yaml", ".yml"):
-            path = registry().get("recipes", own if data else source or "default")
+            path = _recipe(own if data else source or "default")
         fields = _read(path)
         fields.setdefault("name", path.stem)
         if data is not None:
             fields |= {"root": str(data), "dataset": None}
+    if {*_SPLITS} & {*(overrides or ())}:  # in place of the recipe's own folds
+        overrides = {"split.folds": 1, "split.inner": 1, **(overrides or {})}
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
         fields.get("why", {}).pop(key, None)
     if data is not None and fields["dataset"] is None:
         fields["dataset"], root = dataset_at(Path(fields["root"]))
         fields["root"] = str(root)
+    elif isinstance(dataset := fields.get("dataset"), str):
+        fields["dataset"], place = located(dataset, fields.get("root"))
+        fields["root"] = str(place) if isinstance(place, Path) else place
+    roots = read_root(Path(str(fields.get("root") or "")))
+    if isinstance(roots, dict):  # of a file; a run keeps what it said
+        fields["root"] = {own: str(roots[own]) for own in names_of(str(fields.get("dataset"))) if own in roots}
     if (columns := fields.pop("columns", None)) is not None:
         fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
     recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe
+
+
+def _recipe(name: str) -> Path:
+    """The file of the recipe `name`; what looks like neither a recipe nor data is said to be neither."""
+    try:
+        return Path(registry().get("recipes", name))
+    except NotFoundError as error:
+        raise NotFoundError(f"{error} Nor is it a folder or table of images.{absent(name)}") from None
 
 
 def own_data(source: str) -> Path | None:
@@ -88,7 +107,7 @@ def _with_columns(dataset: str, columns: object) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise NotFoundError(f"There is no recipe file '{path}'.")
+        raise NotFoundError(f"There is no recipe file '{path}'.{absent(path)}")
     fields = Document.read(path, UsageError, aliases=True).content
     if not isinstance(fields, dict):
         raise UsageError(f"Recipe '{path}' must be a mapping of keys to values.")

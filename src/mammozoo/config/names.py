@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from mammozoo.errors import UsageError, nearest
+from mammozoo.errors import UsageError, must, nearest
 from mammozoo.files import given_path
 
 #: A seed, as every generator takes it.
@@ -24,6 +24,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 _FINITE = pydantic.ConfigDict(allow_inf_nan=False)
 _NAME = re.compile(r"[a-z0-9][\w./-]*", re.IGNORECASE)
+_FILE = re.compile(r"((?:[A-Za-z]:[\\/])?[^:]+\.ya?ml)(:|$)(.*)")  # a data set may be named by the path of its file
 
 
 def named_folder(reference: str | Path) -> Path | None:
@@ -60,8 +61,9 @@ class Spec:
 
 def parse(text: str) -> Spec:
     """One `name[:arguments]`; UsageError if the text has another form."""
-    name, colon, inside = text.strip().partition(":")
-    if not _NAME.fullmatch(name) or (colon and not inside):
+    file = _FILE.fullmatch(text.strip())
+    name, colon, inside = file.groups() if file else text.strip().partition(":")
+    if not (file or _NAME.fullmatch(name)) or (colon and not inside):
         raise UsageError(f"'{text}' does not have the form name[:argument,key=value].")
     arguments, options = [], []
     for part in inside.split(",") if inside else []:
@@ -118,5 +120,7 @@ def options(make: Callable[..., Any], spec: Spec, given: int = 0) -> dict[str, A
             adapter = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind, config=_FINITE)
             values[key] = adapter.validate_python(value)
         except pydantic.ValidationError as error:
-            raise UsageError(f"'{spec}': option '{key}' cannot be '{value}': {error.errors()[0]['msg']}.") from None
+            raise UsageError(
+                f"'{spec}': option '{key}' cannot be '{value}': it {must(error.errors()[0]['msg'])}."
+            ) from None
     return values

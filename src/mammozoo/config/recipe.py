@@ -16,13 +16,15 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from mammozoo.config.names import Seed, named_folder, parse
+from mammozoo.config.names import Seed, named_folder
 from mammozoo.config.requirements import checked
 from mammozoo.config.sections import (
     Batch,
     Epochs,
+    Methods,
     Optimizer,
     Phase,
+    Root,
     Schedule,
     Section,
     SplitSettings,
@@ -31,13 +33,15 @@ from mammozoo.config.sections import (
     listed,
     value_at,
 )
+from mammozoo.data.joined import names_of
 from mammozoo.errors import UsageError, problems
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.zoo.pins import Pin
 
 #: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
 _TRIED = {
-    "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "optimizer", "patience", "phases", "schedule", "strategy",
+    "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "methods", "optimizer", "patience", "phases", "schedule",
+    "strategy",
 }  # fmt: skip
 
 
@@ -58,8 +62,9 @@ class Recipe(Section):
     """Packages that provide what the recipe names, as pip takes them: `mammozoo-peft>=0.2`. A run records those it used."""
 
     dataset: str
-    """Data set with options: `busi`, `phantom:n=800`."""
-    root: Path | None = None
+    """Data set with options: `busi`, `phantom:n=800`; or several: `busi+bus-bra`, `here=folder+there=csv`."""
+    root: Root | None = None
+    """Folder or table of the data; of several data sets a mapping of their names to these, or a YAML file with one."""
     classes: tuple[str, ...] | None = None
     """Which classes, in output order; several labels as one are `lesion=benign|malignant`; None for all of the data set's."""
     split: SplitSettings = SplitSettings()
@@ -95,6 +100,7 @@ class Recipe(Section):
     phases: tuple[Phase, ...] = ()
     """Optimizers in turn; their epochs replace `epochs`, their settings `optimizer`."""
     schedule: Schedule = Schedule()
+    methods: Methods = Methods()
     class_weights: Literal["balanced", "none"] = "balanced"
     """`balanced` weights the loss inversely to class frequency in the training part."""
     monitor: str = "loss"
@@ -177,13 +183,21 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         if self.split.folds == 1 and self.split.test + self.split.val >= 1:
             raise ValueError("split.test and split.val leave nothing to train on")
-        chosen = [self.split.file is not None, self.split.official, self.split.folds > 1]
-        if sum(chosen) > 1:
-            raise ValueError("split.file, split.official and split.folds each make a split; choose one")
+        one = self.split
+        if sum([one.file is not None, one.official, one.leave_out is not None, one.folds > 1]) > 1:
+            raise ValueError(
+                "split.file, split.official, split.leave_out and split.folds each make a split; choose one"
+            )
         if self.split.inner > 1 and self.split.folds == 1:
             raise ValueError("split.inner nests folds in folds; set split.folds too")
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+        if self.methods.sampling == "balanced" and self.class_weights == "balanced":
+            raise ValueError(
+                "methods.sampling and class_weights, both balanced, correct the same twice; set class_weights: none"
+            )
+        if self.cache_views and (self.methods.mixup or self.methods.cutmix):
+            raise ValueError("mixup and cutmix mix images, and cache_views keeps features of whole ones; choose one")
         if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
             raise ValueError("seed and split.seed must leave room below 4294967296 for one more of each repeat or fold")
         if math.prod(map(len, self.grid.values())) * self.repeats > MOST_FITS:
@@ -195,8 +209,10 @@ class Recipe(Section):
     @property
     def data_name(self) -> str:
         """What the data are called: the name of the data set, or of one's own folder or table."""
-        name = parse(self.dataset).name
-        return self.root.resolve().stem if self.root and name in ("folder", "csv") else name
+        names = names_of(self.dataset)
+        if isinstance(self.root, Path) and {*names.values()} <= {"folder", "csv"}:
+            return self.root.resolve().stem
+        return "-".join(names)
 
     def of_stage(self, number: int) -> Recipe:
         """The recipe of an earlier stage: its own settings, and for the rest those of this recipe."""
@@ -205,7 +221,7 @@ class Recipe(Section):
         said = {key: value for key in shared if (value := getattr(stage, key)) is not None}
         split = SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
         changes: dict[str, Any] = {"split": split}
-        if stage.dataset is not None and parse(stage.dataset).name != parse(self.dataset).name:
+        if stage.dataset is not None and names_of(stage.dataset) != names_of(self.dataset):
             changes |= {"root": None, "classes": None}
         if stage.epochs is not None or stage.optimizer is not None:
             changes["phases"] = ()
@@ -242,6 +258,17 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
+_SECTIONS: dict[str, type[Section]] = {
+    "optimizer": Optimizer,
+    "split": SplitSettings,
+    "schedule": Schedule,
+    "methods": Methods,
+}
+#: A key that stands in a section → how it is written.
+_DOTTED = {key: f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields}
+_DOTTED |= {"learning_rate": "optimizer.lr", "weight-decay": "optimizer.weight_decay"}
+
+
 def validated(fields: Mapping[str, Any], name: str) -> Recipe:
     """A recipe of these fields; UsageError if a value is of the wrong type, or does not go with another."""
     try:
@@ -250,5 +277,7 @@ def validated(fields: Mapping[str, Any], name: str) -> Recipe:
         for e in error.errors():
             if e["type"] == "unknown_key":
                 key = ".".join([*(part for part in e["loc"] if isinstance(part, str)), e["ctx"]["key"]])
-                raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{e['ctx']['nearest']}") from None
+                hint = e["ctx"]["nearest"] or " All keys: mammozoo show default"
+                hint = f" Did you mean '{_DOTTED[key]}'?" if key in _DOTTED else hint
+                raise UsageError(f"Recipe '{name}' has an unknown key '{key}'.{hint}") from None
         raise UsageError(f"Recipe '{name}': {problems(error, 'recipe')}.") from None

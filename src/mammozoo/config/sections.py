@@ -14,6 +14,8 @@ from mammozoo.errors import UsageError, nearest
 
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Batch = Annotated[int, Field(ge=2, le=65_536)]
+#: Where data lie: a folder or table, or one for each of several data sets, by its name.
+Root = Path | dict[str, Path]
 Rate = Annotated[float, Field(ge=1e-30, le=1e30)]
 
 
@@ -40,6 +42,9 @@ class SplitSettings(Section):
     """An existing split: our `splits.json`, nnU-Net's `splits_final.json` or a table; other keys make the parts that it lacks."""
     official: bool = False
     """The data set's own division into parts or folds."""
+    leave_out: Annotated[str, Field(min_length=1)] | None = None
+    """`device=GE` tests on the images with that value of a column and trains on the rest, `device=*` on each value in turn; a name
+    alone is a data set of several, as `dataset=NAME`."""
     folds: Annotated[int, Field(ge=1, le=1000)] = 1
     """1 for one holdout split; k ≥ 2 for k-fold cross-validation, where every sample is tested once."""
     inner: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -47,7 +52,7 @@ class SplitSettings(Section):
     test: Annotated[float, Field(ge=0.001, le=0.999)] = 0.2
     """Share of the test part; k-fold ignores it."""
     val: Annotated[float, Field(ge=0.001, le=0.999)] = 0.15
-    """Share of the validation part, on which every choice is made."""
+    """Share of the validation part, on which every choice is made; with `leave_out` of the images that are not left out."""
     seed: Seed = 0
     by: Literal["group", "patient", "image"] = "group"
     """`image` ignores patients and near-duplicates; it is leaky, and needs `allow_leakage`."""
@@ -89,6 +94,27 @@ class Schedule(Section):
         return self
 
 
+class Methods(Section):
+    """Ways of training beside the papers'; each is off unless it is asked for."""
+
+    loss: str = "cross-entropy"
+    """A loss with options, such as `focal:gamma=2`. Validation losses are of cross-entropy all the same."""
+    label_smoothing: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of each label that is divided among all classes."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Alpha of mixup; with `cutmix` each batch has one of both."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Alpha of cutmix."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a moving average of the weights, such as 0.99, which is validated and kept instead of those of the last step."""
+    clip: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Largest norm of the gradient of a step."""
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Batches whose mean gradient makes one step."""
+    sampling: Literal["plain", "balanced"] = "plain"
+    """`balanced` draws an epoch's images with replacement, of each class equally many on average."""
+
+
 def listed(value: Any) -> Any:
     """A list of texts from `a+b`, the spelling of the command line, or from a list in which YAML has read numbers.
 
@@ -115,7 +141,7 @@ class Stage(Section):
     """The data that a paper used here, and that this data set replaces; every output then carries a stamp that says so."""
 
     dataset: str | None = None
-    root: Path | None = None
+    root: Root | None = None
     classes: tuple[str, ...] | None = None
     val: Annotated[float, Field(ge=0.001, lt=0.5)] | None = None
     """Share of its validation part; a stage has no test part."""

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.data.io.images import read_image, read_mask
+from mammozoo.data.io.images import UnreadableImageError, image_shape, read_image, read_mask
 from mammozoo.data.io.regions import Box, box_of_mask
 from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.files import absent
 from mammozoo.text import known
 
 Modality = Literal["ultrasound", "mammography", "microscopy", "any"]
@@ -95,7 +96,7 @@ class Dataset:
             if root is None:
                 raise UsageError(f"Data set '{self.info.name}' needs --root, the folder that holds it.")
             if not root.exists():
-                raise NotFoundError(f"Data set '{self.info.name}': there is nothing at --root '{root}'.")
+                raise NotFoundError(f"Data set '{self.info.name}': there is nothing at --root '{root}'.{absent(root)}")
         self.root = root
         #: Remarks for the user (an incomplete copy, files left out); filled by `samples`.
         self.notes: list[str] = []
@@ -122,11 +123,28 @@ class Dataset:
         return np.logical_or.reduce(masks) if masks else None
 
     def box(self, sample: Sample) -> Box | None:
-        """The lesion's box: the one of the sample, else the box around its mask; None if there is no lesion."""
+        """The lesion's box: the one of the sample, else the box around its mask; None if there is no lesion.
+
+        Raises:
+            UnreadableImageError: the mask is not of the image's size, so that its pixels name another place there.
+        """
         if sample.box is not None:
             return sample.box
         mask = self.mask(sample)
-        return None if mask is None else box_of_mask(mask)
+        if mask is None:
+            return None
+        as_stored = type(self).mask is Dataset.mask and type(self).read is Dataset.read
+        shape = image_shape(self.path(sample.image)) if as_stored else mask.shape
+        if mask.shape != shape:  # EXIF may turn what the header says
+            shape = self.read(sample).shape[:2]
+        if mask.shape != shape:
+            sizes = f"{mask.shape[1]} × {mask.shape[0]} pixels, and its image {shape[1]} × {shape[0]}"
+            raise UnreadableImageError(f"The mask of '{sample.image}' has {sizes}. Export both from one picture.")
+        return box_of_mask(mask)
+
+    def source(self, sample: Sample) -> tuple[Dataset, Sample]:
+        """The data set that a sample is of, and the sample as that has it; of several joined ones, the one that it comes from."""
+        return self, sample
 
     def path(self, relative: str) -> Path:
         """The path of a sample's file on this machine, without the lesion in it (`mdb005.pgm#2`)."""

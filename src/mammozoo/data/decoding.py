@@ -151,6 +151,12 @@ def decode_cached(
         UnreadableImageError, UsageError: as `decode`.
     """
     store = store or Store()
+    if len(parts := _by_set(dataset, samples)) > 1 or any(part is not dataset for part in parts):
+        decoded = [
+            decode_cached(part, [own for _, own in members], input, advance, store) for part, members in parts.items()
+        ]
+        order = np.argsort([place for members in parts.values() for place, _ in members])
+        return _joined(decoded, order)
     boxes = lesion_boxes(dataset, samples, input)
     states = _states(dataset, samples)
     description = _description(dataset, samples, input, boxes)
@@ -173,6 +179,29 @@ def decode_cached(
             return images
     prints = {name: array for name, array in arrays.items() if name not in ("pixels", "features")}
     return Images(arrays["pixels"], Fingerprints(**prints), arrays["features"])
+
+
+def _by_set(dataset: Dataset, samples: Sequence[Sample]) -> dict[Dataset, list[tuple[int, Sample]]]:
+    """Data set → (place, sample) of each sample that is of it; several if they were joined."""
+    parts: dict[Dataset, list[tuple[int, Sample]]] = {}
+    for place, sample in enumerate(samples):
+        part, own = dataset.source(sample)
+        parts.setdefault(part, []).append((place, own))
+    return parts
+
+
+def _joined(parts: Sequence[Images], order: npt.NDArray[np.intp]) -> Images:
+    """The images of all parts, in this order."""
+
+    def one(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate(arrays)[order]
+
+    prints = [part.fingerprints.arrays() for part in parts]
+    return Images(
+        one([part.pixels for part in parts]),
+        Fingerprints(**{name: one([arrays[name] for arrays in prints]) for name in prints[0]}),
+        one([part.features for part in parts]),
+    )
 
 
 def code_of(transforms: Sequence[str]) -> dict[str, Any]:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mammozoo.config.sections import Root
+from mammozoo.data.io.images import IMAGE_SUFFIXES
 from mammozoo.data.io.listing import walk
 from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.files import absent, given_path
 from mammozoo.plugins import registry
 from mammozoo.tables import SUFFIXES
+
+
+def located(dataset: str, root: Root | None) -> tuple[str, Root | None]:
+    """(name, root) of a data set; a folder or table that stands in its place, without a root, is read as what it holds.
+
+    Raises:
+        NotFoundError, UsageError: as `dataset_at`.
+    """
+    if root is not None or dataset in registry().items("datasets"):
+        return dataset, root
+    path = given_path(dataset)
+    return dataset_at(path) if path.suffix not in (".yaml", ".yml") and path.exists() else (dataset, root)
 
 
 def dataset_at(path: Path) -> tuple[str, Path]:
@@ -19,7 +34,7 @@ def dataset_at(path: Path) -> tuple[str, Path]:
         UsageError: it is a run, a file that is no table, or it holds several data sets.
     """
     if not path.exists():
-        raise NotFoundError(f"There is no recipe, folder or table '{path}'.")
+        raise NotFoundError(f"There is no recipe, folder or table '{path}'.{absent(path)}")
     if (path / "run.json").is_file():
         raise UsageError(f"'{path}' is a run, not data. Go on with it: mammozoo train --resume {path}")
     folder = path.parent if path.is_file() else path
@@ -34,7 +49,7 @@ def dataset_at(path: Path) -> tuple[str, Path]:
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"'{path}' is neither a folder nor a table ({', '.join(SUFFIXES)}), and no recipe (.yaml)."
+                f"'{path}' is neither a folder nor a table ({', '.join(SUFFIXES)}), and no recipe (.yaml).{_hint(path)}"
             )
         return "csv", path
     tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
@@ -50,6 +65,16 @@ def dataset_at(path: Path) -> tuple[str, Path]:
             ) from error
         raise
     return "folder", path
+
+
+def _hint(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return f" For one image: mammozoo predict {path}. Training takes the folder above the class folders."
+    if suffix == ".safetensors":
+        return f" For a model: mammozoo predict IMAGE --model {path.parent}"
+    table = " Save it as .xlsx or CSV."
+    return {".zip": " Unpack it, and give the folder.", ".xls": table, ".ods": table}.get(suffix, "")
 
 
 def _marks() -> dict[str, tuple[str, ...]]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -16,17 +16,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.config.names import call, parse
+from mammozoo.config.sections import Root
 from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.decoding import Images, decode_cached, unreadable_among
 from mammozoo.data.duplicates.matching import group, near_duplicates
 from mammozoo.data.io.dicom import frame_remarks
 from mammozoo.data.io.limits import UnreadableImageError
+from mammozoo.data.joined import open_dataset
 from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import UsageError, nearest
-from mammozoo.plugins import registry
 from mammozoo.progress import Progress
+from mammozoo.text import same
 
 _CONSTANT = 1e-4  # spread of brightness in [0, 1] that no picture of two grey levels has
 #: What a group is: `group` joins a patient's images and near-duplicates; `patient` trusts the data set's patient names.
@@ -44,6 +45,7 @@ class Data:
     groups: npt.NDArray[np.intp]  # (N,) group numbers; samples of one group are of one patient or near-duplicates
     images: Images
     merged: tuple[str, ...] = ()  # the classes as written, if one of them joins several labels of the data set
+    left_out: Mapping[str, int] = field(default_factory=dict)  # images of each label that belongs to no class
 
     @cached_property
     def names(self) -> list[str]:
@@ -101,6 +103,28 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
     return Classes(tuple(names), numbers)
 
 
+def classes_there(written: Sequence[str], labels: Sequence[str], dataset: str) -> tuple[str, ...]:
+    """Of a model's classes those that a data set with these labels has, with the labels that are there, in its spelling.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    spelt, there = {same(label): label for label in labels} | {label: label for label in labels}, []
+    for text in written:
+        name, parts = _class_and_labels(text, labels)
+        found = [label for part in parts if (label := spelt.get(part, spelt.get(same(part))))]
+        if found:
+            there.append(name if found == [name] else f"{name}={'|'.join(dict.fromkeys(found))}")
+    if len(there) < 2:
+        known = ", ".join(there) or "none"
+        raise UsageError(
+            f"Data set '{dataset}' has images of {', '.join(labels)}, and the model knows {', '.join(written)}: of its classes "
+            f"the set has {known}, and scores need two. If labels have other names there, say which class they are: "
+            "--classes NAME=LABEL|LABEL+NAME=LABEL."
+        )
+    return tuple(there)
+
+
 def _class_and_labels(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """(name of the class, its labels); a label that contains an equals sign stands for itself."""
     name, equals, rest = (part.strip() for part in text.partition("="))
@@ -114,33 +138,31 @@ def _class_and_labels(text: str, labels: Sequence[str]) -> tuple[str, tuple[str,
     return name, parts
 
 
-def open_dataset(name: str, root: Path | None) -> Dataset:
-    """The data set that `name[:options]` names, at `root`; nothing is read yet.
-
-    Raises:
-        NotFoundError, UsageError: no such data set, or nothing at the root.
-    """
-    spec = parse(name)
-    dataset: Dataset = call(registry().get("datasets", spec.name), spec, root)
-    return dataset
+def sets_of(dataset: Dataset, samples: Sequence[Sample]) -> list[int]:
+    """A number for each sample, equal for those of one of several joined data sets."""
+    return [id(dataset.source(sample)[0]) for sample in samples]
 
 
 def files_of(dataset: Dataset, samples: Sequence[Sample]) -> list[Path]:
     """The file of each sample that names no part of one; none of a data set without files."""
-    return [dataset.path(sample.image) for sample in samples if "#" not in sample.image] if dataset.root else []
+    sources = [dataset.source(sample) for sample in samples]
+    return [part.path(own.image) for part, own in sources if part.root and "#" not in own.image]
 
 
 def open_data(
     name: str,
-    root: Path | None,
+    root: Root | None,
     classes: tuple[str, ...] | None,
     input: Input,
     by: By,
     progress: Progress,
     unreadable: dict[str, str] | None = None,
+    *,
+    partly: bool = False,
 ) -> Data:
     """Read a data set: samples, labels, groups, pixels. A class may join several labels: `lesion=benign|malignant`.
 
+    `partly` allows for a data set that has not all of the classes.
     Samples that cannot be read are left out if there is a dictionary `unreadable`: it gets their names and the reasons.
 
     Raises:
@@ -149,16 +171,20 @@ def open_data(
     dataset = open_dataset(name, root)
     everything = dataset.samples()
     written = tuple(classes or dataset.classes)
+    if partly:
+        present = {sample.label for sample in everything}
+        written = classes_there(written, [label for label in dataset.classes if label in present], name)
     chosen = read_classes(written, dataset.classes, name)
     samples = [sample for sample in everything if sample.label in chosen.numbers]
     numbers = [chosen.numbers[sample.label] for sample in samples]
     samples = [replace(sample, label=chosen.names[n]) for sample, n in zip(samples, numbers, strict=True)]
+    for note in (*dataset.notes, *frame_remarks(files_of(dataset, samples))):
+        progress.note(note)  # first, since it may say why a class is empty
     for number, label in enumerate(chosen.names):
         if number not in numbers:
             raise UsageError(f"Data set '{name}' has no image of class '{label}' at '{root}'.")
-    for note in (*dataset.notes, *frame_remarks(files_of(dataset, samples))):
-        progress.note(note)
-    for label, count in Counter(sample.label for sample in everything if sample.label not in chosen.numbers).items():
+    left_out = Counter(sample.label for sample in everything if sample.label not in chosen.numbers)
+    for label, count in left_out.items():
         progress.note(f"{count} images of the class '{label}' are left out: the classes are {', '.join(chosen.names)}.")
     progress.start("reading images", len(samples))
     progress.clock.lap("start")
@@ -177,17 +203,20 @@ def open_data(
         progress.note(
             f"{len(constant)} of {len(samples)} images are of one grey level all over; {first}. See `mammozoo data check`."
         )
-    patients = [sample.patient for sample in samples]
+    patients, sets = [sample.patient for sample in samples], sets_of(dataset, samples)
     if by == "patient" and None in patients:
         raise UsageError(f"Data set '{name}' does not name the patient of every image; split by group instead.")
-    # Generated images are independent by construction, even if they look alike.
-    pairs = [] if by == "patient" or dataset.info.synthetic else near_duplicates(images.fingerprints, patients)
+    pairs = []
+    if by != "patient" and not dataset.info.synthetic:  # generated images are independent, even if they look alike
+        pairs = near_duplicates(images.fingerprints, patients, sets)
     if torn := [pair for pair in pairs if numbers[pair.i] != numbers[pair.j]]:
         one, other = (f"'{samples[i].image}' ({samples[i].label})" for i in (torn[0].i, torn[0].j))
         progress.note(
             f"{len(torn)} pairs of near-duplicates have two classes, such as {one} and {other}: see `data check`."
         )
     groups = group(patients, pairs)
+    if spanning := sum(n > 1 for n in Counter(one for one, _ in {*zip(groups.tolist(), sets, strict=True)}).values()):
+        progress.note(f"{spanning} groups have images of more than one data set: near-duplicates across sets.")
     progress.clock.lap("check")
     merged = written if chosen.merged else ()
-    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), groups, images, merged)
+    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), groups, images, merged, left_out)

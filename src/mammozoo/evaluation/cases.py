@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.config.names import parse
+from mammozoo.config.sections import Root
 from mammozoo.data.io.images import read_image, read_mask
 from mammozoo.data.io.listing import masks_beside
 from mammozoo.data.io.regions import Box
-from mammozoo.data.loaded import open_data, open_dataset
+from mammozoo.data.joined import open_dataset, parse_datasets, without_paths
+from mammozoo.data.loaded import open_data
 from mammozoo.data.splits.leakage import seen_before
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.evaluation.evaluate import leak_stamps
@@ -52,7 +53,7 @@ def of_dataset(
     folder: Path,
     config: ModelConfig,
     name: str,
-    root: Path | None,
+    root: Root | None,
     *,
     part: str | None = None,
     limit: int | None = None,
@@ -70,7 +71,9 @@ def of_dataset(
     stamps: list[str] = []
     unreadable: dict[str, str] = {}
     rows: list[tuple[str, str, int, str | None]]
-    if (folder / "predictions.csv").is_file() and str(parse(name)) == str(parse(config.training.dataset)):
+    if (folder / "predictions.csv").is_file() and parse_datasets(without_paths(name)) == parse_datasets(
+        config.training.dataset
+    ):
         if part not in (None, "test", "val"):
             raise UsageError(f"--part is test or val, not '{part}'.")
         if part == "val":
@@ -81,7 +84,7 @@ def of_dataset(
     else:
         if part is not None:
             raise UsageError(f"--part goes with a run and its own data set; '{folder}' is not a run on '{name}'.")
-        data = open_data(name, root, config.asked, config.input, "group", progress, unreadable)
+        data = open_data(name, root, config.asked, config.input, "group", progress, unreadable, partly=True)
         seen = seen_before(data, np.arange(len(data.samples)), config.training.seen)
         stamps, dataset = leak_stamps(data, seen, progress), data.dataset
         labels = [data.classes[number] for number in data.labels]
@@ -92,7 +95,7 @@ def of_dataset(
     for (image, label, group, fold), stem in zip(rows, free_stems(row[0] for row in rows), strict=True):
         if image not in known:
             raise NotFoundError(
-                f"The run was tested on '{image}', and the data set at '{dataset.root}' has no such image."
+                f"The run was tested on '{image}', and the data set at '{dataset.root or root}' has no such image."
             )
         sample = known[image]
         # A label that the data set does not have is a merged class, which only the recipe knows.

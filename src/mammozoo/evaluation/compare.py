@@ -27,11 +27,15 @@ from mammozoo.evaluation.intervals import DRAWS, LEVEL, jointly, of_difference, 
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.paired_tests import delong, holm, mcnemar
-from mammozoo.evaluation.predictions import Predictions, read_predictions
+from mammozoo.evaluation.prediction_table import is_table
+from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.resampling import Values, draw, share
 from mammozoo.evaluation.scores import finite, fold_weights
 from mammozoo.evaluation.seeds import align
+from mammozoo.evaluation.selection import ALL, Selection, read_selected
+from mammozoo.evaluation.selective import MORE
 from mammozoo.plugins import registry
+from mammozoo.progress import Progress
 
 BOOTSTRAP = "paired bootstrap by group"
 UNPAIRED = "unpaired bootstrap by group"
@@ -111,17 +115,29 @@ class _Side:
         return float(np.mean([self.metric.value(outcome) for outcome in self.outcomes]))
 
 
-def contenders(runs: Sequence[str | Path]) -> list[Contender]:
-    """The runs in these folders.
+def contenders(
+    runs: Sequence[str | Path], selection: Selection = ALL, progress: Progress | None = None
+) -> list[Contender]:
+    """The runs in these folders, and the predictions in these tables, as far as they are selected; `progress` notes how.
+
+    Of one set of classes in several orders, that of the first counts.
 
     Raises:
-        UsageError: one is named twice.
+        UsageError: one is named twice, or a table cannot be scored.
         NotFoundError, IncompatibleError: as `read_predictions`.
     """
-    folders = [Path(run) for run in runs]
-    if len({folder.resolve() for folder in folders}) < len(folders):
+    paths = [Path(run) for run in runs]
+    if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("One run is named twice.")
-    return [Contender(folder.as_posix(), read_predictions(folder)) for folder in folders]
+    if not any(map(is_table, paths)):
+        selection.refuse_for_model()
+    found = []
+    for path in paths:
+        rows, notes = read_selected(path, selection)
+        for text in notes:
+            (progress or Progress()).note(f"{path.name}: {text}")
+        found.append(Contender(path.as_posix(), rows))
+    return [Contender(one.name, one.predictions.in_order(found[0].predictions.outcome.classes)) for one in found]
 
 
 def compare(
@@ -142,7 +158,7 @@ def compare(
             results += _paired(a, b, rank_sum, seed)
         else:
             results.append(_bootstrap(a, b, UNPAIRED, seed)[0])
-    higher = score not in OVERFITTING and _metric(score).higher_is_better
+    higher = score not in OVERFITTING and metric_of(score).higher_is_better
     for test in {result.test for result in results}:
         places = [i for i, result in enumerate(results) if result.test == test]
         for i, p in zip(places, holm([1.0 if (p := results[i].p) is None else p for i in places]), strict=True):
@@ -153,8 +169,10 @@ def compare(
     return results
 
 
-def _metric(score: str) -> Metric:
-    metric: Metric = registry().get("metrics", score.partition("[")[0])
+def metric_of(score: str) -> Metric:
+    """The metric of a score, `auc[malignant]` too; NotFoundError if there is none."""
+    name = score.partition("[")[0]
+    metric: Metric = next((own for own in MORE if own.name == name), None) or registry().get("metrics", name)
     return metric
 
 
@@ -169,12 +187,16 @@ def _sides(pair: Sequence[Contender], score: str) -> tuple[_Side, _Side]:
     if score in OVERFITTING:
         a, b = (_overfitting(one.name, run, score) for one, run in zip(pair, runs, strict=True))
     else:
-        metric = _metric(score)
+        metric = metric_of(score)
         keys = metric.keys(*classes)
         if score not in keys:
             raise UsageError(
                 f"Of the classes {', '.join(*classes)} there is no score '{score}'.{nearest(score, keys)} "
                 f"Scores of that name: {', '.join(keys) or 'none'}."
+            )
+        if not metric.of_decisions and (hard := [c.name for c in pair if c.predictions.decided_only]):
+            raise UsageError(
+                f"'{hard[0]}' has no probabilities, which '{score}' needs. Say --metric accuracy, or another of decisions."
             )
         tests = [run.of("test") for run in runs]
         if (number := keys[score]) is not None:
@@ -224,9 +246,10 @@ def _overfitting(name: str, run: Predictions, score: str) -> _Side:
 def _paired(a: _Side, b: _Side, rank_sum: bool, seed: int) -> Iterator[Result]:
     labels = [dict(zip(side.samples.tolist(), side.test.labels.tolist(), strict=True)) for side in (a, b)]
     if labels[0] != labels[1]:
+        alone = sorted(labels[0].items() ^ labels[1].items())
         raise UsageError(
-            f"'{a.name}' and '{b.name}' were tested on different images ({len(labels[0])} and {len(labels[1])}). Give them "
-            "one split, or say --unpaired."
+            f"'{a.name}' and '{b.name}' were tested on different images ({len(labels[0])} and {len(labels[1])}), or have other "
+            f"labels for them: such as '{alone[0][0]}'. Give them one split, or say --unpaired."
         )
     first, of_a, of_b = _bootstrap(a, b, BOOTSTRAP, seed)
     yield first

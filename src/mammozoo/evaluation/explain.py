@@ -35,6 +35,7 @@ from mammozoo.errors import IncompatibleError
 from mammozoo.evaluation.outcome import decide
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, without_tf32
+from mammozoo.models.ensemble import Ensemble
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model, check_probabilities, probabilities
 from mammozoo.models.randomness import seeded
@@ -77,13 +78,17 @@ def heat(
     """(h, w) ≥ 0 map at the model's input size for one prepared image (h, w, 1 or 3) uint8; `method` is one of `METHODS`.
 
     The model is placed on the engine's device; its mode, gradients and hooks stay as they are. `target` is the number of the
-    class to explain, None for the decision. The first of two classes is explained by minus the logit of the second.
+    class to explain, None for the decision. The first of two classes is explained by minus the logit of the second. The map
+    of an ensemble is the mean of its members', each divided by its maximum.
 
     Raises:
         IncompatibleError: the backbone does not give feature maps (N, C, h, w), which Grad-CAM needs.
     """
     if target is None:
         target, _ = classify(model, config, pixels, engine)
+    if isinstance(model, Ensemble):  # each member explains its own logit, whose size says nothing about the others'
+        each = [heat(one, config, pixels, engine, method=method, target=target) for one in model.models]
+        return np.mean([one / (one.max() or 1) for one in each], axis=0)
     with _exact(model, engine), torch.enable_grad():
         x = _input(config, pixels, engine)
         score = _score(model, target)
@@ -179,8 +184,7 @@ def _grad_cam(model: Model, score: Callable[[torch.Tensor], torch.Tensor], x: to
     attribution = LayerGradCam(score, model.backbone).attribute(x.requires_grad_(), relu_attributions=True)
     if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
         raise IncompatibleError(
-            f"{type(model.backbone).__name__} makes no feature maps (N, C, h, w), and Grad-CAM needs them. "
-            "mammozoo explains convolutional networks."
+            f"{type(model.backbone).__name__} makes no feature maps (N, C, h, w), and Grad-CAM needs them."
         )
     return LayerAttribution.interpolate(attribution, tuple(x.shape[2:]), interpolate_mode="bilinear")[0, 0]
 

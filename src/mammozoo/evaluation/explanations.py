@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mammozoo.config.sections import Root
 from mammozoo.data.duplicates.seen import Seen
 from mammozoo.data.io.regions import Box
+from mammozoo.data.joined import places
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import FailedError, MammozooError, UsageError, nearest, reason
 from mammozoo.evaluation.cases import Case, of_dataset, of_files
@@ -37,12 +39,13 @@ from mammozoo.evaluation.predict import find_images, folders_of
 from mammozoo.evaluation.scores import mean
 from mammozoo.evaluation.suitable import SEEN
 from mammozoo.files import refuse_to_replace, write_bytes
-from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.models.config import CONFIG, ModelConfig, read_config
 from mammozoo.models.device import Engine, choose_engine
 from mammozoo.models.factory import load_model
 from mammozoo.models.model import Model
 from mammozoo.progress import Progress
 
+TRUE = "true"  #: in place of a class to explain: that of the label of each image
 EMPTY = "no heat: nothing in the feature map speaks for this class"
 #: Networks with random weights; the images are dealt out among them, since a single network may resemble the model by luck.
 RANDOMISATIONS = 5
@@ -57,6 +60,7 @@ class Explanation:
     """The explanation of a case, or the reason in `error`; `rank_correlation` is that of the sanity check."""
 
     case: Case
+    decision: str | None = None
     explained: str | None = None
     probability: float | None = None
     place: Localisation | None = None
@@ -72,6 +76,7 @@ class Explanation:
             "file": self.case.name,
             "label": self.case.label,
             "fold": self.case.fold,
+            "decision": self.decision,
             "class": self.explained,
             "probability": self.probability,
             **(dataclasses.asdict(self.place) if self.place else dict.fromkeys(_SCORES)),
@@ -90,6 +95,7 @@ class ExplainResult:
 
 
 def explain(
+    run: Path,
     folder: Path,
     images: Sequence[str],
     out: Path,
@@ -98,7 +104,7 @@ def explain(
     class_name: str | None,
     mask: Path | None,
     dataset: str | None,
-    root: Path | None,
+    root: Root | None,
     part: str | None,
     limit: int | None,
     sanity: bool,
@@ -106,7 +112,7 @@ def explain(
     device: str,
     progress: Progress | None,
 ) -> ExplainResult:
-    """What `mammozoo.api.explain` describes, by the model in `folder`; with folds each image by the model that has not seen it."""
+    """What `mammozoo.api.explain` describes, by the model in `folder`; of a `run`'s own test images each by the fold's."""
     progress = progress or Progress()
     if bool(images) == (dataset is not None):
         raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
@@ -115,26 +121,33 @@ def explain(
     if method not in METHODS:
         raise UsageError(f"Unknown --method '{method}'.{nearest(method, METHODS)} There are: {', '.join(METHODS)}.")
     config = read_config(folder)
-    if class_name is not None and class_name not in config.classes:
+    by_label = class_name == TRUE and TRUE not in config.classes
+    if by_label and dataset is None:
+        raise UsageError("--class true explains the label of each image, which only a --dataset has.")
+    if class_name is not None and not by_label and class_name not in config.classes:
         close = nearest(class_name, config.classes)
-        raise UsageError(f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}.")
-    target = None if class_name is None else config.classes.index(class_name)
+        raise UsageError(
+            f"The model has no class '{class_name}'.{close} It has {', '.join(config.classes)}, or say {TRUE}."
+        )
+    target = None if class_name is None or by_label else config.classes.index(class_name)
     files, stamps = find_images(images), list[str]()
     if mask is not None and len(files) != 1:
         raise UsageError(f"--mask goes with one image, and there are {len(files)}.")
     if dataset is None:
         cases = of_files(files, mask)
     else:
-        cases, stamps = of_dataset(folder, config, dataset, root, part=part, limit=limit, progress=progress)
-    inputs = [*files, *folders_of(images), *(place for place in (mask, root) if place is not None)]
+        cases, stamps = of_dataset(run, config, dataset, root, part=part, limit=limit, progress=progress)
+    inputs = [*files, *folders_of(images), *places(root), *([mask] if mask else [])]
     refuse_occupied_files(out, cases, inputs, overwrite)
     engine, explanations = choose_engine(device, "fp32"), []
     progress.start("explaining", len(cases))
     for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
-        network, its = load_model(folder / fold if fold else folder)
+        own = run / fold if fold and (run / fold / CONFIG).is_file() else folder  # `run` may be one fold of a run
+        folder = run if own != folder else folder  # several models answer
+        network, its = load_model(own)
         controls = [untrained(its, seed) for seed in range(RANDOMISATIONS)] if sanity else []
         for one in explain_cases(
-            network, its, [*members], engine, out, method=method, target=target, controls=controls
+            network, its, [*members], engine, out, method=method, target=target, by_label=by_label, controls=controls
         ):
             explanations.append(one)
             progress.advance()
@@ -150,11 +163,13 @@ def explain_cases(
     *,
     method: str,
     target: int | None = None,
+    by_label: bool = False,
     controls: Sequence[Model] = (),
 ) -> Iterator[Explanation]:
     """An explanation for each case, in order. An image or mask that cannot be read does not stop the others.
 
-    `controls` are networks with random weights for the sanity check; the cases are dealt out among them.
+    Explained is the class `target`, or `by_label` that of the case, or else the one decided for. `controls` are networks with
+    random weights for the sanity check; the cases are dealt out among them.
 
     Raises:
         AccessError, FailedError: `out` cannot be written.
@@ -181,6 +196,8 @@ def explain_cases(
             yield Explanation(case, error=f"'{case.name}': {error}")
             continue
         explained = decided if target is None else target
+        if by_label and case.label in config.classes:
+            explained = config.classes.index(case.label)
         heat_map = heat(model, config, pixels, engine, method=method, target=explained)
         correlation = None
         if controls:
@@ -188,6 +205,7 @@ def explain_cases(
             correlation = rank_correlation(heat_map, control)
         yield Explanation(
             case,
+            config.classes[decided],
             config.classes[explained],
             float(p[explained]),
             None if mask is None else localise(heat_map, config.input.fit_mask(mask, box, image)),
@@ -214,14 +232,20 @@ def refuse_occupied_files(out: Path, cases: Sequence[Case], inputs: Sequence[Pat
 
 
 def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
-    """Means with 95 % intervals by group: over all images with a lesion mask, and by true class if known."""
-    labels = dict.fromkeys(r.case.label for r in results if r.case.label is not None)
+    """Means with 95 % intervals by group: over all images with a lesion mask, and by true class and decision if it is known."""
+    known = [r for r in results if r.case.label is not None]
+    labels = dict.fromkeys(r.case.label for r in known)
+    right = {True: "right", False: "wrong"}
+    decided = {
+        name: [r for r in known if r.decision and (r.decision == r.case.label) == so] for so, name in right.items()
+    }
     return {
         "n": len(results),
         "errors": sum(r.error is not None for r in results),
         "without_heat": sum(EMPTY in r.warnings for r in results),
         **_means(results),
         "by_class": {label: _means([r for r in results if r.case.label == label]) for label in labels},
+        "by_decision": {name: _means(some) for name, some in decided.items() if some},
     }
 
 

@@ -12,6 +12,10 @@ AUC of 0.97) and with few groups. So other quantiles are taken:
     z₀ = Φ⁻¹(share of draws below the score)   the bias of the draws
     a  = Σ d³ / 6 (Σ d²)^1.5                   their skewness; d: mean of the jackknife values minus each, by groups
 
+A score is inside its own interval: where nearly all draws are above it, as of a calibration error with few samples a bin,
+the formula would leave it outside (|z₀| > 1.96), and the bound is the score.
+
+With `kind="percentile"` the interval is that plain one, as other studies report it.
 A difference of two scores has an interval of its own, see `of_difference`.
 A proportion of 0 or 1 is the same in all draws. It has the exact binomial interval (Clopper & Pearson 1934) of its groups.
 """
@@ -19,22 +23,24 @@ A proportion of 0 or 1 is the same in all draws. It has the exact binomial inter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.resampling import CELLS, Resamples, Source, Values, draw, leave_out
+from mammozoo.evaluation.resampling import CELLS, Resamples, Source, Values, dealt, draw, leave_out
 
 DRAWS = 2000
 LEVEL = 0.95
 
 Interval = tuple[float, float]
+Kind = Literal["bca", "percentile"]
 
 
 def interval_all(
-    metrics: Iterable[Metric], outcome: Outcome, *, draws: int = DRAWS, seed: int = 0
+    metrics: Iterable[Metric], outcome: Outcome, *, draws: int | None = None, seed: int = 0, kind: Kind = "bca"
 ) -> dict[str, tuple[float, Interval]]:
     """(value, (low, high)) of each metric from the same draws, by `Metric.keys`: also of single classes, `metric[class]`.
 
@@ -43,7 +49,7 @@ def interval_all(
     """
     metrics = list(metrics)
     values = values_by_key(metrics, outcome)
-    bounds = mean_intervals(metrics, [outcome], np.ones(1), values, draws=draws, seed=seed)
+    bounds = mean_intervals(metrics, [outcome], np.ones(1), values, draws=draws, seed=seed, kind=kind)
     return {key: (value, bounds[key]) for key, value in values.items()}
 
 
@@ -63,12 +69,17 @@ def values_by_key(metrics: Iterable[Metric], outcome: Outcome) -> dict[str, floa
 
 def jointly(outcomes: Sequence[Outcome]) -> tuple[Outcome, Callable[[Resamples], list[Resamples]]]:
     """All outcomes put together, and what gives each one's part of draws of their groups, which are numbered alike."""
-    columns = ("labels", "probabilities", "decisions", "groups")
-    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
-    union = Outcome(outcomes[0].classes, **joined)
+    outcomes = dealt(outcomes)
+    union = _union(outcomes)
     tested = np.unique(union.groups)
     places = [(Source(outcome), np.searchsorted(tested, np.unique(outcome.groups))) for outcome in outcomes]
     return union, lambda chunk: [Resamples(s, np.ascontiguousarray(chunk.times[:, at])) for s, at in places]
+
+
+def _union(outcomes: Sequence[Outcome]) -> Outcome:
+    columns = ("labels", "probabilities", "decisions", "groups")
+    joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
+    return Outcome(outcomes[0].classes, **joined)
 
 
 def mean_intervals(
@@ -77,14 +88,16 @@ def mean_intervals(
     weights: Values,
     values: Mapping[str, float],
     *,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
+    kind: Kind = "bca",
 ) -> dict[str, Interval]:
     """The bounds of each of the `values`, the sums of the outcomes' scores by their (O,) weights; keys by `Metric.keys`.
 
     All are on the same draws of the groups of all outcomes.
     """
     union, parts_of = jointly(outcomes)
+    draws = draws or draws_of(kind, len(union))
 
     def combined(chunks: Iterable[Resamples]) -> dict[str, Values]:
         parts: dict[str, list[Values]] = {key: [] for key in values}
@@ -96,12 +109,15 @@ def mean_intervals(
         return {key: np.concatenate(part) for key, part in parts.items()}
 
     drawn = combined(draw(union, draws, seed))
-    views = {key: view for key, view in views_of(metrics, union).items() if key in values}
+    if kind == "percentile":
+        return {key: percentiles(of) for key, of in drawn.items()}
+    views = {key: view for key, view in views_of(metrics, _union(outcomes)).items() if key in values}
+    few = {id(one): smallest_class(one) for one in {id(one): one for _, one in views.values()}.values()}
     if weights.min() < 0:
-        return {key: of_difference(drawn[key], values[key], smallest_class(one))[:2] for key, (_, one) in views.items()}
+        return {key: of_difference(drawn[key], values[key], few[id(one)])[:2] for key, (_, one) in views.items()}
     without, bounds = combined(leave_out(union, seed)), {}
     for key, (metric, one) in views.items():
-        bounds[key] = bca(drawn[key], values[key], without[key], smallest_class(one))
+        bounds[key] = bca(drawn[key], values[key], without[key], few[id(one)])
         if metric.among is not None and np.isnan(bounds[key][0]):
             bounds[key] = unanimous(values[key], len(np.unique(one.groups[metric.among(one)])))
     return bounds
@@ -156,6 +172,20 @@ def bca(draws: Values, value: float, jackknife: Values, few: int) -> Interval:
     shrink = 1 - skewness * z
     shares = np.where(shrink > 0, stats.norm.cdf(bias + z / np.where(shrink > 0, shrink, 1)), (z > 0).astype(float))
     low, high = np.quantile(finite, shares)
+    return float(min(low, value)), float(max(high, value))
+
+
+def draws_of(kind: Kind, n: int) -> int:
+    """How many draws an interval of n samples rests on: of plain percentiles more, since no formula smooths them."""
+    return DRAWS if kind == "bca" else max(DRAWS, min(5 * DRAWS, 20_000_000 // n))
+
+
+def percentiles(draws: Values) -> Interval:
+    """The plain interval: from the 2.5 % to the 97.5 % quantile of the draws; NaN if the score is undefined in most of them."""
+    finite = draws[np.isfinite(draws)]
+    if len(finite) < len(draws) / 2:
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

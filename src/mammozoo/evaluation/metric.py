@@ -36,6 +36,7 @@ class Metric:
         higher_is_better: the direction in which a model improves.
         among: (N,) bool, of a proportion: the samples that it is a share of, such as the positive ones of a sensitivity.
             Its n counts them, and 0 or 1 has an exact interval on their groups. None for other scores, whose n is N.
+        of_decisions: whether it reads labels and decisions and no probability, so that hard labels are enough for it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Metric:
     per_class: bool = False
     higher_is_better: bool = True
     among: Callable[[Outcome], npt.NDArray[np.bool_]] | None = None
+    of_decisions: bool = False
 
     def keys(self, classes: tuple[str, ...]) -> dict[str, int | None]:
         """Its names among the scores of these classes → the class to score against the rest, None for all classes."""

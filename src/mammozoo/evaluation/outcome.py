@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,25 @@ class Outcome:
             (self.decisions == number).astype(np.intp),
             self.groups,
         )
+
+
+def among(outcome: Outcome, classes: tuple[str, ...]) -> Outcome:
+    """The samples of some of the classes, with their probabilities given that the class is one of these.
+
+    Decisions are for the most probable of them.
+    """
+    numbers = [outcome.classes.index(name) for name in classes]
+    chosen = np.flatnonzero(np.isin(outcome.labels, numbers))
+    p = given_classes(outcome.probabilities[chosen], numbers)
+    labels = np.argmax(outcome.labels[chosen, None] == numbers, axis=1)
+    return Outcome(classes, labels, p, decide(p, 0.5), outcome.groups[chosen])
+
+
+def given_classes(p: npt.NDArray[np.float64], numbers: Sequence[int]) -> npt.NDArray[np.float64]:
+    """(N, K) → (N, k) probabilities of some classes, given that the class is one of them: divided by their sum."""
+    kept = p[:, list(numbers)]
+    total = kept.sum(axis=1, keepdims=True)
+    return np.divide(kept, total, out=np.full_like(kept, 1 / kept.shape[1]), where=total > 0)
 
 
 def decide(probabilities: npt.NDArray[np.float64], threshold: float | npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

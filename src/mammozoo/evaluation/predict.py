@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from mammozoo.config.names import reference_to
 from mammozoo.data.io.dicom import frame_note
 from mammozoo.data.io.dicom_frames import split_frame
 from mammozoo.data.io.images import checked, image_from_memory, read_image
@@ -31,16 +32,21 @@ from mammozoo.errors import FailedError, MammozooError, NotFoundError, UsageErro
 from mammozoo.evaluation.outcome import decide
 from mammozoo.evaluation.suitable import Suitable
 from mammozoo.evaluation.thresholds import abstains
-from mammozoo.files import given_path, sha256
+from mammozoo.files import absent, given_path, sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
+from mammozoo.models.ensemble import each_answer
 from mammozoo.models.model import Model, check_probabilities, probabilities
+from mammozoo.progress import Progress
 
 if TYPE_CHECKING:
+    from mammozoo.evaluation.predict_journal import Journal
     from mammozoo.evaluation.predict_units import UnitPredictions
 
 log = logging.getLogger(__name__)
 
+#: With `abstain`, an ensemble of which a smaller share of models agrees gives no label.
+AGREE = 0.8
 _SAME = 1e-4  # probabilities that differ by no more count as the same
 
 
@@ -60,6 +66,7 @@ class Prediction:
         file: the path, or the name of an image in memory.
         label: None if the file cannot be read or the model does not answer (`error` has the reason) or abstains (`abstained`).
         warnings: the model's stamps, and why this image may not be one for this model.
+        agreement: of an ensemble the share of its models that decide as it does.
     """
 
     file: str
@@ -70,6 +77,7 @@ class Prediction:
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
     abstained: bool = False
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,10 @@ def find_images(paths: Iterable[str]) -> list[Path]:
         path = path.parent if path.name.upper() == "DICOMDIR" and path.is_file() else path
         if path.is_dir():
             if not (inside := _inside(path)):
+                if (path / "config.json").is_file():
+                    raise UsageError(
+                        f"'{text}' is a model or run, no images. Name it by --model: --model {reference_to(path)}."
+                    )
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
         elif os.path.lexists(split_frame(path)[0]):
@@ -136,7 +148,7 @@ def _matches(path: Path, text: str) -> Iterator[Path]:
         raise UsageError(f"'{text}' is no pattern: {error}.") from None
     matches = [match for match in matches if not any(map(is_system, match.relative_to(base).parts))]
     if not matches:
-        raise NotFoundError(f"There is no file '{text}'.")
+        raise NotFoundError(f"There is no file '{text}'.{absent(text)}")
     for match in matches:
         yield from _inside(match) if match.is_dir() else [match]
 
@@ -150,10 +162,12 @@ def predict_images(
     *,
     abstain: bool = False,
     force: bool = False,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Prediction], str | None]:
     """What `mammozoo.Classifier.predict` returns and raises, and a remark if all images got the same answer.
 
-    A model of cropped lesions takes each image for such a crop, and logs that.
+    A model of cropped lesions takes each image for such a crop, and logs that. What `journal` knows is not predicted again.
     """
     if abstain and config.abstention is None:
         raise UsageError(
@@ -172,6 +186,8 @@ def predict_images(
 
     def read(image: Path | MemoryImage) -> _Read:
         file = image.as_posix() if isinstance(image, Path) else image.name
+        if journal is not None and isinstance(image, Path) and (known := journal.find(image)):
+            return known, "", None
         try:
             if isinstance(image, Path):
                 pixels, notes = read_image(image), [note] if (note := frame_note(image)) else []
@@ -196,15 +212,23 @@ def predict_images(
             answers = iter(_answers(model, config, prepared, engine, abstain) if prepared else [])
             for prediction, digest, pixels in rows:
                 if pixels is not None:
-                    answer, label = next(answers)
+                    answer, label, agreement = next(answers)
                     try:
                         check_probabilities(np.array([[*answer.values()]]), config.name)
                     except FailedError as error:
                         prediction = replace(prediction, threshold=None, error=f"'{prediction.file}': {error}")
                     else:
                         by_image[digest] = answer
-                        prediction = replace(prediction, label=label, probabilities=answer, abstained=label is None)
+                        prediction = replace(
+                            prediction, label=label, probabilities=answer, abstained=label is None, agreement=agreement
+                        )
+                elif prediction.probabilities and prediction.sha256:  # as the journal has it
+                    by_image[prediction.sha256] = prediction.probabilities
                 predictions.append(prediction)
+            if journal is not None:
+                journal.add(predictions[-len(rows) :])
+            if progress is not None:
+                progress.advance(len(rows))
     return predictions, same_answer(by_image)
 
 
@@ -239,14 +263,20 @@ def _refused(file: str, why: str) -> str:
 @torch.inference_mode()
 def _answers(
     model: Model, config: ModelConfig, images: Sequence[Pixels], engine: Engine, abstain: bool
-) -> Iterator[tuple[dict[str, float], str | None]]:
-    """Probabilities and label of each image; no label in the uncertain band."""
+) -> Iterator[tuple[dict[str, float], str | None, float | None]]:
+    """Probabilities, label and agreement of each image; no label in the uncertain band, and where members disagree."""
     with engine.autocast():
-        logits = model(config.input.normalize(torch.from_numpy(np.stack(images)).to(engine.device)))
-    p = probabilities(logits, config.temperature).numpy()
-    labels: list[str | None] = [config.classes[k] for k in decide(p, config.cut())]
+        x = config.input.normalize(torch.from_numpy(np.stack(images)).to(engine.device))
+        each = each_answer(model, x)
+        p = (probabilities(model(x), config.temperature) if each is None else each.mean(0)).numpy()
+    decisions = decide(p, config.cut())
+    agreement: list[float | None] = [None] * len(p)
+    unsure = np.zeros(len(p), bool)
+    if each is not None:
+        shares = np.mean([decide(one, config.cut()) == decisions for one in each.numpy()], axis=0)
+        agreement, unsure = shares.tolist(), shares < AGREE
     if abstain and config.abstention is not None:
-        for number in np.flatnonzero(abstains(p, config.cut(), config.abstention)):
-            labels[number] = None
+        unsure |= abstains(p, config.cut(), config.abstention)
+    labels = [None if abstain and un else config.classes[k] for k, un in zip(decisions, unsure, strict=True)]
     rows = [dict(zip(config.classes, map(float, row), strict=True)) for row in p]
-    return zip(rows, labels, strict=True)
+    return zip(rows, labels, agreement, strict=True)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mammozoo.data.loaded import Data
 from mammozoo.data.splits.make import PARTS
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest, reason
-from mammozoo.evaluation.outcome import Outcome, decide
+from mammozoo.evaluation.outcome import Outcome, among, decide
 from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 
@@ -43,6 +43,7 @@ class Predictions:
         cuts: (N,) thresholds in force, NaN with more than two classes.
         meta: column → (N,) texts: further columns of the data set.
         repeats: (N,) number of the repeat, `0`, `1` …; empty texts if there is one.
+        decided_only: whether nobody knows probabilities: those of the outcome are 1 for the decision.
     """
 
     samples: npt.NDArray[np.str_]
@@ -54,6 +55,7 @@ class Predictions:
     cuts: npt.NDArray[np.float64]
     meta: dict[str, npt.NDArray[np.str_]]
     repeats: npt.NDArray[np.str_] = dataclasses.field(default_factory=lambda: np.array([], str))
+    decided_only: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.repeats):
@@ -72,7 +74,16 @@ class Predictions:
         names = ("samples", "folds", "parts", "patients", "lesions", "cuts", "repeats")
         columns: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         meta = {column: values[index] for column, values in self.meta.items()}
-        return Predictions(**columns, outcome=self.outcome.take(index), meta=meta)
+        return dataclasses.replace(self, **columns, outcome=self.outcome.take(index), meta=meta)
+
+    def among(self, classes: tuple[str, ...]) -> Predictions:
+        """The rows of some of the classes, as `outcome.among` has them; all, unchanged, if these are all classes."""
+        if classes == self.outcome.classes:
+            return self
+        numbers = [self.outcome.classes.index(name) for name in classes]
+        rows = self.take(np.flatnonzero(np.isin(self.outcome.labels, numbers)))
+        cuts = np.full(len(rows), 0.5 if len(classes) == 2 else np.nan)
+        return dataclasses.replace(rows, outcome=among(self.outcome, classes), cuts=cuts)
 
     def by_repeat(self) -> list[Predictions]:
         """The rows of each repeat, the first one first; one element if there are no repeats."""
@@ -82,6 +93,16 @@ class Predictions:
     def by_fold(self) -> list[Outcome]:
         """The outcome of each fold, in the order of their names."""
         return [self.outcome.take(np.flatnonzero(self.folds == fold)) for fold in np.unique(self.folds)]
+
+    def in_order(self, classes: tuple[str, ...]) -> Predictions:
+        """The same with its classes in this order; as it is if they are two, of which one is positive, or are others."""
+        o = self.outcome
+        if o.classes == classes or len(classes) < 3 or {*o.classes} != {*classes}:
+            return self
+        order = np.array([o.classes.index(name) for name in classes])
+        number = np.argsort(order)
+        changed = Outcome(classes, number[o.labels], o.probabilities[:, order], number[o.decisions], o.groups)
+        return dataclasses.replace(self, outcome=changed)
 
     def cut_at(self, cuts: npt.NDArray[np.float64]) -> Predictions:
         """The same probabilities with decisions at (N,) other thresholds; with more than two classes nothing changes."""
@@ -125,7 +146,11 @@ class Predictions:
                 "label": o.classes[o.labels[i]],
                 "decision": o.classes[o.decisions[i]],
                 "threshold": float(self.cuts[i]) if o.binary else "",
-                **{f"p_{name}": float(o.probabilities[i, k]) for k, name in enumerate(o.classes)},
+                **{
+                    f"p_{name}": float(o.probabilities[i, k])
+                    for k, name in enumerate(o.classes)
+                    if not self.decided_only
+                },
                 **{_META + column: values[i] for column, values in self.meta.items()},
                 **({"repeat": self.repeats[i]} if self.repeats[i] else {}),
             }
@@ -133,15 +158,19 @@ class Predictions:
         ]
 
     def units(self, of: str) -> npt.NDArray[np.str_]:
-        """(N,) texts by which to tell units apart: `patient`, `breast`, `lesion`, or a further column of the data set.
+        """(N,) texts by which to tell units apart: `patient`, `breast`, `lesion`, or another column, whatever its capitals.
 
         Raises:
             UsageError: there is no such column.
         """
-        columns = self.meta | {"patient": self.patients, "lesion": self.lesions}
-        if (names := unit_names(columns, of)) is None:
+        classes = np.array(self.outcome.classes)
+        own = {"id": self.samples, "fold": self.folds, "part": self.parts}
+        own |= {"truth": classes[self.outcome.labels], "decision": classes[self.outcome.decisions]}
+        columns = own | self.meta | {"patient": self.patients, "lesion": self.lesions}
+        spelt = {name.casefold(): name for name in columns}
+        if (names := unit_names(columns, spelt.get(of.strip().casefold(), of))) is None:
             known = ", ".join(self.meta) or "none"
-            raise UsageError(f"These predictions have no column '{of}'.{nearest(of, self.meta)} Columns: {known}.")
+            raise UsageError(f"These predictions have no column '{of}'.{nearest(of, columns)} Columns: {known}.")
         return names
 
 

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from mammozoo.documents import as_kind, read_json
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.evaluation.scores import Score
+from mammozoo.files import absent
 
 _Counts = dict[str, int]
 
@@ -86,7 +87,9 @@ def read_facts(run: Path) -> dict[str, Any]:
     try:
         return as_kind(read_json(run / "run.json"), Facts)
     except FileNotFoundError:
-        raise NotFoundError(f"There is no run at '{run}': it has no run.json.") from None
+        raise NotFoundError(
+            f"There is no run at '{run}': it has no run.json.{'' if run.exists() else absent(run)}"
+        ) from None
     except (OSError, ValueError) as error:
         raise _refusal(run / "run.json", error) from None
 

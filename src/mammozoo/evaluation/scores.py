@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mammozoo.evaluation.intervals import Interval, interval_all, interval_of_sums, unanimous, views_of
+from mammozoo.evaluation.intervals import Interval, Kind, interval_all, interval_of_sums, unanimous, views_of
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values, share
@@ -58,13 +58,15 @@ def installed() -> list[Metric]:
     return [item.value if item.plugin.builtin else guarded(item.value, item.plugin) for item in items]
 
 
-def score_all(outcome: Outcome, *, seed: int = 0, metrics: Sequence[Metric] | None = None) -> dict[str, Score]:
+def score_all(
+    outcome: Outcome, *, seed: int = 0, metrics: Sequence[Metric] | None = None, kind: Kind = "bca"
+) -> dict[str, Score]:
     """Name → score of the metrics, those `installed` if None; scores of single classes are named `metric[class]`.
 
     All intervals are on the same draws of groups.
     """
     metrics = installed() if metrics is None else metrics
-    found = interval_all(metrics, outcome, seed=seed)
+    found = interval_all(metrics, outcome, seed=seed, kind=kind)
     return {
         key: finite_score(*found[key], metric.count(one)) for key, (metric, one) in views_of(metrics, outcome).items()
     }

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mammozoo.evaluation.intervals import mean_intervals, values_by_key
+from mammozoo.evaluation.intervals import Kind, mean_intervals, values_by_key
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
@@ -79,16 +79,22 @@ def mean_score(
     return SeedScore(*map(finite, (each.mean(), *interval, min(each), max(each))))
 
 
-def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
-    """Every registered score of a run's test parts: the mean over folds, and of that over repeats; one fold as `score_all`.
+def score_folds(
+    test: Predictions, *, seed: int = 0, kind: Kind = "bca", more: Sequence[Metric] = ()
+) -> dict[str, Score]:
+    """Every registered score, and `more`, of a run's test parts: the mean over folds, and of that over repeats.
+
+    Of one fold it is `score_all`.
 
     The folds have thresholds and temperatures of their own, so their probabilities are not on one scale: the value of all
-    samples put together is `Score.pooled`. One of the folds in which a score is undefined makes the mean undefined.
+    samples put together is `Score.pooled`. One of the folds in which a score is undefined makes the mean undefined. Without
+    probabilities there are only the scores of decisions.
     """
     repeats = test.by_repeat()
-    seeds, whole, metrics = [one.by_fold() for one in repeats], [one.outcome for one in repeats], installed()
+    seeds, whole = [one.by_fold() for one in repeats], [one.outcome for one in repeats]
+    metrics = [metric for metric in (*installed(), *more) if metric.of_decisions or not test.decided_only]
     every, weights = _flat(seeds, len(seeds))
-    scores = score_all(whole[0], seed=seed, metrics=metrics)
+    scores = score_all(whole[0], seed=seed, metrics=metrics, kind=kind)
     if len(every) == 1:
         return scores
     scored = [[values_by_key(metrics, one) for one in folds] for folds in seeds]
@@ -96,7 +102,7 @@ def score_folds(test: Predictions, *, seed: int = 0) -> dict[str, Score]:
     each = {key: np.array([np.mean([one[key] for one in folds]) for folds in scored]) for key in scores}
     pooled = {key: float(np.mean([one[key] for one in together])) for key in scores}
     means = {key: float(values.mean()) for key, values in each.items()}
-    intervals = mean_intervals(metrics, every, weights, means, seed=seed)
+    intervals = mean_intervals(metrics, every, weights, means, seed=seed, kind=kind)
     for key, score in scores.items():
         low, high = map(finite, intervals[key])
         if low is None and score.value == means[key]:  # all draws agree, as they do when all is right

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
 
     def _layer_names(self) -> list[str]:
         weighted = self._layers_by_weight()
-        names, current = [], "first"
+        names, current = [], next(iter(weighted.values()), "first")  # tokens and positions belong to the first layer
         for name, _ in self.named_parameters():
             current = weighted.get(name, current)
             names.append(current)
@@ -109,24 +109,6 @@ class Backbone(nn.Module):
         return layers
 
 
-@dataclass(frozen=True)
-class BackboneSpec:
-    """A backbone by name.
-
-    Attributes:
-        build: `build(**options)` returns it with random weights, without network access.
-        imagenet: loads ImageNet weights into a built backbone; None if there are none.
-        default_weights: what `weights: auto` means for it.
-    """
-
-    name: str
-    summary: str
-    build: Callable[..., Backbone]
-    imagenet: Callable[[Backbone], None] | None = None
-    default_weights: str = "imagenet"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Followed(nn.Module):
     """A block followed by a layer, for blocks without a final activation."""
 
@@ -134,18 +116,28 @@ class Followed(nn.Module):
         super().__init__()
         self.block, self.layer = block, layer
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: Any, **more: Any) -> torch.Tensor:
         """The layer's output for the block's output."""
-        return self.layer(self.block(x))
+        return self.layer(self.block(*inputs, **more))
 
 
-@torch.no_grad()
 def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input) -> list[tuple[int, int, int]]:
     """(channels, height, width) of the output of each module in `places`, for one image of the input's size.
 
     Raises:
         IncompatibleError: an output is not a feature map (N, C, H, W).
     """
+    outputs = raw_output_shapes(network, places, input)
+    if any(len(shape) != 4 for shape in outputs):
+        raise IncompatibleError(
+            f"{type(network).__name__} makes no feature maps (N, C, H, W), and mammozoo works on those."
+        )
+    return [(shape[1], shape[2], shape[3]) for shape in outputs]
+
+
+@torch.no_grad()
+def raw_output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input) -> list[torch.Size]:
+    """The shape of the output of each module in `places`, for one image of the input's size."""
     shapes: dict[nn.Module, torch.Size] = {}
     handles = [
         place.register_forward_hook(lambda module, _, output: shapes.__setitem__(module, output.shape))
@@ -159,12 +151,7 @@ def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input)
         network.train(was_training)
         for handle in handles:
             handle.remove()
-    outputs = [shapes[place] for place in places]
-    if any(len(shape) != 4 for shape in outputs):
-        raise IncompatibleError(
-            f"{type(network).__name__} makes no feature maps (N, C, H, W); mammozoo works with convolutional networks."
-        )
-    return [(shape[1], shape[2], shape[3]) for shape in outputs]
+    return [shapes[place] for place in places]
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -12,11 +12,13 @@ from mammozoo.data.ood import Profile
 from mammozoo.data.preprocessing import Input
 from mammozoo.documents import parse_json
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError, nearest, problems
-from mammozoo.files import read_promised
+from mammozoo.files import absent, read_promised
 
 CONFIG = "config.json"
 #: Longest `config.json` that is read, in bytes; the hashes of 200,000 images fit.
 MAX_CONFIG = 32 * 2**20
+#: Most models of an ensemble.
+MOST_MEMBERS = 20
 #: Stamps: warning labels that every output of such a run or model carries.
 LEAKY = "leaky split: not comparable"
 SYNTHETIC = "synthetic data: says nothing about patients"
@@ -50,6 +52,15 @@ class Abstention(_Part):
     margin: Annotated[float, Field(ge=0)]
     share: Annotated[float, Field(gt=0, lt=1)]
     chosen_on: str
+
+
+class Member(_Part):
+    """One of the models of an ensemble: the name of its fit, what its recipe point chose, and its own temperature."""
+
+    name: str
+    strategy: str
+    head: str
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
 
 
 class PastStage(_Part):
@@ -122,8 +133,12 @@ class ModelConfig(_Part):
     scores: dict[str, dict[str, float | int | None]] = {}
     scores_of: str = ""
     """What the scores are of, if not of this model alone."""
+    members: Annotated[tuple[Member, ...], Field(max_length=MOST_MEMBERS)] = ()
+    """Of an ensemble its models, in the order of the weights; `strategy` and `head` are then those of the first."""
     plugins: dict[str, str] = {}
     intended_use: str = INTENDED_USE
+    licence: str = ""
+    """Of another program's model; ours have theirs in the card."""
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -150,7 +165,8 @@ class ModelConfig(_Part):
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json`: under one key, so that other tools' keys can stand beside it."""
-        return {"mammozoo": self.model_dump(mode="json", exclude=None if self.scores_of else {"scores_of"})}
+        absent = {name for name in ("scores_of", "members", "licence") if not getattr(self, name)}
+        return {"mammozoo": self.model_dump(mode="json", exclude=absent)}
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -181,7 +197,9 @@ def read_content(folder: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get("mammozoo"), dict):
             raise ValueError("it has no section 'mammozoo'")
     except FileNotFoundError:
-        raise NotFoundError(f"There is no model in '{folder}': it has no config.json.") from None
+        raise NotFoundError(
+            f"There is no model in '{folder}': it has no config.json.{'' if folder.exists() else absent(folder)}"
+        ) from None
     except (OSError, ValueError) as error:
         raise IncompatibleError(f"'{path}' is not a mammozoo config: {error}.") from None
     return content

@@ -19,7 +19,9 @@ from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.files import given_path, write_json
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import ModelConfig, read_config
+from mammozoo.models.ensemble import Ensemble
 from mammozoo.models.model import Model, assemble
+from mammozoo.models.predictor import Foreign, predictor_at
 from mammozoo.models.strategy import Composite
 from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
@@ -136,15 +138,23 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         config = read_config(folder)
         if config.backbone != backbone_name:
             raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
+        refuse_ensemble(config, "start a training")
         tensors = read_tensors(folder / "model.safetensors")
         refuse_non_finite(tensors, folder / "model.safetensors")
         own = {name for name in tensors if name.startswith("backbone.")}
-        load_exactly(backbone, {name.removeprefix("backbone."): tensors[name] for name in own})
+        state = {name.removeprefix("backbone."): tensors[name] for name in own}
+        try:
+            load_exactly(backbone, state)
+        except IncompatibleError:  # maybe of a network that depends on the size of its images
+            if backbone.input.size == config.input.size:
+                raise
+            backbone.input = backbone.input.model_copy(update={"size": config.input.size})
+            load_exactly(backbone, state)
         origin = f"run:{folder.resolve().name}" if kind == "run" else weights
         return Lineage(origin, config.training.seen, config.training.synthetic)
     raise UsageError(
         f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA, or the folder of a run "
-        "(run:FOLDER, or its path)."
+        f"(run:FOLDER, or its path).{f' Did you mean file:{weights}?' * Path(weights).is_file()}"
     )
 
 
@@ -174,7 +184,7 @@ def save_model(model: Model, config: ModelConfig, folder: Path, dtype: torch.dty
 
 
 def load_model(folder: Path) -> tuple[Model, ModelConfig]:
-    """The model in `folder`, in evaluation mode, float32, and its config.
+    """The model in `folder`, in evaluation mode, float32, and its config; also one of another program, which may be a file.
 
     The files may come from anywhere: a config that needs far more memory than its weights fill is refused before it is allocated.
 
@@ -184,17 +194,16 @@ def load_model(folder: Path) -> tuple[Model, ModelConfig]:
             installed (the message names it).
         NotVerifiedError: the weights are damaged, or not finite.
     """
+    if (spec := predictor_at(folder)) is not None:
+        network, config = spec.build(folder)
+        _refuse_large(config, folder)
+        return Foreign(network, config).eval(), config
     config, path = read_config(folder), folder / "model.safetensors"
     if not path.is_file() and (folder / "adapter.safetensors").is_file():
         raise NotFoundError(
             f"'{folder}' holds an adapter, the difference to another model. Use its name in the zoo: --model {config.name}."
         )
-    height, width = config.input.size
-    if min(height, width, config.input.channels) < 1 or height * width * config.input.channels > MAX_INPUT:
-        raise IncompatibleError(
-            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
-            f"the limit is {MAX_INPUT}."
-        )
+    _refuse_large(config, folder)
     with _Bounded(config, read_shapes(path)):
         model = _build(config, folder)
     tensors = read_tensors(path)
@@ -203,14 +212,30 @@ def load_model(folder: Path) -> tuple[Model, ModelConfig]:
     return model.eval(), config
 
 
+def _refuse_large(config: ModelConfig, folder: Path) -> None:
+    height, width = config.input.size
+    if height * width * config.input.channels > MAX_INPUT:
+        raise IncompatibleError(
+            f"The config of the model in '{folder}' asks for an input of {config.input.channels} × {height} × {width} numbers; "
+            f"the limit is {MAX_INPUT}."
+        )
+
+
+def refuse_ensemble(config: ModelConfig, what: str) -> None:
+    """Raise UsageError for an ensemble, which cannot `what`, since that takes one network."""
+    if config.members:
+        raise UsageError(
+            f"'{config.name}' is an ensemble of {len(config.members)} models and cannot {what}; one of them can."
+        )
+
+
 def _build(config: ModelConfig, folder: Path) -> Model:
     """The network that a config describes; every failure becomes IncompatibleError."""
     try:
         for step in map(parse, config.input.preprocess):  # looked up here, where a missing plugin can be named
             if step.name != LESION:
                 registry().get("transforms", step.name)
-        backbone = build_backbone(config.backbone)
-        return build_model(backbone, config.strategy, config.head, config.classes, config.input)[0]
+        return _network(config)
     except NotFoundError as error:
         raise IncompatibleError(f"The model in '{folder}' needs {_needed(config)}. {error}") from None
     except UsageError as error:
@@ -224,6 +249,15 @@ def _build(config: ModelConfig, folder: Path) -> Model:
         raise IncompatibleError(
             f"The network that the config in '{folder}' describes cannot be built: {why}"
         ) from error
+
+
+def _network(config: ModelConfig) -> Model:
+    if config.members:
+        whole = config.model_copy(update={"members": ()})
+        each = [_network(whole.model_copy(update={"strategy": m.strategy, "head": m.head})) for m in config.members]
+        return Ensemble(each, [member.temperature for member in config.members])
+    backbone = build_backbone(config.backbone)
+    return build_model(backbone, config.strategy, config.head, config.classes, config.input)[0]
 
 
 def _needed(config: ModelConfig) -> str:

@@ -85,9 +85,16 @@ def assemble(backbone: Backbone, head: HeadSpec, spec: Spec, classes: tuple[str,
     """A model with a new head of the right size on `backbone`; `spec` holds the head's options.
 
     Raises:
-        IncompatibleError: the network does not make feature maps, or not with the number of channels it declares.
+        IncompatibleError: the network takes no images of this size, makes no feature maps, or not with the number of channels
+            it declares.
     """
-    ((channels, height, width),) = output_shapes(backbone, [backbone], backbone.input)
+    try:
+        ((channels, height, width),) = output_shapes(backbone, [backbone], backbone.input)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        size, why = "×".join(map(str, backbone.input.size)), str(error).partition("\n")[0]
+        raise IncompatibleError(
+            f"The network cannot take images of {size} pixels: {why}. Give another size."
+        ) from error
     if channels != backbone.channels:
         raise IncompatibleError(
             f"{type(backbone).__name__} declares {backbone.channels} channels and gives {channels}."

@@ -11,6 +11,7 @@ model must not depend on the version of a library. The header holds no time, pat
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from safetensors.torch import load, load_file
 
 from mammozoo.errors import NotFoundError, NotVerifiedError
-from mammozoo.files import read_promised, write_bytes
+from mammozoo.files import absent, read_promised, write_bytes
 
 #: Longest header that is read, in bytes: far above any model's, far below what would hurt.
 MAX_HEADER = 4 * 2**20
@@ -40,7 +41,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         NotVerifiedError: it is not a sound safetensors file, or has numbers of a type that no model has.
     """
     if not path.is_file():
-        raise NotFoundError(f"There is no weights file '{path}'.")
+        raise NotFoundError(f"There is no weights file '{path}'.{absent(path)}")
     with _sound(path):
         with path.open("rb") as handle:
             if int.from_bytes(handle.read(8), "little") > MAX_HEADER:
@@ -87,6 +88,15 @@ def to_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return b"".join([len(text).to_bytes(8, "little"), text, *data])
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of names and numbers, in the order of the names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(numbers(tensor))
+    return found.hexdigest()
 
 
 def numbers(tensor: torch.Tensor) -> bytes:

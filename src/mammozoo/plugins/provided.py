@@ -26,7 +26,7 @@ SLOW = 1.0
 #: Kind → class in `mammozoo` of what its hook gives; the other kinds are files.
 TYPES = {
     "datasets": "Dataset", "backbones": "BackboneSpec", "heads": "HeadSpec", "strategies": "Strategy", "metrics": "Metric",
-    "transforms": "TransformSpec",
+    "transforms": "TransformSpec", "losses": "LossSpec", "predictors": "PredictorSpec",
 }  # fmt: skip
 _CLASSES = ("datasets", "strategies")  # whose things are subclasses of it
 

@@ -38,7 +38,19 @@ GROUP = "mammozoo"
 #: Kind, as in `mammozoo list KIND` → hook that provides it.
 KINDS = {
     kind: f"register_{kind}"
-    for kind in ("datasets", "backbones", "heads", "strategies", "metrics", "transforms", "recipes", "papers", "zoos")
+    for kind in (
+        "datasets",
+        "backbones",
+        "heads",
+        "strategies",
+        "losses",
+        "predictors",
+        "metrics",
+        "transforms",
+        "recipes",
+        "papers",
+        "zoos",
+    )
 }
 
 
@@ -112,7 +124,7 @@ class Registry:
         if claimants := self._contested.get((kind, name)):
             remedy = "Uninstall one, or leave it out with MAMMOZOO_PLUGINS."
             raise ConflictError(f"Two plugins provide the name '{name}' in {kind}: {_listed(claimants)}. {remedy}")
-        singular = {"strategies": "strategy"}.get(kind, kind.removesuffix("s"))
+        singular = {"strategies": "strategy", "losses": "loss"}.get(kind, kind.removesuffix("s"))
         hints = [
             f" Plugin '{plugin.name}' ({plugin.distribution}) could not be loaded: {plugin.reason}."
             for plugin in self.plugins

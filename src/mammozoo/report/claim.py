@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,8 +108,15 @@ def environment(*, html: bool) -> Environment:
     templates = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters.update(listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}")
+    templates.filters.update(
+        listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}", cell=_cell
+    )
     return templates
+
+
+def _cell(text: object) -> str:
+    """One cell of a table in Markdown, in which no sign is a command."""
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(str(text).split()))
 
 
 def listed(words: Sequence[str]) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.dataset import DatasetInfo
+from mammozoo.data.joined import info_of
 from mammozoo.data.splits.make import PARTS, digest
 from mammozoo.documents import Document
 from mammozoo.errors import IncompatibleError, NotFoundError
@@ -25,7 +25,8 @@ from mammozoo.evaluation.run_files import read_scores
 from mammozoo.evaluation.scores import Score
 from mammozoo.models.config import ModelConfig, Threshold, read_config
 from mammozoo.plugins import registry
-from mammozoo.training.run_directory import RunDirectory, read_history, read_split
+from mammozoo.training.fit_files import read_history, read_split
+from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.trainer import EpochRow
 from mammozoo.zoo.account import Account, read_account
 
@@ -144,7 +145,7 @@ def read(folder: Path) -> Content:
     scores = read_scores(folder)
     info = None
     with contextlib.suppress(NotFoundError):
-        info = registry().get("datasets", parse(run.recipe.dataset).name).info
+        info = info_of(run.recipe.dataset)
     metrics = {name: item.value for name, item in registry().items("metrics").items()}
     return Content(run, config, folds, models, test, tested, scores, info, metrics, account)
 
@@ -155,8 +156,10 @@ def settings(file: Path) -> list[tuple[str, str]]:
     Keys that are missing in the file are left out: they were not settings of this run.
     """
     fields = Document.read(file, IncompatibleError).content
-    if fields.get("root"):
-        fields["root"] = f"…/{Path(fields['root']).name}"
+    if isinstance(root := fields.get("root"), dict):
+        fields["root"] = {own: f"…/{Path(place).name}" for own, place in root.items()}
+    elif root:
+        fields["root"] = f"…/{Path(root).name}"
     if "weights" in fields:
         fields["weights"] = weights_without_path(fields["weights"])
     return _flat("", fields)

@@ -24,8 +24,9 @@ import torch
 from torch import nn
 
 from mammozoo.config.loading import load
+from mammozoo.config.sections import Root
 from mammozoo.data.decoding import decode_cached
-from mammozoo.data.loaded import open_dataset
+from mammozoo.data.joined import open_dataset
 from mammozoo.errors import IncompatibleError, MammozooError, UsageError
 from mammozoo.models import factory
 from mammozoo.models.backbone import Backbone
@@ -79,7 +80,7 @@ class Diagnosis:
 def diagnose(
     model: str | Path,
     dataset: str,
-    root: Path | None = None,
+    root: Root | None = None,
     *,
     against: str | None = None,
     images: int = 100,
@@ -99,6 +100,7 @@ def diagnose(
     progress = progress or Progress()
     folder = find_model(model)
     network, config = factory.load_model(folder)
+    factory.refuse_ensemble(config, "be diagnosed")
     ends = block_ends(config.backbone)
     other: Backbone | None
     if against is None:
@@ -120,7 +122,7 @@ def diagnose(
         blocks = activity(networks[0], ends, batches, *networks[1:])
     moved = shifts(config, network.backbone.state_dict(), ends)
     beside = against or ("its starting weights" if other is not None else None)
-    return Diagnosis(folder.name, beside, len(pixels), blocks, moved)
+    return Diagnosis(Path(model).name or folder.name, beside, len(pixels), blocks, moved)
 
 
 def block_ends(backbone: str) -> list[str]:
@@ -248,7 +250,7 @@ def _starting_backbone(folder: Path, config: ModelConfig, progress: Progress) ->
 
 
 def _draw_images(
-    config: ModelConfig, dataset: str, root: Path | None, count: int, seed: int, progress: Progress
+    config: ModelConfig, dataset: str, root: Root | None, count: int, seed: int, progress: Progress
 ) -> torch.Tensor:
     """(N, h, w, 1 or 3) uint8: `count` images of the model's classes, drawn without replacement and prepared."""
     opened = open_dataset(dataset, root)

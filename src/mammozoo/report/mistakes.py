@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mammozoo.config.names import call, parse
+from mammozoo.config.sections import Root
 from mammozoo.data.dataset import Dataset
+from mammozoo.data.io.images import read_image, to_uint8
+from mammozoo.data.io.listing import list_images, some
+from mammozoo.data.joined import kinds_of, open_dataset
 from mammozoo.data.preprocessing import Pixels
-from mammozoo.errors import MammozooError
+from mammozoo.errors import MammozooError, NotFoundError
 from mammozoo.evaluation.explain import heat, overlay
+from mammozoo.evaluation.prediction_table import loosely
+from mammozoo.evaluation.predictions import Predictions
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
-from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.report.content import Content
 
@@ -29,7 +33,10 @@ _SIDE = 320  # pixels; a larger picture is made smaller, to keep the file small
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong decision; `p` is the probability of the label. `picture` and `heatmap` are data URIs, empty if missing."""
+    """A wrong decision; `p` is the probability of the label. `picture` and `heatmap` are data URIs, empty if missing.
+
+    `others` and `conflict` name test images of the same group (patient, or near-duplicates), and those with another label.
+    """
 
     sample: str
     fold: str
@@ -38,6 +45,8 @@ class Mistake:
     p: float
     picture: str = ""
     heatmap: str = ""
+    others: str = ""
+    conflict: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,34 +63,72 @@ class Gallery:
         return sum(bool(mistake.heatmap) for mistake in self.mistakes)
 
 
-def show(content: Content, root: Path | None, heatmaps: bool, progress: Progress) -> Gallery:
+def show(content: Content, root: Root | None, heatmaps: bool, progress: Progress) -> Gallery:
     """The worst mistakes with the input of the model as a picture, and a heatmap of the model that made the mistake."""
-    test, outcome = content.test, content.outcome
-    wrong = np.flatnonzero(outcome.decisions != outcome.labels)
-    mistakes = []
-    for i in wrong:
-        label, decision = (outcome.classes[number[i]] for number in (outcome.labels, outcome.decisions))
-        p = float(outcome.probabilities[i, outcome.labels[i]])
-        mistakes.append(Mistake(str(test.samples[i]), str(test.folds[i]), label, decision, p))
-    mistakes = sorted(mistakes, key=lambda m: (m.p, m.sample))[:SHOWN]
+    wrong, mistakes = worst(content.test)
     if not heatmaps:
-        return Gallery(len(wrong), mistakes, ["Pictures and heatmaps were left out on request."])
-    spec = parse(content.recipe.dataset)
+        return Gallery(wrong, mistakes, ["Pictures and heatmaps were left out on request."])
+    name = content.recipe.dataset
     try:
-        kind = registry().get("datasets", spec.name)
-        dataset = call(kind, spec, (root or content.recipe.root) if kind.needs_root else None)
+        on_disk = any(kind.needs_root for kind in kinds_of(name).values())
+        dataset = open_dataset(name, (root or content.recipe.root) if on_disk else None)
         progress.start("drawing heatmaps", len(mistakes))
         drawn = {(m.sample, m.fold): m for m in _drawn(content, dataset, mistakes, progress)}
     except MammozooError as error:
         progress.note(f"No pictures in the report: {error}")  # the page itself names no folder of this machine
-        return Gallery(len(wrong), mistakes, ["No pictures: the data cannot be read where the recipe or --root says."])
+        return Gallery(wrong, mistakes, ["No pictures: the data cannot be read where the recipe or --root says."])
     notes = [
         f"The {what} of '{mistake.sample}' could not be made."
         for mistake in drawn.values()
         for what in ("picture", "heatmap")
         if not getattr(mistake, what)
     ]
-    return Gallery(len(wrong), [drawn[m.sample, m.fold] for m in mistakes], notes)
+    return Gallery(wrong, [drawn[m.sample, m.fold] for m in mistakes], notes)
+
+
+def worst(test: Predictions) -> tuple[int, list[Mistake]]:
+    """How many decisions are wrong, and the worst of them."""
+    outcome, mistakes = test.outcome, list[Mistake]()
+    wrong = np.flatnonzero(outcome.decisions != outcome.labels)
+    p = outcome.probabilities[wrong, outcome.labels[wrong]]
+    for i in wrong[np.lexsort((test.samples[wrong], p))][:SHOWN]:
+        label, decision = (outcome.classes[number[i]] for number in (outcome.labels, outcome.decisions))
+        own = float(outcome.probabilities[i, outcome.labels[i]])
+        kin = np.flatnonzero((outcome.groups == outcome.groups[i]) & (test.samples != test.samples[i]))
+        others, against = kin[outcome.labels[kin] == outcome.labels[i]], kin[outcome.labels[kin] != outcome.labels[i]]
+        mistakes.append(
+            Mistake(
+                str(test.samples[i]), str(test.folds[i]), label, decision, own,
+                others=f"Same patient or near-duplicate: {some(test.samples[others].tolist())}" if len(others) else "",
+                conflict=f"Same patient or near-duplicate with another label: {some(test.samples[against].tolist())}"
+                if len(against) else "",
+            )
+        )  # fmt: skip
+    return len(wrong), mistakes
+
+
+def show_files(test: Predictions, root: Path | None) -> Gallery:
+    """The worst mistakes with the pictures that lie below `root` under the ids of the images, if one is given."""
+    wrong, mistakes = worst(test)
+    if root is None:
+        return Gallery(wrong, mistakes, ["Without --root there are no pictures."])
+    by_name: dict[str, Path] = {}
+    for path in list_images(root).images:
+        by_name.setdefault(path.relative_to(root).as_posix().lower(), path)
+        by_name.setdefault(loosely(path.name), path)
+    drawn, notes = list[Mistake](), list[str]()
+    for mistake in mistakes:
+        file = by_name.get(mistake.sample.lower(), by_name.get(loosely(mistake.sample)))
+        try:
+            if file is None:
+                raise NotFoundError(f"No picture of '{mistake.sample}' lies below the root.")
+            pixels = to_uint8(read_image(file))
+            drawn.append(replace(mistake, picture=_data_uri(pixels[..., None] if pixels.ndim == 2 else pixels)))
+        except MammozooError as error:
+            drawn.append(mistake)
+            missing = isinstance(error, NotFoundError)
+            notes.append(str(error) if missing else f"The picture of '{mistake.sample}' could not be made.")
+    return Gallery(wrong, drawn, notes)
 
 
 def _drawn(content: Content, dataset: Dataset, mistakes: list[Mistake], progress: Progress) -> Iterator[Mistake]:

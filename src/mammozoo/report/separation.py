@@ -43,6 +43,11 @@ def _method(split: SplitSettings) -> str:
     if split.file is not None or split.official:
         source = "The data set's own split." if split.file is None else f"Taken from the file {split.file.name}."
         text = f"{source} Where it has no validation part, {split.val:.0%} of all images were cut from the training side by group."
+    elif split.leave_out is not None:
+        text = (
+            f"Left out for testing: {split.leave_out}. Images of a group with one of these are in no part; {split.val:.0%} of the "
+            "others, stratified by class, are for validation."
+        )
     elif split.inner > 1:
         text = (
             f"Nested cross-validation, stratified by class: {split.folds} outer folds, in each {split.inner} inner ones. The inner "

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mammozoo.config.names import parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import SplitSettings
-from mammozoo.data.loaded import open_dataset
+from mammozoo.data.joined import names_of, open_dataset, parse_datasets
 from mammozoo.errors import MammozooError
 from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.reproduction.runs import differences
@@ -34,7 +33,7 @@ def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory
     """Every departure of one run, each once: stamps first, then data, split, settings, and those in the paper's file."""
     recipe, published = run.recipe, paper.recipe(protocol, row)
     result = [Departure("stamp", stamp) for stamp in run.facts.get("stamps", [])]
-    if parse(paper.dataset).name != parse(recipe.dataset).name:
+    if names_of(paper.dataset) != names_of(recipe.dataset):
         result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
     result += _of_data("data", recipe)
     for number, stage in enumerate(recipe.stages):
@@ -71,6 +70,8 @@ def split_text(split: SplitSettings) -> str:
         return f"file {split.file.name}"
     if split.official:
         return "official"
+    if split.leave_out is not None:
+        return f"tested on {split.leave_out}, which is left out"
     if split.inner > 1:
         return f"{split.folds} × {split.inner} nested folds {by}"
     if split.folds > 1:
@@ -81,18 +82,20 @@ def split_text(split: SplitSettings) -> str:
 def _of_data(title: str, recipe: Recipe) -> list[Departure]:
     """The notes of a data set; an incomplete one is other data than the paper's."""
     try:
-        complete, notes = _dataset_notes(recipe.dataset, recipe.root)
+        complete, notes = _dataset_notes(
+            recipe.dataset, tuple(root.items()) if isinstance(root := recipe.root, dict) else root
+        )
     except MammozooError as error:
         return [Departure("note", f"{title}: could not be read again: {error}")]
     return [Departure("note" if complete else "data", f"{title}: {note}") for note in notes]
 
 
 @functools.cache
-def _dataset_notes(name: str, root: Path | None) -> tuple[bool, tuple[str, ...]]:
+def _dataset_notes(name: str, root: Path | tuple[tuple[str, Path], ...] | None) -> tuple[bool, tuple[str, ...]]:
     """Whether a data set has as many images as were published, and its notes; with options it may have fewer."""
-    used, dataset = parse(name), open_dataset(name, root)
+    used, dataset = parse_datasets(name).values(), open_dataset(name, dict(root) if isinstance(root, tuple) else root)
     count, published = len(dataset.samples()), dataset.info.images
-    complete = published is None or count == published or bool(used.options or used.arguments)
+    complete = published is None or count == published or any(one.options or one.arguments for one in used)
     notes = tuple(dataset.notes)
     return complete, notes if complete or notes else (f"{count} images of the data set's {published}",)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mammozoo.config.recipe import Recipe
+from mammozoo.data.joined import open_dataset, places
 from mammozoo.errors import ConflictError, UsageError, reason
 from mammozoo.progress import Progress
 from mammozoo.reproduction.paper import Paper, ProtocolName
@@ -84,10 +85,14 @@ def train_tasks(
     A run that fails does not end the others. `on_run` is called with each new run.
 
     Raises:
+        NotFoundError, UsageError: a run that is to begin lacks its data; nothing is trained.
         Stopped: `stop` returned True.
         KeyboardInterrupt: the current run is marked as interrupted, and the same call resumes it.
     """
+    tasks = list(tasks)
     failed = {}
+    for data in {repr((t.recipe.dataset, t.recipe.root)): t.recipe for t in tasks if t.state == "to do"}.values():
+        open_dataset(data.dataset, data.root)
     for task in tasks:
         state = task.state
         progress.note(f"{task.path}: {_WORDS[state]}")
@@ -127,7 +132,8 @@ def _refuse_others(task: Task) -> None:
     """Raise ConflictError if the run in the task's folder has other settings."""
     existing = RunDirectory.open(task.path).recipe
     other = differences(existing.model_dump(mode="json"), task.recipe.model_dump(mode="json"))
-    if existing.root and task.recipe.root and existing.root.resolve() != task.recipe.root.resolve():
+    there, now = ([place.resolve() for place in places(recipe.root)] for recipe in (existing, task.recipe))
+    if there and now and there != now:
         other.append(("root", existing.root, task.recipe.root))
     if other:
         changed = "; ".join(f"{key} is {one} there and {two} now" for key, one, two in other[:5])

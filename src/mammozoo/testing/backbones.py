@@ -9,7 +9,8 @@ from typing import get_args
 import torch
 from torch import nn
 
-from mammozoo.models.backbone import Backbone, BackboneSpec, By, load_exactly
+from mammozoo.models.backbone import Backbone, By, load_exactly
+from mammozoo.models.backbone_spec import BackboneSpec
 from mammozoo.testing.check import needs, rule
 from mammozoo.testing.common import GRADIENT, RELOAD, WithOptions, check_gradients, no_connection, noise
 

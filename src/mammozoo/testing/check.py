@@ -34,7 +34,7 @@ class Settings:
 
     Attributes:
         backbone: the network on which strategies are tried, with options.
-        root: the folder of the data, for data sets that need one.
+        root: the folder of the data, for data sets that need one, or the path of a model, for predictors.
     """
 
     backbone: str = "test_resnet"

@@ -19,7 +19,9 @@ from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rule
 from mammozoo.testing.datasets import DatasetRules
 from mammozoo.testing.events import EVENTS, EventRules
 from mammozoo.testing.heads import HeadRules
+from mammozoo.testing.losses import LossRules
 from mammozoo.testing.metrics import MetricRules
+from mammozoo.testing.predictors import PredictorRules
 from mammozoo.testing.recipes import PaperRules, RecipeRules
 from mammozoo.testing.strategies import StrategyRules
 from mammozoo.testing.transforms import TransformRules
@@ -58,8 +60,8 @@ class PluginRules(Rules[Contents]):
 
 _KINDS: dict[str, type[Rules[Any]]] = {
     "plugins": PluginRules, "datasets": DatasetRules, "backbones": BackboneRules, "heads": HeadRules,
-    "strategies": StrategyRules, "metrics": MetricRules, "transforms": TransformRules, "recipes": RecipeRules,
-    "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
+    "strategies": StrategyRules, "losses": LossRules, "metrics": MetricRules, "transforms": TransformRules, "recipes": RecipeRules,
+    "predictors": PredictorRules, "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
 }  # fmt: skip
 #: The rules of each kind, in the order in which they are tried.
 RULES = {kind: rules.rules() for kind, rules in _KINDS.items()}

@@ -41,6 +41,7 @@ class RecipeRules(Named[Path]):
                     ("datasets", recipe.dataset),
                     ("backbones", recipe.backbone),
                     ("heads", recipe.head),
+                    ("losses", recipe.methods.loss),
                 ):
                     known.get(kind, parse(name).name)
                 build_strategy(recipe.strategy)

@@ -26,6 +26,7 @@ from torch import nn
 
 from mammozoo.errors import FailedError, IncompatibleError, NotVerifiedError
 from mammozoo.files import write_bytes
+from mammozoo.models.weights import digest
 
 #: Name of the file in a fit's folder.
 STATE = "last.safetensors"
@@ -101,7 +102,7 @@ class Checkpointer:
 
     def save(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the state on disk."""
-        header = json.dumps({"key": self.key, **facts})
+        header = json.dumps({"key": self.key, "sha256": digest(tensors), **facts})
         content = safetensors.torch.save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata={"fit": header}
         )
@@ -120,6 +121,8 @@ class Checkpointer:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["fit"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            if facts.pop("sha256", None) not in (None, digest(tensors)):  # none in states of before
+                raise ValueError("its numbers have not the SHA-256 that they were saved with")
         except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
             raise NotVerifiedError(
                 f"'{self.path}' is not a readable state of a fit: {error}. Remove it to start this fit again."

@@ -11,12 +11,14 @@ import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from mammozoo.config.recipe import Recipe
@@ -108,10 +110,37 @@ class DistContext:
 SINGLE = DistContext()
 
 
+#: Variables in which others that start processes say how many; the first that is there counts.
+_TASKS = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
 def current_context() -> DistContext:
-    """The context from the environment of torch's launcher; a single process without it."""
+    """The context from the environment of torch's launcher; a single process without it.
+
+    Raises:
+        UsageError: Slurm or MPI has started several processes without it, each of which would train all.
+    """
+    tasks = next(((name, os.environ[name]) for name in _TASKS if name in os.environ), ("", "1"))
+    if "RANK" not in os.environ and tasks[1] != "1":
+        raise UsageError(
+            f"{tasks[0]} is {tasks[1]}, and each of these processes would train the whole run. To train together on several "
+            "machines, start one torchrun on each (srun --ntasks-per-node=1 torchrun …, as docs/cluster.md shows); on one machine "
+            "say --gpus. Else start one process: srun --ntasks=1, or #SBATCH --ntasks=1."
+        )
     size = int(os.environ.get("WORLD_SIZE", "1"))
     return DistContext(int(os.environ["RANK"]), size) if size > 1 else SINGLE
+
+
+def restarted(out: Path | None) -> Path | None:
+    """The run `out`, if torch's launcher starts its processes again because one of them failed; else None.
+
+    Raises:
+        UsageError: it may do so, and could not know the run.
+    """
+    if out is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+        raise UsageError("--max-restarts of torchrun goes on with the run in --out, so name its folder.")
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return out if again and out is not None and (out / "run.json").is_file() else None
 
 
 def init_distributed(device: str) -> DistContext:
@@ -130,10 +159,21 @@ def init_distributed(device: str) -> DistContext:
             count = torch.cuda.device_count()
             raise UsageError(f"Process {local + 1} has no GPU: there are {count}. Say --gpus {count}.")
         torch.cuda.set_device(local)
-        distributed.init_process_group("nccl")
+        _connect("nccl", dist)
     else:
-        distributed.init_process_group("gloo")
+        _connect("gloo", dist)
     return dist
+
+
+def _connect(backend: str, dist: DistContext) -> None:
+    """Join the process group. torchrun keeps one store over its restarts, and with it addresses of processes that are gone."""
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if again == "0" or os.environ.get("GROUP_WORLD_SIZE") != "1":  # torchruns of several machines count differently
+        distributed.init_process_group(backend)
+        return
+    store, _, _ = next(rendezvous("env://"))
+    fresh = distributed.PrefixStore(f"restart-{again}", store)
+    distributed.init_process_group(backend, store=fresh, rank=dist.rank, world_size=dist.size)
 
 
 def check_processes(recipe: Recipe, size: int) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from mammozoo.training.fit_spec import all_fits
+from mammozoo.training.fold import FailedFit, FitResult, read_attempt
 from mammozoo.training.prepare import PreparedRun
 
 
@@ -34,3 +38,19 @@ def describe(prepared: PreparedRun) -> dict[str, Any]:
         "splits": prepared.split_counts(),
         "stamps": list(prepared.stamps),
     }
+
+
+def list_fits(prepared: PreparedRun, run: Path | None) -> list[dict[str, Any]]:
+    """The fits of a run without their stages: number, name, the values of its point, and how it ended in the folder `run`."""
+    specs = all_fits(prepared)[-1][1]
+    results = {spec.name: read_attempt(prepared, spec, run) if run else None for spec in specs}
+    return [
+        {"number": number, "name": spec.name, "settings": spec.point, "state": states(results)[spec.name]}
+        for number, spec in enumerate(specs)
+    ]
+
+
+def states(results: Mapping[str, FitResult | FailedFit | None]) -> dict[str, str]:
+    """Fit → `done`, `failed` or `to do`."""
+    words = {FitResult: "done", FailedFit: "failed"}
+    return {name: words.get(type(result), "to do") for name, result in results.items()}

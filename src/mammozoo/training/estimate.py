@@ -7,7 +7,7 @@ import time
 import torch
 
 from mammozoo.models.randomness import kept_generators
-from mammozoo.training.fit_spec import all_fits
+from mammozoo.training.fit_spec import all_fits, needed
 from mammozoo.training.loss import Loss
 from mammozoo.training.prepare import PreparedRun
 
@@ -16,21 +16,21 @@ _FEW = 5_000
 _STEPS = 2
 
 
-def estimate(prepared: PreparedRun) -> str:
-    """A line for the user, such as `About 18 minutes at most …`; empty for short trainings and on a card.
+def estimate(prepared: PreparedRun, fits: str = "") -> str:
+    """A line such as `About 18 minutes at most …` on a run, or some `fits` of it; empty for short trainings and on a card.
 
     A card warms up for longer than it trains, so its first steps tell nothing.
     """
-    fits = [(stage, spec) for stage, specs in all_fits(prepared) for spec in specs]
-    trained = sum(len(spec.split.train) * sum(p.epochs for p in spec.recipe.all_phases()) for _, spec in fits)
-    judged = sum(len(spec.split.val) * sum(p.epochs for p in spec.recipe.all_phases()) for _, spec in fits)
+    specs = [spec for _, of_stage in needed(all_fits(prepared), fits) for spec in of_stage]
+    trained = sum(len(spec.split.train) * sum(p.epochs for p in spec.recipe.all_phases()) for spec in specs)
+    judged = sum(len(spec.split.val) * sum(p.epochs for p in spec.recipe.all_phases()) for spec in specs)
     if trained < _FEW or prepared.engine.device.type != "cpu":
         return ""
     step, forward, frozen = _seconds(prepared)
     seconds = trained * step + judged * forward
     if frozen and prepared.recipe.cache and not prepared.recipe.augment:
         seconds = len(prepared.data.samples) * forward  # features are computed once, for all fits
-    count = f"{len(fits)} fits" if len(fits) > 1 else "one fit"
+    count = f"{len(specs)} fits" if len(specs) > 1 else "one fit"
     return (
         f"About {max(1, round(seconds / 60))} minutes at most for {count}, by what a few batches took on this machine."
     )

@@ -5,20 +5,20 @@ prepare(recipe) → PreparedRun → train_fold(prepared, spec) for every fit →
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mammozoo.config.names import reference_to
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import AGREE, NEAR, SAME
+from mammozoo.data.joined import places
 from mammozoo.data.splits.files import write_splits
 from mammozoo.errors import (
-    ConflictError,
     FailedError,
     MammozooError,
     NotFoundError,
@@ -40,12 +40,13 @@ from mammozoo.training.distributed import (
     destroy_distributed,
     init_distributed,
     is_connection_error,
+    restarted,
 )
 from mammozoo.training.estimate import estimate
-from mammozoo.training.extend import longer, reopened
+from mammozoo.training.extend import recipe_of_more, reopened
 from mammozoo.training.finish import finish
-from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, state_key
-from mammozoo.training.fold import FailedFit, FitResult, read_attempt, try_fold
+from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, needed, state_key
+from mammozoo.training.fold import FailedFit, FitResult, claimed, read_attempt, try_fold
 from mammozoo.training.parallel import ONE, Jobs, train_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
@@ -72,8 +73,10 @@ def train(
         Stopped: `stop` returned True.
         KeyboardInterrupt: after the run was marked.
     """
-    _refuse_occupied(out, recipe.root, *(stage.root for stage in recipe.stages))
-    return _train(recipe, lambda prepared: RunDirectory.create(prepared.recipe, out), progress, stop, jobs)
+    if begun := restarted(out):
+        return resume(begun, progress, stop=stop, jobs=jobs)
+    _refuse_occupied(out, *places(recipe.root, *(stage.root for stage in recipe.stages)))
+    return prepare_and_train(recipe, lambda prepared: RunDirectory.create(prepared.recipe, out), progress, stop, jobs)
 
 
 def resume(
@@ -89,6 +92,7 @@ def resume(
         NotFoundError: there is no run.
         ConflictError: it is complete, or another process trains it.
         IncompatibleError: what a complete fit of it depends on has changed: its data, recipe, precision or version.
+        NotFoundError, NotVerifiedError: a file of a complete fit is missing, or not the one that the fit has written.
     """
     run = RunDirectory.open(path)
 
@@ -101,7 +105,7 @@ def resume(
     try:
         if current_context().is_main:
             run.hold()  # before anything is prepared
-        return _train(run.recipe, reopen, progress, stop, jobs)
+        return prepare_and_train(run.recipe, reopen, progress, stop, jobs)
     finally:
         run.release()
 
@@ -123,20 +127,10 @@ def extend(
         UsageError: it did not keep its states, or its schedule depends on the number of epochs.
         IncompatibleError: it was trained with another version, or its data or recipe have changed.
     """
+    if begun := restarted(out):
+        return resume(begun, progress, stop=stop, jobs=jobs)
     short = RunDirectory.open(path)
-    if short.facts.get("status") != "done":
-        raise ConflictError(f"The run '{path}' is not complete. Go on with: mammozoo train --resume {path}")
-    if short.recipe.stages:
-        raise UsageError(
-            f"The run '{path}' has earlier stages, and those cannot be extended with it. Train again with --epochs {epochs}, or "
-            f"start a new run with --weights {reference_to(path)}."
-        )
-    recipe = longer(short.recipe, epochs)
-    if not short.recipe.keep_state:
-        raise UsageError(
-            f"The run '{path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is trained. "
-            f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(path)}."
-        )
+    recipe = recipe_of_more(short, epochs)
     _refuse_occupied(out, path)
 
     def copy_states(prepared: PreparedRun) -> RunDirectory:
@@ -154,7 +148,7 @@ def extend(
         run.save(extends={"epochs": sum(phase.epochs for phase in short.recipe.all_phases()), **short.facts["model"]})
         return run
 
-    return _train(recipe, copy_states, progress, stop, jobs)
+    return prepare_and_train(recipe, copy_states, progress, stop, jobs)
 
 
 def _refuse_occupied(out: Path | None, *inputs: Path | None) -> None:
@@ -163,14 +157,15 @@ def _refuse_occupied(out: Path | None, *inputs: Path | None) -> None:
         refuse_to_replace(out / "run.json", None, inputs)
 
 
-def _train(
+def prepare_and_train(
     recipe: Recipe,
     make_run: Callable[[PreparedRun], RunDirectory],
     progress: Progress | None,
     stop: Callable[[], bool],
     jobs: Jobs,
+    fits: str = "",
 ) -> RunDirectory:
-    """Prepare, make the run directory, carry out; in other processes than the main one, train along."""
+    """Prepare, make the run directory, train its `fits` (or all, and score); in processes besides the main one, train along."""
     dist = init_distributed(recipe.device)
     try:
         if dist.size > 1 and jobs.count > 1:
@@ -183,19 +178,21 @@ def _train(
         if recipe.compile:
             require_compiler(prepared.engine.device)
         if dist.is_main:
-            if line := estimate(prepared):
+            if line := estimate(prepared, fits):
                 progress.note(line)
             run = make_run(prepared)
 
             def on_epoch(row: EpochRow) -> None:
                 registry().notify("epoch_end", run=run, row=row)
 
-            _carry_out_marked(prepared, run, Callbacks(progress, on_epoch, stop, dist), jobs)
-            registry().notify("run_end", run=run)
+            with marked(prepared, run, dist.size):
+                _carry_out(prepared, run, Callbacks(progress, on_epoch, stop, dist), jobs, fits)
+            if not run.part:
+                registry().notify("run_end", run=run)
             return run
         run = RunDirectory(Path(), recipe, {})  # never written
         try:
-            _carry_out(prepared, run, Callbacks(dist=dist), jobs)
+            _carry_out(prepared, run, Callbacks(dist=dist), jobs, fits)
         except RuntimeError as error:
             if is_connection_error(error):
                 raise _connection_lost(error) from error
@@ -205,10 +202,12 @@ def _train(
         destroy_distributed()
 
 
-def _carry_out_marked(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
-    """Carry out, and mark in the run how it ended."""
+@contextlib.contextmanager
+def marked(prepared: PreparedRun, run: RunDirectory, processes: int = 1) -> Iterator[None]:
+    """Mark in the run how it ended; what is raised becomes one of our errors, if its reason is known."""
     try:
-        _carry_out(prepared, run, callbacks, jobs)
+        yield
+        run.release()
     except KeyboardInterrupt:
         run.close("interrupted")
         raise
@@ -224,12 +223,12 @@ def _carry_out_marked(prepared: PreparedRun, run: RunDirectory, callbacks: Callb
         known: MammozooError | None = memory_error(error, prepared.recipe.batch) or blame(error)
         if known is None and isinstance(error, OSError):
             known = disk_error(error, run.path)
-        if known is None and callbacks.dist.size > 1 and is_connection_error(error):
+        if known is None and processes > 1 and is_connection_error(error):
             known = _connection_lost(error)
         run.close("failed", str(known or f"{type(error).__name__}: {error}"))
         if known is not None:
             raise known from error
-        set_scene(error, run=run.path, device=str(prepared.engine.device))
+        set_scene(error, run=None if run.part else run.path, device=str(prepared.engine.device))
         raise
 
 
@@ -238,22 +237,24 @@ def _connection_lost(error: BaseException) -> FailedError:
     return FailedError(f"Another process of the training ended, so this one cannot continue ({first}).")
 
 
-def _carry_out(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
-    if callbacks.dist.is_main:
-        _write_facts(prepared, run, callbacks, jobs)
-    for stage, specs in all_fits(prepared):  # the last of them is the run itself
+def _carry_out(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs, fits: str) -> None:
+    whole = callbacks.dist.is_main and not run.part
+    if whole:
+        write_facts(prepared, run, callbacks.dist.size, jobs)
+    for stage, specs in needed(all_fits(prepared), fits):  # the last of them is the run itself
         results = _train_missing(stage, specs, run, callbacks, jobs)
-    if callbacks.dist.is_main:
-        finish(prepared.recipe, run, [results[spec.name] for spec in specs], callbacks.progress.clock)
+    if whole:
+        finish(prepared, run, [results[spec.name] for spec in specs], callbacks.progress.clock)
 
 
-def _write_facts(prepared: PreparedRun, run: RunDirectory, callbacks: Callbacks, jobs: Jobs) -> None:
+def write_facts(prepared: PreparedRun, run: RunDirectory, processes: int, jobs: Jobs) -> None:
+    """Write into a run what it is made of, and its splits at last."""
     data = prepared.data
     run.save(
         device=str(prepared.engine.device),
         precision=prepared.engine.precision,
         threads=torch.get_num_threads(),
-        processes=callbacks.dist.size,
+        processes=processes,
         jobs=jobs.count,
         stamps=prepared.stamps,
         weights=prepared.lineage.weights,
@@ -273,15 +274,20 @@ def _train_missing(
     """How all fits ended, by name; those that have ended in the run are read instead of repeated."""
     dist = callbacks.dist
     results: dict[str, FitResult | FailedFit] = {}
-    if dist.is_main:
-        results = {s.name: result for s in specs if (result := read_attempt(prepared, s, run.path)) is not None}
-    complete = set(dist.broadcast(list(results)))
-    missing = [spec for spec in specs if spec.name not in complete]
-    if jobs.count > 1 and len(missing) > 1:
-        return results | train_parallel(prepared, missing, run, callbacks, jobs)
-    for spec in missing:
-        if (result := try_fold(prepared, spec, run.path, callbacks)) is not None:
-            results[spec.name] = result
-        if isinstance(result, FailedFit):
-            callbacks.progress.note(f"  {spec.name}: {result.reason}")
+    with contextlib.ExitStack() as claims:
+        if dist.is_main:
+            if run.part:
+                stop = claims.enter_context(claimed(prepared, specs, run.path, callbacks.stop))
+                callbacks = replace(callbacks, stop=stop)
+            results = {s.name: result for s in specs if (result := read_attempt(prepared, s, run.path)) is not None}
+        complete = set(dist.broadcast(list(results)))
+        missing = [spec for spec in specs if spec.name not in complete]
+        elsewhere = jobs.backend != "loky" and missing  # also one fit: this may be a login node
+        if elsewhere or (jobs.count > 1 and len(missing) > 1):
+            return results | train_parallel(prepared, missing, run, callbacks, jobs)
+        for spec in missing:
+            if (result := try_fold(prepared, spec, run.path, callbacks)) is not None:
+                results[spec.name] = result
+            if isinstance(result, FailedFit):
+                callbacks.progress.note(f"  {spec.name}: {result.reason}")
     return results

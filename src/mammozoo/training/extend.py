@@ -5,9 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mammozoo.config.names import reference_to
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import Phase
-from mammozoo.errors import UsageError
+from mammozoo.errors import ConflictError, UsageError
+from mammozoo.training.run_directory import RunDirectory
+
+
+def recipe_of_more(run: RunDirectory, epochs: int) -> Recipe:
+    """The recipe of a complete run with `epochs` in all.
+
+    Raises:
+        ConflictError: the run is not complete.
+        UsageError: as `longer`, or it kept no states.
+    """
+    if run.facts.get("status") != "done":
+        raise ConflictError(f"The run '{run.path}' is not complete. Go on with: mammozoo train --resume {run.path}")
+    way = f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(run.path)}."
+    if run.recipe.stages:
+        raise UsageError(f"The run '{run.path}' has earlier stages, and those cannot be extended with it. {way}")
+    recipe = longer(run.recipe, epochs)
+    if not run.recipe.keep_state:
+        raise UsageError(
+            f"The run '{run.path}' did not keep its states, so it cannot be extended: that takes --keep-state when it is "
+            f"trained. {way}"
+        )
+    return recipe
 
 
 def longer(recipe: Recipe, epochs: int) -> Recipe:

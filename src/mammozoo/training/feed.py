@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import WeightedRandomSampler
 
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.loader import batches
@@ -18,6 +19,7 @@ from mammozoo.data.transforms import build
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model
 from mammozoo.training.feature_cache.features import FrozenFeatures, find_trunk
+from mammozoo.training.mixing import Mixing
 
 Indices = npt.NDArray[np.intp]
 
@@ -38,6 +40,7 @@ class Feed:
     def __init__(self, model: Model, recipe: Recipe, pixels: Pixels, labels: Indices, engine: Engine, *, alone: bool):
         """The model is placed and frozen as it will be trained; `alone` if no other process trains it."""
         self.model, self.recipe, self.pixels, self.labels, self.engine = model, recipe, pixels, labels, engine
+        self.mixing: Mixing | None = None
         self.augment = [build(name) for name in recipe.augment]
         self.features = self._cached_features() if alone else None
         on_card = engine.device.type == "cuda" and self.features is None
@@ -70,6 +73,8 @@ class Feed:
         if self.features is not None:
             return self.features.trunk.logits(x)
         images = self.model.backbone.input.normalize(augmented(x, self.forms or (), rows))
+        if self.mixing is not None:
+            images = self.mixing(images)
         with self.engine.autocast():
             return network(images)
 
@@ -85,17 +90,23 @@ class Feed:
     def _cached_features(self) -> FrozenFeatures | None:
         """What the frozen part of the network gives for every image, if there is one and the recipe allows it."""
         recipe = self.recipe
-        if not recipe.cache or (self.augment and not recipe.cache_views):
+        mixes = recipe.methods.mixup or recipe.methods.cutmix
+        if not recipe.cache or mixes or (self.augment and not recipe.cache_views):
             return None
         if (trunk := find_trunk(self.model, self.engine)) is None:
             return None
         return trunk.cached(self.pixels, views=max(1, recipe.cache_views), augment=recipe.augment, seed=recipe.seed)
 
 
-def epoch_order(indices: Indices, size: int, seed: int, epoch: int) -> Indices:
+def epoch_order(indices: Indices, size: int, seed: int, epoch: int, labels: Indices | None = None) -> Indices:
     """The images of an epoch in their order, which depends on (seed, epoch) alone.
 
-    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image.
+    An image that would make a last batch of its own waits for the next epoch: batch norm cannot train on one image. With
+    `labels` of all images each is drawn with replacement, and every class equally often on average.
     """
     order = np.random.default_rng([seed, epoch]).permutation(indices)
+    if labels is not None:
+        weights = 1 / np.bincount(labels[order])[labels[order]]
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = order[list(WeightedRandomSampler(weights.tolist(), len(order), generator=generator))]
     return order[:-1] if len(order) > size and len(order) % size == 1 else order

@@ -27,7 +27,9 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.plugins import registry
 from mammozoo.progress import Clock
 from mammozoo.training.fold import FailedFit, FitResult, decision_rules
+from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.together import write_ensemble
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import write_card
@@ -87,12 +89,13 @@ class Reporter:
         return Predictions.from_rows(fit.rows, fit.config.classes)
 
 
-def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult | FailedFit], clock: Clock) -> None:
-    """Score a run whose fits have ended, write its predictions, model, scores and card, and mark it as done.
+def finish(prepared: PreparedRun, run: RunDirectory, results: Sequence[FitResult | FailedFit], clock: Clock) -> None:
+    """Score a run whose fits have ended, write its predictions, models, scores and cards, and mark it as done.
 
     Raises:
         FailedError: every point of the grid has failed on one test part.
     """
+    recipe = prepared.recipe
     run.save(**({"failed": failed} if (failed := failures(results)) else {}))
     reporters, best = select(without_failed(results), Monitor(recipe.monitor).sign)
     rows = [row for reporter in reporters for row in reporter.rows()]
@@ -104,7 +107,11 @@ def finish(recipe: Recipe, run: RunDirectory, results: Sequence[FitResult | Fail
         stamps=tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
     )
     clock.lap("scores")
-    write_run(recipe, run, results, reporters, best, rows, scores, clock)
+    write_run(recipe, run, results, reporters, best, rows, scores)
+    write_ensemble(prepared, run, [fit for reporter in reporters for fit in reporter.fits])
+    clock.lap("write")
+    run.save(seconds=clock.rounded())
+    run.close("done")
 
 
 def failures(results: Sequence[FitResult | FailedFit]) -> dict[str, str]:
@@ -181,7 +188,6 @@ def write_run(
     best: Reporter,
     rows: Sequence[dict[str, Any]],
     scores: dict[str, dict[str, float | None]],
-    clock: Clock,
 ) -> None:
     """Write what is in the run's folder besides the folders of its fits.
 
@@ -219,6 +225,3 @@ def write_run(
         alone = {"scores": as_json(score(own, recipe.seed))}
     run.save(scores=scores, model={"fold": chosen.spec.name, "sha256": sha256(model), **alone})
     write_text(run.path / "README.md", write_card(config, read_account(run.path, run.facts)))
-    clock.lap("write")
-    run.save(seconds=clock.rounded())
-    run.close("done")

@@ -11,7 +11,9 @@ import torch
 
 import mammozoo
 from mammozoo.config.recipe import Recipe
+from mammozoo.config.sections import Methods
 from mammozoo.data.splits.make import Split
+from mammozoo.errors import NotFoundError
 from mammozoo.training.prepare import PreparedRun
 
 
@@ -55,7 +57,7 @@ def fit_specs(prepared: PreparedRun) -> list[FitSpec]:
 def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
     """Digest of what a fit depends on: recipe without the data's place, split, earlier stages, precision, versions."""
     parts = [
-        _recipe_text(spec.recipe),
+        recipe_text(spec.recipe),
         *(stage.sha256 for stage in prepared.past),
         spec.split.digest(prepared.data.names),
         prepared.engine.precision,
@@ -68,7 +70,7 @@ def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
 def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
     """What a fit depends on, part by part, as a complete fit keeps it in `key.json`."""
     return {
-        "recipe": hashlib.sha256(_recipe_text(spec.recipe).encode()).hexdigest(),
+        "recipe": hashlib.sha256(recipe_text(spec.recipe).encode()).hexdigest(),
         "data": prepared.data.sha256,
         "split": spec.split.digest(prepared.data.names),
         "stages": " ".join(stage.sha256 for stage in prepared.past),
@@ -78,7 +80,8 @@ def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
     }
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as JSON, without what changes no result."""
     return recipe.model_dump_json(
         exclude={
             "root": True,
@@ -88,6 +91,8 @@ def _recipe_text(recipe: Recipe) -> str:
             "workers": True,
             "device": True,
             "stages": {"__all__": {"root"}},
+            **({"split": {"leave_out"}} if recipe.split.leave_out is None else {}),  # as in runs of before
+            **({"methods": True} if recipe.methods == Methods() else {}),
         }
     )
 
@@ -119,6 +124,34 @@ def all_fits(prepared: PreparedRun) -> list[tuple[PreparedRun, list[FitSpec]]]:
             last |= {final.name: (key, name) for final, _ in shared}
         stages.append((stage, fits))
     return [*stages, (replace(prepared, stages=()), [replace(final, after=last[final.name][1]) for final in finals])]
+
+
+def chosen_fits(finals: Sequence[FitSpec], fits: str) -> list[FitSpec]:
+    """Of a run's own fits those that a text names: one by its number or name, or all in a folder; all, if it is empty.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    if fits.isdecimal():
+        found = list(finals[int(fits) :][:1])
+    else:
+        found = [spec for spec in finals if not fits or f"{spec.name}/".startswith(f"{fits.rstrip('/')}/")]
+    if not found:
+        last = len(finals) - 1
+        raise NotFoundError(
+            f"The run has no fit '{fits}'. It has {len(finals)}, from number 0, '{finals[0].name}', to number {last}, "
+            f"'{finals[last].name}': --plan lists them."
+        )
+    return found
+
+
+def needed(fits: list[tuple[PreparedRun, list[FitSpec]]], wanted: str) -> list[tuple[PreparedRun, list[FitSpec]]]:
+    """Of `all_fits` those that `chosen_fits` names, and the stages before them."""
+    found: list[tuple[PreparedRun, list[FitSpec]]] = []
+    for stage, specs in reversed(fits):
+        after = {spec.after for spec in found[0][1]} if found else set()
+        found.insert(0, (stage, [s for s in specs if s.name in after] if found else chosen_fits(specs, wanted)))
+    return found
 
 
 def _common_folder(some: Sequence[FitSpec], everyone: Sequence[FitSpec]) -> str:

@@ -6,7 +6,9 @@ never repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,14 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
+from mammozoo.data.joined import without_paths
 from mammozoo.data.ood import fit_profile
 from mammozoo.data.splits.make import PARTS
 from mammozoo.documents import read_json
+from mammozoo.errors import ConflictError
 from mammozoo.evaluation.predictions import predictions_of, read_predictions
 from mammozoo.evaluation.thresholds import RULES, choose_abstention, choose_threshold, fit_temperature
-from mammozoo.files import read_table, write_json, write_table
+from mammozoo.files import read_table, table_text, write_json, write_table, write_text
 from mammozoo.models.config import Calibration, ModelConfig, Threshold, Training, read_config
 from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
@@ -29,9 +33,11 @@ from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer, DivergedError, Stopped
 from mammozoo.training.feed import TrainingData
+from mammozoo.training.fit_files import digests, history_table, read_history
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
+from mammozoo.training.holding import claim
 from mammozoo.training.prepare import PreparedRun
-from mammozoo.training.run_directory import history_table, plugins_of, read_history
+from mammozoo.training.run_directory import plugins_of
 from mammozoo.training.stages import read_stage
 from mammozoo.training.trainer import EpochRow, Trainer
 
@@ -121,15 +127,50 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         for i in split.part(part)
     ]
     write_table(folder / "split.csv", parts)
-    write_json(folder / "key.json", {"schema": 1, **depends_on(prepared, spec)})
     rows: list[dict[str, Any]] = []
     for part, values in logits.items():
         p = probabilities(values, config.temperature).numpy()
         rows += predictions_of(data, spec.name, part, split.part(part), p, config.cut()).rows()
-    write_table(folder / "predictions.csv", rows)
+    table = table_text(rows)
+    promised = digests(folder, **{"predictions.csv": table})
+    write_json(folder / "key.json", {"schema": 1, **depends_on(prepared, spec), **promised})
+    write_text(folder / "predictions.csv", table)
     checkpointer.drop()
     callbacks.progress.clock.lap("write")
     return FitResult(spec, config, history, rows)
+
+
+@contextlib.contextmanager
+def claimed(
+    prepared: PreparedRun, specs: Sequence[FitSpec], run: Path, stop: Callable[[], bool]
+) -> Iterator[Callable[[], bool]]:
+    """Keep the fits that have not ended for this process; yields `stop`, true also once another one has taken them.
+
+    Where another process trains a stage, its end is waited for.
+
+    Raises:
+        ConflictError: another process trains one of the others, or has taken it.
+        Stopped: `stop` returned True.
+    """
+    with contextlib.ExitStack() as claims:
+        lost: list[Callable[[], bool]] = []
+        for spec in specs:
+            while read_attempt(prepared, spec, run) is None:
+                try:
+                    lost.append(claims.enter_context(claim(run / spec.name)))
+                    break
+                except ConflictError:
+                    if len(spec.split.test):  # not a stage
+                        raise
+                if stop():
+                    raise Stopped
+                time.sleep(0.5)
+        try:
+            yield lambda: stop() or any(gone() for gone in lost)
+        except Stopped:
+            if stop():
+                raise
+            raise ConflictError(f"Another process has begun a fit that this one was training in '{run}'.") from None
 
 
 def read_attempt(prepared: PreparedRun, spec: FitSpec, run: Path) -> FitResult | FailedFit | None:
@@ -173,7 +214,7 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
         calibration=calibration,
         guard=fit_profile(data.images.features[used]),
         training=Training(
-            dataset=recipe.dataset,
+            dataset=without_paths(recipe.dataset),
             classes=data.merged,
             modality=info.modality,
             synthetic=info.synthetic or prepared.lineage.synthetic,

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from mammozoo.config.names import options, parse
+from mammozoo.config.names import call, options, parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
+from mammozoo.data.joined import kinds_of, open_dataset, parse_datasets, without_paths
 from mammozoo.data.loaded import By, Data, open_data
 from mammozoo.data.preprocessing import Input
 from mammozoo.data.splits import make
 from mammozoo.data.splits.files import read_splits
 from mammozoo.data.splits.leakage import LeakageError, check_groups, seen_before
+from mammozoo.data.splits.left_out import shared_classes, values_of
 from mammozoo.data.splits.make import PARTS, Split
 from mammozoo.data.transforms import build as build_transform
 from mammozoo.errors import UsageError
@@ -104,7 +106,7 @@ class PreparedRun:
         return [
             {
                 "name": stage.recipe.name,
-                "dataset": stage.recipe.dataset,
+                "dataset": without_paths(stage.recipe.dataset),
                 "classes": list(stage.data.merged or stage.data.classes),
                 "strategy": stage.recipe.strategy,
                 "head": stage.recipe.head,
@@ -135,6 +137,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     monitors = [_look_up(stage) for stage in earlier]
     for number, stage in enumerate(earlier):
         _check_root(stage, number)
+    open_dataset(recipe.dataset, recipe.root)  # a wrong --root is said before weights are asked for
     backbone, head_rng = _build_backbone(recipe)
     weights = _starting_weights(recipe)
     with pinned(recipe.pinned) as used:
@@ -142,7 +145,10 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     recipe = recipe.model_copy(update={"pinned": tuple(used)})
     input = _input(recipe, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
-    data = open_data(recipe.dataset, recipe.root, recipe.classes, input, by, progress)
+    classes = recipe.classes
+    if classes is None and recipe.split.leave_out is not None:
+        classes = shared_classes(open_dataset(recipe.dataset, recipe.root), recipe.split.leave_out)
+    data = open_data(recipe.dataset, recipe.root, classes, input, by, progress)
     monitor.check(data)
     splits = make_splits(recipe, data)
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
@@ -179,6 +185,9 @@ def _make_splits(recipe: Recipe, data: Data) -> list[Split]:
     if settings.official:
         parts = [make.official_part(sample) for sample in data.samples]
         return make.official(parts, data.labels, groups, val=settings.val, seed=settings.seed)
+    if settings.leave_out is not None:
+        values, wanted = values_of(data.samples, settings.leave_out)
+        return make.leave_out(values, wanted, data.labels, groups, val=settings.val, seed=settings.seed)
     if settings.inner > 1:
         return make.nested(data.labels, groups, folds=settings.folds, inner=settings.inner, seed=settings.seed)
     if settings.folds == 1:
@@ -243,11 +252,19 @@ def _input(recipe: Recipe, backbone: Backbone) -> Input:
 
 def _look_up(recipe: Recipe) -> Monitor:
     """Raise for the names in a recipe that nothing else looks up before the data are read; the monitor."""
-    head, dataset = parse(recipe.head), parse(recipe.dataset)
+    head, datasets = parse(recipe.head), parse_datasets(recipe.dataset)
     options(registry().get("heads", head.name).build, head, given=4)
-    options(registry().get("datasets", dataset.name), dataset, given=1)
+    for own, kind in kinds_of(recipe.dataset).items():
+        options(kind, datasets[own], given=1)
     for transform in recipe.augment:
         build_transform(transform)
+    methods = recipe.methods
+    loss = registry().get("losses", (named := parse(methods.loss)).name)
+    call(loss.build, named)
+    if not loss.soft and (methods.label_smoothing or methods.mixup or methods.cutmix):
+        raise UsageError(
+            f"The loss '{methods.loss}' takes whole labels, which label_smoothing, mixup and cutmix divide. Leave one out."
+        )
     return Monitor(recipe.monitor)
 
 
@@ -282,8 +299,7 @@ def _starting_weights(recipe: Recipe) -> str:
 
 def _check_root(recipe: Recipe, number: int) -> None:
     """Raise for a stage without the folder of its data, with the way to give it."""
-    dataset = registry().get("datasets", parse(recipe.dataset).name)
-    if dataset.needs_root and recipe.root is None:
+    if recipe.root is None and any(kind.needs_root for kind in kinds_of(recipe.dataset).values()):
         raise UsageError(
             f"Stage '{recipe.name}' needs the folder that holds its data set '{recipe.dataset}': --set stages.{number}.root=DIR."
         )

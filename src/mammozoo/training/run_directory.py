@@ -19,28 +19,31 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import logging
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import mammozoo
 from mammozoo.config.loading import load
-from mammozoo.config.names import parse, parse_sum
+from mammozoo.config.names import parse, parse_sum, reference_to
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import requirements_of
+from mammozoo.data.declared import is_file
+from mammozoo.data.joined import names_of
 from mammozoo.data.preprocessing import LESION
-from mammozoo.errors import ConflictError, IncompatibleError, UsageError, reason
+from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.run_files import read_facts
-from mammozoo.files import disk_error, read_table, write_json, write_text
+from mammozoo.files import disk_error, write_json, write_text
 from mammozoo.plugins import Plugin, registry
 from mammozoo.training.holding import LOCK, PULSE, hold
-from mammozoo.training.trainer import EpochRow
+from mammozoo.training.notebook import InNotebook
+from mammozoo.training.telling import EPOCHS
 
 Status = Literal["running", "done", "failed", "interrupted"]
 _VERSIONED = (
@@ -68,11 +71,14 @@ class _Log(logging.FileHandler):
             super().close()
 
 
-class RunDirectory:
-    """A run's folder; `facts` is the content of `run.json`."""
+class RunDirectory(InNotebook):
+    """A run's folder; `facts` is the content of `run.json`. A complete one has `scores` and `predictions`.
 
-    def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any]):
-        self.path, self.recipe, self.facts = path, recipe, facts
+    `part` is the folder in it of a process that trains some fits beside others; it leaves alone what is the whole run's.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, facts: dict[str, Any], part: str = ""):
+        self.path, self.recipe, self.facts, self.part = path, recipe, facts, part
         self._log: logging.Handler | None = None
         self._lock: contextlib.ExitStack | None = None
 
@@ -110,18 +116,19 @@ class RunDirectory:
         self.refuse_complete()
         for ended in ("ended", "reason"):
             self.facts.pop(ended, None)
-        for left in (
-            self.path / PULSE,
-            *self.path.rglob(".*.tmp"),
-        ):  # by a process that was killed, maybe while it wrote
-            left.unlink(missing_ok=True)
+        left = (f"*/{LOCK}", PULSE, EPOCHS, ".*.tmp")  # by a process that was killed, maybe while it wrote
+        for path in [path for pattern in left for path in self.path.rglob(pattern)]:
+            path.unlink(missing_ok=True)
         self.save(status="running", resumed=[*self.facts.get("resumed", []), _now()])
         self._start_log()
 
     def refuse_complete(self) -> None:
         """Raise ConflictError if the run is complete."""
         if self.facts.get("status") == "done":
-            raise ConflictError(f"The run '{self.path}' is complete; there is nothing to resume.")
+            raise ConflictError(
+                f"The run '{self.path}' is complete: nothing is left to train. "
+                f"For its scores: mammozoo evaluate {reference_to(self.path)}"
+            )
 
     def hold(self) -> None:
         """Let no other process write into the run until it is closed; read anew how it stands.
@@ -130,26 +137,50 @@ class RunDirectory:
             ConflictError: another process holds it.
         """
         if self._lock is None:
-            self._lock = hold(self.path)
+            self._lock = hold(self.path, shared=bool(self.part))
             if (self.path / "run.json").is_file():
                 self.facts = read_facts(self.path)
 
     def release(self) -> None:
-        """Let other processes write into the run again."""
+        """Write nothing more, and let other processes write into the run again."""
+        if self._log is not None:
+            logging.getLogger("mammozoo").removeHandler(self._log)
+            self._log.close()
+            self._log = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def _start_log(self) -> None:
+        path = self.path / self.part / "log.txt"
         try:
-            self._log = _Log(self.path / "log.txt", encoding="utf-8", errors="backslashreplace")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._log = _Log(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise disk_error(error, self.path / "log.txt") from error
+            raise disk_error(error, path) from error
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("mammozoo")
         logger.addHandler(self._log)
         if logger.getEffectiveLevel() > logging.INFO:
             logger.setLevel(logging.INFO)  # a notebook sets no level, and log.txt would stay empty
+
+    @classmethod
+    def join(cls, path: Path, part: str) -> RunDirectory:
+        """An existing run, to train fits in its folder `part` while others train the others; the log is there.
+
+        Raises:
+            ConflictError: it is complete, or a process trains the whole of it.
+        """
+        run = cls.open(path)
+        run.part = part
+        run.hold()
+        try:
+            run.refuse_complete()
+            run._start_log()
+        except BaseException:
+            run.release()
+            raise
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -171,21 +202,19 @@ class RunDirectory:
         write_json(self.path / "run.json", self.facts)
 
     def close(self, status: Status, reason: str = "") -> None:
-        """Record how the run ended."""
-        if self._log is not None:
-            logging.getLogger("mammozoo").removeHandler(self._log)
-            self._log.close()
-            self._log = None
+        """Record how the run ended; a part ends without it."""
         try:
-            self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+            if not self.part:
+                self.save(status=status, ended=_now(), **({"reason": reason} if reason else {}))
         finally:
             self.release()
 
 
 def refuse_occupied(path: Path) -> None:
-    """Raise ConflictError unless `path` is free or an empty folder."""
+    """Raise ConflictError unless `path` is free or an empty folder; what `write_bytes` has begun there does not count."""
     try:
-        occupied = path.is_file() or (path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()))
+        entries = [entry.name for entry in path.iterdir() if not fnmatch(entry.name, ".*.tmp")] if path.is_dir() else []
+        occupied = path.is_file() or any(name != LOCK for name in entries)
     except OSError as error:
         raise disk_error(error, path) from error
     if occupied:
@@ -201,7 +230,7 @@ def environment(recipe: Recipe) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: metadata.version(name) for name in _VERSIONED},
         "plugins": plugins_of(recipe),
-        "git": _git(),
+        "git": commit(),
         "seed": recipe.seed,
     }
 
@@ -217,47 +246,15 @@ def plugins_of(recipe: Recipe) -> dict[str, str]:
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    yield "datasets", parse(recipe.dataset).name
+    yield from (("datasets", name) for name in names_of(recipe.dataset).values() if not is_file(name))
     yield "backbones", parse(recipe.backbone).name
     yield "heads", parse(recipe.head).name
+    yield "losses", parse(recipe.methods.loss).name
     yield from (("strategies", spec.name) for spec in parse_sum(recipe.strategy))
     steps = (parse(text).name for text in (*recipe.preprocess, *recipe.augment))
     yield from (("transforms", name) for name in steps if name != LESION)
     if recipe.monitor != "loss":
         yield "metrics", recipe.monitor.partition("[")[0]
-
-
-def read_history(folder: Path) -> list[EpochRow]:
-    """The epochs in a fit's `history.csv`, one or more; IncompatibleError if it is damaged."""
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(EpochRow)}
-    read: dict[str, Callable[[str], Any]] = {
-        "str": str,
-        "int": int,
-        "float": float,
-        "bool": {"True": True, "False": False}.__getitem__,
-    }
-    path = folder / "history.csv"
-    try:
-        rows = [EpochRow(**{name: read[kinds[name]](cell) for name, cell in row.items()}) for row in read_table(path)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise IncompatibleError(f"'{path}' is not the history of a fit: {reason(error)}.") from None
-    if not any(row.best for row in rows):
-        raise IncompatibleError(f"'{path}' is not the history of a fit: no epoch is the best.")
-    return rows
-
-
-def read_split(folder: Path) -> list[tuple[str, int, str]]:
-    """(sample, group, part) of every image of a fit, from its `split.csv`; IncompatibleError if it is damaged."""
-    path = folder / "split.csv"
-    try:
-        return [(row["sample"], int(row["group"]), row["part"]) for row in read_table(path)]
-    except (OSError, KeyError, ValueError) as error:
-        raise IncompatibleError(f"'{path}' is not the split of a fit: {reason(error)}.") from None
-
-
-def history_table(history: Iterable[EpochRow]) -> list[dict[str, Any]]:
-    """The rows of `history.csv`: values in full precision, times rounded."""
-    return [vars(row) | {"seconds": round(row.seconds, 2), "rate": round(row.rate, 1)} for row in history]
 
 
 def _new_folder(recipe: Recipe, out: Path | None) -> Path:
@@ -283,7 +280,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _git() -> str:
+def commit() -> str:
     """Commit of the checkout that mammozoo runs from, with `+` when files differ from it; empty for an installed one."""
     root = Path(mammozoo.__file__).parents[2]
     if not (root / ".git").exists():

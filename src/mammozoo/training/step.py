@@ -33,22 +33,42 @@ class Step:
         model: nn.Module,
         engine: Engine,
         full: int = 0,
+        clip: float = 0.0,
     ):
-        """`forward(x, *rest)` gives the logits of a batch (x, labels, *rest); batches of `full` images are replayed."""
+        """`forward(x, *rest)` gives the logits of a batch (x, labels, *rest); batches of `full` images are replayed.
+
+        A gradient whose norm is above `clip` is scaled to it; 0 leaves all as they are.
+        """
+        self.clip = clip
         self.forward, self.loss, self.model, self.engine = forward, loss, model, engine
         self.full = full if engine.device.type == "cuda" else 0
         self.graph: _Graph | None = None
 
-    def __call__(self, optimizer: torch.optim.Optimizer, batch: Tensors, weight: float = 1.0) -> torch.Tensor:
-        """Update the parameters; the mean loss, where it was computed. `weight` multiplies the gradients."""
+    def __call__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        batch: Tensors,
+        weight: float = 1.0,
+        first: bool = True,
+        last: bool = True,
+    ) -> torch.Tensor:
+        """Update the parameters; the mean loss, where it was computed. `weight` multiplies the gradients.
+
+        Of several batches whose gradients are added up, the `first` begins and the `last` updates; these are not replayed.
+        """
         full = len(batch[1]) == self.full
         if full and self.graph is None:
             self._record(optimizer, batch)
         if full and self.graph is not None:
             loss = self.graph(batch)
         else:
-            optimizer.zero_grad(set_to_none=True)
+            if first:
+                optimizer.zero_grad(set_to_none=True)
             loss = self._work(batch, weight)
+        if not last:
+            return loss
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         optimizer.step()
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
 from mammozoo.models.strategy import Composite
-from mammozoo.training.callbacks import Callbacks
+from mammozoo.training.average import Average
+from mammozoo.training.callbacks import Callbacks, log_epoch
 from mammozoo.training.checkpoint import (
     Checkpointer,
     DivergedError,
@@ -34,6 +36,7 @@ from mammozoo.training.checkpoint import (
 from mammozoo.training.compiled import Compiled
 from mammozoo.training.feed import Feed, TrainingData, epoch_order
 from mammozoo.training.loss import Loss
+from mammozoo.training.mixing import Mixing
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
 from mammozoo.training.step import Step
 from mammozoo.training.validation import Monitor
@@ -89,10 +92,14 @@ class Trainer:
         )
         self.monitor = Monitor(recipe.monitor)
         train = data.split.train
-        self.loss = Loss(data.labels[train], len(model.classes), recipe.class_weights == "balanced", engine.device)
+        balanced, self.methods = recipe.class_weights == "balanced", recipe.methods
+        self.loss = Loss(data.labels[train], len(model.classes), balanced, engine.device, self.methods)
         self.state = TrainState()
         self.best_weights = trainable_state(model)
         self.feed = Feed(model, recipe, data.pixels, data.labels, engine, alone=self.dist.size == 1)
+        if self.methods.mixup or self.methods.cutmix:
+            self.feed.mixing = Mixing(recipe, self.dist.rank)
+        self.average = Average(model, self.methods.ema) if self.methods.ema else None
         self._start_phase()
         if checkpointer is not None:
             self._restore(checkpointer)
@@ -100,11 +107,14 @@ class Trainer:
         network = self.dist.wrap(model, engine.device, recipe.sync_batch_norm)
         compiled = recipe.compile and self.feed.features is None  # behind cached features little is left to compile
         run = Compiled(network, recipe.batch // self.dist.size) if compiled else network
-        replayed = recipe.batch if self.dist.is_single and not recipe.compile else 0
-        self.step = Step(partial(self.feed.logits, run), self.loss, model, engine, replayed)
+        whole = self.dist.is_single and not recipe.compile and self.feed.mixing is None and self.methods.accumulate == 1
+        replayed = recipe.batch if whole else 0
+        self.step = Step(partial(self.feed.logits, run), self._loss, model, engine, replayed, self.methods.clip)
 
-    def fit(self) -> list[EpochRow]:
-        """Train epoch after epoch, until the last one or until patience ends; the history, one row an epoch.
+    def fit(self, most: int | None = None) -> list[EpochRow]:
+        """Train epoch after epoch, until the last one or the `most`-th, or until patience ends; the history, one row an epoch.
+
+        Without a validation part the last epoch is the best.
 
         Raises:
             DivergedError: a loss or the monitored value is not a number (of a batch, with its files).
@@ -112,7 +122,7 @@ class Trainer:
             Stopped: `callbacks.stop` asked for it; everything up to this batch is saved.
         """
         state, patience = self.state, self.recipe.patience
-        while state.phase < len(self.phases):
+        while state.phase < len(self.phases) and (most is None or state.epoch < most):
             if patience is not None and state.stale >= patience:
                 log.info("%s: no better %s for %d epochs; stopped.", self.split_name, self.monitor.name, state.stale)
                 break
@@ -145,6 +155,12 @@ class Trainer:
         """Name of the split."""
         return self.data.split.name
 
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        mixing = self.feed.mixing
+        return self.loss.of_training(
+            logits, labels if mixing is None else mixing.targets(labels, len(self.model.classes))
+        )
+
     def _start_phase(self) -> None:
         phase = self.phases[self.state.phase]
         self.optimizer = make_optimizer(self.strategy, self.model, phase)
@@ -159,12 +175,15 @@ class Trainer:
         trained = time.perf_counter() - started
         total, images = self.dist.sum([state.total, state.seen])
         lr = float(self.optimizer.param_groups[0]["lr"])
-        val_loss, monitored = self.validate()
-        self.clock.lap("validation")
-        self._check_finite(val_loss, monitored, lr)
-        value = self.monitor.sign * monitored
-        if best := state.is_best(value):
-            self.best_weights = trainable_state(self.model)
+        val_loss = monitored = value = float("nan")
+        with self.average.in_force() if self.average else contextlib.nullcontext():
+            if validated := len(self.data.split.val) > 0:
+                val_loss, monitored = self.validate()
+                self._check_finite(val_loss, monitored, lr)
+                value = self.monitor.sign * monitored
+            self.clock.lap("validation")
+            if best := not validated or state.is_best(value):
+                self.best_weights = trainable_state(self.model)
         row = EpochRow(
             split=self.split_name,
             epoch=state.epoch + 1,
@@ -188,7 +207,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         """The remaining batches of an epoch."""
         state, recipe, size = self.state, self.recipe, self.recipe.batch
-        order = epoch_order(self.data.split.train, size, recipe.seed, state.epoch)
+        labels = self.data.labels if self.methods.sampling == "balanced" else None
+        order = epoch_order(self.data.split.train, size, recipe.seed, state.epoch, labels)
         share = size // self.dist.size
         remaining = self.dist.shard(order, size)[state.batch * share :]
         if state.batch == 0:
@@ -196,18 +216,25 @@ class Trainer:
         self.model.train()
         chunks = [remaining[start : start + share] for start in range(0, len(remaining), share)]
         taken: list[tuple[torch.Tensor, Indices]] = []
+        added, batches = self.methods.accumulate, state.batch + len(chunks)
         read_every = _READ_EVERY if self.engine.device.type == "cuda" else 1
         for number, (indices, batch) in enumerate(
             zip(chunks, self.feed.batches(remaining, share, state.epoch), strict=True), state.batch
         ):
             whole = min(size, len(order) - number * size)
-            taken.append((self.step(self.optimizer, batch, self.dist.loss_weight(len(indices), whole)), indices))
+            weight = self.dist.loss_weight(len(indices), whole) / min(added, batches - number // added * added)
+            first, last = number % added == 0, (number + 1) % added == 0 or number + 1 == batches
+            if self.feed.mixing is not None:
+                self.feed.mixing.begin(state.epoch, number)
+            taken.append((self.step(self.optimizer, batch, weight, first, last), indices))
+            if self.average is not None and last:
+                self.average.update()
             if self.first:  # this one reserves memory and chooses algorithms
                 taken[0][0].item()
                 self.clock.lap("first step")
                 self.first = False
             self.callbacks.progress.advance(len(indices))
-            stop = self.checkpointer is not None and self.dist.is_main and self.callbacks.stop()
+            stop = last and self.checkpointer is not None and self.dist.is_main and self.callbacks.stop()
             if stop or len(taken) == read_every:
                 self._read(taken)
             if stop:
@@ -246,11 +273,7 @@ class Trainer:
             )
 
     def _report(self, row: EpochRow) -> None:
-        log.info(
-            "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
-            row.split, row.epoch, row.train_loss, row.val_loss, self.monitor.name, row.monitor,
-            " (best)" if row.best else "", row.lr,
-        )  # fmt: skip
+        log_epoch(row.split, row, self.monitor.name)
         self.callbacks.progress.epoch(row)
         self.callbacks.on_epoch(row)
 
@@ -260,11 +283,14 @@ class Trainer:
         moments, groups = pack_optimizer(self.optimizer)
         rng = generator_states(self.engine.device)
         tensors = pack(model=trainable_state(self.model), best=self.best_weights, optimizer=moments, rng=rng)
+        if self.average is not None:
+            tensors |= pack(average=self.average.state)
         header: dict[str, Any] = {
             "place": self.state.to_json(),
             "groups": groups,
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "device": self.engine.device.type,
+            **({} if self.average is None else {"averaged": self.average.steps}),
         }
         self.checkpointer.save(tensors, header)
 
@@ -277,6 +303,9 @@ class Trainer:
         self.state = TrainState(**header["place"], history=history)
         self.best_weights = unpack("best", tensors)
         load_trainable_state(self.model, unpack("model", tensors))
+        if self.average is not None:
+            saved_average = {name: t.to(self.engine.device) for name, t in unpack("average", tensors).items()}
+            self.average.state, self.average.steps = saved_average, header["averaged"]
         if self.state.phase < len(self.phases):
             self._start_phase()
             restore_optimizer(self.optimizer, unpack("optimizer", tensors), header["groups"])

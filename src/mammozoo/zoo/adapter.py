@@ -27,6 +27,7 @@ from mammozoo.zoo.entry import Part, Sha256
 from mammozoo.zoo.verify import has_hash
 
 WEIGHTS, DIFFERENCE, CARD = "model.safetensors", "adapter.safetensors", "README.md"
+PARENT = "parent.txt"  #: beside an adapter whose base is in no zoo: where that lies
 _MIN_SHARE = 0.1  # of a model's bytes that must be the base's
 _FLOATS = {DTYPES[name]: name for name in ("F16", "F32", "F64")}
 
@@ -74,6 +75,23 @@ def read_adapter(folder: Path) -> Adapter:
     except pydantic.ValidationError as error:
         what = f"'{folder / CONFIG}' is not an adapter of this mammozoo: adapter.{problems(error, most=1)}."
         raise IncompatibleError(what) from None
+
+
+def parent_of(folder: Path, name: str) -> Path | None:
+    """The folder of an adapter's base, as `parent.txt` says; None if it is to be in a zoo.
+
+    Raises:
+        NotFoundError: it is not there any more.
+    """
+    note = folder / PARENT
+    if not note.is_file():
+        return None
+    parent = folder / note.read_text(encoding="utf-8").strip()
+    if not (parent / WEIGHTS).is_file():
+        raise NotFoundError(
+            f"'{folder}' needs its parent '{name}', which is not at '{parent}'. Write where it is into '{note}'."
+        )
+    return parent
 
 
 def split(model_folder: Path, base_folder: Path, out: Path, *, base_name: str | None = None) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from mammozoo.config.names import named_folder
 from mammozoo.evaluation.metric import printed
 from mammozoo.models.config import ModelConfig
 from mammozoo.zoo.account import Account
+from mammozoo.zoo.elsewhere import Elsewhere
+from mammozoo.zoo.registry import listed
 
 _TAGS = ("medical", "breast-imaging", "research-only")
 #: The Hub's own names of scores.
@@ -41,21 +45,36 @@ class Publication:
     base_repository: str = ""
 
 
-def write_card(config: ModelConfig, account: Account) -> str:
-    """`README.md` of the model of a run."""
+def write_card(config: ModelConfig, account: Account, joint: str = "") -> str:
+    """`README.md` of the model of a run, or of one that stands for all its fits: `joint` says how that came about."""
     front = {"library_name": "mammozoo", "pipeline_tag": "image-classification", "tags": list(_TAGS)}
-    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, account)}"
+    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n{_body(config, account, joint)}"
 
 
 def terms_in(card: str) -> str:
-    """What a published card says of its licence: the section that `publish_card` writes, or else what its metadata say."""
+    """What a card says of its licence: the section that `publish_card` writes, or else its metadata; empty if it says none."""
     own = re.search(r"^## Licence\n+(.+)", card, re.MULTILINE)
     stated = own or re.search(r"\A---\n(?:.*\n)*?license: *(.+)", card)
-    return "".join(c for c in stated[1] if c.isprintable()) if stated else "Its card states no licence."
+    return "".join(c for c in stated[1] if c.isprintable()) if stated else ""
 
 
-def publish_card(config: ModelConfig, account: Account | None, own: str, publication: Publication) -> str:
-    """`README.md` of a published model, with the metadata that the Hub shows.
+def licence_of(reference: str | Path, folder: Path) -> str:
+    """The licence of the weights: what a zoo says of its model, or else a model's card; empty if neither says any."""
+    if named_folder(reference) is None and not str(reference).startswith("hub:"):
+        return listed(str(reference)).entry.license
+    card = folder / "README.md"
+    return terms_in(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
+
+
+def publish_card(
+    config: ModelConfig,
+    account: Account | None,
+    own: str,
+    publication: Publication,
+    elsewhere: Sequence[Elsewhere] = (),
+    limits: str = "",
+) -> str:
+    """`README.md` of a published model, with the metadata that the Hub shows, and its scores and limits elsewhere.
 
     Without the `account` of a run, the text is that of the model's `own` card.
     """
@@ -64,6 +83,8 @@ def publish_card(config: ModelConfig, account: Account | None, own: str, publica
     reference = f"hub:{publication.repository}@COMMIT" if publication.repository else publication.name
     text = text.replace("--model THIS_FOLDER", f"--model {reference}")
     kind: list[str] = []
+    added = ["## On other data", *(part for one in elsewhere for part in one.section())] if elsewhere else []
+    added += ["## What it must not be used for", limits.strip()] if limits.strip() else []
     if publication.kind == "adapter":
         kind = [
             "## Adapter",
@@ -82,7 +103,10 @@ def publish_card(config: ModelConfig, account: Account | None, own: str, publica
         f"Weights, version {publication.version}: {publication.license}. Data `{config.training.dataset}`: "
         f"{publication.data_terms.rstrip('.')}. Research only."
     )
-    return "\n\n".join([_front(config, account, publication), text.rstrip("\n"), *kind, "## Licence", terms]) + "\n"
+    return (
+        "\n\n".join([_front(config, account, publication), text.rstrip("\n"), *added, *kind, "## Licence", terms])
+        + "\n"
+    )
 
 
 def _front(config: ModelConfig, account: Account | None, publication: Publication) -> str:
@@ -113,12 +137,13 @@ def _front(config: ModelConfig, account: Account | None, publication: Publicatio
         base_model=publication.base_repository or None,
         base_model_relation="adapter" if publication.base_repository else None,
         model_name=publication.name,
-        eval_results=None if backbone else results,
+        # Scores of others are no results of this model.
+        eval_results=None if backbone or (account is None and config.scores_of) else results,
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _body(config: ModelConfig, account: Account) -> str:
+def _body(config: ModelConfig, account: Account, joint: str = "") -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -126,4 +151,4 @@ def _body(config: ModelConfig, account: Account) -> str:
     )
     environment.filters["printed"] = printed
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"))
-    return template.render(config=config, training=config.training, account=account, facts=account.facts)
+    return template.render(config=config, training=config.training, account=account, facts=account.facts, joint=joint)

@@ -9,8 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mammozoo.config.names import named_folder, reference_to
-from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, NotVerifiedError, RegistryError, nearest
-from mammozoo.files import given_path
+from mammozoo.errors import (
+    ConflictError,
+    IncompatibleError,
+    NotFoundError,
+    NotVerifiedError,
+    RegistryError,
+    UsageError,
+    nearest,
+)
+from mammozoo.files import absent, given_path
+from mammozoo.models.config import CONFIG
+from mammozoo.models.predictor import foreign
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
@@ -19,6 +29,9 @@ from mammozoo.zoo.pull import check_remote, parse_reference, pull, pull_referenc
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
 log = logging.getLogger(__name__)
+
+#: In a run: the folder of all its models as one, that of the model refitted on all images, the member that stands for the run.
+ENSEMBLE, REFIT, BEST = "ensemble", "refit", "best"
 
 
 def packaged_zoo() -> Path:
@@ -100,6 +113,8 @@ def listed(name: str) -> ZooModel:
             what = f"Unknown model '{name}'. The folder of that name is {reference_to(folder)}."
         elif folder.exists():
             what = f"There is no model in '{name}' (no config.json)."
+        elif "/" in name:
+            what += " On the Hub it would be hub:ORG/NAME@COMMIT."
         raise NotFoundError(f"{what} The zoo has: {', '.join(sorted(known)) or 'nothing yet'}.")
     return known[name]
 
@@ -121,8 +136,14 @@ def find_model(reference: str | Path) -> Path:
         NotFoundError: there is no such model, or it is on the Hub and was never pulled.
         NotVerifiedError: a file of a zoo model is not the one that its entry promises.
         IncompatibleError: it needs another mammozoo, or an adapter's base is another model than the pinned one.
+        UsageError: it is another program's.
     """
-    from mammozoo.zoo.adapter import is_adapter, join, read_adapter
+    if (other := foreign(reference)) is not None:
+        raise UsageError(
+            f"'{reference}' is a model of another program ({other[1].name}), which can only answer images: by `predict`, "
+            "`serve`, or `evaluate` with data. This takes a model of mammozoo."
+        )
+    from mammozoo.zoo.adapter import is_adapter, join, parent_of, read_adapter
 
     if (folder := named_folder(reference)) is None:
         name = str(reference)
@@ -130,13 +151,44 @@ def find_model(reference: str | Path) -> Path:
             return whole(listed(name))
         folder = _referred(name)
     elif not (folder / "config.json").is_file():
-        raise NotFoundError(f"There is no model in '{folder}' (no config.json).")
+        if str(reference).startswith("http"):
+            raise NotFoundError(f"'{reference}' is an address. A model on the Hub is named hub:ORG/NAME@COMMIT.")
+        hint = (
+            absent(folder)
+            if not folder.exists()
+            else f" Name its folder, {reference_to(folder.parent)}." * folder.is_file()
+        )
+        raise NotFoundError(f"There is no model in '{folder}' (no config.json).{hint}")
     if not is_adapter(folder):
         return folder
     adapter = read_adapter(folder)  # one that no zoo lists
     out = joined_folder(adapter.full_sha256, folder)
-    join(folder, whole(listed(adapter.base.name)), out)
+    join(folder, parent_of(folder, adapter.base.name) or whole(listed(adapter.base.name)), out)
     return out
+
+
+def find_answering(reference: str | Path, member: str | None = None, *, others: bool = False) -> Path:
+    """The folder of the model that answers new images: of a run that trained several models all of them together.
+
+    `member` names one of a run's: `best`, which stands for the run, or that of a fold, such as `fold-2`. With `others` it may
+    also be another program's model, which may be a file.
+
+    Raises:
+        NotFoundError, NotVerifiedError, IncompatibleError: as `find_model`; or there is no such member.
+    """
+    if others and member is None and (other := foreign(reference)) is not None:
+        return other[0]
+    folder = find_model(reference)
+    together = folder / ENSEMBLE
+    if member is None:
+        return together if (together / CONFIG).is_file() else folder
+    chosen = folder if member == BEST and (folder / "run.json").is_file() else folder / member
+    if not (chosen / CONFIG).is_file():
+        there = {path.parent.relative_to(folder).as_posix() for path in folder.rglob(CONFIG)}
+        known = sorted(there - {".", ENSEMBLE})
+        remedy = f"It has {', '.join([BEST, *known])}." if known else "It is a single model: leave --member out."
+        raise NotFoundError(f"'{reference}' has no member '{member}'.{nearest(member, known)} {remedy}")
+    return chosen
 
 
 def _referred(reference: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.version import InvalidVersion, Version
 
 from mammozoo import __version__
-from mammozoo.config.names import parse
+from mammozoo.data.joined import info_of
 from mammozoo.errors import (
     ConflictError,
     NotFoundError,
@@ -27,11 +27,12 @@ from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.files import sha256, write_bytes, write_json, write_text
 from mammozoo.models.config import ModelConfig, read_config
-from mammozoo.plugins import registry
+from mammozoo.models.factory import refuse_ensemble
 from mammozoo.zoo import entry as zoo
 from mammozoo.zoo.account import Account, read_account
 from mammozoo.zoo.adapter import read_adapter, split
 from mammozoo.zoo.card import Publication, publish_card
+from mammozoo.zoo.elsewhere import Elsewhere
 from mammozoo.zoo.registry import listed
 from mammozoo.zoo.screening import screen
 
@@ -44,6 +45,7 @@ class Staged:
     publication: Publication
     config: ModelConfig
     account: Account | None = None  #: None without a run
+    elsewhere: Sequence[Elsewhere] = ()
 
     @property
     def files(self) -> dict[str, Path]:
@@ -88,7 +90,9 @@ class Staged:
         dataset, account = self.config.training.dataset, self.account
         if account and account.own:
             yield _evaluation(dataset, account.own)
-        yield _evaluation(dataset, self.config.scores, account.part if account else "test")
+        part = "test parts of other models" if self.config.scores_of else "test"
+        yield _evaluation(dataset, self.config.scores, account.part if account else part)
+        yield from (one.entry() for one in self.elsewhere)
 
 
 def _evaluation(dataset: str, scores: Mapping[str, Mapping[str, Any]], part: str = "test") -> zoo.EntryEvaluation:
@@ -154,7 +158,7 @@ def complete(
 def _terms_of(dataset: str) -> str:
     """The licence that a data set's plugin states; empty if it is not installed."""
     try:
-        info = registry().get("datasets", parse(dataset).name).info
+        info = info_of(dataset)
     except NotFoundError:
         return ""
     return f"{info.license} ({info.url})" if info.license and info.url else str(info.license)
@@ -168,16 +172,21 @@ def stage(
     base: Path | None = None,
     allow_stamped: bool = False,
     allow: Collection[str] = (),
+    elsewhere: Sequence[Elsewhere] = (),
+    limits: str = "",
 ) -> Staged:
     """Write the files to publish of the run (or the model) in `source` to the new folder `out`; `base` is an adapter's base.
 
-    `allow` holds the names of findings of `screen` that may be published.
+    `allow` holds the names of findings of `screen` that may be published. The card shows the scores `elsewhere`, and what the model
+    must not be used for, `limits`.
 
     Raises:
         RefusedToPublishError: it must not be published as it is; the message lists every reason.
         NotFoundError, IncompatibleError, NotVerifiedError, UsageError: there is no sound model, or none of this kind.
     """
     config = read_config(source)
+    if publication.kind == "adapter":
+        refuse_ensemble(config, "become an adapter")
     facts = read_facts(source) if (source / "run.json").exists() else None  # a model has none
     if problems := _problems(source, config, publication, facts):
         raise RefusedToPublishError(f"'{source}' is not published: {'; '.join(problems)}.")
@@ -189,7 +198,9 @@ def stage(
     config = config.model_copy(update={"name": publication.name})
     account = None if facts is None else read_account(source, facts)
     own = source / "README.md"
-    card = publish_card(config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication)
+    card = publish_card(
+        config, account, own.read_text(encoding="utf-8") if own.is_file() else "", publication, elsewhere, limits
+    )
     whole = out.parent / f"{out.name}-whole" if publication.kind == "adapter" else out
     _write_weights(source, config, publication, whole)
     write_text(whole / "README.md", card)
@@ -203,7 +214,7 @@ def stage(
     for figure in sorted((source / "figures").glob("*.png")):
         write_bytes(out / "figures" / figure.name, figure.read_bytes())
     screen(out, allow)
-    return Staged(out, publication, config, account)
+    return Staged(out, publication, config, account, elsewhere)
 
 
 def _problems(source: Path, config: ModelConfig, publication: Publication, facts: dict[str, Any] | None) -> list[str]:
@@ -255,6 +266,7 @@ def _write_weights(source: Path, config: ModelConfig, publication: Publication, 
         raise RefusedToPublishError(str(error)) from None
     content = config.to_json()
     if publication.kind == "backbone":
+        refuse_ensemble(config, "be published as a backbone")
         tensors = timm_state(config.backbone, tensors)
         content = timm_config(config.backbone, publication.license) | content
     write_tensors(out / "model.safetensors", tensors)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from mammozoo.data.io.listing import is_system, list_images, masks_beside
+from mammozoo.data.published import files_under
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.predict import find_images
 from mammozoo_datasets.folder import Folder
-from mammozoo_datasets.published import files_under
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -75,15 +75,19 @@ class Pair:
         return {"bits": self.bits, "share": round(self.share, 4), "points": self.points, "mirrored": self.mirrored}
 
 
-def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = ()) -> list[Pair]:
+def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = (), sets: Sequence[int] = ()) -> list[Pair]:
     """Every pair of near-duplicates, once, sorted by (i, j).
 
     Args:
         prints: fingerprints of N images.
         patients: patient of each, None if unknown; none are known if empty. Pairs of different patients, or any if none are
             known, show how many keypoints agree by chance.
+        sets: number of the data set of each; one if empty. Each has its own limit, and of two the higher one counts.
     """
-    limit = chance_limit(prints, patients)
+    limits = np.full(len(prints), AGREE)
+    for one in {*sets} or {0}:
+        members = np.flatnonzero(np.array(sets) == one) if sets else np.arange(len(prints))
+        limits[members] = chance_limit(prints, patients, members)
     bare = np.flatnonzero(prints.counts < _ENOUGH)
     same = same_pictures((prints.whole[bare], prints.fine[bare]), (prints.whole, prints.fine))
     ends = np.sort(np.stack([bare[same[:, 0]], same[:, 1]], axis=1), axis=1)
@@ -94,17 +98,21 @@ def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = ()) -
         frames = pair.bits <= _FRAMES[0] and equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
         if (
             pair.points >= (POINTS if pair.share < 2 * AGREE else 7)
-            and pair.share >= limit / (1 + frames)
+            and pair.share >= max(limits[i], limits[j]) / (1 + frames)
             and (known is None or pair.share > known.share)
         ):
             pairs[pair.i, pair.j] = pair
     return [pairs[key] for key in sorted(pairs)]
 
 
-def chance_limit(prints: Fingerprints, patients: Sequence[str | None] = ()) -> float:
-    """The share of agreeing keypoints from which on two images are one scan: `AGREE`, or more where strangers agree in many."""
-    known = [i for i, patient in enumerate(patients) if patient is not None]
-    among = np.array(known if known else range(len(prints)), np.intp)
+def chance_limit(prints: Fingerprints, patients: Sequence[str | None] = (), members: Indices | None = None) -> float:
+    """The share of agreeing keypoints from which on two images are one scan: `AGREE`, or more where strangers agree in many.
+
+    Of the images `members`, all if None.
+    """
+    every = np.arange(len(prints)) if members is None else members
+    known = [i for i in every.tolist() if patients and patients[i] is not None]
+    among = np.array(known, np.intp) if known else every
     if len(among) < _FEW:
         return AGREE
     drawn = np.random.default_rng(0).integers(len(among), size=(_SAMPLE, 2))

@@ -112,6 +112,15 @@ def _row(header: Any, secret: bytes | None) -> dict[str, Any]:
     }
 
 
+def header_facts(path: Path) -> dict[str, str]:
+    """Patient, side, view and device as the header of a DICOM file says; empty for any other file."""
+    try:
+        header = read_header(path, *_READ)
+        return {} if header is None else {key: str(value) for key, value in _row(header, None).items()}
+    except (TypeError, ValueError, AttributeError):
+        return {}
+
+
 def _pseudonym(identifier: str | None, secret: bytes | None) -> str:
     if identifier is None or secret is None:
         return identifier or ""

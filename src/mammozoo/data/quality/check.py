@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from mammozoo.config.sections import Root
 from mammozoo.data.dataset import Dataset
 from mammozoo.data.duplicates.fingerprint import collect
 from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
 from mammozoo.data.io.dicom import frame_remarks
-from mammozoo.data.io.images import to_channels, to_uint8
-from mammozoo.data.loaded import files_of
+from mammozoo.data.loaded import files_of, sets_of
 from mammozoo.data.quality import findings as find
 from mammozoo.data.quality.films import film_findings
+from mammozoo.data.quality.sheet import picture
 from mammozoo.data.quality.survey import ImageFacts, survey
 from mammozoo.progress import Progress
 
@@ -85,11 +83,7 @@ class Check:
         pictures: dict[int, str] = {}
         for place in (place for pair in shown for place in (pair.i, pair.j)):
             if place not in pictures:  # one image can be in many pairs
-                image = Image.fromarray(to_channels(to_uint8(self.dataset.read(self.facts[place].sample)), 3))
-                image.thumbnail((_SIDE, _SIDE))
-                buffer = io.BytesIO()
-                image.save(buffer, "JPEG", quality=80)
-                pictures[place] = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+                pictures[place] = picture(self.dataset, self.facts[place].sample, _SIDE)
             progress.advance()
         template = (files(__package__) / "pairs.html.j2").read_text("utf-8")
         page = jinja2.Environment(autoescape=True).from_string(template)
@@ -98,7 +92,7 @@ class Check:
         )
 
 
-def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
+def check(dataset: Dataset, root: Root | None, progress: Progress) -> Check:
     """Read every image and mask once and check them; a file that cannot be read is a finding.
 
     Raises:
@@ -107,7 +101,8 @@ def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
     samples = list(dataset.samples())
     progress.start("reading images", len(samples))
     facts = survey(dataset, samples, progress.advance)
-    pairs = duplicates_among(dataset, facts)
+    every = duplicates_among(dataset, facts)
+    pairs = [pair for pair in every if not _one_picture(dataset, facts[pair.i], facts[pair.j])]
     numbers = group([None] * len(facts), pairs)
     groups = [np.flatnonzero(numbers == number).tolist() for number in np.flatnonzero(np.bincount(numbers) > 1)]
     findings = [
@@ -116,18 +111,25 @@ def check(dataset: Dataset, root: Path | None, progress: Progress) -> Check:
         *film_findings(facts, surely=dataset.info.modality == "mammography"),
         *find.class_findings(facts, dataset.classes),
         *find.duplicate_findings(facts, pairs, groups, generated=dataset.info.synthetic),
-        *find.part_findings(facts, pairs),
-        *find.size_findings(facts, group([sample.patient for sample in samples], pairs)),
+        *find.part_findings(facts, every),
+        *find.size_findings(facts, group([sample.patient for sample in samples], every)),
     ]
     findings.sort(key=lambda finding: find.SEVERITIES.index(finding.severity))
 
     def relative(file: str) -> str:
-        if root is None or dataset.root is None:
+        if not isinstance(root, Path) or dataset.root is None:
             return file
         return Path(os.path.relpath(dataset.path(file), root if root.is_dir() else root.parent)).as_posix()
 
-    findings = [dataclasses.replace(finding, files=tuple(map(relative, finding.files))) for finding in findings]
+    findings = [dataclasses.replace(f, files=tuple(dict.fromkeys(map(relative, f.files)))) for f in findings]
     return Check(dataset, facts, pairs, groups, findings, [relative(sample.image) for sample in samples])
+
+
+def _one_picture(dataset: Dataset, one: ImageFacts, other: ImageFacts) -> bool:
+    """Whether two samples are lesions of one image: neither copies of each other, nor a contradiction if their labels differ."""
+    assert one.fingerprint is not None and other.fingerprint is not None
+    same = dataset.path(one.sample.image) == dataset.path(other.sample.image)  # frames of one file differ in the rest
+    return same and np.array_equal(one.fingerprint.fine, other.fingerprint.fine)
 
 
 def duplicates_among(dataset: Dataset, facts: Sequence[ImageFacts]) -> list[Pair]:
@@ -139,5 +141,6 @@ def duplicates_among(dataset: Dataset, facts: Sequence[ImageFacts]) -> list[Pair
         return []
     places = [place for place, image in enumerate(facts) if image.fingerprint is not None and not image.constant]
     prints = collect([one for place in places if (one := facts[place].fingerprint) is not None])
-    pairs = near_duplicates(prints, [facts[place].sample.patient for place in places])
+    samples = [facts[place].sample for place in places]
+    pairs = near_duplicates(prints, [sample.patient for sample in samples], sets_of(dataset, samples))
     return [dataclasses.replace(pair, i=places[pair.i], j=places[pair.j]) for pair in pairs]

@@ -67,7 +67,8 @@ def survey(
             image = dataset.read(sample)
             grey = to_uint8(to_channels(image, 1))
             low, high = np.percentile(grey, (0.5, 99.5))
-            dicom = header_value(dataset.path(sample.image), "PhotometricInterpretation") if dataset.root else None
+            part, own = dataset.source(sample)
+            dicom = header_value(part.path(own.image), "PhotometricInterpretation") if part.root else None
             facts = ImageFacts(
                 sample,
                 mask_facts,
@@ -97,7 +98,7 @@ def survey(
 def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
     """Facts of each mask file; if the data set joins or draws masks itself, of the result."""
     parts = [(file, replace(sample, masks=(file,))) for file in sample.masks]
-    if type(dataset).mask is not Dataset.mask:
+    if type(dataset.source(sample)[0]).mask is not Dataset.mask:
         parts = [(sample.masks[0] if sample.masks else sample.image, sample)]
     for file, part in parts:
         try:

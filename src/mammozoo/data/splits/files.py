@@ -26,11 +26,13 @@ import numpy as np
 from mammozoo.data.splits.make import PARTS, Indices, Split, digest
 from mammozoo.documents import parse_json
 from mammozoo.errors import NotFoundError, NotVerifiedError, UsageError
-from mammozoo.files import write_json
+from mammozoo.files import absent, write_json
 from mammozoo.tables import WORKBOOKS, Row, read_rows
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_NAME = re.compile(
+    r"(?!(ensemble|refit|stages)\b)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
+)  # a run has folders of its own
 _SUFFIX = re.compile(r"\.[A-Za-z]{3,5}")
 _MANY = -1  # stands for an end of a path that several images share
 
@@ -141,12 +143,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     """The splits of any of the three formats, as dictionaries of part → images."""
     if path.suffix.lower() in (".csv", ".tsv", *WORKBOOKS):
         if not path.is_file():
-            raise NotFoundError(f"There is no split file '{path}'.")
+            raise NotFoundError(f"There is no split file '{path}'.{absent(path)}")
         return _from_table(read_rows(path, (), exact=True), path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise NotFoundError(f"There is no split file '{path}'.") from None
+        raise NotFoundError(f"There is no split file '{path}'.{absent(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Split file '{path}' cannot be read: {error}.") from None
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from mammozoo.data.dataset import Dataset, Sample
 from mammozoo.data.duplicates.fingerprint import Fingerprints
 from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
 from mammozoo.data.duplicates.seen import Seen
@@ -55,16 +57,24 @@ def joined_groups(first: Data, second: Data) -> tuple[Indices, Indices]:
     n = len(first.samples)
     units = [f"first {g}" for g in first.groups] + [f"second {g}" for g in second.groups]
     pairs: list[Pair] = []
-    if first.dataset.info.name == second.dataset.info.name:
-        pairs += _equal([s.patient for s in first.samples], [s.patient for s in second.samples])
-        if first.dataset.root == second.dataset.root:
-            pairs += _equal(first.names, second.names)
+    for identity in (_patient, _picture):
+        pairs += _equal(*([identity(*one.dataset.source(sample)) for sample in one.samples] for one in (first, second)))
     if not (first.dataset.info.synthetic or second.dataset.info.synthetic):
         one, other = first.images.fingerprints, second.images.fingerprints
         both = {name: np.concatenate([array, getattr(other, name)]) for name, array in one.arrays().items()}
         pairs += near_duplicates(Fingerprints(**both))
     groups = group(units, pairs)
     return groups[:n], groups[n:]
+
+
+def _patient(dataset: Dataset, sample: Sample) -> tuple[str, str] | None:
+    """Who a sample shows, in whatever copy of its data set; None if unknown."""
+    return None if sample.patient is None else (dataset.info.name, sample.patient)
+
+
+def _picture(dataset: Dataset, sample: Sample) -> tuple[str, Path | None, str]:
+    """Which image a sample is."""
+    return dataset.info.name, dataset.root, sample.image
 
 
 def _equal(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[Pair]:

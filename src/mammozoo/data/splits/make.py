@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Indices = npt.NDArray[np.intp]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+EACH = "*"  #: in place of a value that is left out: each in turn
 _SPELLINGS = {"training": "train", "valid": "val", "validation": "val", "testing": "test", "dev": "val"}
 _FOLD = re.compile(r"fold[ ._-]?\d+")
 
@@ -131,7 +132,10 @@ def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, v
         UsageError: a sample has neither, or there is no test part.
     """
     if None in parts or not parts:
-        raise UsageError("The data set has no official split: not every sample states a part or a fold.")
+        lacking = f"{parts.count(None)} of {len(parts)} samples state no part or fold"
+        raise UsageError(f"The data set has no official split: {lacking}. Leave split.official out.")
+    if 0 < len({*parts} & {*PARTS}) < len({*parts}):
+        raise UsageError("The data set has no one official split: some samples state a part, and others a fold.")
     owner = np.array(parts, str)
     splits = [Split("official", *(np.flatnonzero(owner == part) for part in PARTS))]
     if not {*owner} <= {*PARTS}:
@@ -140,6 +144,45 @@ def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, v
             for fold in sorted({*owner}, key=lambda text: (len(text), text))
         ]
     return with_validation(splits, labels, groups, val=val, seed=seed)
+
+
+def leave_out(
+    values: Sequence[str], wanted: str, labels: Indices, groups: Indices, *, val: float, seed: int
+) -> list[Split]:
+    """Test on the samples with one value of a column, train on the rest; for `wanted` `*` on each value in turn.
+
+    Of the rest, samples of a group with a test sample are in no part, and a share `val` of the others is for validation. In turn,
+    a value that has not every class is never tested; nor are samples without a value, an empty text.
+
+    Raises:
+        UsageError: no sample has the value, the test part or the rest lacks a class, or fewer than two values have all.
+    """
+    owner, every = np.array(values, str), np.unique(labels)
+    if wanted == EACH:
+        told = [value for value in sorted({*values} - {""}) if len(np.unique(labels[owner == value])) < len(every)]
+        chosen = [value for value in sorted({*values} - {""}) if value not in told]
+        if told:
+            log.warning("Never left out, since they have not every class: %s.", ", ".join(told))
+        if len(chosen) < 2:
+            lack = f"To leave out each value in turn takes two that have every class; {len(chosen)} have"
+            raise UsageError(f"{lack}. Choose `classes` that they share.")
+    else:
+        chosen = [wanted]
+    splits: list[Split] = []
+    for number, value in enumerate(chosen):
+        test = np.flatnonzero(owner == value)
+        rest = np.flatnonzero(~np.isin(groups, groups[test]))
+        if related := len(values) - len(test) - len(rest):
+            log.warning("%d images are of one group with images of '%s': they are in no part.", related, value)
+        for part, name in ((test, f"the test part, which is '{value}'"), (rest, f"what is not of '{value}'")):
+            if missing := set(every.tolist()) - set(labels[part].tolist()):
+                raise TooFewGroupsError(min(missing), f"has no image in {name}. Choose `classes` that both sides have.")
+        name = f"without-{re.sub(r'[^a-zA-Z0-9.]+', '-', value)[:60].strip('-.') or 'value'}"
+        while name.lower() in {split.name.lower() for split in splits}:
+            name += f"-{number}"
+        train, held = divide(rest, labels, groups, val, len(rest), seed + 1 + number, f"the validation part of {name}")
+        splits.append(Split(name, train, held, test))
+    return splits
 
 
 def with_validation(splits: Sequence[Split], labels: Indices, groups: Indices, *, val: float, seed: int) -> list[Split]:
@@ -172,7 +215,7 @@ def _folds(
             raise TooFewGroupsError(
                 int(label),
                 f"has {count} independent groups of images; {folds} parts need at least {folds}. "
-                "A patient, or near-duplicates, are one group. Use fewer folds or larger parts, or add data.",
+                "A patient, or near-duplicates, are one group. Use fewer folds (--folds) or larger parts, or add data.",
             )
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and only few commands split
 

@@ -1,0 +1,54 @@
+"""Several models as one: its probability is the mean of theirs, each calibrated by its own temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from mammozoo.models.model import Model, probabilities
+
+#: Nearest that a mean probability comes to 0 and 1, so that its logit is finite.
+_NEAREST = 1e-12
+
+
+class Ensemble(Model):
+    """(N, C, H, W) normalised images → (N, outputs) float32 logits of the mean of the members' probabilities.
+
+    All members have the same input and classes. There is no backbone: what asks for one takes a member.
+    """
+
+    def __init__(self, members: Sequence[Model], temperatures: Sequence[float]):
+        nn.Module.__init__(self)
+        self.members, self.temperatures = nn.ModuleList(members), tuple(temperatures)
+        self.classes, self.layout = members[0].classes, members[0].layout
+
+    @property
+    def models(self) -> list[Model]:
+        """The members."""
+        return cast(list[Model], list(self.members))
+
+    def each(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) → (members, N, K) probabilities of every member, float64, on the CPU."""
+        answers = []
+        for member, temperature in zip(self.models, self.temperatures, strict=True):
+            member.layout = self.layout
+            answers.append(probabilities(member(images), temperature))
+        return torch.stack(answers)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The logits; those of two classes are one."""
+        p = self.each(images).mean(0).clamp(_NEAREST, 1 - _NEAREST)
+        return (torch.logit(p[:, 1:]) if len(self.classes) == 2 else p.log()).float().to(images.device)
+
+    def train(self, mode: bool = True) -> Ensemble:
+        """An ensemble is not trained; its members are."""
+        nn.Module.train(self, mode)
+        return self
+
+
+def each_answer(model: Model, images: torch.Tensor) -> torch.Tensor | None:
+    """(members, N, K) probabilities of an ensemble's members; None of a single model."""
+    return model.each(images) if isinstance(model, Ensemble) else None
