@@ -106,7 +106,6 @@ def slurm(tmp_path: Path, monkeypatch):
     return sbatch
 
 
-@pytest.mark.long
 def test_an_array_trains_a_fit_in_each_task_and_a_job_behind_it_merges_them(slurm, tmp_path) -> None:
     job = slurm("--parsable", "--array=0-3", SCRIPTS / "array.sh", *WORDS, *GRID, "--out", "run")
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "running"
@@ -116,7 +115,6 @@ def test_an_array_trains_a_fit_in_each_task_and_a_job_behind_it_merges_them(slur
         assert (tmp_path / "run" / name).read_bytes() == (one.path / name).read_bytes(), name
 
 
-@pytest.mark.long
 def test_two_nodes_train_together(slurm, tmp_path, monkeypatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -142,7 +140,6 @@ def test_a_process_that_is_killed_is_started_again_and_goes_on(slurm, tmp_path) 
     assert process.returncode == 0 and facts["status"] == "done" and len(facts["resumed"]) == 1, err
 
 
-@pytest.mark.long
 def test_a_job_that_is_preempted_goes_on(slurm, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GPUS", "1")
     monkeypatch.setenv("PREEMPT", "run/holdout/last.safetensors")

@@ -104,15 +104,8 @@ ENDS: dict[str, tuple[Callable[[int], None], int]] = {
 }
 
 
-IN_SUITE = ("SIGTERM", "ray")
-CELLS = [
-    pytest.param(what, engine, marks=() if (what, engine) == IN_SUITE else pytest.mark.long)
-    for engine in ("dask", "ray")
-    for what in ENDS
-]
-
-
-@pytest.mark.parametrize(("what", "engine"), CELLS)
+@pytest.mark.parametrize("what", ENDS)
+@pytest.mark.parametrize("engine", ["dask", "ray"])
 def test_however_a_training_ends_it_goes_on_to_the_same_bytes(what: str, engine: str, whole: Path, begin) -> None:
     driver = begin(engine)
     fit, (act, code) = a_fit(), ENDS[what]
@@ -127,7 +120,6 @@ def test_however_a_training_ends_it_goes_on_to_the_same_bytes(what: str, engine:
     wait(lambda: not alive([fit]))
 
 
-@pytest.mark.long
 def test_where_the_scheduler_of_ray_is_lost_the_run_fails_in_one_paragraph(begin) -> None:
     """Ray itself would end the command after a minute, with a line of its own; that of Dask is in test_workers.py."""
     driver = begin("ray", 5000)

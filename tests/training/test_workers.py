@@ -135,7 +135,6 @@ def test_a_cluster_without_workers_or_with_others_is_refused(dask: Dask, address
         train(tiny(**TWO), Path("away"), jobs=Jobs(2, "dask"))
 
 
-@pytest.mark.long
 @pytest.mark.cluster
 def test_a_lost_worker_is_replaced_and_a_lost_scheduler_is_one_paragraph(
     dask: Dask, address: str, command, monkeypatch
