@@ -168,6 +168,13 @@ def test_a_killed_fit_is_one_paragraph() -> None:
         list(run_parallel(_killed, [(0,), (1,)], 2, "loky", torch.device("cpu")))
 
 
+@linux
+def test_what_is_killed_once_the_end_was_asked_for_is_no_failure() -> None:
+    """As a signal to a whole group does: before, the loss of the fits won over the word of the user."""
+    with pytest.raises(Stopped):
+        list(run_parallel(_killed, [(0,), (1,)], 2, "loky", torch.device("cpu"), lambda: True))
+
+
 def _sleep(path: Path) -> None:
     path.write_text(str(os.getpid()))
     time.sleep(100)

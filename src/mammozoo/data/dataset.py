@@ -154,3 +154,9 @@ class Dataset:
         if (part := _PART_OF_FILE.fullmatch(relative)) and not os.path.exists(base / relative):  # noqa: PTH110 - never raises
             return base / part[1]
         return base / relative
+
+
+def reads_apart(dataset: Dataset) -> bool:
+    """Whether its images may be read in forked processes: a way of its own to read may keep files open, which they share."""
+    own = type(dataset)
+    return dataset.info.synthetic or (own.read is Dataset.read and own.mask is Dataset.mask)

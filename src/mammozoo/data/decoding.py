@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mammozoo.config.names import parse
 from mammozoo.config.requirements import installed_distributions
 from mammozoo.data.cache import Store
-from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.dataset import Dataset, Sample, reads_apart
 from mammozoo.data.duplicates.fingerprint import BLANK, Fingerprint, Fingerprints, collect, fingerprint
 from mammozoo.data.io.limits import UnreadableImageError
 from mammozoo.data.io.regions import Box
@@ -78,9 +78,8 @@ def decode(
     if boxes is None:
         boxes = lesion_boxes(dataset, samples, input)
     results = []
-    # A data set with a way of its own to read may keep files open, which processes must not share; one that draws does not.
-    apart = dataset.info.synthetic or type(dataset).read is Dataset.read
-    with contextlib.closing(read_many(one, zip(samples, boxes, strict=True), apart=apart)) as images:
+    items = list(zip(samples, boxes, strict=True))
+    with contextlib.closing(read_many(one, items, apart=reads_apart(dataset))) as images:
         for result in images:
             results.append(result)
             advance()

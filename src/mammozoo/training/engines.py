@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +86,8 @@ def _dask(jobs: int, threads: int, cards: bool) -> Engine:
     quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}  # what a fit raises is raised here
     local = {} if address else {"n_workers": jobs, "threads_per_worker": 1, **quiet}
     try:
-        client = Client(address, **local)
+        with _no_interrupts():
+            client = Client(address, **local)
     except OSError:
         raise UnreachableError(f"No Dask scheduler answers at '{address}' (DASK_SCHEDULER_ADDRESS).") from None
     with contextlib.suppress(TimeoutError):
@@ -168,6 +169,20 @@ def _ray(jobs: int, threads: int, cards: bool) -> Engine:
         ray.shutdown()
 
     return Engine(submit, end, ask, check)
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes that begin meanwhile ignore Ctrl-C, which a terminal sends to all; so does this one, for some seconds."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # in a thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin() -> None:

@@ -166,7 +166,11 @@ def run_parallel(
         if asked < float("inf"):
             raise Stopped
         over = True
-    except (CancelledError, BrokenExecutor) as error:
+    except (CancelledError, BrokenExecutor, LostError) as error:
+        if asked < float("inf") or stop():  # a signal that was sent to all has ended the engine too
+            raise Stopped from None
+        if isinstance(error, LostError):
+            raise
         raise lost(error) from error
     finally:
         engine.end(over)

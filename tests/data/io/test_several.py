@@ -93,15 +93,23 @@ def test_what_cannot_be_sent_is_read_here() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 @pytest.mark.parametrize(
-    "cores, n, apart, daemon",
-    [(8, 64, True, False), (2, 64, True, False), (8, 63, True, False), (8, 64, False, False), (8, 64, True, True)],
+    "cores, n, apart, daemon, there",
+    [
+        (8, 64, True, False, True),
+        (2, 1000, True, False, True),
+        (2, 999, True, False, False),
+        (1, 1000, True, False, False),
+        (8, 63, True, False, False),
+        (8, 64, False, False, False),
+        (8, 64, True, True, False),
+    ],
 )
-def test_processes_where_they_pay(cores: int, n: int, apart: bool, daemon: bool, monkeypatch) -> None:
+def test_processes_where_they_pay(cores: int, n: int, apart: bool, daemon: bool, there: bool, monkeypatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
     monkeypatch.setattr(several.multiprocessing, "current_process", lambda: SimpleNamespace(daemon=daemon))
     monkeypatch.setattr(several, "_MOST_PROCESSES", 2)
-    here = set(read_many(lambda number: os.getpid(), range(n), apart=apart)) == {os.getpid()}
-    assert here == ((cores, n, apart, daemon) != (8, 64, True, False))
+    readers = set(read_many(lambda number: os.getpid(), range(n), apart=apart))
+    assert (os.getpid() not in readers) == there
 
 
 @pytest.mark.parametrize("processes", WAYS)

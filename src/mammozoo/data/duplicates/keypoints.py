@@ -69,7 +69,8 @@ def keypoints(grey: Grey) -> Keypoints:
         n = min(COUNT, len(found))
         places = np.array([one.pt for one in found[:n]]) * _SCALE / side
         points[:n] = np.clip(np.rint(places), 0, _SCALE)
-        descriptors[:n] = _packed(described[:n] > np.median(described[:n], axis=1, keepdims=True))
+        ordered = np.sort(described[:n], axis=1)  # np.median takes three times as long
+        descriptors[:n] = _packed(described[:n] > (ordered[:, 63:64] + ordered[:, 64:65]) / 2)
     return Keypoints(points, descriptors)
 
 

@@ -1,9 +1,9 @@
-"""Many images read at once, in order and not far ahead: in threads, or on Linux with four cores and more in processes.
+"""Many images read at once, in order and not far ahead: in threads, or on Linux in processes.
 
 Large images are read one at a time: a few of them would fill the memory.
 
 Python's lock lets a few threads read images at a time, and more of them hinder each other: on 16 cores four threads read
-2.6 times as fast as one, and eight more slowly than four.
+2.6 times as fast as one, and eight more slowly than four. Two cores start processes for many images only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import chain, islice
+from operator import length_hint
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST_THREADS, _MOST_PROCESSES = 4, 16
-_FEWEST = 64  # images for which processes are started
+_FEWEST = 64  # images for which processes are started on four cores and more
+_MANY = 1000  # images for which two cores do
 _CHUNK = 8  # images that a process reads for one answer
 _PATIENCE = 60.0  # seconds after which a large image is read although another one is: its process may have been killed
 _read: Callable[[Any], Any]  # in a process that reads
@@ -62,7 +64,8 @@ def read_many(
     remaining = iter(items)
     head = list(islice(remaining, _FEWEST))
     if processes is None:
-        pays = apart and sys.platform == "linux" and cores >= 4 and len(head) == _FEWEST
+        pays = apart and sys.platform == "linux" and len(head) == _FEWEST
+        pays = pays and (cores >= 4 or (cores > 1 and length_hint(items) >= _MANY))
         pays = pays and not multiprocessing.current_process().daemon  # those may have no children
         processes = min(cores, _MOST_PROCESSES) if pays else 0
     everything = chain(head, remaining)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.dataset import Dataset, Sample, reads_apart
 from mammozoo.data.duplicates.fingerprint import Fingerprint, fingerprint
 from mammozoo.data.io.breast import Film, look_at
 from mammozoo.data.io.dicom import header_value
@@ -88,7 +88,7 @@ def survey(
         return facts
 
     result = []
-    with contextlib.closing(read_many(one, samples, processes=0)) as found:
+    with contextlib.closing(read_many(one, samples, apart=reads_apart(dataset))) as found:
         for facts in found:
             result.append(facts)
             advance()
