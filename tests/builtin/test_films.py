@@ -194,12 +194,15 @@ def test_data_check_finds_shortcuts_of_films() -> None:
     assert usual.severity == "info" and len(usual.files) == 16
 
 
-def test_data_check_looks_at_images_as_films(command, tmp_path) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_data_check_looks_at_images_as_films(small: bool, command, tmp_path) -> None:
+    """Those of fewer than 128 pixels are none: nobody tells what they show."""
     for number in range(12):
         label = "benign" if number % 2 else "malignant"
         shown, _ = film(seed=number)
         (tmp_path / label).mkdir(exist_ok=True)
-        Image.fromarray(FORMS["uint8"](1 - shown if number % 2 else shown)).save(tmp_path / label / f"{number}.png")
+        picture = Image.fromarray(FORMS["uint8"](1 - shown if number % 2 else shown))
+        picture.resize((W // 2, H // 2) if small else (W, H)).save(tmp_path / label / f"{number}.png")
     found = command("data", "check", "folder", "--root", ".", "--json").json["findings"]
-    inverted = next(one for one in found if one["kind"] == "inverted-film")
-    assert len(inverted["files"]) == 6 and all(name.startswith("benign/") for name in inverted["files"])
+    inverted = [name for one in found if one["kind"] == "inverted-film" for name in one["files"]]
+    assert len(inverted) == (0 if small else 6) and all(name.startswith("benign/") for name in inverted)

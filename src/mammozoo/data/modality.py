@@ -30,8 +30,9 @@ NAMES = (
 )  # fmt: skip
 #: Modalities that are told by content, each with the probability from which on an image may be of it.
 LEAST = {"ultrasound": 0.3, "mammography": 0.02}
+#: Pixels of the longer side, below which an image has too little texture to tell what it is.
+SMALLEST = 128
 _SIDE = 192  # of the longer side that the statistics are taken at, in pixels
-_SMALLEST = 128  # pixels of the longer side, below which an image has too little texture to tell what it is
 _MOST = 3.5  # standard deviations, beyond which a statistic counts as that
 
 Floats = npt.NDArray[np.float32]
@@ -107,7 +108,7 @@ def other_kind(image: npt.NDArray[Any], modality: str) -> str | None:
 
     Modalities that are not in `LEAST` are not told by content, nor are images whose longer side is below 128 pixels.
     """
-    if modality not in LEAST or max(image.shape[:2]) < _SMALLEST:
+    if modality not in LEAST or max(image.shape[:2]) < SMALLEST:
         return None
     if share(found := statistics(image), modality) >= LEAST[modality]:
         return None

@@ -17,6 +17,7 @@ from mammozoo.data.io.breast import Film, look_at
 from mammozoo.data.io.dicom import header_value
 from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.data.io.several import read_many
+from mammozoo.data.modality import SMALLEST
 from mammozoo.errors import reason
 
 # A pixel is coloured if its largest and smallest channel differ by more than `_COLOURED` of 255, and grey up to `_GREY`; between
@@ -81,7 +82,7 @@ def survey(
                 photometric=dicom,
                 fingerprint=fingerprint(image),
                 thumb=np.asarray(Image.fromarray(grey[..., 0]).resize((_THUMB, _THUMB), Image.Resampling.BOX)),
-                film=look_at(image) if image.ndim == 2 and dataset.info.modality in ("mammography", "any") else None,
+                film=look_at(image) if _may_be_film(dataset, image) else None,
             )
         except Exception as error:  # from a plugin's own reader too: one bad file must not hide the others
             facts = ImageFacts(sample, mask_facts, problem=reason(error))
@@ -108,6 +109,11 @@ def _masks(dataset: Dataset, sample: Sample) -> Iterator[MaskFacts]:
         else:
             if mask is not None:
                 yield MaskFacts(file, shape=(mask.shape[0], mask.shape[1]), empty=not mask.any())
+
+
+def _may_be_film(dataset: Dataset, image: npt.NDArray[Any]) -> bool:
+    stated = dataset.info.modality
+    return image.ndim == 2 and (stated == "mammography" or (stated == "any" and max(image.shape) >= SMALLEST))
 
 
 def _marks(image: npt.NDArray[Any]) -> float:
