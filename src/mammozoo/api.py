@@ -160,6 +160,7 @@ def load(
     model: str | Path | None = None,
     *,
     member: str | None = None,
+    tta: str | None = None,
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
 ) -> Classifier:
@@ -171,6 +172,9 @@ def load(
 
     It may also be another program's model that a predictor reads, such as an ONNX file, by its path.
 
+    With `tta="flip"` each answer is the mean over an image and its mirror image. Thresholds and temperature are those that were
+    chosen without it.
+
     Without a name it is the built-in model. Its files are checked against the zoo's hashes. Only a `hub:` model that was
     not pulled before is asked of a server.
 
@@ -178,10 +182,11 @@ def load(
         NotFoundError: no such model, or it is on the Hub and was never pulled.
         NotVerifiedError: its files are not those that the zoo promises, or are damaged.
         IncompatibleError: it needs another mammozoo, or a plugin that is not installed.
-        UsageError: the device cannot be used here.
+        UsageError: the device cannot be used here, or the model was trained without mirror images.
     """
     from mammozoo.models.device import choose_engine
     from mammozoo.models.factory import load_model
+    from mammozoo.models.mirrored import augmented
     from mammozoo.zoo.registry import default_model, find_answering
 
     if precision not in ("auto", "bf16", "fp32"):
@@ -189,7 +194,7 @@ def load(
     folder = find_answering(default_model() if model is None else _named(model), member, others=True)
     network, config = load_model(folder)
     engine = choose_engine(device, precision)
-    return Classifier(folder, engine.place(network), config, engine)
+    return Classifier(folder, engine.place(augmented(network, config, tta)), config, engine)
 
 
 def _named(model: str | Path) -> str | Path:
@@ -216,6 +221,7 @@ def predict(
     force: bool = False,
     aggregate: str | None = None,
     by: str = "patient",
+    tta: str | None = None,
     device: str = "auto",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     journal: str | Path | None = None,
@@ -252,14 +258,14 @@ def predict(
                 "--aggregate goes with a table of images that names their patients: mammozoo predict TABLE.csv."
             )
         names = listing.units(by)
-    loaded = load(model, member=member, device=device, precision=precision)
+    loaded = load(model, member=member, tta=tta, device=device, precision=precision)
     if aggregate is not None:
         check_how(aggregate, loaded.classes)
     asked = listing.files if listing else images
     with contextlib.ExitStack() as stack:
         kept = None
         if journal is not None:
-            key = key_of(loaded.folder, loaded.config, loaded.engine, abstain=abstain, force=force)
+            key = key_of(loaded.folder, loaded.config, loaded.engine, abstain=abstain, force=force, tta=tta)
             kept = stack.enter_context(open_journal(Path(journal), key))
         if progress and isinstance(asked, Sequence) and not isinstance(asked, str):
             progress.start("predicting", len(asked))
@@ -285,6 +291,7 @@ def evaluate(
     by: str = "patient",
     subgroup: str | Sequence[str] = (),
     unseen: bool = False,
+    tta: str | None = None,
     truth: str | Path | None = None,
     columns: str | Sequence[str] = (),
     positive: str | None = None,
@@ -307,6 +314,7 @@ def evaluate(
         aggregate: `mean`, `max` or `noisy-or`: patients (breasts, lesions: `by`), at a threshold chosen on those of validation.
         subgroup: a column such as `device`, several with commas between them, or a list: scores for each of their values.
         unseen: leave out the images of the data set that were used in training or model selection, and their groups.
+        tta: as for `load`; with a data set.
         truth: a table with the truth of the predictions in a table, joined by id.
         columns: `ROLE=COLUMN` for columns of a table that are not recognised: `truth=biopsy`, `prob_malignant=out`.
         positive, negative: classes that are scored as one, separated by commas; without `negative` all others are.
@@ -342,7 +350,7 @@ def evaluate(
         dataset,
         _root(root),
         classes=listed(classes),
-        threshold=threshold, how=aggregate, by=by, unseen=unseen, device=device, progress=progress,
+        threshold=threshold, how=aggregate, by=by, unseen=unseen, tta=tta, device=device, progress=progress,
         subgroup=[subgroup] if isinstance(subgroup, str) else subgroup,
         selection=Selection.of(truth, columns, positive, negative, where), interval=interval, prevalence=prevalence,
     )  # fmt: skip

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Columns, Csv, Device, Json, Member, Negative, Positive, Roots, Truth, Where, read_roots
+from mammozoo.cli.options import (
+    Columns,
+    Csv,
+    Device,
+    Json,
+    Member,
+    Negative,
+    Positive,
+    Roots,
+    Truth,
+    Tta,
+    Where,
+    read_roots,
+)
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress, say
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, write_table
@@ -51,6 +64,7 @@ def evaluate(
     unseen: bool = typer.Option(
         False, "--unseen", help="Leave out images used in training, and those related to them."
     ),
+    tta: Tta = None,
     truth: Truth = None,
     columns: Columns = None,
     positive: Positive = None,
@@ -87,6 +101,7 @@ def evaluate(
             by=by,
             subgroup=subgroup or (),
             unseen=unseen,
+            tta=tta,
             truth=truth,
             columns=columns or (),
             positive=positive,

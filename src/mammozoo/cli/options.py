@@ -56,6 +56,9 @@ Settings = Annotated[
     recipe_option("--set", metavar="KEY=VALUE", help="Any recipe key, such as split.val=0.1; repeatable."),
 ]
 table_option = functools.partial(typer.Option, rich_help_panel="Tables and subsets")
+Tta = Annotated[
+    str | None, typer.Option(help="flip: average over an image and its mirror image, if training had mirror images.")
+]
 Truth = Annotated[Path | None, table_option(help="Table with the truth of the predictions in a table, joined by id.")]
 Columns = Annotated[
     list[str] | None,

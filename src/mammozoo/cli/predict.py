@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Member, Precision
+from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Member, Precision, Tta
 from mammozoo.cli.output import note, note_stamps, print_json, print_table, progress
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, sha256, write_table
@@ -52,6 +52,7 @@ def predict(
     shard: str = typer.Option(
         None, metavar="I/N", help="Of N equal parts of the images the I-th, from 1: one for each of N processes."
     ),
+    tta: Tta = None,
     batch: Batch = 32,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -91,6 +92,7 @@ def predict(
             force=force,
             aggregate=aggregate,
             by=by,
+            tta=tta,
             device=device,
             precision=chosen,
             journal=journal,

@@ -34,6 +34,7 @@ from mammozoo.files import sha256
 from mammozoo.models.config import CONFIG, LEAKY, SYNTHETIC, ModelConfig, read_config
 from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
+from mammozoo.models.mirrored import MIRROR_NOTE, augmented
 from mammozoo.models.model import check_probabilities, probabilities
 from mammozoo.models.predictor import weights_of
 from mammozoo.progress import Progress
@@ -52,6 +53,7 @@ def score_model(
     by: str,
     subgroup: Sequence[str],
     unseen: bool,
+    tta: str | None = None,
     device: str,
     progress: Progress | None,
     selection: Selection = ALL,
@@ -76,6 +78,8 @@ def score_model(
         raise UsageError("--root belongs to --dataset. Without both, a run is scored on its own test images.")
     if unseen and dataset is None:
         raise UsageError("--unseen goes with --dataset: a run's own test images were not used in its training.")
+    if tta is not None and dataset is None:
+        raise UsageError("--tta goes with --dataset: a run's own test images are not predicted again.")
     if classes and dataset is None:
         raise UsageError("--classes goes with --dataset: a run's own test images have its classes.")
     if table:
@@ -92,6 +96,7 @@ def score_model(
                 classes=classes,
                 threshold=threshold,
                 unseen=unseen,
+                tta=tta,
                 device=device,
                 progress=progress,
             )
@@ -100,7 +105,7 @@ def score_model(
         val = NOBODY if table else own_validation(source)
     if not table:
         chosen, notes = selection.apply(result.predictions)
-        result = dataclasses.replace(result, predictions=chosen, notes=tuple(notes))
+        result = dataclasses.replace(result, predictions=chosen, notes=(*result.notes, *notes))
     rows, units = result.predictions, None
     if how:
         assert val is not None
@@ -161,6 +166,7 @@ def evaluate(
     classes: Sequence[str] | None = None,
     threshold: str | None = None,
     unseen: bool = False,
+    tta: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -169,13 +175,15 @@ def evaluate(
     Of the model's classes that the data set has, probabilities are those given that the class is one of them. `classes` maps its
     labels to classes of the model, as a recipe does; without it they are matched by name.
     `threshold` names one of the model's; without it, the one in force. Images used in training or model selection put the
-    stamp on the result; with `unseen` they are left out, and all that are of one group with them.
+    stamp on the result; with `unseen` they are left out, and all that are of one group with them. `tta` is that of `augmented`.
 
     Raises:
-        UsageError: the data set has fewer than two of the classes, `classes` names others, or `unseen` leaves no image.
+        UsageError: the data set has fewer than two of the classes, `classes` names others, `unseen` leaves no image, or
+            the model was trained without what `tta` asks for.
     """
     progress = progress or Progress()
     model, config = load_model(folder)
+    model = augmented(model, config, tta)
     cut = config.cut(threshold)
     engine = choose_engine(device, "auto")
     asked = _of_model(classes, config) if classes else config.asked
@@ -220,6 +228,7 @@ def evaluate(
         tuple(stamps),
         None,
         used,
+        notes=() if tta is None else (MIRROR_NOTE,),
         sha256=sha256(weights_of(folder)),
         seen=len(known),
         absent=absent,

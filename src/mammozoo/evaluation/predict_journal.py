@@ -47,7 +47,7 @@ class Journal:
             raise disk_error(error, self.path) from error
 
 
-def key_of(model: Path, config: ModelConfig, engine: Engine, **options: bool) -> dict[str, str]:
+def key_of(model: Path, config: ModelConfig, engine: Engine, **options: bool | str | None) -> dict[str, str]:
     """In what two calls must be alike to give the same answers: the model and its config, device, precision, version, options."""
     its = {
         "weights": sha256(weights_of(model)),

@@ -96,6 +96,7 @@ class Training(_Part):
         classes: the classes as the recipe wrote them if one merges several labels of the data set; else empty.
         left_out: number of images of the data set that are in no part.
         stages: the earlier stages, first to last.
+        augment: the recipe's augmentation, such as `hflip`; models of before 0.2 do not say.
         seen: hashes (`Fingerprints.written`) of the images used in training or model selection, here and in the models that
             training started from. A later test set can be checked against them. Models of before keypoints have 16 digits each.
     """
@@ -110,6 +111,7 @@ class Training(_Part):
     weights: str = ""
     stages: tuple[PastStage, ...] = ()
     seed: int = 0
+    augment: tuple[str, ...] = ()
     seen: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}([0-9a-f]{112})?$")], ...] = ()
 
 

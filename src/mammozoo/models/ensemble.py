@@ -40,13 +40,18 @@ class Ensemble(Model):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The logits; those of two classes are one."""
-        p = self.each(images).mean(0).clamp(_NEAREST, 1 - _NEAREST)
-        return (torch.logit(p[:, 1:]) if len(self.classes) == 2 else p.log()).float().to(images.device)
+        return logits_of(self.each(images).mean(0)).to(images.device)
 
     def train(self, mode: bool = True) -> Ensemble:
         """An ensemble is not trained; its members are."""
         nn.Module.train(self, mode)
         return self
+
+
+def logits_of(p: torch.Tensor) -> torch.Tensor:
+    """(N, K) float64 probabilities → (N, outputs) float32 logits; those of two classes are one."""
+    p = p.clamp(_NEAREST, 1 - _NEAREST)
+    return (torch.logit(p[:, 1:]) if p.shape[1] == 2 else p.log()).float()
 
 
 def each_answer(model: Model, images: torch.Tensor) -> torch.Tensor | None:

@@ -224,6 +224,7 @@ def model_config(prepared: PreparedRun, spec: FitSpec, val: torch.Tensor) -> Mod
             weights=prepared.lineage.weights,
             stages=prepared.past,
             seed=recipe.seed,
+            augment=recipe.augment,
             seen=tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
         ),
         stamps=prepared.stamps,

@@ -66,6 +66,7 @@ class Elsewhere(pydantic.BaseModel):
         left = "".join(f"; {n} images of {name} are left out" for name, n in self.left_out.items())
         yield f"{self.n} images, {seen} used in training or model selection{left}. Classes: {', '.join(self.classes)}."
         yield from (f"> **{stamp[0].upper()}{stamp[1:]}.**" for stamp in self.stamps)
+        yield from self.notes
         if self.threshold:
             at = f"{self.threshold.lowest:.3f}"
             yield f"Threshold: {self.threshold.name} ({at}), chosen on {self.threshold.chosen_on} of its own data, not here."
