@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +69,36 @@ def python(*words: object, cwd: Path | None = None, timeout: float = 300, **envi
         timeout=timeout, check=False,
     )  # fmt: skip
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def forked(*jobs: Callable[[], object], seconds: float = 240) -> list[str]:
+    """Does each in a process forked from this one, all beginning at once; what each raised (`UsageError: …`), or an empty text.
+
+    One that raises nothing and does not end is killed, and an assertion fails: nobody waits for ever.
+    """
+    context = multiprocessing.get_context("fork")
+    begin, pipes = context.Barrier(len(jobs), timeout=seconds), [context.Pipe(duplex=False) for _ in jobs]
+
+    def work(number: int) -> None:
+        said = ""
+        try:
+            begin.wait()
+            jobs[number]()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        pipes[number][1].send(said)
+
+    workers = [context.Process(target=work, args=(number,), daemon=True) for number in range(len(jobs))]
+    for worker in workers:
+        worker.start()
+    until = time.monotonic() + seconds
+    heard = [reader.recv() if reader.poll(max(0, until - time.monotonic())) else None for reader, _ in pipes]
+    for worker, text in zip(workers, heard, strict=True):
+        if text is None:
+            worker.kill()
+        worker.join(30)
+    assert None not in heard, f"a process waits for ever, or was killed; the others said {heard}"
+    return [text for text in heard if text is not None]
 
 
 def tiny(**fields: object) -> Recipe:

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from mammozoo import files
 from mammozoo.config.recipe import Recipe
-from mammozoo.errors import ConflictError, IncompatibleError, MammozooError, NotFoundError
+from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.models import device
 from mammozoo.training import apart, holding
 from mammozoo.training.apart import merge, merge_last, train_fits
@@ -21,7 +20,7 @@ from mammozoo.training.holding import claim
 from mammozoo.training.run_directory import RunDirectory
 
 from ..builtin.trees.pictures import picture_folder
-from ..helpers import tiny
+from ..helpers import forked, tiny
 
 FORK = multiprocessing.get_context("fork")
 FITS = [f"fold-{fold}/00{point}" for fold in range(2) for point in range(2)]
@@ -37,27 +36,6 @@ def recipe(**fields: Any) -> Recipe:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     return train(recipe(), tmp_path_factory.mktemp("whole") / "run").path
-
-
-def at_once(*jobs: Callable[[], object]) -> list[str]:
-    """Does each in a forked process, all beginning at once; what each raised, or an empty text."""
-    begin, raised = FORK.Barrier(len(jobs)), FORK.SimpleQueue()
-
-    def work(number: int) -> None:
-        begin.wait()
-        try:
-            jobs[number]()
-            raised.put((number, ""))
-        except MammozooError as error:
-            raised.put((number, f"{type(error).__name__}: {error}"))
-
-    workers = [FORK.Process(target=work, args=(number,), daemon=True) for number in range(len(jobs))]
-    for worker in workers:
-        worker.start()
-    said = dict(raised.get() for _ in jobs)
-    for worker in workers:
-        worker.join(30)
-    return [said[number] for number in range(len(jobs))]
 
 
 def outputs(run: Path) -> dict[str, bytes]:
@@ -83,12 +61,12 @@ def test_jobs_that_begin_at_once_give_the_run_of_one_process(whole: Path, tmp_pa
 
     def job(name: str) -> None:
         _, ended = train_fits(recipe(), name, run)
-        all_trained.wait(60)  # so that each finds all fits there
+        all_trained.wait(200)  # so that each finds all fits there
         if locks and merge_last(run, dict.fromkeys(ended, True)):
             (tmp_path / name.replace("/", "-")).touch()
 
     all_trained = FORK.Barrier(4)
-    assert at_once(*(lambda name=name: job(name) for name in ("3", FITS[1], "0", "2"))) == [""] * 4
+    assert forked(*(lambda name=name: job(name) for name in ("3", FITS[1], "0", "2"))) == [""] * 4
     trained = [log for log in run.rglob("log.txt") if "first epoch 2" in log.read_text()]
     assert len(trained) == 1, "one trained the stage, the others waited for it"
     assert (len(list(tmp_path.iterdir())) == 2) if locks else merge(run)

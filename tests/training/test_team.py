@@ -1,6 +1,6 @@
 """Several processes at one fit, forked from this one: odd batches, and fewer images than processes."""
 
-import multiprocessing
+import functools
 import os
 import socket
 from pathlib import Path
@@ -14,32 +14,20 @@ from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.distributed import DistContext, current_context
 from mammozoo.training.experiment import train
 
-from ..helpers import tiny
+from ..helpers import forked, tiny
 
 
 def team(size: int, folder: Path, **fields: object) -> list[str]:
     """Trains in `size` processes; what each of them raised, in the order of their ranks, or an empty text."""
-    context = multiprocessing.get_context("fork")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    raised = context.SimpleQueue()
 
     def member(rank: int) -> None:
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        try:
-            train(tiny(**fields), folder)
-            raised.put((rank, ""))
-        except BaseException as error:
-            raised.put((rank, f"{type(error).__name__}: {error}"))
+        train(tiny(**fields), folder)
 
-    members = [context.Process(target=member, args=(rank,), daemon=True) for rank in range(size)]
-    for one in members:
-        one.start()
-    for one in members:
-        one.join(30)
-        assert not one.is_alive(), "a process waits for ever"
-    return [text for _, text in sorted(raised.get() for _ in members)]
+    return forked(*(functools.partial(member, rank) for rank in range(size)))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
