@@ -76,7 +76,7 @@ def test_findings_become_a_list_to_edit_and_a_training_without_those_images(comm
     answer = command(*check, "--with", tmp_path / "run", "--write-exclusions", listed, "--json")
     assert answer.code == 1 and f"wrote {listed}: " in answer.err and "remove the rows of images to keep" in answer.err
     (doubted,) = [one for one in answer.json["findings"] if one["kind"] == "label-error"]
-    assert "of 24 of 25 images that" in doubted["detail"]
+    assert "of the 24 images that" in doubted["detail"] and "has tested, of 25 in all" in doubted["detail"]
     assert [one["image"] for one in answer.json.get("label_errors", [])] == doubted["files"]
     rows = {row["image"]: row for row in read_table(listed)}
     assert rows["benign/0.png"]["reason"].startswith("label-conflict")
@@ -86,6 +86,7 @@ def test_findings_become_a_list_to_edit_and_a_training_without_those_images(comm
     assert {*doubted["files"]} <= {image for image, row in rows.items() if "label-error" in row["reason"]}
     command(*check, "--write-exclusions", listed).refused(9, "exclude.csv' is there already")
     command(*check, "--write-exclusions", root / "list.csv").refused(9, "which this command reads")
+    command(*check, "--write-exclusions", "list.xlsx").refused(2, "is a file .csv")
     command(*check, "--with", tmp_path / "nun").refused(3, "no run at", "Did you mean 'run'")
     command(*check, "--with", root).refused(3, "config.json")
     listed.write_text("image,reason\nbenign/4.png,constant\nbenign/5.png,unreadable\nmalignant/<b>6.png,copy\n")

@@ -152,6 +152,8 @@ def check_data(
     name, roots = located(name, read_roots(root))
     if html is not None:
         refuse_to_replace(html, "page of pairs", places(roots), option="--html")
+    if exclusions is not None and exclusions.suffix != ".csv":
+        raise UsageError(f"--write-exclusions is a file .csv, not '{exclusions}'.")
     if exclusions is not None:  # never in place of one, which somebody may have edited
         refuse_to_replace(exclusions, None, [*places(roots), html], option="--write-exclusions")
     scores = None

@@ -50,7 +50,8 @@ def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory
             result.append(Departure("split", text))
     for key, one, two in differences(published.model_dump(mode="json"), recipe.model_dump(mode="json")):
         if key not in ("seed", "split.seed", "dataset", "exclude"):
-            result.append(Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}"))
+            shown = [Path(value).name if value and key.endswith(".exclude") else value for value in (two, one)]
+            result.append(Departure("settings", f"{key}: {' instead of '.join(map(_short, shown))}"))
     return result + [Departure("paper", text) for text in paper.departures]
 
 

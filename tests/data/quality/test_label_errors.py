@@ -47,12 +47,12 @@ def test_only_images_with_probabilities_count_and_a_corrected_label_is_doubted_n
         samples += [Sample("new.png", "normal"), Sample("6.png", "artefact")]
         p = {f"{i}.png": np.array([0.9, 0.1] if i in (0, 1, 2, 5) else [0.1, 0.9]) for i in range(7)}
         scores = OutOfFold("runs/first", ("normal", "lesion=tumour"), p)
-        return label_errors(samples, ("normal", "tumour", "artefact"), scores)
+        return label_errors(samples, ("normal", "tumour", "artefact"), scores, "clinic")
 
     found, scored = score("tumour")
     assert scored == 6
     assert [(one.image, one.label, one.suggested) for one in found] == [("5.png", "lesion", "normal")]
     assert found[0].margin == pytest.approx(-0.8) and "labelled lesion (0.100 out of fold)" in found[0].text
     assert score("normal") == ([], 6)
-    with pytest.raises(UsageError, match="has tested 0 images, and none of them"):
-        label_errors([Sample("a", "x")], ("x", "y"), OutOfFold("runs/first", ("x", "y"), {}))
+    with pytest.raises(UsageError, match="has tested 0 images, and none of them is in 'clinic'"):
+        label_errors([Sample("a", "x")], ("x", "y"), OutOfFold("runs/first", ("x", "y"), {}), "clinic")

@@ -104,7 +104,7 @@ def check(dataset: Dataset, root: Root | None, progress: Progress, scores: OutOf
         NotFoundError, UsageError: the samples cannot be listed, or the scores are of other images.
     """
     samples = list(dataset.samples())
-    errors, scored = label_errors(samples, dataset.classes, scores) if scores else ([], 0)
+    errors, scored = label_errors(samples, dataset.classes, scores, dataset.info.name) if scores else ([], 0)
     progress.start("reading images", len(samples))
     facts = survey(dataset, samples, progress.advance)
     every = duplicates_among(dataset, facts)

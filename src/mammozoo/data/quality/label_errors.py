@@ -72,17 +72,21 @@ def doubted(labels: npt.NDArray[np.intp], p: npt.NDArray[np.float64]) -> list[tu
     return [(int(i), int(belongs[i])) for i in found[np.argsort(margins, kind="stable")]]
 
 
-def label_errors(samples: Sequence[Sample], labels: Sequence[str], scores: OutOfFold) -> tuple[list[LabelError], int]:
+def label_errors(
+    samples: Sequence[Sample], labels: Sequence[str], scores: OutOfFold, dataset: str
+) -> tuple[list[LabelError], int]:
     """(the doubted labels among samples of a data set with these `labels`, how many of the samples have probabilities).
+
+    `dataset` is its name, for messages.
 
     Raises:
         UsageError: none has, or a class of the run is none of the data set.
     """
-    classes = read_classes(scores.classes, labels, "under check")
+    classes = read_classes(scores.classes, labels, dataset)
     scored = [s for s in samples if s.image in scores.of and s.label in classes.numbers]
     if not scored:
         raise UsageError(
-            f"--with: '{scores.run}' has tested {len(scores.of)} images, and none of them is in this data set. Name a run on it."
+            f"--with: '{scores.run}' has tested {len(scores.of)} images, and none of them is in '{dataset}'. Name a run on it."
         )
     numbers = np.array([classes.numbers[sample.label] for sample in scored], np.intp)
     p = np.array([scores.of[sample.image] for sample in scored])
@@ -95,9 +99,9 @@ def label_errors(samples: Sequence[Sample], labels: Sequence[str], scores: OutOf
 
 def label_findings(found: Sequence[LabelError], scored: int, images: int, scores: OutOfFold) -> Iterator[Finding]:
     """One finding: the doubted labels, of how many images with a probability."""
-    of = f"of {scored} of {images} images that '{scores.run}' has tested"
+    of = f"of the {scored} images that '{scores.run}' has tested, of {images} in all{scores.warning}"
     if not found:
-        yield Finding(LABEL_ERROR, "info", (), f"no label {of} is doubted{scores.warning}")
+        yield Finding(LABEL_ERROR, "info", (), f"no label is doubted {of}")
         return
-    detail = f"{len(found)} labels {of} are probably wrong, the worst first: {found[0].text}{scores.warning}"
+    detail = f"{len(found)} labels are probably wrong, {of}; the worst first: {found[0].text}"
     yield Finding(LABEL_ERROR, "warning", tuple(one.image for one in found), detail)
