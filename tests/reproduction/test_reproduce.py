@@ -217,6 +217,15 @@ def test_departures_are_found_by_comparing(tmp_path) -> None:
     assert departures(paper, "published", "frozen", RunDirectory(tmp_path, recipe, {"stamps": []})) == []
 
 
+def test_excluded_images_are_other_data(tmp_path) -> None:
+    paper = load_paper(str(write_paper(tmp_path, departures=[])))
+    recipe = paper.recipe("published", "frozen", {"exclude": "/home/somebody/list.csv"})
+    run = RunDirectory(tmp_path, recipe, {"stamps": [], "excluded": {"constant": 2}})
+    found = departures(paper, "published", "frozen", run)
+    assert found == [Departure("data", "2 images were excluded: 2 constant")]
+    assert verdict(found, 0.9, 0.8, 0.92) == "other data"
+
+
 def test_an_incomplete_data_set_departs(tmp_path) -> None:
     paper = load_paper("resnet9")
     recipe = paper.recipe("published", "changing", {"root": str(busi(tmp_path, each=1))})

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mammozoo.data.joined import open_dataset
 from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, UsageError
 from mammozoo.study.deviations import deviations
-from mammozoo.study.freeze import freeze, read_frozen
+from mammozoo.study.freeze import freeze, read_frozen, resolved
 from mammozoo.study.ledger import Ledger, holding
 from mammozoo.study.protocol import read_protocol
 from mammozoo.study.report import write_report
@@ -98,6 +99,31 @@ def test_a_study_that_keeps_to_its_protocol_has_no_deviation(study: Path) -> Non
     assert "by auc: ours" in text and "| 40 |" in text, "the rows where device=GE, in the comparison named primary"
     methods = (study / "paper" / "elsewhere" / "text.md").read_text(encoding="utf-8")
     assert read_frozen(study)["protocol_sha256"] in methods and "sensitivity:0.9" in methods
+
+
+def test_excluded_images_stand_in_the_protocol_and_their_list_is_frozen(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TRAINED, encoding="utf-8")
+    freeze(tmp_path)
+    before = read_frozen(tmp_path)["recipes"]
+    assert "exclude" not in resolved(read_protocol(tmp_path)[0], "full", tmp_path), "as in studies of before"
+    edit(tmp_path, '"phantom:n=40"}', '"phantom:n=40", exclude: list.csv}')
+    with pytest.raises(NotFoundError, match="no list of images to exclude"):
+        freeze(tmp_path)
+    (name, *_) = [sample.image for sample in open_dataset("phantom:n=40", None).samples()]
+    (tmp_path / "list.csv").write_text(f"image,reason\n{name},blurred\n", encoding="utf-8")
+    freeze(tmp_path)
+    frozen = read_frozen(tmp_path)
+    assert frozen["recipes"] == before, "a recipe without the place of the list"
+    assert frozen["tables"].keys() == {"list.csv"}
+    carry_out(tmp_path)
+    assert not said(tmp_path)
+    for run in (tmp_path / "runs").iterdir():
+        assert json.loads((run / "run.json").read_text())["excluded"] == {"blurred": 1}
+    (tmp_path / "list.csv").write_text("image,reason\n", encoding="utf-8")
+    assert "list.csv: the file is not the one that was there at the freezing" in said(tmp_path)
+    edit(tmp_path, "strategy: full}", "strategy: full, exclude: list.csv}")
+    with pytest.raises(UsageError, match="'exclude' is the same for all models"):
+        read_protocol(tmp_path)
 
 
 def test_a_table_that_has_not_come_opens_nothing(study: Path) -> None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # patients and pairs of one split that the terminal shows
 
+CHECKS = """
+mammozoo data check busi --root ~/BUSI --html pairs.html
+mammozoo data check ~/clinic --with runs/five --write-exclusions exclude.csv
+"""
+
 app = typer.Typer(
     help="Data sets: list, show, check, make a table of DICOM files, and audit a split.",
     no_args_is_help=True,
@@ -121,13 +126,22 @@ def _facts(name: str, kind: type[Dataset]) -> dict[str, Any]:
     return stated | {"plugin": plugin.name, "distribution": plugin.distribution}
 
 
-@app.command("check", cls=Command, epilog="mammozoo data check busi --root ~/BUSI --html pairs.html")
+@app.command("check", cls=Command, epilog=CHECKS)
 def check_data(
     name: str = typer.Argument(
         ..., help="Data set, as in `mammozoo list datasets`, several (a+b), or your folder or table."
     ),
     root: Roots = None,
     html: Path | None = typer.Option(None, metavar="FILE", help="Write the near-duplicates side by side to this page."),
+    run: str = typer.Option(
+        None, "--with", metavar="RUN", help="Doubt labels by what this run's models say of their own test images."
+    ),
+    exclusions: Path = typer.Option(
+        None,
+        "--write-exclusions",
+        metavar="FILE.csv",
+        help="Write the images that may be left out, with reasons; edit it, then `train --exclude FILE.csv`.",
+    ),
     as_json: Json = False,
 ) -> None:
     """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
@@ -138,12 +152,29 @@ def check_data(
     name, roots = located(name, read_roots(root))
     if html is not None:
         refuse_to_replace(html, "page of pairs", places(roots), option="--html")
+    if exclusions is not None and exclusions.suffix != ".csv":
+        raise UsageError(f"--write-exclusions is a file .csv, not '{exclusions}'.")
+    if exclusions is not None:  # never in place of one, which somebody may have edited
+        refuse_to_replace(exclusions, None, [*places(roots), html], option="--write-exclusions")
+    scores = None
+    if run is not None:
+        from mammozoo.evaluation.out_of_fold import out_of_fold
+
+        scores = out_of_fold(run)
     with progress() as shown:
-        result = check(open_dataset(name, roots), roots, shown)
+        result = check(open_dataset(name, roots), roots, shown, scores)
         if html is not None:
             write_text(html, result.page(shown))
     if html is not None:
         note(f"wrote {html}")
+    if exclusions is not None:
+        from mammozoo.data.quality.to_exclude import to_exclude
+        from mammozoo.data.splits.exclusions import counted, reasons, write_exclusions
+
+        found = to_exclude(result)
+        write_exclusions(exclusions, found)
+        why = f": {counted(reasons(found))}. Look at each, and remove the rows of images to keep" if found else ""
+        note(f"wrote {exclusions}: {len(found)} images{why}")
     if as_json:
         print_json(result.content())
     else:

@@ -64,6 +64,7 @@ def train(
     epochs: int = _recipe(help="Epochs of training."),
     batch: int = _recipe(help="Images in a batch."),
     lr: float = _recipe(help="Learning rate."),
+    exclude: Path = _recipe(help="A list of images to leave out, as `data check --write-exclusions` writes it."),
     split: Path = _recipe(help="A split made before: splits.json of a run, nnU-Net's, or a table."),
     leave_out: str = _recipe(
         metavar="NAME", help="Test on one data set of several, or on COLUMN=VALUE (* each in turn); train on the rest."
@@ -110,7 +111,7 @@ def train(
 
     flags = {
         "dataset": dataset, "root": read_roots(root), "backbone": backbone, "weights": weights, "strategy": strategy, "head": head,
-        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds, "split.file": split,
+        "epochs": epochs, "batch": batch, "optimizer.lr": lr, "split.folds": folds, "split.file": split, "exclude": exclude,
         "split.leave_out": leave_out, "seed": seed, "device": device, "compile": compile_it or None,
         "keep_state": keep_state or None,
     }  # fmt: skip

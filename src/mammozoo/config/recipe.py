@@ -67,6 +67,8 @@ class Recipe(Section):
     """Folder or table of the data; of several data sets a mapping of their names to these, or a YAML file with one."""
     classes: tuple[str, ...] | None = None
     """Which classes, in output order; several labels as one are `lesion=benign|malignant`; None for all of the data set's."""
+    exclude: Path | None = None
+    """A list of images to leave out, a table with the column `image`, as `data check --write-exclusions` writes it."""
     split: SplitSettings = SplitSettings()
     allow_leakage: bool = False
     """Run with a leaky split; every output then carries a stamp (a warning label)."""
@@ -222,7 +224,7 @@ class Recipe(Section):
         split = SplitSettings(val=stage.val or min(self.split.val, 0.49), seed=self.split.seed)
         changes: dict[str, Any] = {"split": split}
         if stage.dataset is not None and names_of(stage.dataset) != names_of(self.dataset):
-            changes |= {"root": None, "classes": None}
+            changes |= {"root": None, "classes": None, "exclude": None}
         if stage.epochs is not None or stage.optimizer is not None:
             changes["phases"] = ()
         # Weights that go to the next stage are not rounded.

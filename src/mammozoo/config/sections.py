@@ -133,7 +133,7 @@ def listed(value: Any) -> Any:
 class Stage(Section):
     """An earlier training of the recipe's backbone, whose weights the next one starts from.
 
-    A missing value is that of the recipe; `root` and `classes` only if the data set is the same.
+    A missing value is that of the recipe; `root`, `classes` and `exclude` only if the data set is the same.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -143,6 +143,7 @@ class Stage(Section):
     dataset: str | None = None
     root: Root | None = None
     classes: tuple[str, ...] | None = None
+    exclude: Path | None = None
     val: Annotated[float, Field(ge=0.001, lt=0.5)] | None = None
     """Share of its validation part; a stage has no test part."""
     color: Literal["grey", "rgb"] | None = None

@@ -25,6 +25,7 @@ from mammozoo.data.io.limits import UnreadableImageError
 from mammozoo.data.joined import open_dataset
 from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
+from mammozoo.data.splits.exclusions import Exclusion, counted, read_exclusions, reasons
 from mammozoo.errors import UsageError, nearest
 from mammozoo.progress import Progress
 from mammozoo.text import same
@@ -46,6 +47,7 @@ class Data:
     images: Images
     merged: tuple[str, ...] = ()  # the classes as written, if one of them joins several labels of the data set
     left_out: Mapping[str, int] = field(default_factory=dict)  # images of each label that belongs to no class
+    excluded: tuple[Exclusion, ...] = ()  # further images of its classes, which a list leaves out
 
     @cached_property
     def names(self) -> list[str]:
@@ -159,14 +161,16 @@ def open_data(
     unreadable: dict[str, str] | None = None,
     *,
     partly: bool = False,
+    exclude: Path | None = None,
 ) -> Data:
     """Read a data set: samples, labels, groups, pixels. A class may join several labels: `lesion=benign|malignant`.
 
     `partly` allows for a data set that has not all of the classes.
     Samples that cannot be read are left out if there is a dictionary `unreadable`: it gets their names and the reasons.
+    Those in the list `exclude` are left out unread.
 
     Raises:
-        NotFoundError, UsageError, UnreadableImageError: no such data set or class, or an image that cannot be read.
+        NotFoundError, UsageError, UnreadableImageError: no such data set, class or list, or an image that cannot be read.
     """
     dataset = open_dataset(name, root)
     everything = dataset.samples()
@@ -176,13 +180,17 @@ def open_data(
         written = classes_there(written, [label for label in dataset.classes if label in present], name)
     chosen = read_classes(written, dataset.classes, name)
     samples = [sample for sample in everything if sample.label in chosen.numbers]
+    excluded: tuple[Exclusion, ...] = ()
+    if exclude is not None:
+        samples, excluded = _without_excluded(exclude, everything, samples, name, progress)
     numbers = [chosen.numbers[sample.label] for sample in samples]
     samples = [replace(sample, label=chosen.names[n]) for sample, n in zip(samples, numbers, strict=True)]
     for note in (*dataset.notes, *frame_remarks(files_of(dataset, samples))):
         progress.note(note)  # first, since it may say why a class is empty
     for number, label in enumerate(chosen.names):
         if number not in numbers:
-            raise UsageError(f"Data set '{name}' has no image of class '{label}' at '{root}'.")
+            why = f": the list '{exclude}' leaves none" if excluded else f" at '{root}'"
+            raise UsageError(f"Data set '{name}' has no image of class '{label}'{why}.")
     left_out = Counter(sample.label for sample in everything if sample.label not in chosen.numbers)
     for label, count in left_out.items():
         progress.note(f"{count} images of the class '{label}' are left out: the classes are {', '.join(chosen.names)}.")
@@ -219,4 +227,20 @@ def open_data(
         progress.note(f"{spanning} groups have images of more than one data set: near-duplicates across sets.")
     progress.clock.lap("check")
     merged = written if chosen.merged else ()
-    return Data(dataset, samples, chosen.names, np.array(numbers, np.intp), groups, images, merged, left_out)
+    labels = np.array(numbers, np.intp)
+    return Data(dataset, samples, chosen.names, labels, groups, images, merged, left_out, excluded)
+
+
+def _without_excluded(
+    path: Path, everything: Sequence[Sample], samples: Sequence[Sample], name: str, progress: Progress
+) -> tuple[list[Sample], tuple[Exclusion, ...]]:
+    """(the samples that the list does not name, its rows of the others); notes count them, and names that are no image's."""
+    found, unknown = read_exclusions(path, [sample.image for sample in everything])
+    listed = {everything[index].image: one for index, one in found.items()}
+    excluded = tuple(listed[sample.image] for sample in samples if sample.image in listed)
+    why = f": {counted(reasons(excluded))}" if excluded else ""
+    progress.note(f"{len(excluded)} of {len(samples)} images are excluded by the list '{path}'{why}.")
+    if unknown:
+        first = f"'{unknown[0]}'" + (" is the first" if len(unknown) > 1 else "")
+        progress.note(f"'{path}' lists {len(unknown)} images that '{name}' does not have: {first}.")
+    return [sample for sample in samples if sample.image not in listed], excluded

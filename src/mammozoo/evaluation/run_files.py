@@ -49,6 +49,7 @@ class Facts(TypedDict):
     weights: NotRequired[str]
     images: NotRequired[int]
     groups: NotRequired[int]
+    excluded: NotRequired[_Counts]
     data_sha256: NotRequired[list[str]]
     near_duplicates: NotRequired[_Near]
     splits: NotRequired[Annotated[list[_Split], Field(min_length=1)]]

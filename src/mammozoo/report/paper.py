@@ -160,13 +160,14 @@ def material_of(
     aside = "training and validation" if folds == 1 else "left out"
     parameters = sum(map(math.prod, read_shapes(source / "model.safetensors").values()))
     items = claim.checklist(content, separation(content), show(content, None, False, Progress()), parameters)
-    return Material(
-        result,
-        sets,
-        _flow(f"{there:,} images of {content.recipe.dataset}", there - len(rows), rows, aside),
-        interval,
-        items=items,
-    )
+    of = f"of {content.recipe.dataset}"
+    flow = _flow(f"{there:,} images {of}", there - len(rows), rows, aside)
+    if excluded := content.facts.get("excluded"):
+        number = sum(excluded.values())
+        why = "\n".join(f"{n:,} {reason}" for reason, n in excluded.items())
+        before = (f"{there + number:,} images {of}", f"excluded: {number:,}\n{why}")
+        flow = Flow([before, (f"{there:,} images", flow.steps[0][1]), *flow.steps[1:]], flow.ends)
+    return Material(result, sets, flow, interval, items=items)
 
 
 def _flow(first: str, lost: int, rows: Predictions, aside: str = "left out") -> Flow:

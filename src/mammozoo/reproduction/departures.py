@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import SplitSettings
 from mammozoo.data.joined import names_of, open_dataset, parse_datasets
+from mammozoo.data.splits.exclusions import counted
 from mammozoo.errors import MammozooError
 from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.reproduction.runs import differences
@@ -36,6 +37,8 @@ def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory
     if names_of(paper.dataset) != names_of(recipe.dataset):
         result.append(Departure("data", f"data set {recipe.dataset} instead of {paper.dataset}"))
     result += _of_data("data", recipe)
+    if excluded := run.facts.get("excluded"):
+        result.append(Departure("data", f"{sum(excluded.values())} images were excluded: {counted(excluded)}"))
     for number, stage in enumerate(recipe.stages):
         earlier = recipe.of_stage(number)
         if (earlier.dataset, earlier.root) != (recipe.dataset, recipe.root):
@@ -46,8 +49,9 @@ def departures(paper: Paper, protocol: ProtocolName, row: str, run: RunDirectory
             text = f"split {split_text(recipe.split)}; the paper's: {paper.split or 'not stated'}"
             result.append(Departure("split", text))
     for key, one, two in differences(published.model_dump(mode="json"), recipe.model_dump(mode="json")):
-        if key not in ("seed", "split.seed", "dataset"):
-            result.append(Departure("settings", f"{key}: {_short(two)} instead of {_short(one)}"))
+        if key not in ("seed", "split.seed", "dataset", "exclude"):
+            shown = [Path(value).name if value and key.endswith(".exclude") else value for value in (two, one)]
+            result.append(Departure("settings", f"{key}: {' instead of '.join(map(_short, shown))}"))
     return result + [Departure("paper", text) for text in paper.departures]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 import mammozoo
 from mammozoo.data.joined import open_dataset
+from mammozoo.data.splits.exclusions import read_list
 from mammozoo.documents import as_kind, read_json
 from mammozoo.errors import ConflictError, IncompatibleError, UsageError
 from mammozoo.evaluation.selective import MORE
@@ -87,7 +89,8 @@ def recipes_of(protocol: Protocol, folder: Path) -> dict[str, str]:
 
 def resolved(protocol: Protocol, name: str, folder: Path) -> str:
     """The recipe of a model with every default, as YAML, without where the data lie."""
-    return protocol.recipe_of(name, folder).model_copy(update={"root": None}).to_yaml()
+    text = protocol.recipe_of(name, folder).model_copy(update={"root": None, "exclude": None}).to_yaml()
+    return re.sub(r"^ *exclude: null\n", "", text, flags=re.MULTILINE)  # as in studies of before
 
 
 def read_frozen(folder: Path) -> dict[str, Any]:
@@ -116,13 +119,15 @@ def check(protocol: Protocol, folder: Path) -> None:
     for name, model in protocol.models.items():
         if model.recipe:
             protocol.recipe_of(name, folder)
+    if protocol.data and protocol.data.exclude:
+        read_list(folder / protocol.data.exclude.expanduser())
     for source in (protocol.data, *protocol.locked.values()):
         if source is not None and source.dataset:
             open_dataset(source.dataset, located(source.root, folder))
 
 
 def _files(protocol: Protocol, folder: Path) -> list[Path]:
-    """Tables of predictions and of images, splits, and weights: the files that the protocol names."""
+    """Tables of predictions and of images, the list of excluded ones, splits, and weights: the files that the protocol names."""
     roots = [
         source.root for source in (protocol.data, *protocol.locked.values()) if source and isinstance(source.root, Path)
     ]
@@ -134,6 +139,7 @@ def _files(protocol: Protocol, folder: Path) -> list[Path]:
     return [
         *(path for model in protocol.models.values() for path in model.tables.values()),
         *map(Path.expanduser, roots),
+        *([protocol.data.exclude.expanduser()] if protocol.data and protocol.data.exclude else []),
         *here,
     ]
 

@@ -24,7 +24,7 @@ from mammozoo.evaluation.thresholds import check_rule
 FILE, CHOSEN, TEST, DEVELOPMENT = "study.yaml", "chosen", "test", "development"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 #: Keys of a recipe that the protocol says for all models.
-_OWN = ("dataset", "root", "classes", "split", "threshold", "allow_leakage")
+_OWN = ("dataset", "root", "classes", "exclude", "split", "threshold", "allow_leakage")
 
 
 class Source(Section):
@@ -34,6 +34,12 @@ class Source(Section):
     root: Root | None = None
     classes: tuple[str, ...] | None = None
     _lists = pydantic.field_validator("classes", mode="before")(listed)
+
+
+class Development(Source):
+    """The data to develop on, less the images that a list names."""
+
+    exclude: Path | None = None
 
 
 class Locked(Source):
@@ -82,7 +88,7 @@ class Protocol(Section):
     """Everything that a study fixes before it looks."""
 
     question: Annotated[str, Field(min_length=1)]
-    data: Source | None = None
+    data: Development | None = None
     """The data to develop on; without recipes there may be none."""
     split: SplitSettings = SplitSettings(folds=5)
     models: Annotated[dict[Name, Entrant], Field(min_length=1)]
@@ -151,6 +157,7 @@ class Protocol(Section):
                 "dataset": self.data.dataset,
                 "root": {k: str(v) for k, v in root.items()} if isinstance(root, dict) else root and str(root),
                 "classes": self.data.classes and list(self.data.classes),
+                "exclude": self.data.exclude and str(folder / self.data.exclude.expanduser()),
                 "split": self.split.model_dump(mode="json"),
                 "threshold": self.threshold,
                 **model.settings,

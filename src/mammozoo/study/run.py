@@ -90,7 +90,7 @@ class Study:
         path, recipe = self.run_of(name), self.protocol.recipe_of(name, self.folder)
         if (path / "run.json").is_file():
             run = RunDirectory.open(path)
-            told = {"requires", "pinned", "root"}  # which a run adds, or another machine has elsewhere
+            told = {"requires", "pinned", "root", "exclude"}  # which a run adds, or another machine has elsewhere
             if run.recipe.model_dump(exclude=told) != recipe.model_dump(exclude=told):
                 raise ConflictError(
                     f"The run '{path}' has another recipe than the protocol says. Move it away; it is then trained."

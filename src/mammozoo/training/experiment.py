@@ -17,6 +17,7 @@ import torch
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.duplicates.matching import AGREE, NEAR, SAME
 from mammozoo.data.joined import places
+from mammozoo.data.splits.exclusions import reasons, write_exclusions
 from mammozoo.data.splits.files import write_splits
 from mammozoo.errors import (
     FailedError,
@@ -264,7 +265,10 @@ def write_facts(prepared: PreparedRun, run: RunDirectory, processes: int, jobs: 
         near_duplicates={"keypoints": AGREE, "bits": NEAR, "fine": SAME},
         splits=prepared.split_counts(),
         **({"stages": prepared.stage_counts()} if prepared.stages else {}),
+        **({"excluded": reasons(data.excluded)} if data.excluded else {}),
     )
+    if data.excluded:
+        write_exclusions(run.path / "excluded.csv", data.excluded)
     write_splits(run.path / "splits.json", prepared.splits, data.names)
 
 

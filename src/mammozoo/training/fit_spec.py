@@ -12,6 +12,7 @@ import torch
 import mammozoo
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import Methods
+from mammozoo.data.splits.exclusions import digest
 from mammozoo.data.splits.make import Split
 from mammozoo.errors import NotFoundError
 from mammozoo.training.prepare import PreparedRun
@@ -63,6 +64,7 @@ def state_key(prepared: PreparedRun, spec: FitSpec) -> str:
         prepared.engine.precision,
         torch.__version__,
         mammozoo.__version__,
+        *([digest(excluded)] if (excluded := prepared.data.excluded) else []),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -77,6 +79,7 @@ def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
         "precision": prepared.engine.precision,
         "torch": torch.__version__,
         "mammozoo": mammozoo.__version__,
+        **({"excluded": digest(excluded)} if (excluded := prepared.data.excluded) else {}),
     }
 
 
@@ -85,12 +88,13 @@ def recipe_text(recipe: Recipe) -> str:
     return recipe.model_dump_json(
         exclude={
             "root": True,
+            "exclude": True,  # a place, as the root; what it leaves out is part of the keys
             "requires": True,
             "why": True,
             "pinned": True,
             "workers": True,
             "device": True,
-            "stages": {"__all__": {"root"}},
+            "stages": {"__all__": {"root", "exclude"}},
             **({"split": {"leave_out"}} if recipe.split.leave_out is None else {}),  # as in runs of before
             **({"methods": True} if recipe.methods == Methods() else {}),
         }

@@ -16,6 +16,7 @@ from mammozoo.data.joined import kinds_of, open_dataset, parse_datasets, without
 from mammozoo.data.loaded import By, Data, open_data
 from mammozoo.data.preprocessing import Input
 from mammozoo.data.splits import make
+from mammozoo.data.splits.exclusions import read_list, reasons, split_without
 from mammozoo.data.splits.files import read_splits
 from mammozoo.data.splits.leakage import LeakageError, check_groups, seen_before
 from mammozoo.data.splits.left_out import shared_classes, values_of
@@ -112,6 +113,7 @@ class PreparedRun:
                 "head": stage.recipe.head,
                 "epochs": sum(phase.epochs for phase in stage.recipe.all_phases()),
                 "images": len(stage.data.samples),
+                **({"excluded": reasons(stage.data.excluded)} if stage.data.excluded else {}),
                 "left_out": {
                     own.name: len(stage.data.samples) - sum(len(split.part(part)) for part in PARTS)
                     for own, split in zip(self.splits, stage.splits, strict=True)
@@ -138,6 +140,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     for number, stage in enumerate(earlier):
         _check_root(stage, number)
     open_dataset(recipe.dataset, recipe.root)  # a wrong --root is said before weights are asked for
+    for path in {one.exclude for one in (*earlier, recipe)} - {None}:
+        read_list(path)
     backbone, head_rng = _build_backbone(recipe)
     weights = _starting_weights(recipe)
     with pinned(recipe.pinned) as used:
@@ -148,7 +152,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     classes = recipe.classes
     if classes is None and recipe.split.leave_out is not None:
         classes = shared_classes(open_dataset(recipe.dataset, recipe.root), recipe.split.leave_out)
-    data = open_data(recipe.dataset, recipe.root, classes, input, by, progress)
+    data = open_data(recipe.dataset, recipe.root, classes, input, by, progress, exclude=recipe.exclude)
     monitor.check(data)
     splits = make_splits(recipe, data)
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
@@ -175,13 +179,14 @@ def _make_splits(recipe: Recipe, data: Data) -> list[Split]:
     settings = recipe.split
     groups = np.arange(len(data.samples)) if settings.by == "image" else data.groups
     if settings.file is not None:
-        listed = read_splits(settings.file, data.names)
+        listed = read_splits(settings.file, [*data.names, *(one.image for one in data.excluded)])
         if listed.unknown:
             raise UsageError(
                 f"Split file '{settings.file}' lists {len(listed.unknown)} images that '{recipe.dataset}' does not have (or whose "
                 f"class is left out): {', '.join(listed.unknown[:5])}{' …' if len(listed.unknown) > 5 else ''}."
             )
-        return make.with_validation(listed.splits, data.labels, groups, val=settings.val, seed=settings.seed)
+        splits = [split_without(split, len(data.names), settings.file) for split in listed.splits]
+        return make.with_validation(splits, data.labels, groups, val=settings.val, seed=settings.seed)
     if settings.official:
         parts = [make.official_part(sample) for sample in data.samples]
         return make.official(parts, data.labels, groups, val=settings.val, seed=settings.seed)
@@ -223,7 +228,7 @@ def _with_stages(final: PreparedRun, recipes: list[Recipe], monitors: list[Monit
     stages: list[PreparedRun] = []
     for settings, recipe, monitor in zip(final.recipe.stages, recipes, monitors, strict=True):
         input = _input(recipe, final.backbone)
-        data = open_data(recipe.dataset, recipe.root, recipe.classes, input, "group", progress)
+        data = open_data(recipe.dataset, recipe.root, recipe.classes, input, "group", progress, exclude=recipe.exclude)
         monitor.check(data)
         splits = stage_splits(
             settings.name, data, final.data, final.splits, val=recipe.split.val, seed=recipe.split.seed

@@ -5,6 +5,7 @@ runs/<yyyymmdd-hhmm>_<dataset>_<backbone>_<strategy>/
 ├── run.json          status, versions, plugins, git, device, seeds, hashes, scores
 ├── log.txt
 ├── splits.json       which image is in which part, with a hash; `--split FILE` uses it again
+├── excluded.csv      the images that the recipe's `exclude` left out, with reasons, if it did
 ├── predictions.csv   a row for each sample of each fold, with its part; of several repeats, with the repeat
 ├── scores.json       metric → value, 95 % interval, n; of folds the pooled value, of repeats the spread
 ├── attempts.csv      the fits behind them, if a test part has several: which point and which of them report

@@ -29,6 +29,7 @@ _SAID = {
     "recipe": "its recipe was another",
     "split": "its split was another",
     "stages": "the stages before it were others",
+    "excluded": "other images were excluded",
 }
 
 

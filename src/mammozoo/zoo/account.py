@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mammozoo.data.splits.exclusions import LABEL_ERROR, counted
 from mammozoo.errors import IncompatibleError, NotFoundError
 from mammozoo.files import read_table
 from mammozoo.plugins import registry
@@ -50,6 +51,17 @@ class Account:
     def own(self) -> dict[str, dict[str, Any]] | None:
         """The scores of that model alone, on its own test part; None where they are the run's, or an old run lacks them."""
         return self.facts["model"].get("scores")
+
+    @property
+    def excluded(self) -> str:
+        """How many images a list left out, why, and what that means for scores; empty if there was no list."""
+        reasons = self.facts.get("excluded", {})
+        if not reasons:
+            return ""
+        text = f"{sum(reasons.values())} further images were excluded before the split: {counted(reasons)}."
+        if any(LABEL_ERROR in reason for reason in reasons):
+            text += " A model's disagreement chose among them, so the rest is easier, and scores are higher than on all images."
+        return text
 
     @property
     def part(self) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mammozoo.data.io.dicom import frame_remarks
 from mammozoo.data.loaded import files_of, sets_of
 from mammozoo.data.quality import findings as find
 from mammozoo.data.quality.films import film_findings
+from mammozoo.data.quality.label_errors import LabelError, OutOfFold, label_errors, label_findings
 from mammozoo.data.quality.sheet import picture
 from mammozoo.data.quality.survey import ImageFacts, survey
 from mammozoo.progress import Progress
@@ -40,6 +41,7 @@ class Check:
     groups: list[list[int]]  # positions of the images of each connected group of near-duplicates
     findings: list[find.Finding]  # the worst first; their files are relative to the root that the user gave
     files: list[str]  # path of each image relative to that root
+    label_errors: list[LabelError] = field(default_factory=list)  # the worst first; none unless there are probabilities
 
     @property
     def failed(self) -> bool:
@@ -68,6 +70,7 @@ class Check:
                 {"files": [self.files[pair.i], self.files[pair.j]], "labels": self.labels(pair), **pair.facts()}
                 for pair in self.pairs
             ],
+            **({"label_errors": [dataclasses.asdict(one) for one in self.label_errors]} if self.label_errors else {}),
         }
 
     def page(self, progress: Progress) -> str:
@@ -92,13 +95,16 @@ class Check:
         )
 
 
-def check(dataset: Dataset, root: Root | None, progress: Progress) -> Check:
+def check(dataset: Dataset, root: Root | None, progress: Progress, scores: OutOfFold | None = None) -> Check:
     """Read every image and mask once and check them; a file that cannot be read is a finding.
 
+    With `scores` labels are doubted too.
+
     Raises:
-        NotFoundError, UsageError: the samples cannot be listed.
+        NotFoundError, UsageError: the samples cannot be listed, or the scores are of other images.
     """
     samples = list(dataset.samples())
+    errors, scored = label_errors(samples, dataset.classes, scores, dataset.info.name) if scores else ([], 0)
     progress.start("reading images", len(samples))
     facts = survey(dataset, samples, progress.advance)
     every = duplicates_among(dataset, facts)
@@ -113,6 +119,7 @@ def check(dataset: Dataset, root: Root | None, progress: Progress) -> Check:
         *find.duplicate_findings(facts, pairs, groups, generated=dataset.info.synthetic),
         *find.part_findings(facts, every),
         *find.size_findings(facts, group([sample.patient for sample in samples], every)),
+        *(label_findings(errors, scored, len(samples), scores) if scores else ()),
     ]
     findings.sort(key=lambda finding: find.SEVERITIES.index(finding.severity))
 
@@ -122,7 +129,7 @@ def check(dataset: Dataset, root: Root | None, progress: Progress) -> Check:
         return Path(os.path.relpath(dataset.path(file), root if root.is_dir() else root.parent)).as_posix()
 
     findings = [dataclasses.replace(f, files=tuple(dict.fromkeys(map(relative, f.files)))) for f in findings]
-    return Check(dataset, facts, pairs, groups, findings, [relative(sample.image) for sample in samples])
+    return Check(dataset, facts, pairs, groups, findings, [relative(sample.image) for sample in samples], errors)
 
 
 def _one_picture(dataset: Dataset, one: ImageFacts, other: ImageFacts) -> bool:

@@ -34,7 +34,7 @@ _NAME = re.compile(
     r"(?!(ensemble|refit|stages)\b)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 )  # a run has folders of its own
 _SUFFIX = re.compile(r"\.[A-Za-z]{3,5}")
-_MANY = -1  # stands for an end of a path that several images share
+AMBIGUOUS = -1  #: stands for an end of a path that several images share
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
         UsageError: not a split file, or a split that lists an image twice.
         NotVerifiedError: one of our splits was changed after it was written.
     """
-    known, plain = _ends(names, _exact), _ends(names, _plain)
+    known = ImageNames(names)
     other: dict[str, int] = {}  # listed with another suffix → index of the image
     unknown: dict[str, None] = {}
     splits: list[Split] = []
@@ -80,13 +80,10 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
         for part in PARTS:
             indices: dict[str, int | None] = {}
             for image in map(str, entry.get(part, [])):
-                index = known.get(_exact(image))
-                if index is None:
-                    index = plain.get(_plain(image))
-                    if index is not None and _exact(image) != _plain(image):
-                        other[image] = index
-                indices[image] = index
-            ambiguous = [image for image, index in indices.items() if index == _MANY]
+                index = indices[image] = known.index(image)
+                if index is not None and known.has_another_suffix(image):
+                    other[image] = index
+            ambiguous = [image for image, index in indices.items() if index == AMBIGUOUS]
             if ambiguous:
                 more = "write more of its path, or its suffix"
                 raise UsageError(f"Split file '{path}': '{ambiguous[0]}' names several images; {more}.")
@@ -113,17 +110,32 @@ def read_splits(path: Path, names: Sequence[str]) -> SplitFile:
     return SplitFile([replace(split, alone=len(tests[split.outer]) > 1) for split in splits], list(unknown))
 
 
+class ImageNames:
+    """Which image of a data set a name in a file means: its path, or any end of it that no other image has."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._known, self._plain = _ends(names, _exact), _ends(names, _plain)
+
+    def index(self, image: str) -> int | None:
+        """Place among the names, `AMBIGUOUS` if several end so, None if there is none."""
+        return self._known.get(_exact(image), self._plain.get(_plain(image)))
+
+    def has_another_suffix(self, image: str) -> bool:
+        """Whether the image that is meant has not the suffix that was written."""
+        return _exact(image) not in self._known and _exact(image) != _plain(image)
+
+
 def _ends(names: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:
-    """Every end of every path in one form → index of its image, or `_MANY`."""
+    """Every end of every path in one form → index of its image, or `AMBIGUOUS`."""
     ends: dict[str, int] = {}
     whole: dict[str, int] = {}
     for index, name in enumerate(names):
         path = form(name)
-        whole[path] = _MANY if path in whole else index
+        whole[path] = AMBIGUOUS if path in whole else index
         parts = PurePosixPath(path).parts
         for start in range(len(parts)):
             end = "/".join(parts[start:])
-            ends[end] = _MANY if end in ends else index
+            ends[end] = AMBIGUOUS if end in ends else index
     return ends | whole  # a whole path is unambiguous, even if another path ends with it
 
 
