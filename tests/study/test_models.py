@@ -61,7 +61,7 @@ def test_another_one_than_the_frozen_is_not_opened_without_a_reason(study: Path,
     (path,) = study.rglob("*.onnx")
     before = path.read_bytes()
     change(path)
-    with pytest.raises(ConflictError, match="the model theirs.*--deviate"):
+    with pytest.raises(ConflictError, match=r"the model theirs.*--deviate"):
         carry_out(study)
     assert not Ledger(study).of("opening")
     assert "the model theirs" in "".join(deviations(Study(study)))

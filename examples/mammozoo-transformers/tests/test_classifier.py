@@ -118,7 +118,7 @@ def changed(copy: Path, file: str, **keys: Any) -> Path:
     [
         ("config.json", {"auto_map": {"AutoModel": "modeling.Mine"}}, IncompatibleError, "code of its own"),
         ("config.json", {"problem_type": "multi_label_classification"}, IncompatibleError, "one class an image"),
-        ("config.json", {"id2label": {"0": "a", "1": "a"}}, UsageError, "a name of its own"),
+        ("config.json", {"id2label": {"0": "a", "1": "a"}}, UsageError, "its own name"),
         ("config.json", {"id2label": {"0": "a"}}, IncompatibleError, "cannot load"),
         ("config.json", {"num_hidden_layers": 3}, IncompatibleError, "lack"),
         ("config.json", {"hidden_size": 32}, IncompatibleError, "cannot load"),

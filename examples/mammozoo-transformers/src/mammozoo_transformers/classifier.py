@@ -72,8 +72,8 @@ def _config(folder: Path, its: Any, pins: Pins) -> ModelConfig:
     classes = pins.classes or named
     if len(classes) != len(named) or len({*classes}) < len(classes) or len(classes) < 2:
         raise UsageError(
-            f"The model in '{folder}' has {len(named)} outputs ({', '.join(named)}). `classes` in {RECORD} gives each a name of its own, "
-            "and mammozoo takes two or more."
+            f"The model in '{folder}' has {len(named)} outputs ({', '.join(named)}). `classes` in {RECORD} gives each its own "
+            "name, and mammozoo takes two or more."
         )
     channels = getattr(its, "num_channels", 3)
     if channels != 3:
