@@ -79,8 +79,8 @@ def _classes_of(draft: Draft, kind: str, truths: list[str]) -> dict[str, str]:
     of = class_columns(draft, kind, truths)
     if len(of) > MOST:
         raise UsageError(
-            f"Table '{draft.table.path}' has {len(of):,} columns such as '{next(iter(of.values()))}', and classes are {MOST} at most. "
-            "Keep those of the classes in question, or name one: --columns score=COLUMN."
+            f"Table '{draft.table.path}' has {len(of):,} columns such as '{next(iter(of.values()))}', and classes are {MOST} at "
+            "most. Keep those of the classes in question, or name one: --columns score=COLUMN."
         )
     meant = {name for name in _meant(truths, [*of]).values() if name is not None}
     if kind == "logit" or len(meant) == len(of) or not of:
