@@ -75,7 +75,7 @@ def init(folder: Path, question: str, dataset: str, root: str | None, external: 
 
 
 def _source(dataset: str, root: str, folder: Path) -> dict[str, str]:
-    name, place = located(dataset, root or None)
+    name, place = located(dataset, Path(root) if root else None)
     if place is None:
         return {"dataset": name}
     path = Path(str(place))

@@ -135,9 +135,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     earlier = [recipe.of_stage(number) for number in range(len(recipe.stages))]
     monitor = _look_up(recipe)  # before the data are read, which may take minutes
     monitors = [_look_up(stage) for stage in earlier]
-    for number, stage in enumerate(earlier):
-        _check_root(stage, number)
-    open_dataset(recipe.dataset, recipe.root)  # a wrong --root is said before weights are asked for
+    check_data(recipe)  # a wrong --root is said before weights are asked for
     backbone, head_rng = _build_backbone(recipe)
     weights = _starting_weights(recipe)
     with pinned(recipe.pinned) as used:
@@ -295,6 +293,14 @@ def _starting_weights(recipe: Recipe) -> str:
         pairs = " and ".join(f"'{strategy}' from {weights}" for weights, strategy in wanted.items())
         raise UsageError(f"All points of a grid start from the same weights, and here {pairs}. Make several runs.")
     return next(iter(wanted))
+
+
+def check_data(recipe: Recipe) -> None:
+    """Raise NotFoundError or UsageError for data that are not there, of the recipe and of its stages; no image is read."""
+    for number in range(len(recipe.stages)):
+        _check_root(stage := recipe.of_stage(number), number)
+        open_dataset(stage.dataset, stage.root)
+    open_dataset(recipe.dataset, recipe.root)
 
 
 def _check_root(recipe: Recipe, number: int) -> None:
