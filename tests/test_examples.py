@@ -13,16 +13,24 @@ from .helpers import python as run_python
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 #: Package → plugin.
-PACKAGES = {"mammozoo-example": "example", "mammozoo-peft": "peft"}
+PACKAGES = {"mammozoo-example": "example", "mammozoo-peft": "peft", "mammozoo-transformers": "transformers"}
 HAS_PEFT = importlib.util.find_spec("peft") is not None
-WITHOUT = pytest.mark.skipif(not HAS_PEFT, reason="needs the library peft: pip install peft")
+
+
+def needing(library: str, package: str) -> object:
+    """The package as a parameter, skipped without the library that it is for."""
+    lacking = importlib.util.find_spec(library) is None
+    return pytest.param(
+        package, marks=pytest.mark.skipif(lacking, reason=f"needs the library {library}: pip install {library}")
+    )
+
 
 Python = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module")
 def python(pip_install, tmp_path_factory) -> Python:
-    """`python WORDS` in an empty folder, with both packages installed into a folder of their own."""
+    """`python WORDS` in an empty folder, with all packages installed into a folder of their own."""
     site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
     for package in PACKAGES:
         pip_install(EXAMPLES / package, site)
@@ -31,7 +39,9 @@ def python(pip_install, tmp_path_factory) -> Python:
     return functools.partial(run_python, cwd=folder, **here)
 
 
-@pytest.mark.parametrize("package", ["mammozoo-example", pytest.param("mammozoo-peft", marks=WITHOUT)])
+@pytest.mark.parametrize(
+    "package", ["mammozoo-example", needing("peft", "mammozoo-peft"), needing("transformers", "mammozoo-transformers")]
+)
 def test_its_own_tests_pass(package: str, python: Python) -> None:
     """Those of the contract too, with the options that a user gets by default."""
     words = ["-q", "-p", "no:cacheprovider", "-k", "not with_options and not other_networks"]

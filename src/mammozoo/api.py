@@ -331,7 +331,8 @@ def evaluate(
 
     Args:
         model, member: as for `load`; or a table of predictions that anybody made (CSV, TSV, .xlsx, Parquet with pyarrow).
-        dataset: as in a recipe: `busi`, `phantom:n=60`, or several, `busi+bus-bra`, whose names are the column `dataset`.
+        dataset: as in a recipe: `busi`, `phantom:n=60`, or several, `busi+bus-bra`, whose names are the column `dataset`; or a
+            folder or table of images in its place.
         root: the folder (or table) that holds its images; of several data sets one for each, by name.
         classes: which labels of the data set are which class of the model, as in a recipe: `benign=cyst|fibroadenoma+malignant`.
             Without it they are matched by name, and images of other labels are left out.
@@ -353,6 +354,7 @@ def evaluate(
             cannot be scored, with its line.
     """
     from mammozoo.config.sections import listed
+    from mammozoo.data.layouts import located
     from mammozoo.evaluation.evaluate import score_model
     from mammozoo.evaluation.prediction_table import is_table
     from mammozoo.evaluation.run_files import read_facts
@@ -370,10 +372,11 @@ def evaluate(
             folder /= read_facts(folder)["model"]["fold"]
     else:  # each of a run's own test images is scored by the model that has not seen it
         folder = find_model(named)
+    name, place = (dataset, _root(root)) if dataset is None else located(str(dataset), _root(root))
     return score_model(
         folder,
-        dataset,
-        _root(root),
+        name,
+        place,
         classes=listed(classes),
         threshold=threshold, how=aggregate, by=by, unseen=unseen, tta=tta, device=device, progress=progress,
         subgroup=[subgroup] if isinstance(subgroup, str) else subgroup,
@@ -517,17 +520,19 @@ def explain(
         UsageError: unknown method or class, or arguments that do not go together.
         ConflictError: a file in `out` is there already, or is, or lies among, what is explained.
     """
+    from mammozoo.data.layouts import located
     from mammozoo.evaluation import explanations
     from mammozoo.zoo.registry import find_answering, find_model
 
     answering = find_answering(_named(model), member)
+    name, place = (dataset, _root(root)) if dataset is None else located(str(dataset), _root(root))
     return explanations.explain(
         find_model(_named(model)) if member is None else answering,
         answering,
         [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         Path(out),
-        mask=None if mask is None else Path(mask), root=_root(root),
-        method=method, class_name=class_name, dataset=dataset, part=part, limit=limit, sanity=sanity, overwrite=overwrite,
+        mask=None if mask is None else Path(mask), root=place,
+        method=method, class_name=class_name, dataset=name, part=part, limit=limit, sanity=sanity, overwrite=overwrite,
         device=device, progress=progress,
     )  # fmt: skip
 

@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import mammozoo
 from mammozoo.config.loading import load
 from mammozoo.data.dataset import Sample
 from mammozoo.data.loaded import open_dataset
@@ -144,3 +147,12 @@ def test_csv_names_missing_files(tmp_path) -> None:
         Csv(table(tmp_path, "path,label\n" + rows)).samples()
     assert "7 files" in str(missing.value) and "'images/4.png' (line 6)" in str(missing.value)
     assert "images/5.png" not in str(missing.value)
+
+
+def test_in_python_a_folder_stands_in_the_place_of_a_data_set(tiny_run, tmp_path: Path) -> None:
+    for number in range(6):
+        path = tmp_path / "clinic" / ("benign" if number % 2 else "malignant") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    found = mammozoo.evaluate(tiny_run.path, str(tmp_path / "clinic"), device="cpu")
+    assert len(found.evaluation.predictions) == 6

@@ -152,6 +152,7 @@ def test_truth_of_a_table_of_its_own(tmp_path: Path) -> None:
         ("id,truth,pred a,benign,benign", "two classes"),
         ("id,truth,score a,b,.2 b,c,.3 c,d,.4", "3 classes"),
         ("id,truth,score " + " ".join(f"{i},c{i},.5" for i in range(10_000)), "10,000 values"),
+        (f"id,truth,{','.join(f'prob_c{i}' for i in range(10_000))} a,c1,{','.join(['.0001'] * 10_000)}", "10,000 columns such as"),
         ("id,truth,score a,,.2 b,,.3", "no row has a truth"),
     ],
 )  # fmt: skip

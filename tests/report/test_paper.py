@@ -55,6 +55,19 @@ def test_the_paper_of_a_table_says_what_evaluate_says(command, theirs: Path, tmp
     command(*words).refused(9, "not empty")
 
 
+def test_folds_are_pooled_where_there_are_folds(theirs: Path, tmp_path: Path) -> None:
+    head, *rows = theirs.read_text(encoding="utf-8").splitlines()
+    folded = tmp_path / "folded.csv"
+    folded.write_text("\n".join([f"{head},fold", *(f"{row},{int(row.split(',')[1]) % 2}" for row in rows)]), "utf-8")
+    for path, pooled in ((theirs, False), (folded, True)):
+        paper = write_paper(tmp_path / path.stem, material_of(path, subgroup="device"))
+        for file in ("text.md", "tables/subgroups.md"):
+            text = (paper / file).read_text(encoding="utf-8")
+            assert ("subgroup" in text or "By device" in text or "AUC by device" in text) and (
+                "folds pooled" in text
+            ) is pooled
+
+
 def test_the_paper_of_a_run_holds_its_own_parts(tiny_run, tmp_path: Path) -> None:
     paper = write_paper(tmp_path / "paper", material_of(tiny_run.path, ALL, subgroup="shape"))
     with (paper / "tables" / "characteristics.csv").open(encoding="utf-8") as handle:

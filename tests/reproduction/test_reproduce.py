@@ -115,6 +115,14 @@ def test_missing_data_are_told_before_anything_is_trained(paper: Paper, tmp_path
     assert not any(task.path.exists() for task in tasks)
 
 
+def test_a_stage_without_its_data_is_told_before_anything_is_trained(paper: Paper, tmp_path) -> None:
+    stage = {"name": "first", "dataset": "busi", "epochs": 1}
+    tasks = wanted(paper, tmp_path, stages=[stage])
+    with pytest.raises(UsageError, match=r"Stage 'first' needs .*stages\.0\.root"):
+        train_tasks(tasks, Progress())
+    assert not any(task.path.exists() for task in tasks)
+
+
 def test_one_row_that_fails_ends_none_of_the_others_and_the_number_is_the_mean(made: tuple[Path, Results]) -> None:
     out, results = made
     assert results.failed

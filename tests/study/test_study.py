@@ -346,6 +346,22 @@ def test_what_init_writes_can_be_frozen(command, tmp_path: Path) -> None:
     command("study", "run", "b").refused(2, "not frozen")
 
 
+def test_a_folder_stands_in_the_place_of_a_data_set(command, tmp_path: Path) -> None:
+    for place in ("clinic", "Other place"):
+        for name in ("benign/1.png", "malignant/2.png"):
+            (tmp_path / place / name).parent.mkdir(parents=True)
+            Image.new("L", (16, 16)).save(tmp_path / place / name)
+    words = ["--question", "Does it hold?", "--dataset", "clinic", "--external", "./Other place"]
+    assert command("study", "init", "deep/mine", *words).ok
+    protocol = read_protocol(tmp_path / "deep" / "mine")[0]
+    assert (protocol.data.dataset, str(protocol.data.root)) == ("folder", "../../clinic")
+    assert str(protocol.locked["other-place"].root) == "../../Other place" and protocol.primary.on == "other-place"
+    assert command("study", "freeze", "deep/mine").ok
+    assert command("study", "init", "named", *words[:2], "--dataset", "folder", "--root", "clinic").ok
+    assert str(read_protocol(tmp_path / "named")[0].data.root) == "../clinic"
+    command("study", "init", "no", *words[:4], "--external", "nowhere").refused(2, "--external")
+
+
 def test_a_killed_study_goes_on_and_opens_once(tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     folder.mkdir()

@@ -24,18 +24,22 @@ app = typer.Typer(help="Studies: write a protocol, freeze it, carry it out, repo
 def init_study(
     folder: Folder,
     question: str = typer.Option(..., "--question", help="What is asked, in a sentence."),
-    dataset: str = typer.Option(..., "--dataset", help="Data set to develop on, such as busi."),
+    dataset: str = typer.Option(..., "--dataset", help="Data set to develop on, such as busi; or a folder or table."),
     root: str = typer.Option(None, "--root", metavar="PATH", help="Folder that holds it."),
     external: list[str] = typer.Option(
-        None, "--external", metavar="NAME=PATH", help="Data set that stays locked, and where it is; repeatable."
+        None,
+        "--external",
+        metavar="NAME=PATH",
+        help="Data set that stays locked, and where it is; or a folder or table; repeatable.",
     ),
 ) -> None:
     """Write a commented study.yaml. Without --external the test part of the split is locked."""
+    from mammozoo.data.layouts import located
     from mammozoo.study.template import init
 
-    parts = dict(text.rpartition("=")[::2] for text in external or ())
+    parts = dict((text, "") if located(text, None)[1] else text.rpartition("=")[::2] for text in external or ())
     if "" in parts:
-        raise UsageError("--external takes NAME=PATH, as in bus-bra=~/BUSBRA.")
+        raise UsageError("--external takes NAME=PATH, as in bus-bra=~/BUSBRA, or a folder or table that is there.")
     say(init(folder, question, dataset, root, parts))
 
 

@@ -77,6 +77,11 @@ def probabilities_of(
 def _classes_of(draft: Draft, kind: str, truths: list[str]) -> dict[str, str]:
     """Class → column, without such as `prob_sd`: what means no class of the truth and is not needed for a sum of 1."""
     of = class_columns(draft, kind, truths)
+    if len(of) > MOST:
+        raise UsageError(
+            f"Table '{draft.table.path}' has {len(of):,} columns such as '{next(iter(of.values()))}', and classes are {MOST} at "
+            "most. Keep those of the classes in question, or name one: --columns score=COLUMN."
+        )
     meant = {name for name in _meant(truths, [*of]).values() if name is not None}
     if kind == "logit" or len(meant) == len(of) or not of:
         return of

@@ -35,7 +35,7 @@ from mammozoo.report.content import read
 from mammozoo.report.mistakes import show
 from mammozoo.report.page import HEADLINES, figures
 from mammozoo.report.paper_plots import Flow, confusion_plot, decision_plot, flow_plot, forest_plot
-from mammozoo.report.paper_tables import Table, figure, tables
+from mammozoo.report.paper_tables import Table, figure, folds_pooled, tables
 from mammozoo.report.plots import Drawing
 from mammozoo.report.separation import separation
 from mammozoo.tables import read_columns
@@ -266,7 +266,9 @@ def _results(material: Material) -> list[str]:
             f"{part.value} {figure(part.scores.get('auc'))}" for part in parts if part.scores and "auc" in part.scores
         ]
         said.append(
-            f"AUC by {column}, folds pooled: {listed(shown)}." if shown else f"By {column} no part was large enough."
+            f"AUC by {column}{folds_pooled(result)}: {listed(shown)}."
+            if shown
+            else f"By {column} no part was large enough."
         )
     if result.stamps:
         said.append(f"These results carry the labels: {listed(result.stamps)}.")

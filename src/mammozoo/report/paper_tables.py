@@ -122,6 +122,11 @@ def figure(score: Score | None) -> str:
     return f"{score.value:.3f}" + (f" ({score.low:.3f}–{score.high:.3f})" if score.low is not None else "")
 
 
+def folds_pooled(result: EvaluationScores) -> str:
+    """How scores of parts go with several folds; nothing, if there was one."""
+    return ", folds pooled" if len(np.unique(result.evaluation.predictions.folds)) > 1 else ""
+
+
 def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
@@ -158,6 +163,6 @@ def tables(result: EvaluationScores, sets: Mapping[str, Predictions]) -> list[Ta
             + [figure(part.scores.get(name)) if part.scores else "too few" for name in shown]
             for part in result.subgroups
         ]
-        text = f"Scores by subgroup, folds pooled; none for fewer than {FEWEST} independent groups."
+        text = f"Scores by subgroup{folds_pooled(result)}; none for fewer than {FEWEST} independent groups."
         found.append(Table("subgroups", text, ["part", "n", "groups", *map(printed, shown)], cells))
     return found

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.data.joined import open_dataset, places
+from mammozoo.data.joined import places
 from mammozoo.errors import ConflictError, UsageError, reason
 from mammozoo.progress import Progress
 from mammozoo.reproduction.paper import Paper, ProtocolName
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.experiment import resume, train
 from mammozoo.training.parallel import ONE, Jobs
+from mammozoo.training.prepare import check_data
 from mammozoo.training.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ def train_tasks(
     """
     tasks = list(tasks)
     failed = {}
-    for data in {repr((t.recipe.dataset, t.recipe.root)): t.recipe for t in tasks if t.state == "to do"}.values():
-        open_dataset(data.dataset, data.root)
+    for recipe in {repr(_data(t.recipe)): t.recipe for t in tasks if t.state == "to do"}.values():
+        check_data(recipe)
     for task in tasks:
         state = task.state
         progress.note(f"{task.path}: {_WORDS[state]}")
@@ -108,6 +109,11 @@ def train_tasks(
             failed[task.path] = reason(error)
             progress.note(f"{task.path}: failed: {failed[task.path]}")
     return failed
+
+
+def _data(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Data set and place of each stage and of the recipe itself."""
+    return [(one.dataset, one.root) for one in (*(recipe.of_stage(k) for k in range(len(recipe.stages))), recipe)]
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

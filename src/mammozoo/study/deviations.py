@@ -18,7 +18,7 @@ def deviations(study: Study) -> list[str]:
     if study.digest != frozen["protocol_sha256"]:
         now = study.protocol.model_dump(mode="json")
         changed = [key for key in now if now[key] != frozen["protocol"].get(key)]
-        changed += [f"the recipe of {name}" for name in study.other_recipes]
+        changed += study.others
         found.append(f"The protocol was changed after it was frozen: {', '.join(changed) or 'in wording only'}.")
     found += [f"Stated by the authors on {one['time']}: {one.get('reason')}" for one in ledger.of("deviation")]
     for part in dict.fromkeys([*study.protocol.locked, *(str(one.get("part")) for one in ledger.of("opened"))]):

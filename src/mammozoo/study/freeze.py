@@ -1,11 +1,13 @@
 """Freezing a study: the protocol is checked, and its digest, date and versions are written down before anything is opened.
 
-frozen.json    SHA-256 of study.yaml, date, versions, commit, the tables that were there, the recipes, and the protocol itself
+frozen.json    SHA-256 of study.yaml, date, versions, commit, the tables that were there, the recipes, the files of models that are
+               taken as they are, and the protocol itself
 protocol.md    the same as a page to deposit
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
@@ -23,11 +25,14 @@ from mammozoo.evaluation.selective import MORE
 from mammozoo.files import sha256, write_json, write_text
 from mammozoo.plugins import registry
 from mammozoo.study.ledger import Ledger, holding
-from mammozoo.study.protocol import Protocol, located, read_protocol
+from mammozoo.study.protocol import Protocol, answering, located, read_protocol
+from mammozoo.zoo.registry import find_answering
 
 FROZEN, PAGE = "frozen.json", "protocol.md"
 #: What `frozen.json` fixes; the ledger holds its digest.
 _FIXED = ("protocol", "tables", "recipes")
+#: Of the files that a model is: weights, config, records.
+_SUFFIXES = (".json", ".safetensors", ".yaml")
 _FACTS = {"protocol_sha256": str, "date": str, "tables": dict, "protocol": dict}
 
 
@@ -56,19 +61,23 @@ def _freeze(folder: Path) -> Path:
         "schema": 1, "protocol_sha256": digest, "date": "", "mammozoo": mammozoo.__version__, "commit": "",
         "tables": {str(path): sha256(folder / path) for path in _files(protocol, folder) if (folder / path).is_file()},
         "recipes": {name: digest_of(text) for name, text in recipes.items()}, "protocol": protocol.model_dump(mode="json"),
+        "models": {name: files_of(model.zoo, folder) for name, model in protocol.models.items() if model.zoo},
     }  # fmt: skip
     ledger.add("frozen", digest, tables=facts["tables"], fixed=fixed(facts))
     facts |= {"date": ledger.events[-1]["time"], "commit": ledger.events[-1]["commit"]}
     write_json(folder / FROZEN, facts)
     resolved = yaml.safe_dump(facts["protocol"], sort_keys=False, allow_unicode=True, width=110)
     commit = f" (commit {facts['commit']})" if facts["commit"] else ""
-    there = "".join(f"* {name}: SHA-256 {value}\n" for name, value in facts["tables"].items()) or "None was there.\n"
+    fixing = facts["tables"] | {
+        f"{model}, {name}": its for model, one in facts["models"].items() for name, its in one.items()
+    }
+    there = "".join(f"* {name}: SHA-256 {value}\n" for name, value in fixing.items()) or "None was there.\n"
     blocks = [
         "# Protocol",
         protocol.question,
         f"Frozen {facts['date']} by mammozoo {facts['mammozoo']}{commit}. SHA-256 of study.yaml:",
         f"    {digest}",
-        "Tables, splits and weights at that time:",
+        "Tables, splits, weights and models at that time:",
         there.rstrip(),
         "With every default written out:",
         f"```yaml\n{resolved}```",
@@ -79,12 +88,22 @@ def _freeze(folder: Path) -> Path:
 
 def fixed(frozen: dict[str, Any]) -> str:
     """SHA-256 of what `frozen.json` fixes."""
-    return digest_of(json.dumps([frozen.get(key) for key in _FIXED], sort_keys=True))
+    models = [frozen["models"]] * ("models" in frozen)  # which older ones do not have
+    return digest_of(json.dumps([*(frozen.get(key) for key in _FIXED), *models], sort_keys=True))
 
 
 def recipes_of(protocol: Protocol, folder: Path) -> dict[str, str]:
     """The resolved recipe of each model that is trained."""
     return {name: resolved(protocol, name, folder) for name, model in protocol.models.items() if model.recipe}
+
+
+def files_of(reference: str, folder: Path) -> dict[str, str]:
+    """The weights, config and records of a model that is taken as it is → their SHA-256; raises as `find_answering`."""
+    path = find_answering(answering(reference, folder), others=True)
+    files = path.iterdir() if path.is_dir() else [path, *path.parent.glob(f"{glob.escape(path.name)}.*")]
+    return {
+        one.name: sha256(one) for one in sorted(files) if one.is_file() and (one == path or one.suffix in _SUFFIXES)
+    }
 
 
 def resolved(protocol: Protocol, name: str, folder: Path) -> str:

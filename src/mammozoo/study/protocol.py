@@ -6,6 +6,7 @@ Unknown keys are errors, as in a recipe. Paths are relative to the study's folde
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ import pydantic
 from pydantic import Field
 
 from mammozoo.config.loading import load
+from mammozoo.config.names import named_folder
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.sections import Root, Section, SplitSettings, listed
 from mammozoo.documents import Document
@@ -50,7 +52,7 @@ class Locked(Source):
 
 
 class Entrant(Section):
-    """One model: a recipe to train, a model of a zoo, or tables of predictions, by part, that may still come."""
+    """One model: a recipe to train, one to take as it is (a zoo's, or a path), or tables of predictions that may still come."""
 
     recipe: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -163,6 +165,14 @@ class Protocol(Section):
                 **model.settings,
             },
         )
+
+
+def answering(reference: str, folder: Path) -> str | Path:
+    """The model of an entrant's `zoo`: a path is below the study's folder, and a bare word a zoo's name, or that of a file."""
+    path = named_folder(reference)
+    if path is None and os.path.isfile(folder / reference):  # noqa: PTH113 — false for what cannot be a path
+        path = Path(reference)
+    return reference if path is None else folder / path
 
 
 def located(root: Root | None, folder: Path) -> Root | None:

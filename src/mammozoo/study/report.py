@@ -16,7 +16,7 @@ from mammozoo.report.paper import material_of, write_paper
 from mammozoo.report.paper_plots import Flow
 from mammozoo.report.paper_tables import figure
 from mammozoo.study.deviations import deviations
-from mammozoo.study.run import Study, models_of
+from mammozoo.study.run import Study, compared
 
 REPORT = "report.md"
 
@@ -97,7 +97,7 @@ def _verdict(study: Study, chosen: str) -> str:
     primary = study.protocol.primary
     if primary.model_dump(mode="json") != study.frozen["protocol"].get("primary"):
         return "None: the primary outcome in the protocol is not the one that was frozen. Put it back."
-    names = models_of(study.protocol, chosen)
+    names = compared(study.protocol, chosen)
     paths = {(study.folder / "opened" / primary.on / f"{name}.csv").as_posix(): name for name in names}
     if len(names) == 1 or primary.compare is None:
         scores = api.evaluate(next(iter(paths)), interval=study.protocol.interval).scores

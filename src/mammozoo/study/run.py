@@ -6,12 +6,13 @@ the first locked image is read; one that was cut off before its predictions were
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
 
 from mammozoo import api
-from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError, UsageError
+from mammozoo.errors import ConflictError, IncompatibleError, MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.compare import metric_of
 from mammozoo.evaluation.predictions import Predictions, read_predictions
 from mammozoo.evaluation.run_files import read_facts
@@ -22,9 +23,9 @@ from mammozoo.evaluation.thresholds import choose_threshold
 from mammozoo.files import sha256, write_table
 from mammozoo.models.weights import read_shapes
 from mammozoo.progress import Progress
-from mammozoo.study.freeze import digest_of, fixed, read_frozen, recipes_of, resolved
+from mammozoo.study.freeze import digest_of, files_of, fixed, read_frozen, recipes_of, resolved
 from mammozoo.study.ledger import Ledger, holding
-from mammozoo.study.protocol import CHOSEN, DEVELOPMENT, TEST, Protocol, located, read_protocol
+from mammozoo.study.protocol import CHOSEN, DEVELOPMENT, TEST, Protocol, answering, located, read_protocol
 from mammozoo.training import experiment
 from mammozoo.training.run_directory import RunDirectory
 
@@ -42,8 +43,24 @@ class Study:
         )
         #: Models whose recipe is another one than the frozen, in a file or by its defaults.
         self.other_recipes = [name for name in frozen if name in now and now[name] != frozen[name]]
-        if self.other_recipes:
+        #: Models taken as they are, that are other ones than at the freezing.
+        self.other_models: list[str] = []
+        for name, files in self.frozen.get("models", {}).items():
+            reference = self.protocol.models[name].zoo if name in self.protocol.models else None
+            with contextlib.suppress(MammozooError):  # one that has gone is missed when it is wanted
+                if reference and (its := files_of(reference, folder)) != files:
+                    self.other_models.append(name)
+                    now[name] = str(its)
+        if self.other_recipes or self.other_models:
             self.digest = digest_of(f"{self.digest} {now}")
+
+    @property
+    def others(self) -> list[str]:
+        """What is not as it was frozen, though the protocol does not say it."""
+        return [
+            *(f"the recipe of {name}" for name in self.other_recipes),
+            *(f"the model {name}" for name in self.other_models),
+        ]
 
     @property
     def problem(self) -> str:
@@ -192,7 +209,7 @@ class Study:
             return api.evaluate(self.table(name, part), threshold=cut, where=source.where)
         if source.dataset is None:
             return api.evaluate(self.run_of(name), where=source.where)
-        reference = model.zoo or self.run_of(name)
+        reference = answering(model.zoo, self.folder) if model.zoo else self.run_of(name)
         root = located(source.root, self.folder)
         return api.evaluate(
             reference, source.dataset, root, classes=source.classes, where=source.where, progress=self.progress
@@ -232,7 +249,7 @@ def _carry_out(study: Study, deviate: str | None) -> None:
     if study.digest != frozen["protocol_sha256"] and not deviate and not ledger.of("deviation", protocol=study.digest):
         raise ConflictError(
             f"The protocol of the study at '{folder}' changed after it was frozen on {frozen['date'][:10]}"
-            f"{': the recipe of ' * bool(study.other_recipes)}{', '.join(study.other_recipes)}. Put it back; or go on with "
+            f"{': ' * bool(study.others)}{', '.join(study.others)}. Put it back; or go on with "
             "--deviate REASON, which stands first in the report."
         )
     if deviate and not ledger.of("deviation", reason=deviate, protocol=study.digest):
@@ -275,6 +292,6 @@ def damaged(folder: Path, opened: dict[str, Any]) -> list[Path]:
     return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
-def models_of(protocol: Protocol, chosen: str) -> tuple[str, ...]:
+def compared(protocol: Protocol, chosen: str) -> tuple[str, ...]:
     """The two models of the primary comparison, or the chosen one."""
     return tuple(chosen if name == CHOSEN else name for name in protocol.primary.compare or (CHOSEN,))

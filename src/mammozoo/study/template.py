@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from mammozoo.data.layouts import located
 from mammozoo.documents import Document
 from mammozoo.errors import ConflictError
 from mammozoo.files import write_text
@@ -41,7 +44,10 @@ def init(folder: Path, question: str, dataset: str, root: str | None, external: 
     """Write `study.yaml` into `folder` and return its path.
 
     Args:
-        external: data set → where it lies, empty for nowhere: locked parts under its name. Without one, the test part of a split.
+        dataset: a data set's name, or a folder or table in its place.
+        root: where it lies; a relative path is written as one from the study's folder.
+        external: data set, or a folder or table → where it lies, empty for nowhere: locked parts under its name. Without one, the
+            test part of a split.
 
     Raises:
         ConflictError: there is a study.
@@ -50,10 +56,10 @@ def init(folder: Path, question: str, dataset: str, root: str | None, external: 
     path = folder / FILE
     if path.exists():
         raise ConflictError(f"There is a study at '{folder}' already: '{path}' is not replaced.")
-    locked = {name.partition(":")[0]: _source(name, place) for name, place in external.items()} or {"test": {}}
+    locked = {_part(name): _source(name, place, folder) for name, place in external.items()} or {"test": {}}
     text = _TEXT.format(
         question=_flow(question),
-        data=_block({**_source(dataset, root or "")}),
+        data=_block({**_source(dataset, root or "", folder)}),
         locked=_block(locked),
         first=next(iter(locked)),
     )
@@ -68,8 +74,20 @@ def init(folder: Path, question: str, dataset: str, root: str | None, external: 
     return write_text(path, text)
 
 
-def _source(dataset: str, root: str) -> dict[str, str]:
-    return {"dataset": dataset, **({"root": root} if root else {})}
+def _source(dataset: str, root: str, folder: Path) -> dict[str, str]:
+    name, place = located(dataset, Path(root) if root else None)
+    if place is None:
+        return {"dataset": name}
+    path = Path(str(place))
+    relative = not path.is_absolute() and not str(place).startswith("~")
+    return {"dataset": name, "root": os.path.relpath(path, folder) if relative else str(place)}
+
+
+def _part(name: str) -> str:
+    """The name of a locked part: that of the data set, or of the folder or table in its place."""
+    if located(name, None)[1] is None:
+        return name.partition(":")[0]
+    return re.sub(r"[^a-z0-9._-]+", "-", Path(name).resolve().stem.lower()).strip("-._")[:40] or "external"
 
 
 def _block(values: Mapping[str, object]) -> str:

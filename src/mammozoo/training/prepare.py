@@ -137,11 +137,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     earlier = [recipe.of_stage(number) for number in range(len(recipe.stages))]
     monitor = _look_up(recipe)  # before the data are read, which may take minutes
     monitors = [_look_up(stage) for stage in earlier]
-    for number, stage in enumerate(earlier):
-        _check_root(stage, number)
-    open_dataset(recipe.dataset, recipe.root)  # a wrong --root is said before weights are asked for
-    for path in {one.exclude for one in (*earlier, recipe)} - {None}:
-        read_list(path)
+    check_data(recipe)  # a wrong --root is said before weights are asked for
     backbone, head_rng = _build_backbone(recipe)
     weights = _starting_weights(recipe)
     with pinned(recipe.pinned) as used:
@@ -300,6 +296,17 @@ def _starting_weights(recipe: Recipe) -> str:
         pairs = " and ".join(f"'{strategy}' from {weights}" for weights, strategy in wanted.items())
         raise UsageError(f"All points of a grid start from the same weights, and here {pairs}. Make several runs.")
     return next(iter(wanted))
+
+
+def check_data(recipe: Recipe) -> None:
+    """Raise NotFoundError or UsageError for data or lists that are not there, of the recipe and of its stages; reads no image."""
+    stages = [recipe.of_stage(number) for number in range(len(recipe.stages))]
+    for number, stage in enumerate(stages):
+        _check_root(stage, number)
+    for one in (*stages, recipe):
+        open_dataset(one.dataset, one.root)
+        if one.exclude is not None:
+            read_list(one.exclude)
 
 
 def _check_root(recipe: Recipe, number: int) -> None:
