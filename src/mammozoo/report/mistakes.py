@@ -35,8 +35,8 @@ _SIDE = 320  # pixels; a larger picture is made smaller, to keep the file small
 class Mistake:
     """A wrong decision; `p` is the probability of the label. `picture` and `heatmap` are data URIs, empty if missing.
 
-    `others` and `conflict` name test images of the same group (patient, or near-duplicates), and those with another label that are not
-    of her other breast.
+    `others` and `conflict` name test images of the same group (patient, or near-duplicates), and those with another label,
+    but for images of her other breast.
     """
 
     sample: str
