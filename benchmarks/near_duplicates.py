@@ -1,10 +1,11 @@
 """How well planted copies are found, by one hash alone and by mammozoo; and what the search costs as images grow in number.
 
-    python benchmarks/near_duplicates.py --dataset busi --root DIR [--most N] [--json FILE]
+    python benchmarks/near_duplicates.py --dataset busi --root DIR [--most N] [--strangers] [--json FILE]
 
 Of each group of the data set one image is kept, so that every pair in the heap of originals and copies that is not an image
 and its own copy is a mistake. Recall is the share of copies found, precision the share of found pairs that are right. The last row
-draws two different changes at random for every image, with sizes of their own.
+draws two different changes at random for every image, with sizes of their own. `--strangers` counts instead how many pairs of
+images of different patients, which cannot be copies, are taken for such; the data set may be a YAML file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mammozoo.data.duplicates.fingerprint import Fingerprints, collect, fingerpr
 from mammozoo.data.duplicates.keypoints import COUNT
 from mammozoo.data.duplicates.matching import group, near_duplicates, near_pairs
 from mammozoo.data.io.images import to_channels, to_uint8
-from mammozoo.plugins import registry
+from mammozoo.data.joined import open_dataset
 
 Pixels = npt.NDArray[np.uint8]
 _RNG = np.random.default_rng(0)
@@ -109,8 +110,12 @@ def main() -> None:
     parser.add_argument("--dataset", default="busi")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--most", type=int, help="how many images")
+    parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.strangers:
+        compare_strangers(arguments.dataset, arguments.root, arguments.most)
+        return
     originals = read_one_of_each_group(arguments.dataset, arguments.root)[: arguments.most]
     before = [fingerprint(image) for image in originals]
     n = len(originals)
@@ -130,9 +135,24 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"n": n, "copies": found_rows, "cost": costs}, indent=2) + "\n")
 
 
+def compare_strangers(name: str, root: Path, most: int | None) -> None:
+    """Print how many pairs of images of different patients there are, and how many of them are near in a hash and confirmed."""
+    dataset = open_dataset(name, root)
+    samples = [sample for sample in dataset.samples() if sample.patient][:most]
+    patients = np.array([sample.patient for sample in samples])
+    prints = collect([fingerprint(dataset.read(sample)) for sample in samples])
+    pairs = sum(int((patients[:i] != patient).sum()) for i, patient in enumerate(patients))
+    near = near_pairs(prints.whole)
+    confirmed = [(pair.i, pair.j) for pair in near_duplicates(prints) if patients[pair.i] != patients[pair.j]]
+    print(f"{len(samples)} images of {len(set(patients.tolist()))} patients, {pairs} pairs of different patients")
+    print(f"near in the hash: {int((patients[near[:, 0]] != patients[near[:, 1]]).sum())}, confirmed: {len(confirmed)}")
+    for i, j in confirmed:
+        print(f"  {samples[i].image}  {samples[j].image}")
+
+
 def read_one_of_each_group(name: str, root: Path) -> list[Pixels]:
     """Grey images of the data set, the first of every group."""
-    dataset = registry().get("datasets", name)(root)
+    dataset = open_dataset(name, root)
     samples = list(dataset.samples())
     images = [to_uint8(to_channels(dataset.read(sample), 1))[..., 0] for sample in samples]
     groups = group([s.patient for s in samples], near_duplicates(collect([fingerprint(image) for image in images])))

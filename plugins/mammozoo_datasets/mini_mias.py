@@ -4,7 +4,7 @@ Suckling et al., The Mammographic Image Analysis Society digital mammogram datab
 
 A line of `Info.txt` is `mdb001 G CIRC B 535 425 197`: image, tissue, abnormality, severity, x, y, radius. Circles are in pixels
 with the origin at the lower left. An image may have several lines; an abnormality without a circle has `NOTE 3` in its place, and
-NORM lines end after the third word. Images 2n-1 and 2n are the two breasts of a woman.
+NORM lines end after the third word. Images 2n-1 and 2n are the right and the left breast of a woman, as its text says.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Finding:
     def patient(self) -> str:
         """Two images a woman: 1 and 2, 3 and 4, …"""
         return f"mias-{(int(self.image[3:]) + 1) // 2:03d}"
+
+    @property
+    def side(self) -> str:
+        """L or R: even numbers are left breasts, odd ones right."""
+        return "RL"[int(self.image[3:]) % 2 == 0]
 
 
 class MiniMias(Dataset):
@@ -122,7 +127,7 @@ class MiniMias(Dataset):
             kinds = " ".join(dict.fromkeys(finding.kind for finding in findings))
             known = [box_of_circle(*circle) for circle in circles if circle is not None]
             box = known[0] if len(known) == 1 else None
-            meta = {"tissue": worst.tissue, "abnormality": kinds}
+            meta = {"tissue": worst.tissue, "abnormality": kinds, "side": worst.side}
             return [Sample(name, worst.label, worst.patient, box=box, meta=meta)]
         return [
             Sample(
@@ -130,7 +135,7 @@ class MiniMias(Dataset):
                 finding.label,
                 finding.patient,
                 box=box_of_circle(*circle),
-                meta={"tissue": finding.tissue, "abnormality": finding.kind},
+                meta={"tissue": finding.tissue, "abnormality": finding.kind, "side": finding.side},
                 lesion=f"{finding.image}-{number}",
             )
             for number, (finding, circle) in enumerate(zip(findings, circles, strict=True), start=1)

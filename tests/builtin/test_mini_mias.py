@@ -33,7 +33,8 @@ def test_an_image_has_the_class_of_its_worst_finding(small: Path) -> None:
         ("mdb003.pgm", "malignant", "mias-002"),
         ("mdb004.pgm", "malignant", "mias-002"),
     ]
-    assert samples[2].meta == {"tissue": "dense-glandular", "abnormality": "CIRC MISC"}
+    assert samples[2].meta == {"tissue": "dense-glandular", "abnormality": "CIRC MISC", "side": "R"}
+    assert [s.meta["side"] for s in samples] == ["R", "L", "R", "L"]
     assert dataset.read(samples[0]).shape == (SIDE, SIDE)
     (note,) = dataset.notes
     assert note.startswith("4 images") and "322" in note

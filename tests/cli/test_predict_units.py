@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import mammozoo
-from mammozoo.evaluation.predictions import read_predictions
+from mammozoo.evaluation.predictions import read_predictions, unit_names
 from mammozoo.evaluation.thresholds import choose_threshold, fit_temperature
 from mammozoo.evaluation.units import divided
 from mammozoo.files import read_table, write_table
@@ -122,3 +122,27 @@ def test_what_cannot_be_aggregated_is_refused_before_any_work(
     assert _units(command, tiny_run.path, women, "mean")["units"]["predictions"][0]["unit"] == "A"
     edit_config(run_copy, classes=["a", "b", "c"], thresholds={}, threshold="")
     command("predict", women, "--model", run_copy, "--aggregate", "max").refused(7)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"left or right breast": "LRRL"},
+        {"Image Laterality": "LRRL"},
+        {"breast": "LRRL"},  # no name of a breast: two women would be one
+        {"path": ["A_L_CC.png", "A_R_MLO.png", "x/B-R.png", "B_LMLO.dcm"]},
+        {"id": ["A_left.png", "A_right.png", "B_Right.png", "B LEFT 2.png"], "view": "1111"},
+    ],
+)
+def test_the_side_of_a_breast_is_told_by_many_columns_and_by_names(columns: dict) -> None:
+    table = {name: np.array([*texts], str) for name, texts in columns.items()} | {"patient": np.array([*"AABB"])}
+    names = unit_names(table, "breast")
+    assert names is not None and [name.upper()[:3] for name in names] == ["A L", "A R", "B R", "B L"]
+
+
+def test_names_that_do_not_all_tell_the_side_tell_none() -> None:
+    patients = np.array([*"AABB"])
+    for files in (["A_L.png", "A_R.png", "B_1.png", "B_2.png"], ["liver.png", "LR.png", "real.png", "cell.png"]):
+        assert unit_names({"path": np.array(files), "patient": patients}, "breast") is None
+    own = np.array(["A1", "A2", "B1", "B1"])
+    assert unit_names({"breast": own, "patient": patients}, "breast") is own

@@ -110,7 +110,8 @@ def test_what_is_no_data_is_refused_with_the_way_out(command, tmp_path: Path) ->
     pictures.busi(tmp_path / "both" / "busi", 2)
     bus_bra(tmp_path / "both" / "bra", 2)
     command("train", "both").refused(2, "bus-bra and busi")
-    command("train", "--dataset", "phantom:n=60", "--preset", "quick").refused(2, "--preset")
+    command("train", "--dataset", "phantom:n=60", "--preset", "quick").refused(2, "own-quick --dataset")
+    command("train", "bath", "--preset", "quick").refused(2, "Did you mean 'both'")
     command("train", "both", "--preset", "slow").refused(2, "quick or best")
 
 

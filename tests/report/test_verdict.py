@@ -42,6 +42,13 @@ def test_a_label_that_contradicts_one_of_its_group_is_marked(run_copy: Path) -> 
     page = write_report(run_copy, heatmaps=False).read_text()
     assert re.search(rf"with another label: &#39;{other['sample']}&#39;", page)
     assert re.search(rf"near-duplicate: &#39;{same['sample']}&#39;", page)
+    # Her other breast may have another label; an image of the same one, or of nobody knows which, may not.
+    for side, conflict in (("R", False), ("L", True), ("", True)):
+        for row in rows:
+            row |= {"patient": "A" if row in (wrong, other) else row["patient"], "meta_side": ""}
+        wrong["meta_side"], other["meta_side"] = "L", side
+        write_table(run_copy / "predictions.csv", rows)
+        assert ("another label" in write_report(run_copy, heatmaps=False).read_text()) == conflict
 
 
 def test_the_supplement_has_every_score_the_split_and_the_checklist(tiny_run, run_copy: Path, tmp_path) -> None:

@@ -27,6 +27,7 @@ from mammozoo.cli.output import note, note_stamps, print_headline, print_json, p
 from mammozoo.cli.plan import in_words, show_dry_run, show_ended, show_fits
 from mammozoo.cli.refit import train_on_all
 from mammozoo.errors import UsageError
+from mammozoo.files import absent
 
 if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
@@ -128,18 +129,8 @@ def train(
     if extend is not None and (recipe or resume or dry_run or plan or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
     if refit is not None:
-        if (
-            recipe
-            or resume
-            or extend
-            or out
-            or fit
-            or plan
-            or dry_run
-            or set(overrides) - {"root"}
-            or jobs > 1
-            or gpus > 1
-        ):
+        others = (recipe, resume, extend, out, fit, plan, dry_run, set(overrides) - {"root"}, jobs > 1, gpus > 1)
+        if any(others):
             raise UsageError(
                 "--refit trains a complete run's recipe on all its images: give nothing else with it but --root."
             )
@@ -147,7 +138,10 @@ def train(
         return
     data = recipe and own_data(recipe)
     if preset is not None and (not data or preset not in PRESETS):
-        raise UsageError(f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.")
+        why = absent(recipe) if recipe and not data else f" Else: mammozoo train {OWN}-{PRESETS[0]} --dataset …"
+        raise UsageError(
+            f"--preset is {' or '.join(PRESETS)}, and goes with a folder or table of your own images.{why}"
+        )
     overrides = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
     resolved = load(recipe, overrides, own=f"{OWN}-{preset}" if preset else OWN)
     _check_names(resolved)

@@ -40,7 +40,7 @@ class Listing:
         if (names := unit_names(columns, by)) is None or not (names != "").any():
             raise UsageError(
                 f"Table '{self.table}' names no {by}.{nearest(by, columns)} Columns: {', '.join(columns)}. A breast is a column "
-                "'breast', or 'patient' and 'side'."
+                "'breast', or 'patient' and 'side' (or L and R in every name, as W01_L_CC.png)."
             )
         return names
 

@@ -32,6 +32,8 @@ _PATTERNS = {
 }
 _ROUNDED = 1e-4  # by which a row of probabilities may miss 1
 _META = "meta_"  # prefix of the columns that only the data set knows
+_SIDE = re.compile(r"(breast|image)?(side|laterality)|left(or)?right(breast)?")  # columns, by their letters
+_IN_NAME = re.compile(r"(?<![a-z])(l|r|left|right)[ _-]?(?:cc|mlo?|lm|xccl?)?(?![a-z])", re.IGNORECASE)  # P01_L_CC.png
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,25 @@ class Predictions:
 
 
 def unit_names(columns: Mapping[str, npt.NDArray[np.str_]], of: str) -> npt.NDArray[np.str_] | None:
-    """(N,) texts of the column `of`; a `breast` is also the patient with her `side`. None if there is no such column."""
-    if of in columns:
-        return columns[of]
-    side = next((columns[name] for name in ("side", "laterality", "image_laterality") if name in columns), None)
-    if of != "breast" or side is None or "patient" not in columns:
-        return None
+    """(N,) texts of the column `of`; None if there is no such column.
+
+    A `breast` is also the patient with her side: from a column of it, from a column `breast` that says no more than that, or from
+    the names of the files, if every one tells it (`P01_L_CC.png`).
+    """
+    if of != "breast" or "patient" not in columns:
+        return columns.get(of)
+    plain = {re.sub(r"[\W_]", "", name.casefold()): texts for name, texts in columns.items()}
+    side = next((texts for name, texts in plain.items() if _SIDE.fullmatch(name)), None)
+    own = columns.get("breast")
+    if own is not None and not {text.casefold() for text in own.tolist()} <= {"", "l", "r", "left", "right"}:
+        return own
+    if side is None and own is None:
+        told = [_IN_NAME.search(name) for name in columns.get("path", columns.get("id", _texts(()))).tolist()]
+        side = _texts(found[1][0].upper() if found else "" for found in told)
+        if not all(side.tolist()):
+            return None
+    side = side if own is None else own
+    assert side is not None
     both = [f"{one} {other}" if one and other else "" for one, other in zip(columns["patient"], side, strict=True)]
     return _texts(both)
 

@@ -18,7 +18,7 @@ from mammozoo.data.io.images import read_image, to_uint8
 from mammozoo.data.io.listing import list_images, some
 from mammozoo.data.joined import kinds_of, open_dataset
 from mammozoo.data.preprocessing import Pixels
-from mammozoo.errors import MammozooError, NotFoundError
+from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.explain import heat, overlay
 from mammozoo.evaluation.prediction_table import loosely
 from mammozoo.evaluation.predictions import Predictions
@@ -35,7 +35,8 @@ _SIDE = 320  # pixels; a larger picture is made smaller, to keep the file small
 class Mistake:
     """A wrong decision; `p` is the probability of the label. `picture` and `heatmap` are data URIs, empty if missing.
 
-    `others` and `conflict` name test images of the same group (patient, or near-duplicates), and those with another label.
+    `others` and `conflict` name test images of the same group (patient, or near-duplicates), and those with another label,
+    but for images of her other breast.
     """
 
     sample: str
@@ -91,11 +92,17 @@ def worst(test: Predictions) -> tuple[int, list[Mistake]]:
     outcome, mistakes = test.outcome, list[Mistake]()
     wrong = np.flatnonzero(outcome.decisions != outcome.labels)
     p = outcome.probabilities[wrong, outcome.labels[wrong]]
+    try:
+        breasts = test.units("breast")  # of one patient, one may be ill and the other not
+    except UsageError:
+        breasts = np.full(len(test), "")
     for i in wrong[np.lexsort((test.samples[wrong], p))][:SHOWN]:
         label, decision = (outcome.classes[number[i]] for number in (outcome.labels, outcome.decisions))
         own = float(outcome.probabilities[i, outcome.labels[i]])
         kin = np.flatnonzero((outcome.groups == outcome.groups[i]) & (test.samples != test.samples[i]))
-        others, against = kin[outcome.labels[kin] == outcome.labels[i]], kin[outcome.labels[kin] != outcome.labels[i]]
+        other_breast = (breasts[kin] != breasts[i]) & (breasts[kin] != "") & (breasts[i] != "")
+        clash = (outcome.labels[kin] != outcome.labels[i]) & ~other_breast
+        others, against = kin[~clash], kin[clash]
         mistakes.append(
             Mistake(
                 str(test.samples[i]), str(test.folds[i]), label, decision, own,

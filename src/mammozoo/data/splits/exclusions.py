@@ -90,7 +90,7 @@ def split_without(split: Split, kept: int, file: Path) -> Split:
     for part, left in parts.items():
         if len(split.part(part)) and not len(left):
             raise UsageError(f"Split file '{file}': every image of the part {part} of '{split.name}' is excluded.")
-    return replace(split, **parts)
+    return replace(split, train=parts["train"], val=parts["val"], test=parts["test"])
 
 
 def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> Path:

@@ -215,7 +215,8 @@ def _folds(
             raise TooFewGroupsError(
                 int(label),
                 f"has {count} independent groups of images; {folds} parts need at least {folds}. "
-                "A patient, or near-duplicates, are one group. Use fewer folds (--folds) or larger parts, or add data.",
+                "A patient, or near-duplicates, are one group. Use fewer folds (--folds) or larger parts, "
+                "add data, or make one class of several: --set classes='[x, \"y=b|c\"]'.",
             )
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and only few commands split
 
