@@ -77,6 +77,5 @@ def test_what_is_not_installed_is_named_with_its_package(tmp_path: Path, monkeyp
 
 
 def test_the_list_of_backbones_says_where_weights_come_from(command) -> None:
-    items = {item["name"]: item["summary"] for item in command("list", "backbones", "--json").ok.json["items"]}
-    assert items[NAME].endswith("here")
-    assert "Hub" in items["tf_efficientnet_lite3"] and "none" in items["torchvision/vgg11"]
+    found = {item["name"]: item["weights"] for item in command("list", "backbones", "--json").ok.json["items"]}
+    assert found[NAME] == "here" and found["tf_efficientnet_lite3"] == "hub" and found["torchvision/vgg11"] == "none"
