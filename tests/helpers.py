@@ -23,6 +23,7 @@ from mammozoo.evaluation.predictions import Predictions
 from mammozoo.models.factory import build_backbone, build_model
 from mammozoo.models.model import Model
 from mammozoo.models.strategy import Composite
+from mammozoo.progress import Progress
 
 CLASSES = ("benign", "malignant")
 
@@ -107,6 +108,17 @@ def tiny(**fields: object) -> Recipe:
         "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "augment": [],
         "device": "cpu", **fields,
     })  # fmt: skip
+
+
+class Notes(Progress):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
 
 
 def network(

@@ -15,20 +15,10 @@ from mammozoo.data.loaded import open_data, open_dataset
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import NotVerifiedError, UsageError
 from mammozoo.models.factory import build_backbone, load_starting_weights
-from mammozoo.progress import Progress
 from mammozoo.training.prepare import prepare
 from mammozoo_datasets.inbreast import InBreast
 
-
-class Notes(Progress):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
+from ..helpers import Notes
 
 
 def test_classes_that_are_left_out_are_counted_and_named(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from mammozoo.data.splits.exclusions import Exclusion, digest, write_exclusions
 from mammozoo.errors import IncompatibleError, NotFoundError, UsageError
 from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.run_files import read_key
-from mammozoo.progress import Progress
 from mammozoo.report.page import write_report
 from mammozoo.report.paper import material_of, write_paper
 from mammozoo.training.experiment import resume, train
@@ -21,7 +20,7 @@ from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.refit import refit
 
 from ..builtin.trees.pictures import picture_folder
-from ..helpers import edit_json, tiny
+from ..helpers import Notes, edit_json, tiny
 
 OUT = ["benign/03-0.png", "malignant/07-0.png", "malignant/11-0.png"]
 ROWS = [
@@ -143,17 +142,6 @@ def test_a_list_that_leaves_no_image_of_a_class_is_refused_before_anything_is_re
     assert any("20 of 40 images are excluded by the list" in text for text in notes.said)
     with pytest.raises(UsageError, match="None of the 1 images"):
         prepared(home, exclude=str(write_exclusions(tmp_path / "other.csv", [Exclusion("x.png", "")])))
-
-
-class Notes(Progress):
-    """Keeps what is noted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def test_of_joined_sets_images_are_named_with_or_without_their_set(home: Path, tmp_path: Path) -> None:

@@ -10,29 +10,18 @@ from pathlib import Path
 import pytest
 
 from mammozoo.errors import FailedError, IncompatibleError, UnreachableError
-from mammozoo.progress import Progress
 from mammozoo.training import engines, experiment
 from mammozoo.training.experiment import train
 from mammozoo.training.parallel import Jobs
 from mammozoo.training.workers import Worker, check_workers, look
 
-from ..helpers import tiny
+from ..helpers import Notes, tiny
 
 TWO = {"strategy": "full", "head": "gap:dropout=0.3", "split.folds": 2}
 ONE = [
     "--dataset", "phantom:n=24", "--backbone", "test_resnet", "--weights", "random", "--set", "size=32", "--device", "cpu",
     "--head", "gap:dropout=0.3", "--folds", "2", "--no-report",
 ]  # fmt: skip
-
-
-class Notes(Progress):
-    """What the user is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_a_worker_without_the_disk_versions_or_plugins_is_refused(tmp_path) -> None:
@@ -42,7 +31,7 @@ def test_a_worker_without_the_disk_versions_or_plugins_is_refused(tmp_path) -> N
     assert not good.problem and list(tmp_path.iterdir()) == [file]
     told = Notes()
     check_workers(lambda *_: {"a": good, "b": good}, recipe, file, "token", told.note)
-    assert len(told.notes) == 2 and all("mammozoo" in note and "cores" in note for note in told.notes)
+    assert len(told.said) == 2 and all("mammozoo" in note and "cores" in note for note in told.said)
     bad = {
         "does not see": look(recipe, tmp_path / "other" / ".pulse", "token"),
         "another": look(recipe, file, "another"),
@@ -101,7 +90,7 @@ def test_fits_on_a_cluster_give_the_run_of_one_process(dask: Dask, address: str,
         for number, jobs in enumerate((Jobs(2, "dask"), Jobs(1, "dask"))):
             told = Notes()
             run = train(tiny(**TWO), Path(f"run-{number}"), told, jobs=jobs)
-            assert any("worker tcp://" in note and "4 threads" not in note for note in told.notes)
+            assert any("worker tcp://" in note and "4 threads" not in note for note in told.said)
             for name in ("predictions.csv", "model.safetensors", "scores.json"):
                 assert (run.path / name).read_bytes() == (one.path / name).read_bytes(), name
     finally:
