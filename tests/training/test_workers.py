@@ -52,8 +52,8 @@ class Dask:
 
     def __init__(self, folder: Path):
         self.folder, self.file = folder, folder / "scheduler.json"
-        self.scheduler = self.start("scheduler", "--port", "0", "--no-dashboard")
-        _wait(self.scheduler, self.file)
+        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        _wait(self.scheduler, self.file, 60)
 
     def start(self, what: str, *words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", str(self.file), *words]
@@ -80,7 +80,7 @@ def address(dask: Dask, monkeypatch, tmp_path) -> str:
     return address
 
 
-@pytest.mark.cluster
+@pytest.mark.timeout(300)
 def test_fits_on_a_cluster_give_the_run_of_one_process(dask: Dask, address: str, tmp_path, monkeypatch) -> None:
     """One worker with several threads, as `dask worker` has them, in another folder than this process."""
     one = train(tiny(**TWO), tmp_path / "one")
@@ -164,8 +164,8 @@ def test_a_lost_worker_is_replaced_and_a_lost_scheduler_is_one_paragraph(
     other.wait()
 
 
-def _wait(process: subprocess.Popen[str], path: Path) -> None:
-    until = time.monotonic() + 300
+def _wait(process: subprocess.Popen[str], path: Path, seconds: float = 300) -> None:
+    until = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
         time.sleep(0.05)
