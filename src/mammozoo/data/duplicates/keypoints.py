@@ -79,22 +79,24 @@ def mirror(one: Keypoints) -> Keypoints:
     return Keypoints(np.stack([_SCALE - one.points[:, 0], one.points[:, 1]], axis=1), _mirrored(one.descriptors))
 
 
-def agreement(one: Keypoints, other: Keypoints) -> int:
-    """How many keypoints of `one` an affine map carries to keypoints of `other` that look alike; 0 if fewer than 4."""
+def agreement(one: Keypoints, other: Keypoints, least: int = 4) -> int:
+    """How many keypoints of `one` an affine map carries to keypoints of `other` that look alike; 0 if fewer than `least`, or 4."""
     import cv2
 
     left, right = (each.descriptors[each.descriptors.any(axis=1)] for each in (one, other))
-    if min(len(left), len(right)) < 4:
+    least = max(4, least)
+    if min(len(left), len(right)) < least:
         return 0
-    distance = np.bitwise_count(left[:, None] ^ right[None]).sum(axis=2, dtype=np.int32)
+    low, high = (np.bitwise_count(left[:, None, word] ^ right[None, :, word]) for word in (0, 1))
+    distance = low + high  # at most 128: 8 bits are enough
     rows, nearest = np.arange(len(left)), distance.argmin(axis=1)
     second = np.partition(distance, 1, axis=1)[:, 1]
     alike = (distance[rows, nearest] < _RATIO * second) & (distance.argmin(axis=0)[nearest] == rows)
-    if alike.sum() < 4:
+    if alike.sum() < least:  # most strangers: the map would cost more than all above
         return 0
     source, target = one.points[rows[alike]].astype(np.float32), other.points[nearest[alike]].astype(np.float32)
     affine, carried = cv2.estimateAffine2D(source, target, ransacReprojThreshold=_RESIDUAL, maxIters=300)
-    if affine is None:
+    if affine is None or carried.sum() < least:
         return 0
     scales = np.linalg.svd(affine[:, :2], compute_uv=False)
     agreeing = source[carried.ravel() > 0] / _SCALE

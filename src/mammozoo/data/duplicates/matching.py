@@ -15,6 +15,7 @@ hashing, Norouzi et al., CVPR 2012).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -93,14 +94,11 @@ def near_duplicates(prints: Fingerprints, patients: Sequence[str | None] = (), s
     ends = np.sort(np.stack([bare[same[:, 0]], same[:, 1]], axis=1), axis=1)
     pairs = {(i, j): _compare(prints, i, j) for i, j in ends.tolist() if i != j}
     for i, j, flipped in candidates(prints.descriptors, prints.whole):
-        pair = _compare(prints, min(i, j), max(i, j), flipped)
+        bits = np.bitwise_count(prints.whole[i] ^ prints.whole[j])
+        frames = bits <= _FRAMES[0] and equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
+        pair = _compare(prints, min(i, j), max(i, j), flipped, max(limits[i], limits[j]) / (1 + frames))
         known = pairs.get((pair.i, pair.j))
-        frames = pair.bits <= _FRAMES[0] and equal_bits(prints.fine[i], prints.fine[j]) >= _FRAMES[1]
-        if (
-            pair.points >= (POINTS if pair.share < 2 * AGREE else 7)
-            and pair.share >= max(limits[i], limits[j]) / (1 + frames)
-            and (known is None or pair.share > known.share)
-        ):
+        if pair.points >= (POINTS if pair.share < 2 * AGREE else 7) and (known is None or pair.share > known.share):
             pairs[pair.i, pair.j] = pair
     return [pairs[key] for key in sorted(pairs)]
 
@@ -187,14 +185,17 @@ def _candidates(
             yield np.repeat(part, times), order[np.repeat(first[part], times) + within]
 
 
-def _compare(prints: Fingerprints, i: int, j: int, flipped: bool = False) -> Pair:
-    """What i and j, mirrored if `flipped`, have in common: keypoints, or bits of their fine hashes if one has few keypoints."""
+def _compare(prints: Fingerprints, i: int, j: int, flipped: bool = False, share: float = 0.0) -> Pair:
+    """What i and j, mirrored if `flipped`, have in common: keypoints, or bits of their fine hashes if one has few keypoints.
+
+    A lower share of keypoints than `share` counts as none.
+    """
     bits = int(np.bitwise_count(prints.whole[i] ^ prints.whole[j]))
     least = int(min(prints.counts[i], prints.counts[j]))
     if least < _ENOUGH:
         return Pair(i, j, bits, 0.0 if flipped else float(equal_bits(prints.fine[i], prints.fine[j])))
     one, other = prints.keypoints(i), prints.keypoints(j)
-    points = agreement(one, mirror(other) if flipped else other)
+    points = agreement(one, mirror(other) if flipped else other, math.ceil(share * least - 1e-9))
     return Pair(i, j, bits, points / least, points, flipped)
 
 
