@@ -186,14 +186,22 @@ def test_list_alone_names_its_kinds(command) -> None:
     assert {*command("list", "--json").ok.json["kinds"]} == {*ALL}
 
 
-def test_backbones_are_listed_without_torch() -> None:
-    words = (
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("list backbones --max-params 20M --weights here", ("tf_efficientnet_lite0", "apache-2.0")),
+        ("zoo list", ("ultrasound", "busi-resnet9-drs")),
+        ("data check phantom:n=12", ("12 images", "classes")),
+    ],
+)
+def test_what_trains_nothing_starts_without_torch(words: str, shown: tuple[str, ...]) -> None:
+    code = (
         "import atexit, os, sys; from mammozoo import cli; "
         "atexit.register(lambda: {'torch', 'timm', 'torchvision'} & {*sys.modules} and os._exit(9)); "
-        "sys.argv = 'mammozoo list backbones --max-params 20M --weights here'.split(); cli.main()"
+        f"sys.argv = 'mammozoo {words}'.split(); cli.main()"
     )
-    answer = python("-c", words).ok
-    assert "tf_efficientnet_lite0" in answer.out and "apache-2.0" in answer.out
+    answer = python("-c", code).ok
+    assert all(word in answer.out for word in shown)
 
 
 def test_backbones_by_parameters_and_weights(command) -> None:

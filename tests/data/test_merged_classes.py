@@ -7,7 +7,8 @@ import pytest
 
 from mammozoo import Input, Progress, UsageError
 from mammozoo.config.loading import load
-from mammozoo.data.loaded import open_data, read_classes
+from mammozoo.data.classes import read_classes
+from mammozoo.data.loaded import open_data
 from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.training.experiment import train
 

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from mammozoo import UsageError, api
-from mammozoo.data.loaded import classes_there
+from mammozoo.data.classes import classes_there
 from mammozoo.evaluation.outcome import given_classes
 from mammozoo.files import read_table
 from mammozoo.training.experiment import train

@@ -160,3 +160,14 @@ def reads_apart(dataset: Dataset) -> bool:
     """Whether its images may be read in forked processes: a way of its own to read may keep files open, which they share."""
     own = type(dataset)
     return dataset.info.synthetic or (own.read is Dataset.read and own.mask is Dataset.mask)
+
+
+def sets_of(dataset: Dataset, samples: Sequence[Sample]) -> list[int]:
+    """A number for each sample, equal for those of one of several joined data sets."""
+    return [id(dataset.source(sample)[0]) for sample in samples]
+
+
+def files_of(dataset: Dataset, samples: Sequence[Sample]) -> list[Path]:
+    """The file of each sample that names no part of one; none of a data set without files."""
+    sources = [dataset.source(sample) for sample in samples]
+    return [part.path(own.image) for part, own in sources if part.root and "#" not in own.image]

@@ -1,7 +1,4 @@
-"""A whole data set in memory: samples, labels, groups and pixels.
-
-A class of a model is a label of the data set, or several as one: `lesion=benign|malignant`.
-"""
+"""A whole data set in memory: samples, labels, groups and pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.config.sections import Root
-from mammozoo.data.dataset import Dataset, Sample
+from mammozoo.data.classes import classes_there, read_classes
+from mammozoo.data.dataset import Dataset, Sample, files_of, sets_of
 from mammozoo.data.decoding import Images, decode_cached, unreadable_among
 from mammozoo.data.duplicates.matching import group, near_duplicates
 from mammozoo.data.io.dicom import frame_remarks
@@ -26,9 +24,8 @@ from mammozoo.data.joined import open_dataset
 from mammozoo.data.ood import NAMES
 from mammozoo.data.preprocessing import Input
 from mammozoo.data.splits.exclusions import Exclusion, counted, read_exclusions, reasons
-from mammozoo.errors import UsageError, nearest
+from mammozoo.errors import UsageError
 from mammozoo.progress import Progress
-from mammozoo.text import same
 
 _CONSTANT = 1e-4  # spread of brightness in [0, 1] that no picture of two grey levels has
 #: What a group is: `group` joins a patient's images and near-duplicates; `patient` trusts the data set's patient names.
@@ -61,94 +58,6 @@ class Data:
         digest = hashlib.sha256(repr((self.classes, rows, self.images.pixels.shape)).encode())
         digest.update(np.ascontiguousarray(self.images.pixels).data)
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Classes in output order; `numbers` maps each label of the data set that belongs to a class to the class's number."""
-
-    names: tuple[str, ...]
-    numbers: dict[str, int]
-
-    @property
-    def merged(self) -> bool:
-        """Whether a class joins several labels, or has another name than its label."""
-        return any(self.names[number] != label for label, number in self.numbers.items())
-
-
-def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) -> Classes:
-    """The recipe's `classes`, for a data set with these labels; `dataset` is its name, for messages.
-
-    If the data set has none of the labels of `lesion=benign|malignant` but a label `lesion`, that label is the class. So a
-    model of merged classes can be evaluated on data whose labels are merged already.
-
-    Raises:
-        UsageError: fewer than two classes, an unknown label, or a class or label used twice.
-    """
-    names: list[str] = []
-    numbers: dict[str, int] = {}
-    for number, text in enumerate(written):
-        name, parts = _class_and_labels(text, labels)
-        if name in names:
-            raise UsageError(f"`classes` names '{name}' twice: {', '.join(written)}.")
-        names.append(name)
-        for part in parts:
-            if part not in labels:
-                has = f"It has {', '.join(labels)}."
-                raise UsageError(f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} {has}")
-            if part in numbers:
-                raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
-            numbers[part] = number
-    if len(names) < 2:
-        more = "" if len(labels) > 1 else f" Data set '{dataset}' has no more: give its images labels."
-        raise UsageError(f"`classes` must name two or more classes, not {', '.join(written) or 'none'}.{more}")
-    return Classes(tuple(names), numbers)
-
-
-def classes_there(written: Sequence[str], labels: Sequence[str], dataset: str) -> tuple[str, ...]:
-    """Of a model's classes those that a data set with these labels has, with the labels that are there, in its spelling.
-
-    Raises:
-        UsageError: there are fewer than two.
-    """
-    spelt, there = {same(label): label for label in labels} | {label: label for label in labels}, []
-    for text in written:
-        name, parts = _class_and_labels(text, labels)
-        found = [label for part in parts if (label := spelt.get(part, spelt.get(same(part))))]
-        if found:
-            there.append(name if found == [name] else f"{name}={'|'.join(dict.fromkeys(found))}")
-    if len(there) < 2:
-        known = ", ".join(there) or "none"
-        raise UsageError(
-            f"Data set '{dataset}' has images of {', '.join(labels)}, and the model knows {', '.join(written)}: of its classes "
-            f"the set has {known}, and scores need two. If labels have other names there, say which class they are: "
-            "--classes NAME=LABEL|LABEL+NAME=LABEL."
-        )
-    return tuple(there)
-
-
-def _class_and_labels(text: str, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """(name of the class, its labels); a label that contains an equals sign stands for itself."""
-    name, equals, rest = (part.strip() for part in text.partition("="))
-    if not equals or text in labels:
-        return text, (text,)
-    parts = tuple(part.strip() for part in rest.split("|"))
-    if not name or not all(parts):
-        raise UsageError(f"`classes` has '{text}'; several labels as one class are written 'lesion=benign|malignant'.")
-    if name in labels and not {*parts} & {*labels}:
-        return name, (name,)
-    return name, parts
-
-
-def sets_of(dataset: Dataset, samples: Sequence[Sample]) -> list[int]:
-    """A number for each sample, equal for those of one of several joined data sets."""
-    return [id(dataset.source(sample)[0]) for sample in samples]
-
-
-def files_of(dataset: Dataset, samples: Sequence[Sample]) -> list[Path]:
-    """The file of each sample that names no part of one; none of a data set without files."""
-    sources = [dataset.source(sample) for sample in samples]
-    return [part.path(own.image) for part, own in sources if part.root and "#" not in own.image]
 
 
 def open_data(

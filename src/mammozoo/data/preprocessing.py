@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 from PIL import Image, ImageOps
 from pydantic import Field
 
@@ -18,6 +17,9 @@ from mammozoo.data.io.images import to_channels, to_uint8
 from mammozoo.data.io.regions import Box, Region, Window
 from mammozoo.data.transforms import Transform, build
 from mammozoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 #: The one step of `preprocess` that uses the lesion's box; its options are those of `Region`.
 LESION = "lesion"
@@ -151,6 +153,8 @@ class Input(pydantic.BaseModel):
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, h, w, 1 or 3) uint8, or float32 in [0, 255] → (N, channels, h, w) float32, channels last, on the same device."""
+        import torch  # here: `zoo list`, `cite` and `data check` need inputs, and none of what this takes seconds for
+
         x = pixels.permute(0, 3, 1, 2)
         x = x / 255.0 if x.is_floating_point() else x.float().div_(255.0)
         mean, std = (_of_channels(values, x) for values in (self.mean, self.std))
@@ -161,6 +165,8 @@ class Input(pydantic.BaseModel):
 
 def _of_channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
     """(1, C, 1, 1) on x's device, filled there: a copy from the processor would wait for all that a card has to do."""
+    import torch
+
     return torch.cat([x.new_full((1, 1, 1, 1), value) for value in values], dim=1)
 
 

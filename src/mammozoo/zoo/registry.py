@@ -20,7 +20,6 @@ from mammozoo.errors import (
 )
 from mammozoo.files import absent, given_path
 from mammozoo.models.config import CONFIG
-from mammozoo.models.predictor import foreign
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
@@ -138,6 +137,8 @@ def find_model(reference: str | Path) -> Path:
         IncompatibleError: it needs another mammozoo, or an adapter's base is another model than the pinned one.
         UsageError: it is another program's.
     """
+    from mammozoo.models.predictor import foreign  # here: it needs torch, which the catalogue does not
+
     if (other := foreign(reference)) is not None:
         raise UsageError(
             f"'{reference}' is a model of another program ({other[1].name}), which can only answer images: by `predict`, "
@@ -176,6 +177,8 @@ def find_answering(reference: str | Path, member: str | None = None, *, others: 
     Raises:
         NotFoundError, NotVerifiedError, IncompatibleError: as `find_model`; or there is no such member.
     """
+    from mammozoo.models.predictor import foreign
+
     if others and member is None and (other := foreign(reference)) is not None:
         return other[0]
     folder = find_model(reference)

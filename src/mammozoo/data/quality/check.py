@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from mammozoo.config.sections import Root
-from mammozoo.data.dataset import Dataset
+from mammozoo.data.dataset import Dataset, files_of, sets_of
 from mammozoo.data.duplicates.fingerprint import collect
 from mammozoo.data.duplicates.matching import Pair, group, near_duplicates
 from mammozoo.data.io.dicom import frame_remarks
-from mammozoo.data.loaded import files_of, sets_of
 from mammozoo.data.quality import findings as find
 from mammozoo.data.quality.films import film_findings
 from mammozoo.data.quality.label_errors import LabelError, OutOfFold, label_errors, label_findings

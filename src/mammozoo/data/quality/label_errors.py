@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mammozoo.data.classes import read_classes
 from mammozoo.data.dataset import Sample
-from mammozoo.data.loaded import read_classes
 from mammozoo.data.quality.findings import Finding
 from mammozoo.data.splits.exclusions import LABEL_ERROR
 from mammozoo.errors import UsageError
