@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mammozoo.config.loading import load
 from mammozoo.config.sections import value_at
+from mammozoo.data.io.images import to_uint8
+from mammozoo.data.joined import open_dataset
 from mammozoo.data.layouts import dataset_at
 from mammozoo.models.config import read_config
 from mammozoo.plugins import registry
@@ -63,6 +66,34 @@ def test_one_s_own_images_are_trained_on(command, tmp_path: Path) -> None:
     (run,) = (tmp_path / "runs").iterdir()
     assert "_Clinic-A_" in run.name and read_config(run).name == "clinic-a-test-resnet-full"
     assert not load(str(run / "recipe.yaml")).why.get("split.folds"), "a value that was given has no reason"
+
+
+def _drawn(folder: Path, dataset: str, inverted: int = 0) -> Path:
+    """Generated images as files in class folders, the first few of them as negatives."""
+    drawn = open_dataset(dataset, None)
+    for number, sample in enumerate(drawn.samples()):
+        (folder / sample.label).mkdir(parents=True, exist_ok=True)
+        image = to_uint8(drawn.read(sample))
+        Image.fromarray(255 - image if number < inverted else image).save(folder / sample.label / f"{number:02}.png")
+    return folder
+
+
+def test_a_glance_at_the_images_says_what_they_are(command, tmp_path: Path) -> None:
+    """And the model that is trained on them answers for nothing else."""
+    films = _drawn(tmp_path / "films", "phantom:n=30,modality=mammography", inverted=3)
+    scans = _drawn(tmp_path / "scans", "phantom:n=20")
+    assert load(str(scans)).dataset == "folder:modality=ultrasound" and not load(str(scans)).preprocess
+    recipe = load(str(films))
+    assert (recipe.dataset, recipe.preprocess) == ("folder:modality=mammography", ("polarity",))
+    assert "30 of 30 images" in recipe.why["dataset"] and "3 of 30" in recipe.why["preprocess"]
+    given = load(str(films), {"preprocess": ["breast"], "dataset": "folder"})
+    assert (given.dataset, given.preprocess) == ("folder", ("breast",)), "what is given stays"
+    assert "20 of 20" in command("train", "scans", *TINY, "--folds", "2", "--out", "run").ok.err
+    command("predict", next((films / "malignant").iterdir()), "--model", "run/").refused(1, "trained on ultrasound")
+    assert command("predict", next((scans / "malignant").iterdir()), "--model", "run/").ok
+    for path in [*(scans / "benign").iterdir()][:2]:
+        path.replace(films / "benign" / f"scan-{path.name}")
+    assert load(str(films)).dataset == "folder", "two of 32 are something else"
 
 
 def test_a_folder_in_the_place_of_a_data_set(command, tmp_path: Path, tiny_run) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from mammozoo.errors import UsageError
 from mammozoo.files import read_table, write_table
+from mammozoo.report.mistakes import worst
 from mammozoo.report.page import write_report
 
-from ..helpers import edit_json
+from ..helpers import edit_json, outcome, predictions
 
 
 def test_the_verdict_comes_first_and_the_list_of_scores_after_the_mistakes(tiny_report: Path, tiny_run) -> None:
@@ -49,6 +50,16 @@ def test_a_label_that_contradicts_one_of_its_group_is_marked(run_copy: Path) -> 
         wrong["meta_side"], other["meta_side"] = "L", side
         write_table(run_copy / "predictions.csv", rows)
         assert ("another label" in write_report(run_copy, heatmaps=False).read_text()) == conflict
+
+
+def test_absolute_names_are_shown_without_the_folder_that_they_share() -> None:
+    names = [f"/data/of/a clinic/{label}/{i}.png" for i, label in enumerate(["benign", "malignant"] * 2)]
+    wrong = predictions(outcome([0, 1, 0, 1], [0.9, 0.1, 0.2, 0.8], groups=[0, 1, 0, 1]), names)
+    first, second = worst(wrong)[1]
+    assert {first.sample, second.sample} == {*names[:2]}
+    assert {first.name, second.name} == {"benign/0.png", "malignant/1.png"}
+    assert "/data" not in first.others + second.others and "/2.png" in first.others + second.others
+    assert worst(predictions(wrong.outcome, ["a.png", "b/c.png", "d", "e"]))[1][0].name in {"a.png", "b/c.png"}
 
 
 def test_the_supplement_has_every_score_the_split_and_the_checklist(tiny_run, run_copy: Path, tmp_path) -> None:

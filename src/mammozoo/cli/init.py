@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def init(
     registry().get("recipes", own)
     recipe = load(data, own=own)
     found = contents(open_dataset(recipe.dataset, recipe.root))
-    write_text(out, _text(recipe, found, dict(load(own).why)))
+    write_text(out, _text(recipe, found, recipe.why))
     for text in found.notes:
         note(text)
     say(f"{out}: {_summary(found)}")
@@ -57,7 +57,7 @@ def _summary(found: Contents) -> str:
     return f"{found.images} images ({classes}), {patients}"
 
 
-def _text(recipe: Recipe, found: Contents, why: dict[str, str]) -> str:
+def _text(recipe: Recipe, found: Contents, why: Mapping[str, str]) -> str:
     """The recipe as YAML: every key that has a reason in `why`, above it, or another value than a recipe without settings."""
     changed = recipe.model_dump(mode="json", exclude_defaults=True)
     fields = {
@@ -67,7 +67,7 @@ def _text(recipe: Recipe, found: Contents, why: dict[str, str]) -> str:
     }
     fields |= {"root": str(Path(str(recipe.root)).resolve()), "summary": f"made for {recipe.data_name}"}
     del fields["why"]
-    why = {**why, "dataset": "as which the folder or table was read", "root": "where the images lie"}
+    why = {"dataset": "as which the folder or table was read", "root": "where the images lie", **why}
     fewest = min(found.classes.values())
     if recipe.split.folds > fewest > 1:
         fields["split"]["folds"] = fewest
@@ -76,7 +76,7 @@ def _text(recipe: Recipe, found: Contents, why: dict[str, str]) -> str:
     return "\n".join([*lines, *_lines("", fields, why), ""])
 
 
-def _lines(prefix: str, fields: dict[str, Any], why: dict[str, str]) -> Iterator[str]:
+def _lines(prefix: str, fields: dict[str, Any], why: Mapping[str, str]) -> Iterator[str]:
     import yaml
 
     for name, value in fields.items():

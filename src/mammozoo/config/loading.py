@@ -10,6 +10,7 @@ from typing import Any
 from mammozoo.config.names import Spec, parse
 from mammozoo.config.recipe import Recipe, validated
 from mammozoo.config.sections import assign
+from mammozoo.data.glance import by_content
 from mammozoo.data.joined import names_of, read_root
 from mammozoo.data.layouts import dataset_at, located
 from mammozoo.documents import Document
@@ -51,7 +52,8 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     for key, value in (overrides or {}).items():
         assign(fields, key, value)
         fields.get("why", {}).pop(key, None)
-    if data is not None and fields["dataset"] is None:
+    recognised = data is not None and fields["dataset"] is None
+    if recognised:
         fields["dataset"], root = dataset_at(Path(fields["root"]))
         fields["root"] = str(root)
     elif isinstance(dataset := fields.get("dataset"), str):
@@ -62,6 +64,10 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         fields["root"] = {own: str(roots[own]) for own in names_of(str(fields.get("dataset"))) if own in roots}
     if (columns := fields.pop("columns", None)) is not None:
         fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
+    for key, (value, reason) in by_content(fields["dataset"], Path(fields["root"])).items() if recognised else ():
+        if key not in (overrides or {}):
+            fields[key] = value
+            fields.setdefault("why", {})[key] = reason
     recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe

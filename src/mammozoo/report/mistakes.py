@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -40,6 +41,7 @@ class Mistake:
     """
 
     sample: str
+    name: str  # what a reader sees of it
     fold: str
     label: str
     decision: str
@@ -92,6 +94,7 @@ def worst(test: Predictions) -> tuple[int, list[Mistake]]:
     outcome, mistakes = test.outcome, list[Mistake]()
     wrong = np.flatnonzero(outcome.decisions != outcome.labels)
     p = outcome.probabilities[wrong, outcome.labels[wrong]]
+    names = _short(test.samples.tolist())
     try:
         breasts = test.units("breast")  # of one patient, one may be ill and the other not
     except UsageError:
@@ -105,13 +108,22 @@ def worst(test: Predictions) -> tuple[int, list[Mistake]]:
         others, against = kin[~clash], kin[clash]
         mistakes.append(
             Mistake(
-                str(test.samples[i]), str(test.folds[i]), label, decision, own,
-                others=f"Same patient or near-duplicate: {some(test.samples[others].tolist())}" if len(others) else "",
-                conflict=f"Same patient or near-duplicate with another label: {some(test.samples[against].tolist())}"
+                str(test.samples[i]), names[i], str(test.folds[i]), label, decision, own,
+                others=f"Same patient or near-duplicate: {some([names[k] for k in others])}" if len(others) else "",
+                conflict=f"Same patient or near-duplicate with another label: {some([names[k] for k in against])}"
                 if len(against) else "",
             )
         )  # fmt: skip
     return len(wrong), mistakes
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Absolute names without the folder that all of them share; others as they are."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
+    except ValueError:  # relative and absolute ones, or several drives
+        folder = ""
+    return [PurePath(name).relative_to(folder).as_posix() if os.path.isabs(folder) else name for name in names]
 
 
 def show_files(test: Predictions, root: Path | None) -> Gallery:
