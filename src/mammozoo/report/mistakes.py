@@ -120,10 +120,10 @@ def worst(test: Predictions) -> tuple[int, list[Mistake]]:
 def _short(names: Sequence[str]) -> list[str]:
     """Absolute names without the folder that all of them share; others as they are."""
     try:
-        folder = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
+        folder = PurePath(os.path.commonpath([PurePath(name).parent for name in names]) if names else "")
     except ValueError:  # relative and absolute ones, or several drives
-        folder = ""
-    return [PurePath(name).relative_to(folder).as_posix() if os.path.isabs(folder) else name for name in names]
+        folder = PurePath()
+    return [PurePath(name).relative_to(folder).as_posix() if folder.is_absolute() else name for name in names]
 
 
 def show_files(test: Predictions, root: Path | None) -> Gallery:
