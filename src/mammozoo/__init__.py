@@ -41,7 +41,7 @@ _PUBLIC = {
     "Classifier": "mammozoo.api.classifier",
     "Prediction": "mammozoo.evaluation.predict",
     "Progress": "mammozoo.progress",
-    "EpochRow": "mammozoo.training.trainer",
+    "EpochRow": "mammozoo.training.history",
     "RunDirectory": "mammozoo.training.run_directory",
     "load": "mammozoo.api.classifier",
     "predict": "mammozoo.api.prediction",
@@ -98,9 +98,9 @@ if TYPE_CHECKING:
     from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.history import EpochRow as EpochRow
     from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
-    from mammozoo.training.trainer import EpochRow as EpochRow
 
 
 def __getattr__(name: str) -> Any:
