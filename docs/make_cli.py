@@ -70,7 +70,8 @@ def section(path: str, command: Any, context: Any) -> str:
 def written(parameter: Any) -> str:
     """A parameter as typed on the command line; made here because versions of typer word it differently."""
     if parameter.param_type_name == "argument":
-        name = f"{parameter.name.upper()}{'...' if parameter.multiple or parameter.nargs == -1 else ''}"
+        name = (parameter.metavar or parameter.name.upper()).strip("[]")
+        name += "..." if parameter.multiple or parameter.nargs == -1 else ""
         return name if parameter.required else f"[{name}]"
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     return names if parameter.is_flag else f"{names} {parameter.metavar or parameter.name.upper()}"

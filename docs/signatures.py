@@ -27,7 +27,7 @@ NAMED = {
     "Ranked": "mammozoo.evaluation.resampling",
     "Score": "mammozoo.evaluation.scores",
     "EvaluationScores": "mammozoo.evaluation.result",
-    "Listed": "mammozoo.api",
+    "Listed": "mammozoo.api.listing",
 }
 WHAT_TO_DO = """
 The public signatures differ from those in tests/api.txt. Plugins are written against them, so:

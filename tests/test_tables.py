@@ -2,6 +2,7 @@
 
 import random
 import re
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from mammozoo.data.splits.files import read_splits
 from mammozoo.errors import IncompatibleError, MammozooError, UsageError
 from mammozoo.files import read_table, write_table
-from mammozoo.tables import read_rows
+from mammozoo.tables import read_columns, read_rows
 from mammozoo_datasets.csv_table import Csv
 
 GOOD = "path,label,patient\na.png,benign,1\nb.png,malignant,2\n"
@@ -221,3 +222,49 @@ def test_a_name_that_no_disk_takes_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"path,label\n{'x' * 300}.png,x\n~nobody/a.png,y\n")
     with pytest.raises(MammozooError, match="2 files that do not exist"):
         Csv(tmp_path / "t.csv").samples()
+
+
+def test_blocks_of_rows_are_read_as_single_rows_are(tmp_path: Path, monkeypatch) -> None:
+    """Columns are read many rows at a time: rows, lines and refusals are those of the reader of single rows."""
+    monkeypatch.setattr("mammozoo.tables.records._CHUNK", 3)
+    rng, path = random.Random(0), tmp_path / "t.csv"
+    cells = ["a", " b ", "", '"c"', '"d\ne"', '"f\r\n\ng"', "é", '"h, i"', '"j', "k,l", '"m\n,n"']
+    refused = 0
+    for _ in range(400):
+        rows = ["x,y"] + [
+            rng.choice(["", ",", *[f"{rng.choice(cells[:8])},{rng.choice(cells[:8])}"] * 8]) for _ in range(9)
+        ]
+        if rng.random() < 0.4:
+            rows.insert(rng.randrange(1, 10), f"{rng.choice(cells)},{rng.choice(cells)}")
+        path.write_bytes("\n".join(rows).encode())
+        try:
+            expected = [(line, row) for line, row in read_rows(path, ["x"], exact=True)]
+        except UsageError as error:
+            refused += 1
+            with pytest.raises(UsageError, match=f"^{re.escape(str(error))}$"):
+                read_columns(path)
+            continue
+        found = read_columns(path)
+        assert [*zip(found.lines.tolist(), map(list, zip(found.of["x"], found.of["y"], strict=True)), strict=True)] == [
+            (line, [row["x"], row["y"]]) for line, row in expected
+        ]
+    assert 20 < refused < 300
+    path.write_text("x,y\n1\n2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 2: 1 cells under 2 columns"):
+        read_columns(path)
+
+
+def test_columns_are_read_in_little_more_than_their_own_memory(tmp_path: Path, monkeypatch) -> None:
+    path, n = tmp_path / "many.csv", 60_000
+    monkeypatch.setattr("mammozoo.tables.records._CHUNK", 5_000)
+    path.write_text(
+        "id,patient,truth\n" + "".join(f"img_{i:07d}.png,P{i:06d},benign\n" for i in range(n)), encoding="utf-8"
+    )
+    tracemalloc.start()
+    try:
+        found = read_columns(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    own = found.lines.nbytes + sum(texts.nbytes for texts in found.of.values())
+    assert len(found.lines) == n and peak < 2 * own, f"{peak / own:.2f} times the columns"

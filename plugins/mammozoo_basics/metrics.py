@@ -14,7 +14,7 @@ from sklearn.calibration import calibration_curve
 
 from mammozoo import Metric
 from mammozoo.evaluation.outcome import Outcome
-from mammozoo.evaluation.reliability import BINS, bins, claims
+from mammozoo.evaluation.reliability import BINS, bins, claims, in_bins
 from mammozoo.evaluation.resampling import Resamples, Values, share
 
 NAN = float("nan")
@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def _complete(outcome: Outcome) -> bool:
-    return len(np.unique(outcome.labels)) == len(outcome.classes)
+    return bool(np.bincount(outcome.labels, minlength=len(outcome.classes)).all())
 
 
 # By rank: no threshold is involved.
@@ -218,7 +218,7 @@ def ece(outcome: Outcome) -> float:
 
 def _gaps(outcome: Outcome) -> Values:
     hit, p = claims(outcome)
-    return np.eye(BINS)[bins(p)] * (hit - p)[:, None]
+    return in_bins(p, hit - p)
 
 
 def _eces(draws: Resamples) -> Values:

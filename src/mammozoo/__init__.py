@@ -38,21 +38,21 @@ _PUBLIC = {
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
-    "Classifier": "mammozoo.api",
+    "Classifier": "mammozoo.api.classifier",
     "Prediction": "mammozoo.evaluation.predict",
     "Progress": "mammozoo.progress",
-    "EpochRow": "mammozoo.training.trainer",
+    "EpochRow": "mammozoo.training.history",
     "RunDirectory": "mammozoo.training.run_directory",
-    "load": "mammozoo.api",
-    "predict": "mammozoo.api",
-    "train": "mammozoo.api",
-    "evaluate": "mammozoo.api",
-    "embed": "mammozoo.api",
-    "explain": "mammozoo.api",
-    "export": "mammozoo.api",
-    "compare": "mammozoo.api",
-    "recalibrate": "mammozoo.api",
-    "list": "mammozoo.api",
+    "load": "mammozoo.api.classifier",
+    "predict": "mammozoo.api.prediction",
+    "train": "mammozoo.api.training",
+    "evaluate": "mammozoo.api.scoring",
+    "embed": "mammozoo.api.from_model",
+    "explain": "mammozoo.api.heat_maps",
+    "export": "mammozoo.api.from_model",
+    "compare": "mammozoo.api.scoring",
+    "recalibrate": "mammozoo.api.from_model",
+    "list": "mammozoo.api.listing",
 }
 
 #: Public names of earlier versions, and what they are called now.
@@ -98,9 +98,9 @@ if TYPE_CHECKING:
     from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.history import EpochRow as EpochRow
     from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
-    from mammozoo.training.trainer import EpochRow as EpochRow
 
 
 def __getattr__(name: str) -> Any:

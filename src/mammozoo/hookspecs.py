@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from mammozoo.models.head import HeadSpec
     from mammozoo.models.predictor import PredictorSpec
     from mammozoo.models.strategy import Strategy
+    from mammozoo.training.history import EpochRow
     from mammozoo.training.loss import LossSpec
     from mammozoo.training.run_directory import RunDirectory
-    from mammozoo.training.trainer import EpochRow
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")

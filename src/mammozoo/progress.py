@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mammozoo.training.trainer import EpochRow
+    from mammozoo.training.history import EpochRow
 
 
 def agree(question: str) -> bool:

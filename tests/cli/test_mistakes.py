@@ -111,8 +111,8 @@ predict image.png --treshold 0.4 | 2 | -h
 predict nolabel.csv --aggregate avg | 2 | noisy-or
 predict words.docx --model ./run | 1 | PNG
 predict broken.png --model ./run | 1 | damaged
-evaluate | 2 | -h
-evaluate data | 3 | config.json
+evaluate | 2 | [MODEL] [DATA]
+evaluate dat | 3 | The zoo has
 evaluate ./run --dataset folder | 2 | --root
 evaluate ./run --dataset folder --root dat | 3 | 'data'
 evaluate ./run --dataset catdog --root catdog | 3 | --root catdog

@@ -1,14 +1,16 @@
 """Models that a study takes as they are: other programs' files are frozen by digest, and another file is a deviation."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+import mammozoo
 from mammozoo import api
-from mammozoo.errors import ConflictError, NotFoundError
+from mammozoo.errors import ConflictError, IncompatibleError, NotFoundError
 from mammozoo.files import sha256
 from mammozoo.study.deviations import deviations
 from mammozoo.study.freeze import freeze, read_frozen
@@ -81,3 +83,26 @@ def test_a_model_that_is_not_there_is_not_frozen(study: Path) -> None:
     (study / "study.yaml").write_text(text.replace("theirs.onnx", "theirs2.onnx"), encoding="utf-8")
     with pytest.raises(NotFoundError):
         freeze(study)
+
+
+def test_one_that_cannot_be_loaded_opens_nothing(study: Path) -> None:
+    (path,) = study.rglob("*.onnx")
+    path.write_bytes(b"no network")
+    freeze(study)
+    with pytest.raises(IncompatibleError, match=r"theirs\.onnx"):
+        carry_out(study)
+    assert not Ledger(study).of("opening") and not (study / "opened").exists()
+
+
+def test_data_that_have_gone_open_nothing(study: Path) -> None:
+    for label in ("benign", "malignant"):
+        (study / "away" / label).mkdir(parents=True)
+        shutil.copy(Path(mammozoo.__file__).with_name("example.png"), study / "away" / label / f"{label}.png")
+    content = yaml.safe_load((study / "study.yaml").read_text(encoding="utf-8"))
+    content["locked"]["away"] = {"dataset": "folder", "root": "away"}
+    (study / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    freeze(study)
+    (study / "away").rename(study / "moved")
+    with pytest.raises(NotFoundError, match="nothing at --root"):
+        carry_out(study)
+    assert not Ledger(study).of("opening")

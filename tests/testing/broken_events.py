@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mammozoo import hookimpl
-from mammozoo.training.fit_files import read_history
+from mammozoo.training.history import read_history
 from mammozoo.training.run_directory import RunDirectory
 
 SEEN: list[Any] = []

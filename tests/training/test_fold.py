@@ -18,10 +18,10 @@ from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.experiment import train
 from mammozoo.training.fit_spec import fit_specs
 from mammozoo.training.fold import FitResult, read_result, train_fold
+from mammozoo.training.history import EpochRow
 from mammozoo.training.parallel import Jobs, card_of, run_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.telling import EPOCHS, Listener, Teller
-from mammozoo.training.trainer import EpochRow
 
 from ..helpers import tiny
 

@@ -18,7 +18,8 @@ from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.strategy import Composite
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.feed import TrainingData
-from mammozoo.training.trainer import EpochRow, Trainer
+from mammozoo.training.history import EpochRow
+from mammozoo.training.trainer import Trainer
 
 CPU = choose_engine("cpu", "fp32")
 CLASSES = ("benign", "malignant")

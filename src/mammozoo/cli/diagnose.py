@@ -8,27 +8,31 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mammozoo.cli.options import Batch, Device, Json, ModelName, Roots, data_option, output_option, read_roots
+from mammozoo.cli.options import Batch, Device, Json, Roots, data_option, output_option, read_roots
 from mammozoo.cli.output import print_json, print_table, progress
+from mammozoo.cli.which import Data, FirstModel, Model, model_and_data, one_data_set
+from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, write_table
 
 if TYPE_CHECKING:
     from mammozoo.report.diagnosis import Diagnosis
 
 EXAMPLES = """
-mammozoo diagnose runs/drs --dataset busi --root ~/BUSI --out diagnosis
-mammozoo diagnose runs/drs --against runs/full --dataset phantom:n=100
+mammozoo diagnose runs/drs ~/BUSI --out diagnosis
+mammozoo diagnose runs/drs phantom:n=100 --against runs/full
 """
 
 
 def diagnose(
-    model: ModelName,
+    first: FirstModel = None,
+    data: Data = None,
+    model: Model = None,
     against: str = typer.Option(
         None,
         metavar="MODEL",
         help="Another model with the same blocks; default: the weights that this one started from.",
     ),
-    dataset: str = data_option(..., help="Data set with options, such as busi or phantom:n=400."),
+    dataset: str = data_option(None, help="The same as DATA, such as busi or phantom:n=400."),
     root: Roots = None,
     images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
     seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of that draw."),
@@ -45,13 +49,24 @@ def diagnose(
     from mammozoo.data.layouts import located
     from mammozoo.report.diagnosis import diagnose as examine
 
-    dataset, roots = located(dataset, read_roots(root))
+    chosen, rest = model_and_data(first, [data] if data else (), model)
+    if (wanted := one_data_set(rest, dataset)) is None:
+        raise UsageError("Which images? The order is [MODEL] [DATA]; see -h.")
+    dataset, roots = located(wanted, read_roots(root))
     if out is not None:
         for name in ("blocks.csv", "shifts.csv", "diagnosis.svg", "diagnosis.png"):
             refuse_to_replace(out / name, name, places(roots))
     with progress() as shown:
         found = examine(
-            model, dataset, roots, against=against, images=images, seed=seed, batch=batch, device=device, progress=shown
+            chosen,
+            dataset,
+            roots,
+            against=against,
+            images=images,
+            seed=seed,
+            batch=batch,
+            device=device,
+            progress=shown,
         )
     if out is not None:
         from mammozoo.report.diagnosis import draw_diagnosis
@@ -63,7 +78,7 @@ def diagnose(
             draw_diagnosis(out / f"diagnosis.{suffix}", found.blocks, found.shifts, names)
     if as_json:
         content = {key: value for key, value in dataclasses.asdict(found).items() if key != "name"}
-        print_json({"model": model, "dataset": dataset, **content})
+        print_json({"model": chosen, "dataset": dataset, **content})
     else:
         _show(found)
 

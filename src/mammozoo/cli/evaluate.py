@@ -24,6 +24,7 @@ from mammozoo.cli.options import (
     read_roots,
 )
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_scores, print_table, progress, say
+from mammozoo.cli.which import Data, FirstModelOrTable, Model, model_and_data, one_data_set
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, write_table
 
@@ -45,9 +46,10 @@ _MAIN = ("auc", "sensitivity", "specificity", "accuracy")
 
 
 def evaluate(
-    model: str = typer.Argument(help="A zoo name, the path of a run or model (./NAME), or a table of predictions."),
-    data: str = typer.Argument(None, metavar="[DATA]", help="Your folder or table of images, or a data set's name."),
-    dataset: str = typer.Option(None, help="The same as DATA; without one, a run's own test images."),
+    first: FirstModelOrTable = None,
+    data: Data = None,
+    model: Model = None,
+    dataset: str | None = typer.Option(None, help="The same as DATA; without one, a run's own test images."),
     root: Roots = None,
     classes: str = typer.Option(
         None, metavar="CLASS=LABEL+…", help="Which labels of the data set are which class; else by name."
@@ -79,19 +81,21 @@ def evaluate(
     """Score a model on a data set, with intervals. Images used in its training or model selection are reported."""
     from mammozoo.data.joined import places
     from mammozoo.data.layouts import located
+    from mammozoo.evaluation.prediction_table import is_table
 
-    if data is not None and dataset is not None:
-        raise UsageError(f"One data set: '{data}' or --dataset {dataset}?")
-    dataset, roots = data or dataset, read_roots(root)
+    if not (first or model or dataset):
+        raise UsageError("Which model, and which data? The order is [MODEL] [DATA]; see -h.")
+    chosen, rest = model_and_data(first, [data] if data else (), model, other=is_table)
+    dataset, roots = one_data_set(rest, dataset), read_roots(root)
     if dataset is not None:
         dataset, roots = located(dataset, roots)
     if csv is not None:
-        table = Path(model) if Path(model).is_file() else None
+        table = Path(chosen) if Path(chosen).is_file() else None
         refuse_to_replace(csv, "scored images", [*places(roots), truth, table], option="--csv")
     kind = cast("Kind", interval)  # which the api checks
     with progress() as shown:
         result = api.evaluate(
-            model,
+            chosen,
             dataset,
             roots,
             classes=classes,

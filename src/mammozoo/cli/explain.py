@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Device, Images, Json, Member, ModelName, Roots, data_option, output_option, read_roots
+from mammozoo.cli.options import Device, Json, Member, Roots, data_option, output_option, read_roots
 from mammozoo.cli.output import figure, note, note_stamps, print_json, print_table, progress
+from mammozoo.cli.which import FirstModel, Images, Model, model_and_data
 from mammozoo.files import sha256
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ _MEANS = {  # column → score
 
 
 def explain(
-    model: ModelName,
+    first: FirstModel = None,
     images: Images = None,
+    model: Model = None,
     member: Member = None,
     method: str = typer.Option("grad-cam", help="grad-cam, or occlusion (slow)."),
     class_name: str = typer.Option(
@@ -51,13 +53,14 @@ def explain(
     """Draw where a model looks, and score it against lesion masks. Research only: not for diagnosis."""
     from mammozoo.data.layouts import located
 
+    chosen, images = model_and_data(first, images or (), model)
     roots = read_roots(root)
     if dataset is not None:
         dataset, roots = located(dataset, roots)
     with progress() as shown:
         result = api.explain(
-            model,
-            images or (),
+            chosen,
+            images,
             member=member,
             out=out,
             method=method,

@@ -33,9 +33,6 @@ Member = Annotated[
     typer.Option(help="Of a run with several models one of them, best or fold-2; without it, all of them together."),
 ]
 ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
-Images = Annotated[
-    list[str] | None, typer.Argument(help="Image files, folders (lesion masks in them are left out) or patterns.")
-]
 Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
 Roots = Annotated[
     list[str] | None,

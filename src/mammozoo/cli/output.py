@@ -16,7 +16,7 @@ from mammozoo.text import printable
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from mammozoo.training.trainer import EpochRow
+    from mammozoo.training.history import EpochRow
 
 _STARTED = time.perf_counter()  # of the command, before the heavy imports
 quiet = False  # --quiet: no progress

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import typer
 
 from mammozoo import api
-from mammozoo.cli.options import Batch, Csv, Device, Images, Json, Member, Precision, Tta
+from mammozoo.cli.options import Batch, Csv, Device, Json, Member, Precision, Tta
 from mammozoo.cli.output import note, note_stamps, print_json, print_table, progress
+from mammozoo.cli.which import FirstModel, Images, Model, split_model
 from mammozoo.errors import UsageError
 from mammozoo.files import refuse_to_replace, sha256, write_table
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 mammozoo predict --example
-mammozoo predict lesion.png scans/ --model runs/first --abstain
+mammozoo predict runs/first lesion.png scans/ --abstain
 mammozoo predict "scans/*.dcm" --csv out.csv --json
 mammozoo predict women.csv --aggregate max --by breast
 mammozoo predict archive/ --csv part-2.csv --shard 2/8
@@ -33,10 +34,9 @@ _MANY = 64  # images from which on progress is shown
 
 
 def predict(
+    first: FirstModel = None,
     images: Images = None,
-    model: str = typer.Option(
-        None, help="A zoo name, or the path of a run or model (./NAME); without it, the built-in model."
-    ),
+    model: Model = None,
     member: Member = None,
     example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
     abstain: bool = typer.Option(
@@ -63,8 +63,9 @@ def predict(
     from mammozoo.evaluation.image_table import read_listing, table_of
     from mammozoo.evaluation.predict import find_images, folders_of
 
+    model, images = split_model(first, images or (), model, paths_first=True)
     if example:
-        images = [*(images or []), str(Path(__file__).parents[1] / "example.png")]
+        images = [*images, str(Path(__file__).parents[1] / "example.png")]
     if not images:
         raise UsageError("Which image? Give files, folders or patterns, or --example.")
     chosen = cast(Literal["auto", "bf16", "fp32"], precision)  # `predict` refuses others

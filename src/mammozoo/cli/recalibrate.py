@@ -47,4 +47,4 @@ def recalibrate(
         print_table("\nto expect on others, 95 % of the splits", head, rows)
     say(result.verdict)
     note("The images that chose cannot score it; `mammozoo evaluate` on others can.")
-    say(f"{result.folder}\nTry: mammozoo predict IMAGE --model {reference_to(result.folder)}")
+    say(f"{result.folder}\nTry: mammozoo predict {reference_to(result.folder)} IMAGE")

@@ -30,4 +30,4 @@ def train_on_all(run: Path, root: Root | None, as_json: bool) -> None:
         print_json({"model": folder.as_posix()})
     else:
         note("All images were trained on, so none is left to score this model; its card shows the scores of the run.")
-        say(f"{folder}\nTry: mammozoo predict IMAGE --model {reference_to(folder)}")
+        say(f"{folder}\nTry: mammozoo predict {reference_to(folder)} IMAGE")

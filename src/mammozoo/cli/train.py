@@ -51,7 +51,7 @@ _run = functools.partial(typer.Option, None, rich_help_panel="Run")
 
 def train(
     recipe: str = typer.Argument(
-        None, metavar="[DATA|RECIPE]", help="Your folder or table of images, or a recipe's name or YAML file."
+        None, metavar="DATA|RECIPE", help="Your folder or table of images, or a recipe's name or YAML file."
     ),
     preset: str = _recipe(help="For your images: quick (one split, frozen network) or best (larger network, longer)."),
     dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400; several as a+b."),
@@ -232,7 +232,7 @@ def show_run(
         written = f", {run.path / 'report.html'}" if report else ""
         from mammozoo.config.names import reference_to
 
-        say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict IMAGE --model {reference_to(run.path)}")
+        say(f"{run.path} ({seconds:.0f} s){written}\nTry: mammozoo predict {reference_to(run.path)} IMAGE")
 
 
 def _check_names(recipe: Recipe) -> None:

@@ -77,6 +77,8 @@ def jointly(outcomes: Sequence[Outcome]) -> tuple[Outcome, Callable[[Resamples],
 
 
 def _union(outcomes: Sequence[Outcome]) -> Outcome:
+    if len(outcomes) == 1:
+        return outcomes[0]
     columns = ("labels", "probabilities", "decisions", "groups")
     joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in columns}
     return Outcome(outcomes[0].classes, **joined)

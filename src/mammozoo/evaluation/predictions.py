@@ -90,11 +90,16 @@ class Predictions:
     def by_repeat(self) -> list[Predictions]:
         """The rows of each repeat, the first one first; one element if there are no repeats."""
         numbers = sorted(set(self.repeats.tolist()) or {""}, key=lambda text: int(text or 0))
+        if len(numbers) == 1:
+            return [self]
         return [self.take(np.flatnonzero(self.repeats == number)) for number in numbers]
 
     def by_fold(self) -> list[Outcome]:
         """The outcome of each fold, in the order of their names."""
-        return [self.outcome.take(np.flatnonzero(self.folds == fold)) for fold in np.unique(self.folds)]
+        names = sorted({*self.folds.tolist()})
+        if len(names) == 1:
+            return [self.outcome]
+        return [self.outcome.take(np.flatnonzero(self.folds == fold)) for fold in names]
 
     def in_order(self, classes: tuple[str, ...]) -> Predictions:
         """The same with its classes in this order; as it is if they are two, of which one is positive, or are others."""

@@ -37,6 +37,13 @@ def bins(p: Values) -> npt.NDArray[np.intp]:
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)
 
 
+def in_bins(p: Values, values: Values) -> Values:
+    """(N, BINS) the values in the columns of their bins, 0 elsewhere."""
+    columns = np.zeros((len(p), BINS))
+    columns[np.arange(len(p)), bins(p)] = values
+    return columns
+
+
 def reliability(outcome: Outcome) -> Reliability:
     """The numbers of the reliability diagram."""
     from scipy.stats import binomtest

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.predictions import Predictions
-from mammozoo.evaluation.reliability import BINS, bins
+from mammozoo.evaluation.reliability import in_bins
 from mammozoo.evaluation.resampling import Ranked, Source, Values, share
 from mammozoo.evaluation.selection import positives
 
@@ -63,7 +63,7 @@ def _top(outcome: Outcome) -> Values:
     """(N, BINS) whether the most probable class is right, minus its probability, in the column of its bin."""
     p = outcome.probabilities.max(axis=1)
     hit = outcome.probabilities.argmax(axis=1) == outcome.labels
-    return np.eye(BINS)[bins(p)] * (hit - p)[:, None]
+    return in_bins(p, hit - p)
 
 
 def _squares(outcome: Outcome) -> Values:

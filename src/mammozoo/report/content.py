@@ -25,9 +25,9 @@ from mammozoo.evaluation.run_files import read_scores
 from mammozoo.evaluation.scores import Score
 from mammozoo.models.config import ModelConfig, Threshold, read_config
 from mammozoo.plugins import registry
-from mammozoo.training.fit_files import read_history, read_split
+from mammozoo.training.fit_files import read_split
+from mammozoo.training.history import EpochRow, read_history
 from mammozoo.training.run_directory import RunDirectory
-from mammozoo.training.trainer import EpochRow
 from mammozoo.zoo.account import Account, read_account
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mammozoo.files import sha256
-from mammozoo.study.run import Study, damaged
+from mammozoo.study.ledger import damaged
+from mammozoo.study.run import Study
 
 
 def deviations(study: Study) -> list[str]:

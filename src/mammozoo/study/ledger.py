@@ -18,7 +18,7 @@ from typing import Any
 import mammozoo
 from mammozoo.documents import as_kind, parse_json
 from mammozoo.errors import ConflictError
-from mammozoo.files import disk_error, locked
+from mammozoo.files import disk_error, locked, sha256
 from mammozoo.training.run_directory import commit
 
 FILE = "ledger.jsonl"
@@ -81,6 +81,14 @@ class Ledger:
             raise disk_error(error, self.path) from error
         self._before, self._whole = hashlib.sha256(line.encode()).hexdigest(), self.path.stat().st_size
         self.events.append(json.loads(line))
+
+
+def damaged(folder: Path, opened: dict[str, Any]) -> list[Path]:
+    """Predictions of an opening that are missing or are not those that were written."""
+    paths = {
+        folder / "opened" / opened["part"] / f"{name}.csv": digest for name, digest in opened["predictions"].items()
+    }
+    return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mammozoo import api
+from mammozoo.data.joined import open_dataset
 from mammozoo.errors import ConflictError, IncompatibleError, MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.compare import metric_of
 from mammozoo.evaluation.predictions import Predictions, read_predictions
@@ -24,7 +25,7 @@ from mammozoo.files import sha256, write_table
 from mammozoo.models.weights import read_shapes
 from mammozoo.progress import Progress
 from mammozoo.study.freeze import digest_of, files_of, fixed, read_frozen, recipes_of, resolved
-from mammozoo.study.ledger import Ledger, holding
+from mammozoo.study.ledger import Ledger, damaged, holding
 from mammozoo.study.protocol import CHOSEN, DEVELOPMENT, TEST, Protocol, answering, located, read_protocol
 from mammozoo.training import experiment
 from mammozoo.training.run_directory import RunDirectory
@@ -175,17 +176,25 @@ class Study:
         self.note("chosen", model=chosen, scores=found, parameters=stated, images=images, by=rule.metric, on=rule.on)
         return chosen
 
-    def wanted(self, part: str, chosen: str) -> list[str]:
-        """The models that are tried on a locked part: the chosen one, and those that the primary outcome compares."""
-        compared = self.protocol.primary.compare or ()
-        return [*dict.fromkeys([chosen, *(chosen if name == CHOSEN else name for name in compared)])]
+    def check(self, name: str, part: str) -> None:
+        """Raise for what a model and a locked part need and lack: a table, a model that can be loaded, its data set."""
+        model, source = self.protocol.models[name], self.protocol.locked[part]
+        if model.tables:
+            self.table(name, part)
+        elif source.dataset is not None:
+            api.load(self.reference(name))
+            open_dataset(source.dataset, located(source.root, self.folder))
+
+    def reference(self, name: str) -> str | Path:
+        """What names a model of the protocol: a trained one by its run, others as the protocol does."""
+        zoo = self.protocol.models[name].zoo
+        return answering(zoo, self.folder) if zoo else self.run_of(name)
 
     def open(self, part: str, chosen: str) -> None:
         """Score the models on a locked part and write their predictions into `opened/PART`."""
-        names = self.wanted(part, chosen)
-        for name in names:  # what has not come yet is missed before anything is opened
-            if self.protocol.models[name].tables:
-                self.table(name, part)
+        names = [*dict.fromkeys([chosen, *compared(self.protocol, chosen)])]
+        for name in names:  # what is missing is told before anything is opened
+            self.check(name, part)
         self.begin(part, names)
         files, stamps, left = {}, {}, {}
         for name in names:
@@ -209,11 +218,11 @@ class Study:
             return api.evaluate(self.table(name, part), threshold=cut, where=source.where)
         if source.dataset is None:
             return api.evaluate(self.run_of(name), where=source.where)
-        reference = answering(model.zoo, self.folder) if model.zoo else self.run_of(name)
         root = located(source.root, self.folder)
         return api.evaluate(
-            reference, source.dataset, root, classes=source.classes, where=source.where, progress=self.progress
-        )
+            self.reference(name), source.dataset, root,
+            classes=source.classes, where=source.where, progress=self.progress,
+        )  # fmt: skip
 
 
 def choose(scores: dict[str, float], sizes: dict[str, float], within: float, *, higher: bool = True) -> str:
@@ -282,14 +291,6 @@ def _closed(study: Study, deviate: str | None) -> list[str]:
             )
         closed.append(part)
     return closed
-
-
-def damaged(folder: Path, opened: dict[str, Any]) -> list[Path]:
-    """Predictions of an opening that are missing or are not those that were written."""
-    paths = {
-        folder / "opened" / opened["part"] / f"{name}.csv": digest for name, digest in opened["predictions"].items()
-    }
-    return [path for path, digest in paths.items() if not path.is_file() or sha256(path) != digest]
 
 
 def compared(protocol: Protocol, chosen: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,9 +10,7 @@ from mammozoo.progress import Progress
 from mammozoo.training.distributed import SINGLE, DistContext
 
 if TYPE_CHECKING:
-    from mammozoo.training.trainer import EpochRow
-
-log = logging.getLogger(__name__)
+    from mammozoo.training.history import EpochRow
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,3 @@ class Callbacks:
     on_epoch: Callable[[EpochRow], object] = lambda row: None
     stop: Callable[[], bool] = lambda: False
     dist: DistContext = SINGLE
-
-
-def log_epoch(fit: str, row: EpochRow, monitor: str) -> None:
-    """A line for `log.txt`."""
-    log.info(
-        "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
-        fit, row.epoch, row.train_loss, row.val_loss, monitor, row.monitor, " (best)" if row.best else "", row.lr,
-    )  # fmt: skip

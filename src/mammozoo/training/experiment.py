@@ -48,10 +48,10 @@ from mammozoo.training.extend import recipe_of_more, reopened
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, needed, state_key
 from mammozoo.training.fold import FailedFit, FitResult, claimed, read_attempt, try_fold
+from mammozoo.training.history import EpochRow
 from mammozoo.training.parallel import ONE, Jobs, train_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
-from mammozoo.training.trainer import EpochRow
 from mammozoo.training.unchanged import check_unchanged
 
 log = logging.getLogger(__name__)

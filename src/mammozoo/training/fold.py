@@ -33,13 +33,14 @@ from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer, DivergedError, Stopped
 from mammozoo.training.feed import TrainingData
-from mammozoo.training.fit_files import digests, history_table, read_history
+from mammozoo.training.fit_files import digests
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
+from mammozoo.training.history import EpochRow, history_table, read_history
 from mammozoo.training.holding import claim
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import plugins_of
 from mammozoo.training.stages import read_stage
-from mammozoo.training.trainer import EpochRow, Trainer
+from mammozoo.training.trainer import Trainer
 
 FAILED = "failed.json"  # in the folder of a fit that diverged: the reason
 

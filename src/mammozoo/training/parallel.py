@@ -20,12 +20,13 @@ from typing import Any
 import torch
 
 from mammozoo.errors import FailedError
-from mammozoo.training.callbacks import Callbacks, log_epoch
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.engines import BACKENDS as BACKENDS
 from mammozoo.training.engines import LostError, lost, start_engine
 from mammozoo.training.fit_spec import FitSpec
 from mammozoo.training.fold import FailedFit, FitResult, try_fold
+from mammozoo.training.history import log_epoch
 from mammozoo.training.holding import Pulse
 from mammozoo.training.prepare import PreparedRun
 from mammozoo.training.run_directory import RunDirectory

@@ -25,9 +25,9 @@ from mammozoo.progress import Progress
 from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.feed import TrainingData
-from mammozoo.training.fit_files import history_table
 from mammozoo.training.fit_spec import FitSpec, fit_specs, state_key
 from mammozoo.training.fold import FitResult, read_attempt
+from mammozoo.training.history import history_table
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.together import joint_config, used_images, write_about

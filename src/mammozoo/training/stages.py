@@ -18,7 +18,7 @@ from mammozoo.models.config import PastStage, read_config
 from mammozoo.models.factory import Lineage
 from mammozoo.models.model import Model
 from mammozoo.models.weights import read_tensors
-from mammozoo.training.fit_files import read_history
+from mammozoo.training.history import read_history
 
 _BACKBONE = "backbone."
 

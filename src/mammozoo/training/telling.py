@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammozoo.training.trainer import EpochRow
+from mammozoo.training.history import EpochRow
 
 EPOCHS = ".epochs"
 

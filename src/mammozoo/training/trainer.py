@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
 from mammozoo.models.strategy import Composite
 from mammozoo.training.average import Average
-from mammozoo.training.callbacks import Callbacks, log_epoch
+from mammozoo.training.callbacks import Callbacks
 from mammozoo.training.checkpoint import (
     Checkpointer,
     DivergedError,
@@ -35,6 +34,7 @@ from mammozoo.training.checkpoint import (
 )
 from mammozoo.training.compiled import Compiled
 from mammozoo.training.feed import Feed, TrainingData, epoch_order
+from mammozoo.training.history import EpochRow, log_epoch
 from mammozoo.training.loss import Loss
 from mammozoo.training.mixing import Mixing
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
@@ -47,22 +47,6 @@ Indices = npt.NDArray[np.intp]
 
 #: Batches after which losses are read from a card: reading waits for all that the card still has to do.
 _READ_EVERY = 64
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One line of `history.csv`. Losses are class-weighted means; `rate` is images a second while training."""
-
-    split: str
-    epoch: int
-    phase: int
-    lr: float
-    train_loss: float
-    val_loss: float
-    monitor: float
-    best: bool
-    seconds: float
-    rate: float
 
 
 class Trainer:
@@ -185,24 +169,18 @@ class Trainer:
             if best := not validated or state.is_best(value):
                 self.best_weights = trainable_state(self.model)
         row = EpochRow(
-            split=self.split_name,
-            epoch=state.epoch + 1,
-            phase=state.phase + 1,
-            lr=lr,
-            train_loss=total / images,
-            val_loss=val_loss,
-            monitor=monitored,
-            best=best,
-            seconds=time.perf_counter() - started,
-            rate=images / trained,
-        )
+            self.split_name, state.epoch + 1, state.phase + 1, lr, total / images, val_loss, monitored, best,
+            seconds=time.perf_counter() - started, rate=images / trained,
+        )  # fmt: skip
         state.history.append(row)
         step_scheduler(self.scheduler, value)
         if state.next_epoch(self.phases[state.phase].epochs) and state.phase < len(self.phases):
             self._start_phase()
         self._save()
         self.clock.lap("save")
-        self._report(row)
+        log_epoch(row.split, row, self.monitor.name)
+        self.callbacks.progress.epoch(row)
+        self.callbacks.on_epoch(row)
 
     def _train_epoch(self) -> None:
         """The remaining batches of an epoch."""
@@ -271,11 +249,6 @@ class Trainer:
                 f"The validation {what} became {value} in epoch {self.state.epoch + 1} at learning rate {lr:g}. Try a "
                 "smaller --lr, --set precision=fp32 or --set monitor=loss."
             )
-
-    def _report(self, row: EpochRow) -> None:
-        log_epoch(row.split, row, self.monitor.name)
-        self.callbacks.progress.epoch(row)
-        self.callbacks.on_epoch(row)
 
     def _save(self) -> None:
         if self.checkpointer is None or not self.dist.is_main:

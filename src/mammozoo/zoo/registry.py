@@ -119,7 +119,7 @@ def listed(name: str) -> ZooModel:
 
 
 def default_model() -> str:
-    """The default model of `mammozoo predict`."""
+    """The model that answers where none is named."""
     name = read_zoo(packaged_zoo()).default
     if name is None:
         raise NotFoundError("The packaged zoo names no default model; name one with --model.")
