@@ -52,6 +52,9 @@ _PUBLIC = {
     "export": "mammozoo.api",
     "compare": "mammozoo.api",
     "recalibrate": "mammozoo.api",
+    "search": "mammozoo.api",
+    "Search": "mammozoo.training.search",
+    "PrunedError": "mammozoo.training.checkpoint",
     "list": "mammozoo.api",
 }
 
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     from mammozoo.api import load as load
     from mammozoo.api import predict as predict
     from mammozoo.api import recalibrate as recalibrate
+    from mammozoo.api import search as search
     from mammozoo.api import train as train
     from mammozoo.config.recipe import Recipe as Recipe
     from mammozoo.data.dataset import Dataset as Dataset
@@ -98,8 +102,10 @@ if TYPE_CHECKING:
     from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.checkpoint import PrunedError as PrunedError
     from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
+    from mammozoo.training.search import Search as Search
     from mammozoo.training.trainer import EpochRow as EpochRow
 
 

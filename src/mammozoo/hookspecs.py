@@ -158,8 +158,11 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
-def epoch_end(run: RunDirectory, row: EpochRow) -> None:
+def epoch_end(run: RunDirectory, row: EpochRow) -> str | None:
     """Called after every epoch. An error in it is logged and never fatal; what it prints goes to stderr.
+
+    A text that it returns prunes the fit: of a grid or a search that trains one fit at a time its point ends here, with this
+    reason, and is not chosen. In other trainings the text is not used.
 
     @hookimpl
     def epoch_end(run, row):

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mammozoo.config.loading import load
 from mammozoo.config.sections import Root
 from mammozoo.data.decoding import decode_cached
 from mammozoo.data.joined import open_dataset
@@ -35,6 +34,8 @@ from mammozoo.models.device import choose_engine
 from mammozoo.models.randomness import seeded
 from mammozoo.progress import Progress
 from mammozoo.text import printable
+from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.starts import start_of
 from mammozoo.zoo.pins import pinned
 from mammozoo.zoo.registry import find_model
 
@@ -235,10 +236,10 @@ def _starting_backbone(folder: Path, config: ModelConfig, progress: Progress) ->
     try:
         if config.training.stages:
             raise MammozooError("it went through earlier stages")
-        recipe = load(str(folder / "recipe.yaml"))
-        weights = factory.default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-        weights = factory.build_strategy(recipe.strategy).starting_weights or weights
-        with seeded(recipe.seed):  # as training does, so that random weights are the same
+        run = RunDirectory.open(folder)
+        recipe = run.recipe.of_fit(run.facts["model"]["fold"])
+        weights = start_of(recipe).weights
+        with seeded(run.recipe.seed):  # as training does, so that random weights are the same
             backbone = factory.build_backbone(recipe.backbone)
         with pinned(recipe.pinned):
             factory.load_starting_weights(backbone, recipe.backbone, weights, find_model)

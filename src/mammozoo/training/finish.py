@@ -103,8 +103,11 @@ def finish(prepared: PreparedRun, run: RunDirectory, results: Sequence[FitResult
     scores = as_json(score(predictions, recipe.seed))
     train, test = (predictions.of(part).by_repeat()[0].outcome for part in ("train", "test"))
     said = registry().notify("run_scored", run=run, train=train, test=test)
+    configs = [best.config, *(reporter.config for reporter in reporters)]
+    stamps = [stamp for config in configs for stamp in config.stamps]
     run.save(
-        stamps=tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
+        stamps=tuple(dict.fromkeys([*stamps, *(text for text in said if text and isinstance(text, str))])),
+        **({"weights": " or ".join(dict.fromkeys(one.training.weights for one in configs))} if prepared.others else {}),
     )
     clock.lap("scores")
     write_run(recipe, run, results, reporters, best, rows, scores)
@@ -200,7 +203,7 @@ def write_run(
                 content = (run.path / reporter.model.spec.name / name).read_bytes()
                 write_bytes(run.path / reporter.name / name, content)
             write_json(run.path / reporter.name / "config.json", reporter.config.to_json())
-    if len(results) > len({result.spec.split.outer for result in results}):
+    if any(result.spec.name != result.spec.split.outer for result in results):
         names = {fit.spec.name for reporter in reporters for fit in reporter.fits}
         attempts = [
             {
