@@ -35,6 +35,9 @@ _PUBLIC = {
     "Recipe": "mammozoo.config.recipe",
     "LossSpec": "mammozoo.training.loss",
     "PredictorSpec": "mammozoo.models.predictor",
+    "CommandSpec": "mammozoo.plugins.command_spec",
+    "WeightMap": "mammozoo.models.weight_map",
+    "Section": "mammozoo.zoo.section",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
@@ -101,12 +104,15 @@ if TYPE_CHECKING:
     from mammozoo.models.model import Model as Model
     from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
+    from mammozoo.models.weight_map import WeightMap as WeightMap
+    from mammozoo.plugins.command_spec import CommandSpec as CommandSpec
     from mammozoo.progress import Progress as Progress
     from mammozoo.training.checkpoint import PrunedError as PrunedError
     from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
     from mammozoo.training.search import Search as Search
     from mammozoo.training.trainer import EpochRow as EpochRow
+    from mammozoo.zoo.section import Section as Section
 
 
 def __getattr__(name: str) -> Any:

@@ -78,7 +78,7 @@ class Recipe(Section):
 
     backbone: str
     weights: str = "auto"
-    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`."""
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA[:FILE]`, `run:…`."""
     pinned: tuple[Pin, ...] = ()
     """The files of the Hub that these weights were, by commit and SHA-256; others are refused. A run records those it used."""
     strategy: str = "frozen"

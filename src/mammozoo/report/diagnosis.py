@@ -37,7 +37,7 @@ from mammozoo.text import printable
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.starts import start_of
 from mammozoo.zoo.pins import pinned
-from mammozoo.zoo.registry import find_model
+from mammozoo.zoo.registry import find_model, find_weights
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito 2008
 
@@ -242,7 +242,7 @@ def _starting_backbone(folder: Path, config: ModelConfig, progress: Progress) ->
         with seeded(run.recipe.seed):  # as training does, so that random weights are the same
             backbone = factory.build_backbone(recipe.backbone)
         with pinned(recipe.pinned):
-            factory.load_starting_weights(backbone, recipe.backbone, weights, find_model)
+            factory.load_starting_weights(backbone, recipe.backbone, weights, find_weights)
     except MammozooError as error:
         progress.note(f"Without --against there are no change rates: the starting weights are not at hand ({error}).")
         return None

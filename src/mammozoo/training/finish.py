@@ -33,6 +33,7 @@ from mammozoo.training.together import write_ensemble
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import write_card
+from mammozoo.zoo.section import sections
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def finish(prepared: PreparedRun, run: RunDirectory, results: Sequence[FitResult
     said = registry().notify("run_scored", run=run, train=train, test=test)
     configs = [best.config, *(reporter.config for reporter in reporters)]
     stamps = [stamp for config in configs for stamp in config.stamps]
+    added = sections(registry().notify("run_sections", run=run, train=train, test=test))
     run.save(
+        **({"sections": added} if added else {}),
         stamps=tuple(dict.fromkeys([*stamps, *(text for text in said if text and isinstance(text, str))])),
         **({"weights": " or ".join(dict.fromkeys(one.training.weights for one in configs))} if prepared.others else {}),
     )

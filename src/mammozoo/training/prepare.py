@@ -38,7 +38,8 @@ from mammozoo.training.stages import StageResult, check_handover, fits, shapes, 
 from mammozoo.training.starts import Start, all_starts, draw_backbone, start_of
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.pins import Pin, pinned
-from mammozoo.zoo.registry import find_model
+from mammozoo.zoo.registry import find_weights
+from mammozoo.zoo.theirs import described, is_file
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,9 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
 def _load_weights(backbone: Backbone, start: Start, pins: Iterable[Pin]) -> tuple[Lineage, tuple[Pin, ...]]:
     """Load the weights of a start; (their origin, the pins of the files of the Hub that it took)."""
     with pinned(pins) as used:
-        lineage = load_starting_weights(backbone, start.backbone, start.weights, find_model)
+        lineage = load_starting_weights(backbone, start.backbone, start.weights, find_weights)
+        if is_file(lineage.weights):
+            lineage = replace(lineage, weights=described(lineage.weights))
     return lineage, tuple(used)
 
 

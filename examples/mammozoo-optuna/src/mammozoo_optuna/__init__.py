@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from mammozoo import EpochRow, RunDirectory, hookimpl
+from mammozoo import CommandSpec, EpochRow, RunDirectory, hookimpl
 
 from mammozoo_optuna import watch
+from mammozoo_optuna.command import search
 
 mammozoo_api = 1
+
+
+@hookimpl
+def register_commands() -> list[CommandSpec]:
+    """The command `mammozoo optuna`."""
+    example = (
+        "mammozoo optuna own --space space.yaml --trials 20 --set root=images --set split.folds=1 --out runs/search"
+    )
+    return [CommandSpec("optuna", "search a recipe's space by Optuna", run=search, examples=example)]
 
 
 @hookimpl
