@@ -38,7 +38,7 @@ def optimize(
         UsageError: a key or value of the space does not suit the recipe.
         MammozooError: as `mammozoo.search`.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what ends a search is raised, and said once
     with mammozoo.search(recipe, settings, out=out, progress=progress, stop=stop) as search:
         for end in ends(space):
             search.check(end)
