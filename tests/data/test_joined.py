@@ -13,7 +13,7 @@ from mammozoo.data.loaded import Data, open_data
 from mammozoo.data.quality.check import check
 from mammozoo.data.splits.leakage import joined_groups
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
-from mammozoo.training.prepare import make_splits
+from mammozoo.training.splitting import make_splits
 
 from ..builtin.trees.bus_bra import bus_bra
 from ..builtin.trees.drawing import picture

@@ -19,7 +19,8 @@ from mammozoo.data.splits.make import Split
 from mammozoo.evaluation.evaluate import evaluate
 from mammozoo.models.config import LEAKY, SYNTHETIC
 from mammozoo.training.experiment import train
-from mammozoo.training.prepare import check_leakage, prepare
+from mammozoo.training.prepare import prepare
+from mammozoo.training.splitting import check_leakage
 
 from ..builtin.trees.pictures import picture_folder
 from ..helpers import edit_json, tiny
