@@ -17,7 +17,8 @@ SOURCE = ROOT / "src"
 TYPES = (
     "hookimpl", "Strategy", "Model", "Backbone", "BackboneSpec", "Group", "output_shapes", "Input", "HeadSpec", "PredictorSpec",
     "Dataset", "DatasetInfo", "Sample",
-    "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box",
+    "Metric", "Outcome", "Resamples", "Ranked", "TransformSpec",
+    "WeightMap", "CommandSpec", "Section", "RunDirectory", "EpochRow", "Transform", "Make", "By", "Box",
     "Modality", "Values", "Counts", "PerSample",
 )  # fmt: skip
 #: The texts of those without a docstring.
@@ -56,7 +57,9 @@ TAIL = """## When a plugin misbehaves
 | A function with a hook's name lacks `@hookimpl` | The function is not used; `plugins list` says so |
 | It prints during its import or in a `register_…` hook | The text goes to the log (`--verbose` shows it) |
 | It prints at any other time in a command with `--json` | The text goes to stderr |
-| `epoch_end`, `run_scored` or `run_end` raises or exits | Training goes on; the first error of each hook is a warning |
+| `epoch_end`, `run_scored`, `run_sections` or `run_end` raises or exits | Training goes on; the first error of each hook is a warning |
+| `run_sections` gives what is no `Section` | It is left out, with a warning |
+| A command's name is one of mammozoo's | The command of mammozoo stays; state `conflict` in `plugins list` |
 | A score raises, or gives no number | The score is undefined (`null`), a warning says why; the training is complete |
 | A score that a recipe monitors raises | The run ends as failed: nothing else can choose the epoch |
 | A data set, strategy, network or transform raises or exits when it is used | One paragraph with plugin, version, function and line, exit code 1; `--debug` shows the traceback, and `log.txt` of a run holds it |

@@ -13,7 +13,7 @@ from .helpers import python as run_python
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 #: Package → plugin.
-PACKAGES = {"mammozoo-example": "example", "mammozoo-peft": "peft", "mammozoo-transformers": "transformers"}
+PACKAGES = {f"mammozoo-{name}": name for name in ("example", "peft", "transformers", "optuna")}
 HAS_PEFT = importlib.util.find_spec("peft") is not None
 
 
@@ -40,7 +40,7 @@ def python(pip_install, tmp_path_factory) -> Python:
 
 
 @pytest.mark.parametrize(
-    "package", ["mammozoo-example", needing("peft", "mammozoo-peft"), needing("transformers", "mammozoo-transformers")]
+    "package", ["mammozoo-example", *(needing(name, f"mammozoo-{name}") for name in ("peft", "transformers", "optuna"))]
 )
 def test_its_own_tests_pass(package: str, python: Python) -> None:
     """Those of the contract too, with the options that a user gets by default."""

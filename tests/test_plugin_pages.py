@@ -146,7 +146,7 @@ def test_one_of_each_kind(reader: Reader) -> None:
     assert len((reader.folder / "diary.csv").read_text(encoding="utf-8").splitlines()) == 1
 
     modules = [Path(name).stem for name in reader.files if name.endswith(".py")]
-    assert len(modules) == 10
+    assert len(modules) == 12
     for module in modules:
         files = [
             word

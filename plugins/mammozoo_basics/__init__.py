@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each hook imports its own things, so that a command imports
         RunDirectory,
         Strategy,
         TransformSpec,
+        WeightMap,
     )
 
 
@@ -53,6 +54,19 @@ def register_losses() -> Iterable[LossSpec]:
     from mammozoo_basics.losses import LOSSES
 
     return LOSSES
+
+
+@hookimpl
+def register_weight_maps() -> Iterable[WeightMap]:
+    """`transformers`: its ViT, DeiT and BeiT."""
+    from mammozoo.models.weight_map import WeightMap
+    from mammozoo_basics.transformers_names import fits, to_timm
+
+    return [
+        WeightMap(
+            "transformers", "ViT, DeiT and BEiT of Hugging Face's transformers, for timm's", build=to_timm, fits=fits
+        )
+    ]
 
 
 @hookimpl

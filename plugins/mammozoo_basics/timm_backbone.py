@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +23,7 @@ from mammozoo.zoo.hub import fetch
 from mammozoo.zoo.pins import pin_of
 from mammozoo_basics.packaged_weights import PACKAGED
 
+log = logging.getLogger(__name__)
 _FILE = "model.safetensors"
 _INSTEAD = (
     "Give weights that are on this machine (--weights file:PATH), a zoo model (--weights zoo:NAME), or start from "
@@ -162,12 +166,37 @@ class TimmBackbone(Backbone):
         )
 
     def load_pretrained(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Load timm's own weights of this network, with or without its classifier."""
+        """Load timm's own weights of this network, with or without its classifier; where names or shapes differ, by timm's rules.
+
+        The network may be part of a larger one: of several with all of its names the first in the order of their names. A first
+        layer for grey images is spread over the channels of colours, which for grey ones is the same.
+        """
+        state = self._as_timm_reads(_part_of(state, [name for name, _ in self.net.named_parameters()]))
         head = self.net.pretrained_cfg.get("classifier") or ()
         heads = tuple(f"{name}." for name in ((head,) if isinstance(head, str) else head))
         names = self.net.state_dict().keys()
         wanted = [name for name in state if name in names or not name.startswith(heads + _BEHIND)]
         load_exactly(self.net, {name: state[name] for name in wanted})
+
+    def _as_timm_reads(self, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The weights after timm's rule for published files of this family, if they need one; greys spread over channels."""
+        own = self.net.state_dict()
+        needed = [name for name in own if not name.endswith("num_batches_tracked")]
+        rule = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
+        if rule is not None and any(name not in state or state[name].shape != own[name].shape for name in needed):
+            with contextlib.suppress(
+                KeyError, AttributeError, RuntimeError, ValueError
+            ):  # of another network: named below
+                state = rule(dict(state), self.net)
+        return {
+            name: tensor.expand(own[name].shape) / own[name].shape[1]
+            if name in own
+            and tensor.ndim == 4
+            and tensor.shape[1] == 1 != own[name].shape[1]
+            and tensor.shape[:1] + tensor.shape[2:] == own[name].shape[:1] + own[name].shape[2:]
+            else tensor
+            for name, tensor in state.items()
+        }
 
     def _block_of(self, parameter: str) -> str | None:
         """The innermost numbered module that holds a parameter: the block, in every family that timm writes as a sequence."""
@@ -178,6 +207,18 @@ class TimmBackbone(Backbone):
             if parts[end - 1].isdigit() and isinstance(owner, nn.Sequential | nn.ModuleList):
                 return name
         return None
+
+
+def _part_of(state: Mapping[str, torch.Tensor], names: Sequence[str]) -> Mapping[str, torch.Tensor]:
+    """The weights below the first prefix under which all of these names are; all, if they are there without one, or nowhere."""
+    ends = sorted(name.removesuffix(names[0]) for name in state if name.endswith(f".{names[0]}"))
+    if names[0] in state or not ends:
+        return state
+    for prefix in ends:
+        if all(prefix + name in state for name in names):
+            log.info("The weights are those below '%s'.", prefix)
+            return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return state
 
 
 class _InOrder(nn.Module):

@@ -35,6 +35,9 @@ _PUBLIC = {
     "Recipe": "mammozoo.config.recipe",
     "LossSpec": "mammozoo.training.loss",
     "PredictorSpec": "mammozoo.models.predictor",
+    "CommandSpec": "mammozoo.plugins.command_spec",
+    "WeightMap": "mammozoo.models.weight_map",
+    "Section": "mammozoo.zoo.section",
     "Strategy": "mammozoo.models.strategy",
     "MammozooError": "mammozoo.errors",
     "UsageError": "mammozoo.errors",
@@ -52,6 +55,9 @@ _PUBLIC = {
     "export": "mammozoo.api.from_model",
     "compare": "mammozoo.api.scoring",
     "recalibrate": "mammozoo.api.from_model",
+    "search": "mammozoo.api.training",
+    "Search": "mammozoo.training.search",
+    "PrunedError": "mammozoo.training.checkpoint",
     "list": "mammozoo.api.listing",
 }
 
@@ -74,6 +80,7 @@ if TYPE_CHECKING:
     from mammozoo.api import load as load
     from mammozoo.api import predict as predict
     from mammozoo.api import recalibrate as recalibrate
+    from mammozoo.api import search as search
     from mammozoo.api import train as train
     from mammozoo.config.recipe import Recipe as Recipe
     from mammozoo.data.dataset import Dataset as Dataset
@@ -97,10 +104,15 @@ if TYPE_CHECKING:
     from mammozoo.models.model import Model as Model
     from mammozoo.models.predictor import PredictorSpec as PredictorSpec
     from mammozoo.models.strategy import Strategy as Strategy
+    from mammozoo.models.weight_map import WeightMap as WeightMap
+    from mammozoo.plugins.command_spec import CommandSpec as CommandSpec
     from mammozoo.progress import Progress as Progress
+    from mammozoo.training.checkpoint import PrunedError as PrunedError
     from mammozoo.training.history import EpochRow as EpochRow
     from mammozoo.training.loss import LossSpec as LossSpec
     from mammozoo.training.run_directory import RunDirectory as RunDirectory
+    from mammozoo.training.search import Search as Search
+    from mammozoo.zoo.section import Section as Section
 
 
 def __getattr__(name: str) -> Any:

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from mammozoo.models.head import HeadSpec
     from mammozoo.models.predictor import PredictorSpec
     from mammozoo.models.strategy import Strategy
+    from mammozoo.models.weight_map import WeightMap
+    from mammozoo.plugins.command_spec import CommandSpec
     from mammozoo.training.history import EpochRow
     from mammozoo.training.loss import LossSpec
     from mammozoo.training.run_directory import RunDirectory
+    from mammozoo.zoo.section import Section
 
 hookspec = pluggy.HookspecMarker("mammozoo")
 hookimpl = pluggy.HookimplMarker("mammozoo")
@@ -158,8 +161,31 @@ def register_zoos() -> Iterable[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
-def epoch_end(run: RunDirectory, row: EpochRow) -> None:
+def register_weight_maps() -> Iterable[WeightMap]:  # type: ignore[empty-body]
+    """Names of weights that other libraries have published, mapped to those of a backbone.
+
+    @hookimpl
+    def register_weight_maps():
+        return [WeightMap("ourlab", "networks of our lab", build=to_timm, fits=lambda names: "trunk.stem.weight" in names)]
+    """
+
+
+@hookspec
+def register_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
+    """Commands, typed as `mammozoo NAME`. Import what they need inside of them, so that lists stay fast.
+
+    @hookimpl
+    def register_commands():
+        return [CommandSpec("wards", "images of each ward", run=count_wards)]
+    """
+
+
+@hookspec
+def epoch_end(run: RunDirectory, row: EpochRow) -> str | None:
     """Called after every epoch. An error in it is logged and never fatal; what it prints goes to stderr.
+
+    A text that it returns prunes the fit: of a grid or a search that trains one fit at a time its point ends here, with this
+    reason, and is not chosen. In other trainings the text is not used.
 
     @hookimpl
     def epoch_end(run, row):
@@ -177,6 +203,18 @@ def run_scored(run: RunDirectory, train: Outcome, test: Outcome) -> str | None:
     @hookimpl
     def run_scored(run, train, test):
         return None if len(test) >= 30 else "fewer than 30 test images"
+    """
+
+
+@hookspec
+def run_sections(run: RunDirectory, train: Outcome, test: Outcome) -> Iterable[Section]:  # type: ignore[empty-body]
+    """Called once before a run's card is written: sections for its card and its report. They are kept in `run.json`.
+
+    `train` and `test` are as in `run_scored`. An error in it is logged and never fatal; what it prints goes to stderr.
+
+    @hookimpl
+    def run_sections(run, train, test):
+        return [Section("Prevalence", f"{test.labels.mean():.0%} of the test images are malignant.")]
     """
 
 

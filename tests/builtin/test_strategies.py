@@ -11,6 +11,7 @@ from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.models.factory import build_strategy
 from mammozoo.models.strategy import Composite
 from mammozoo.training.prepare import prepare
+from mammozoo.training.starts import all_starts
 from mammozoo_basics.strategies import Frozen, Full
 
 from ..helpers import network, tiny
@@ -139,7 +140,7 @@ def test_without_a_trainable_set_everything_trains_with_one_optimizer_at_most() 
 
 
 def test_scratch_starts_from_random_weights_and_swallows_no_others(command, tiny_run) -> None:
-    """Neither those of a file, whether it is there or not, nor those of a run, nor for one point of a grid."""
+    """Neither those of a file, whether it is there or not, nor those of a run, nor for one point of a grid; others keep theirs."""
     assert prepare(tiny(weights="auto", strategy="scratch")).lineage.weights == "random"
     weights = [
         "file:absent.safetensors",
@@ -153,9 +154,10 @@ def test_scratch_starts_from_random_weights_and_swallows_no_others(command, tiny
             prepare(tiny(weights=text, strategy="scratch"))
     with pytest.raises(UsageError, match="'frozen\\+scratch' starts from random weights"):
         prepare(tiny(weights="imagenet", grid={"strategy": ["full", "frozen+scratch"]}))
-    with pytest.raises(UsageError, match=r"'full' from imagenet and 'scratch' from random"):
-        prepare(tiny(weights="auto", grid={"strategy": ["full", "scratch"]}))
     assert prepare(tiny(grid={"strategy": ["full", "scratch"]})).lineage.weights == "random"
+    assert all_starts(tiny(weights="auto", grid={"strategy": ["full", "scratch"]})) == [
+        ("test_resnet", "imagenet", (32, 32)), ("test_resnet", "random", (32, 32)),
+    ]  # fmt: skip
     words = "train --dataset phantom:n=24 --backbone test_resnet --strategy scratch --weights file:absent.safetensors"
     command(*words.split(), "--out", "run").refused(2, "absent.safetensors", "scratch")
     with pytest.raises(NotFoundError, match="absent"):

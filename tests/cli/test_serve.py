@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mammozoo import api
-from mammozoo.cli import serve
+from mammozoo.cli import server as serve
 
 Ask = Callable[..., tuple[int, dict[str, str], Any]]
 

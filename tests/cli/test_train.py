@@ -262,7 +262,7 @@ def test_a_grid_chooses_on_validation(command, tiny, tmp_path) -> None:
     tested = [row for row in _table(tmp_path / "grid" / "predictions.csv") if row["part"] == "test"]
     reporting = {row["fit"] for row in attempts if row["reports"] == "True"}
     assert len(tested) == 120 and {row["fold"] for row in tested} == reporting
-    command("train", *tiny, "--set", "grid={backbone: [a, b]}").refused(2, "'backbone'", "several runs")
+    command("train", *tiny, "--set", "grid={seed: [1, 2]}").refused(2, "'seed'", "several runs")
     command("train", *tiny, "--set", "grid={optimizer.lr: [fast]}").refused(2, "optimizer.lr")
 
 

@@ -21,6 +21,7 @@ from mammozoo.zoo.registry import listed
 
 from . import (
     broken_backbones,
+    broken_commands,
     broken_datasets_and_recipes,
     broken_events,
     broken_heads,
@@ -37,7 +38,7 @@ from .broken_zoos import Change, renamed
 #: In each module `SOUND` has things that keep the contract, `BROKEN` (rule, words of the reason, thing), both by kind; a function
 #: `made` makes the thing of what stands there.
 MODULES = [
-    broken_backbones, broken_datasets_and_recipes, broken_events, broken_heads, broken_plugins, broken_predictors,
+    broken_backbones, broken_commands, broken_datasets_and_recipes, broken_events, broken_heads, broken_plugins, broken_predictors,
     broken_scores_and_transforms, broken_strategies, broken_zoos,
 ]  # fmt: skip
 SOUND = [(module, kind, thing) for module in MODULES for kind, things in module.SOUND.items() for thing in things]

@@ -13,4 +13,5 @@ from mammozoo.api.listing import list as list
 from mammozoo.api.prediction import predict as predict
 from mammozoo.api.scoring import compare as compare
 from mammozoo.api.scoring import evaluate as evaluate
+from mammozoo.api.training import search as search
 from mammozoo.api.training import train as train

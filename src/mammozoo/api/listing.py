@@ -36,7 +36,7 @@ class ListedBackbone(Listed):
 def list(kind: str, match: str = "", *, max_params: int | None = None, weights: str = "") -> builtins.list[Listed]:
     """What the plugins provide of a kind, the built-in ones first; `match` keeps the names that contain it.
 
-    Kinds: datasets, backbones, heads, strategies, losses, metrics, transforms, predictors, recipes, papers, zoos.
+    Kinds: datasets, backbones, heads, strategies, losses, metrics, transforms, predictors, recipes, papers, zoos, commands.
 
     Args:
         max_params: only backbones that are known to have no more parameters.

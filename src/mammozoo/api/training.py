@@ -1,8 +1,9 @@
-"""A training, from a recipe or a folder to a run."""
+"""A training, from a recipe or a folder to a run; and a search, whose points are proposed one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mammozoo.config.recipe import Recipe
     from mammozoo.progress import Progress
     from mammozoo.training.run_directory import RunDirectory
+    from mammozoo.training.search import Search
 
 
 def train(
@@ -40,9 +42,46 @@ def train(
         ConflictError: `out` is not empty.
         MammozooError: whatever else stops a training, with the reason.
     """
+    from mammozoo.training import experiment
+
+    return experiment.train(_resolved(recipe, settings, more), None if out is None else Path(out), progress)
+
+
+def search(
+    recipe: str | Path | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    /,
+    *,
+    out: str | Path,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **more: Any,
+) -> contextlib.AbstractContextManager[Search]:
+    """A run whose points are proposed one after another; arguments as for `train`. An `out` that holds a search goes on.
+
+        with mammozoo.search("own", root="BUSI", out="runs/search") as search:
+            for rate in (1e-4, 1e-3):
+                print(search.value({"optimizer.lr": rate, "backbone": "resnet18"}))  # the validation loss, or the `monitor`
+        search.run.scores
+
+    The first point is the recipe as it stands. At the end of the block the point with the best value on validation is scored on
+    the test part. Once `stop` returns True, the batch under way is the last.
+
+    Raises:
+        UsageError: the recipe has a grid, repeats, stages or several splits.
+        ConflictError: `out` holds something else than a search, or one that is complete.
+        MammozooError: as `train`.
+    """
+    from mammozoo.training.search import search
+
+    return search(_resolved(recipe, settings, more), Path(out), progress, stop=stop)
+
+
+def _resolved(
+    recipe: str | Path | Recipe | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]
+) -> Recipe:
     from mammozoo.config import loading
     from mammozoo.config.names import reference_to
-    from mammozoo.training import experiment
 
     if doubled := set(settings or {}) & set(more):
         raise UsageError(f"'{min(doubled)}' is set twice: in the dictionary of settings and by name. Give it once.")
@@ -50,5 +89,4 @@ def train(
         key: f"{'run:' if key == 'weights' else ''}{value}" if isinstance(value, Path) else value
         for key, value in {**(settings or {}), **more}.items()
     }
-    resolved = loading.load(reference_to(recipe) if isinstance(recipe, Path) else recipe, wanted)
-    return experiment.train(resolved, None if out is None else Path(out), progress)
+    return loading.load(reference_to(recipe) if isinstance(recipe, Path) else recipe, wanted)

@@ -36,7 +36,8 @@ from mammozoo.cli import (
     train,
     zoo,
 )
-from mammozoo.cli.options import Command, Group
+from mammozoo.cli.added import Commands
+from mammozoo.cli.options import Command
 from mammozoo.cli.output import json_alone, say
 from mammozoo.errors import MammozooError, memory_error
 from mammozoo.files import path_error
@@ -44,9 +45,10 @@ from mammozoo.text import printable
 
 app = typer.Typer(
     name="mammozoo",
-    cls=Group,
+    cls=Commands,
     help="Transfer learning for breast imaging: published strategies, guarded splits, honest scores, a model zoo.\n\n"
     "Research only: not a medical device.",
+    epilog="Plugins may add commands: mammozoo list commands",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -124,6 +126,9 @@ def _root(
     logging.captureWarnings(True)
     if plugin:
         os.environ["MAMMOZOO_PLUGIN_FILES"] = os.pathsep.join(plugin)
+
+
+Commands.set_up = staticmethod(_root)
 
 
 def main() -> None:

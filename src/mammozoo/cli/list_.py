@@ -33,13 +33,16 @@ KINDS = {
     "metrics": "scores, and what `monitor` in a recipe takes",
     "papers": "published tables: `mammozoo reproduce NAME`",
     "zoos": "lists of models; `mammozoo zoo list` shows the models",
+    "weight_maps": "layouts of published weights that `--weights hub:…:FILE` and `file:` know besides a network's own",
+    "commands": "commands of plugins: `mammozoo NAME`",
 }
 
 
 def list_(
     kind: str = typer.Argument(
         None,
-        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers; else the kinds.",
+        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers, commands; else "
+        "the kinds.",
     ),
     match: str = typer.Option("", help="Only names that contain this."),
     max_params: str = typer.Option(None, metavar="N", help="Only backbones with at most N parameters, such as 20M."),

@@ -59,7 +59,7 @@ def train(
         metavar="PATH", help="Folder (or CSV file) that holds the data; of several data sets NAME=PATH for each."
     ),
     backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
-    weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, or run:FOLDER."),
+    weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA:FILE, or run:FOLDER."),
     strategy: str = _recipe(help="Transfer strategy: drs, frozen, drs+last-blocks:1 ..."),
     head: str = _recipe(help="Classifier: gap, gap-fc, flatten-2fc."),
     epochs: int = _recipe(help="Epochs of training."),

@@ -38,10 +38,10 @@ from mammozoo.errors import UsageError, problems
 from mammozoo.evaluation.thresholds import check_rule
 from mammozoo.zoo.pins import Pin
 
-#: What a grid may try, of the recipe or of a stage: nothing that changes the data, the network or the split.
+#: What a grid may try, of the recipe or of a stage: nothing that changes the data or the split.
 _TRIED = {
-    "augment", "batch", "batch_norm", "class_weights", "epochs", "head", "methods", "optimizer", "patience", "phases", "schedule",
-    "strategy",
+    "augment", "backbone", "batch", "batch_norm", "class_weights", "epochs", "head", "methods", "optimizer", "patience", "phases",
+    "schedule", "size", "strategy", "weights",
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ class Recipe(Section):
 
     backbone: str
     weights: str = "auto"
-    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`."""
+    """`auto` (what the backbone recommends), `imagenet`, `random`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA[:FILE]`, `run:…`."""
     pinned: tuple[Pin, ...] = ()
     """The files of the Hub that these weights were, by commit and SHA-256; others are refused. A run records those it used."""
     strategy: str = "frozen"
@@ -118,8 +118,11 @@ class Recipe(Section):
     store: Literal["fp32", "fp16"] = "fp32"
     """Precision of the weights on disk (fp32 for a tensor beyond fp16's range); all scores are those of the stored weights."""
 
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`; the point with the best mean validation value reports."""
+    grid: (
+        dict[str, Annotated[list[Any], Field(min_length=1)]] | Annotated[list[dict[str, Any]], Field(min_length=1)]
+    ) = Field(default_factory=dict)
+    """Keys with the values to try, such as `optimizer.lr: [1e-3, 1e-2]`, in every combination; or a list of points, each with its
+    settings. The point with the best mean validation value reports."""
     repeats: Annotated[int, Field(ge=1, le=MOST_FITS)] = 1
     """How often each point is trained, with the seeds seed, seed + 1 …; every repeat reports."""
     cache: bool = True
@@ -173,8 +176,8 @@ class Recipe(Section):
 
     @pydantic.field_validator("grid")
     @classmethod
-    def _within_a_run(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        for key in value:
+    def _within_a_run(cls, value: Any) -> Any:
+        for key in value if isinstance(value, dict) else dict.fromkeys(key for point in value for key in point):
             tried = key.split(".")[2:] if key.startswith("stages.") else key.split(".")
             if not tried or tried[0] not in _TRIED:
                 known = ", ".join(sorted(_TRIED))
@@ -202,7 +205,8 @@ class Recipe(Section):
             raise ValueError("mixup and cutmix mix images, and cache_views keeps features of whole ones; choose one")
         if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
             raise ValueError("seed and split.seed must leave room below 4294967296 for one more of each repeat or fold")
-        if math.prod(map(len, self.grid.values())) * self.repeats > MOST_FITS:
+        points = math.prod(map(len, self.grid.values())) if isinstance(self.grid, dict) else len(self.grid)
+        if points * self.repeats > MOST_FITS:
             raise ValueError(f"grid and repeats ask for more than {MOST_FITS:,} trainings of each split")
         if len({stage.name for stage in self.stages}) < len(self.stages):
             raise ValueError("two stages have one name")
@@ -239,17 +243,30 @@ class Recipe(Section):
         """
         if not self.grid and self.repeats == 1:
             return [({}, self)]
+        if isinstance(self.grid, dict):
+            points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+        else:
+            points = self.grid
+        keys = list(dict.fromkeys(key for point in points for key in point))
         found = []
-        for values in itertools.product(*self.grid.values()):
+        for point in points:
             for repeat in range(self.repeats):
                 fields = self.model_dump(mode="json") | {"grid": {}, "repeats": 1, "seed": self.seed + repeat}
-                point = dict(zip(self.grid, values, strict=True))
                 for key, value in point.items():
                     assign(fields, key, value)
                 recipe = validated(fields, "grid")
-                tried = {key: value_at(recipe.model_dump(mode="json"), key) for key in point}
+                every = recipe.model_dump(mode="json")
+                tried = {key: value_at(every, key) for key in keys}
                 found.append((tried | ({"repeat": repeat} if self.repeats > 1 else {}), recipe))
+        if isinstance(self.grid, list) and len({repr(tried) for tried, _ in found}) < len(found):
+            raise UsageError("The grid has the same point twice: settings that are left out are those of the recipe.")
         return found
+
+    def of_fit(self, name: str) -> Recipe:
+        """The point of the grid that a fit of the run was trained by, by the number at the end of its name."""
+        points, number = self.points(), name.rpartition("/")[2]
+        several = len(points) > 1 or isinstance(self.grid, list)
+        return points[int(number)][1] if several and number.isdecimal() else points[0][1]
 
     def all_phases(self) -> tuple[Phase, ...]:
         """The phases in order; a recipe without phases is one phase."""

@@ -23,6 +23,7 @@ from mammozoo.models.ensemble import Ensemble
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.predictor import Foreign, predictor_at
 from mammozoo.models.strategy import Composite
+from mammozoo.models.weight_map import mapped
 from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
@@ -98,7 +99,7 @@ def default_weights(backbone_name: str) -> str:
 
 
 def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, resolve: Resolve) -> Lineage:
-    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA`, `run:FOLDER`) into an unadapted backbone.
+    """Put `weights` (`random`, `imagenet`, `file:PATH`, `zoo:NAME`, `hub:ORG/NAME@SHA[:FILE]`, `run:…`) into an unadapted backbone.
 
     Raises:
         UnreachableError: ImageNet weights are neither cached nor available. They are never replaced by random ones.
@@ -125,16 +126,13 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
                 f"from safetensors.torch import save_file; state = torch.load('{path.name}', weights_only=True); "
                 f"save_file(state.get('state_dict', state), '{path.stem}.safetensors')."
             )
-        tensors = read_tensors(path)
-        refuse_non_finite(tensors, path)
-        while tensors and all(
-            name.startswith(("module.", "_orig_mod.")) for name in tensors
-        ):  # DataParallel, torch.compile
-            tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
-        backbone.load_pretrained(tensors)
+        _load_published(backbone, path)
         return Lineage(f"file:{path.name}")
     if kind in ("zoo", "hub", "run") and rest:
         folder = resolve(weights)
+        if folder.is_file():  # of others
+            _load_published(backbone, folder)
+            return Lineage(weights if weights.endswith(folder.name) else f"{weights}:{folder.name}")
         config = read_config(folder)
         if config.backbone != backbone_name:
             raise IncompatibleError(f"The model '{rest}' is a '{config.backbone}', not a '{backbone_name}'.")
@@ -153,12 +151,23 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
         origin = f"run:{folder.resolve().name}" if kind == "run" else weights
         return Lineage(origin, config.training.seen, config.training.synthetic)
     raise UsageError(
-        f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA, or the folder of a run "
+        f"Unknown weights '{weights}': say imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA[:FILE], or the folder of a run "
         f"(run:FOLDER, or its path).{f' Did you mean file:{weights}?' * Path(weights).is_file()}"
     )
 
 
 @torch.no_grad()
+def _load_published(backbone: Backbone, path: Path) -> None:
+    """Load a file of weights under names of their own, or of a library that a plugin's map knows."""
+    tensors = read_tensors(path)
+    refuse_non_finite(tensors, path)
+    while tensors and all(
+        name.startswith(("module.", "_orig_mod.")) for name in tensors
+    ):  # DataParallel, torch.compile
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    backbone.load_pretrained(mapped(tensors, backbone))
+
+
 def round_weights(model: Model, dtype: torch.dtype) -> None:
     """Round every weight to `dtype`, so that scores are those of the weights as they will be stored."""
     for tensor in model.state_dict().values():

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import mammozoo
 from mammozoo.config.names import parse
 from mammozoo.errors import NotFoundError, UsageError
+from mammozoo.plugins.command_spec import is_typed
 from mammozoo.plugins.discovery import DISTRIBUTION, cause
 
 log = logging.getLogger("mammozoo.plugins")
@@ -27,6 +28,8 @@ SLOW = 1.0
 TYPES = {
     "datasets": "Dataset", "backbones": "BackboneSpec", "heads": "HeadSpec", "strategies": "Strategy", "metrics": "Metric",
     "transforms": "TransformSpec", "losses": "LossSpec", "predictors": "PredictorSpec",
+    "commands": "CommandSpec",
+    "weight_maps": "WeightMap",
 }  # fmt: skip
 _CLASSES = ("datasets", "strategies")  # whose things are subclasses of it
 
@@ -144,12 +147,13 @@ def name_of(kind: str, value: Any) -> str:
         )
     if kind == "datasets" and not isinstance(getattr(value, "info", None), _type("DatasetInfo")):
         raise UsageError(f"{value!r} has no `info` that is a mammozoo.DatasetInfo")
-    function = "value" if kind == "metrics" else "build"
+    function = {"metrics": "value", "commands": "run"}.get(kind, "build")
     if kind not in _CLASSES and not callable(getattr(value, function)):
         raise UsageError(f"`{function}` of {value!r} is not a function")
     name = given_name(value)
     if not is_writable(kind, name):
-        raise UsageError(f"the name '{name}' cannot be written in a recipe")
+        where = "as a command: small letters, digits and hyphens" if kind == "commands" else "in a recipe"
+        raise UsageError(f"the name '{name}' cannot be written {where}")
     return name
 
 
@@ -169,6 +173,8 @@ def given_name(value: Any) -> str:
 
 def is_writable(kind: str, name: str) -> bool:
     """Whether a recipe can write this name. Metrics take no options, so their names may hold more: `sensitivity@90specificity`."""
+    if kind == "commands":
+        return is_typed(name)
     if kind == "metrics":
         return not any(mark in name for mark in " [],:")
     try:

@@ -29,6 +29,7 @@ import pluggy
 import mammozoo
 from mammozoo import hookspecs
 from mammozoo.errors import ConflictError, NotFoundError, UsageError, nearest
+from mammozoo.plugins.command_spec import OWN
 from mammozoo.plugins.discovery import DISTRIBUTION, cause, import_entry, import_file, origin
 from mammozoo.plugins.provided import Item, Plugin, name_of
 
@@ -50,6 +51,8 @@ KINDS = {
         "recipes",
         "papers",
         "zoos",
+        "commands",
+        "weight_maps",
     )
 }
 
@@ -225,6 +228,9 @@ class Registry:
         claims: dict[str, list[Item]] = {}
         for plugin, implementation in self._implementations(KINDS[kind]):
             for name, value in self._things(kind, plugin, implementation).items():
+                if kind == "commands" and name in OWN:
+                    plugin.lose(f"its command '{name}' is not used, for mammozoo has one of that name")
+                    continue
                 claims.setdefault(name, []).append(Item(kind, name, value, plugin))
         items: dict[str, Item] = {}
         for name, claimants in claims.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
+from mammozoo.zoo.section import cell
 
 State = Literal["filled", "partly", "open"]
 CITATION = (
@@ -109,14 +109,9 @@ def environment(*, html: bool) -> Environment:
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters.update(
-        listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}", cell=_cell
+        listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}", cell=cell
     )
     return templates
-
-
-def _cell(text: object) -> str:
-    """One cell of a table in Markdown, in which no sign is a command."""
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(str(text).split()))
 
 
 def listed(words: Sequence[str]) -> str:

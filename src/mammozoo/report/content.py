@@ -91,10 +91,9 @@ class Content:
 
     def procedures(self) -> list[tuple[list[str], list[int], Recipe]]:
         """(fits, their seeds, recipe) of every recipe by which the fits that report were trained: points of the grid."""
-        points, found = self.recipe.points(), dict[str, tuple[list[str], list[int], Recipe]]()
+        found: dict[str, tuple[list[str], list[int], Recipe]] = {}
         for fit in self.account.reporting:
-            number = fit.rpartition("/")[2]
-            recipe = points[int(number)][1] if len(points) > 1 and number.isdecimal() else points[0][1]
+            recipe = self.recipe.of_fit(fit)
             key = recipe.model_copy(update={"seed": 0}).model_dump_json()
             fits, seeds, _ = found.setdefault(key, ([], [], recipe))
             fits.append(fit)

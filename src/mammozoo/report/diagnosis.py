@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mammozoo.config.loading import load
 from mammozoo.config.sections import Root
 from mammozoo.data.decoding import decode_cached
 from mammozoo.data.joined import open_dataset
@@ -35,8 +34,10 @@ from mammozoo.models.device import choose_engine
 from mammozoo.models.randomness import seeded
 from mammozoo.progress import Progress
 from mammozoo.text import printable
+from mammozoo.training.run_directory import RunDirectory
+from mammozoo.training.starts import start_of
 from mammozoo.zoo.pins import pinned
-from mammozoo.zoo.registry import find_model
+from mammozoo.zoo.registry import find_model, find_weights
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito 2008
 
@@ -235,13 +236,13 @@ def _starting_backbone(folder: Path, config: ModelConfig, progress: Progress) ->
     try:
         if config.training.stages:
             raise MammozooError("it went through earlier stages")
-        recipe = load(str(folder / "recipe.yaml"))
-        weights = factory.default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-        weights = factory.build_strategy(recipe.strategy).starting_weights or weights
-        with seeded(recipe.seed):  # as training does, so that random weights are the same
+        run = RunDirectory.open(folder)
+        recipe = run.recipe.of_fit(run.facts["model"]["fold"])
+        weights = start_of(recipe).weights
+        with seeded(run.recipe.seed):  # as training does, so that random weights are the same
             backbone = factory.build_backbone(recipe.backbone)
         with pinned(recipe.pinned):
-            factory.load_starting_weights(backbone, recipe.backbone, weights, find_model)
+            factory.load_starting_weights(backbone, recipe.backbone, weights, find_weights)
     except MammozooError as error:
         progress.note(f"Without --against there are no change rates: the starting weights are not at hand ({error}).")
         return None

@@ -156,7 +156,8 @@ def describe(error: BaseException, value: Any) -> str:
 
 def _place(error: BaseException, value: Any) -> str:
     """The innermost frame in the package that defines `value`: ` (strategy.py, line 14, in adapt)`; empty without one."""
-    make = value if isinstance(value, type) else getattr(value, "build", getattr(value, "value", value))
+    function = next((getattr(value, part) for part in ("build", "value", "run") if hasattr(value, part)), value)
+    make = value if isinstance(value, type) else function
     make = make.func if isinstance(make, functools.partial) else make
     package = (getattr(make, "__module__", None) or "").partition(".")[0]
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):

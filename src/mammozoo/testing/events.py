@@ -22,7 +22,7 @@ from mammozoo.testing.sandbox import captured, offline
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
 
-EVENTS = ("epoch_end", "run_scored", "run_end")
+EVENTS = ("epoch_end", "run_scored", "run_sections", "run_end")
 _TINY = {
     "dataset": "phantom:n=24", "backbone": "test_resnet", "weights": "random", "size": 32, "epochs": 1, "device": "cpu",
     "augment": [],

@@ -16,6 +16,7 @@ from mammozoo.plugins import KINDS, Item, Plugin, Registry, registry
 from mammozoo.plugins.provided import TYPES, given_name, is_one_of
 from mammozoo.testing.backbones import BackboneRules
 from mammozoo.testing.check import Check, Rules, Settings, bind, needs, rule
+from mammozoo.testing.commands import CommandRules
 from mammozoo.testing.datasets import DatasetRules
 from mammozoo.testing.events import EVENTS, EventRules
 from mammozoo.testing.heads import HeadRules
@@ -25,6 +26,7 @@ from mammozoo.testing.predictors import PredictorRules
 from mammozoo.testing.recipes import PaperRules, RecipeRules
 from mammozoo.testing.strategies import StrategyRules
 from mammozoo.testing.transforms import TransformRules
+from mammozoo.testing.weight_maps import WeightMapRules
 from mammozoo.testing.zoos import ZooRules
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ class PluginRules(Rules[Contents]):
 _KINDS: dict[str, type[Rules[Any]]] = {
     "plugins": PluginRules, "datasets": DatasetRules, "backbones": BackboneRules, "heads": HeadRules,
     "strategies": StrategyRules, "losses": LossRules, "metrics": MetricRules, "transforms": TransformRules, "recipes": RecipeRules,
-    "predictors": PredictorRules, "papers": PaperRules, "zoos": ZooRules, "events": EventRules,
+    "predictors": PredictorRules, "papers": PaperRules, "zoos": ZooRules, "commands": CommandRules,
+    "weight_maps": WeightMapRules, "events": EventRules,
 }  # fmt: skip
 #: The rules of each kind, in the order in which they are tried.
 RULES = {kind: rules.rules() for kind, rules in _KINDS.items()}

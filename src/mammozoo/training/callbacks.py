@@ -19,7 +19,7 @@ class Callbacks:
 
     Attributes:
         progress: draws bars, or nothing.
-        on_epoch: called after every epoch.
+        on_epoch: called after every epoch; a text that it returns ends the fit of a point of a grid in this process.
         stop: once it returns True, training ends after the batch under way.
         dist: the processes that share each batch.
     """

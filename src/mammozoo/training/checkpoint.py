@@ -85,6 +85,10 @@ class DivergedError(FailedError):
     """A loss, or what is monitored, is no number any longer."""
 
 
+class PrunedError(FailedError):
+    """A fit was ended early, because it does not look as if its point would be chosen."""
+
+
 class Stopped(Exception):  # noqa: N818 - not an error
     """A fit ended early on request; its state is saved. Names the run to resume."""
 

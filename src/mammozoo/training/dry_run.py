@@ -14,10 +14,15 @@ from mammozoo.training.prepare import PreparedRun
 
 
 def describe(prepared: PreparedRun) -> dict[str, Any]:
-    """Recipe, parameters, optimizer groups, stages and splits; one batch goes through the network to prove that it works."""
-    model, strategy = prepared.build()
+    """Recipe, stages and splits; parameters and optimizer groups, of a grid those of its first point.
+
+    One batch goes through its network to prove that it works.
+    """
+    recipe, grid = prepared.recipe.points()[0][1], prepared.recipe
+    prepared = prepared.of(recipe)
+    model, strategy = prepared.build(recipe)
     prepared.engine.place(model)
-    pixels = torch.from_numpy(prepared.data.images.pixels[prepared.splits[0].train[: prepared.recipe.batch]])
+    pixels = torch.from_numpy(prepared.data.images.pixels[prepared.splits[0].train[: recipe.batch]])
     with torch.no_grad(), prepared.engine.autocast():
         model.eval()(prepared.input.normalize(pixels.to(prepared.engine.device)))
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -27,11 +32,11 @@ def describe(prepared: PreparedRun) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in group["params"]),
             "layers": [names[p] for p in group["params"]],
         }
-        for phase in prepared.recipe.all_phases()
+        for phase in recipe.all_phases()
         for group in strategy.parameter_groups(model, phase.lr)
     ]
     return {
-        "recipe": prepared.recipe.model_dump(mode="json"),
+        "recipe": grid.model_dump(mode="json"),
         "parameters": model.parameter_counts(),
         "groups": groups,
         "stages": prepared.stage_counts(),

@@ -6,8 +6,9 @@ import time
 
 import torch
 
+from mammozoo.config.recipe import Recipe
 from mammozoo.models.randomness import kept_generators
-from mammozoo.training.fit_spec import all_fits, needed
+from mammozoo.training.fit_spec import FitSpec, all_fits, needed
 from mammozoo.training.loss import Loss
 from mammozoo.training.prepare import PreparedRun
 
@@ -21,26 +22,38 @@ def estimate(prepared: PreparedRun, fits: str = "") -> str:
 
     A card warms up for longer than it trains, so its first steps tell nothing.
     """
-    specs = [spec for _, of_stage in needed(all_fits(prepared), fits) for spec in of_stage]
-    trained = sum(len(spec.split.train) * sum(p.epochs for p in spec.recipe.all_phases()) for spec in specs)
-    judged = sum(len(spec.split.val) * sum(p.epochs for p in spec.recipe.all_phases()) for spec in specs)
-    if trained < _FEW or prepared.engine.device.type != "cpu":
+    stages = needed(all_fits(prepared), fits)
+    specs = [spec for _, of_stage in stages for spec in of_stage]
+    if sum(map(_images, specs)) < _FEW or prepared.engine.device.type != "cpu":
         return ""
-    step, forward, frozen = _seconds(prepared)
-    seconds = trained * step + judged * forward
-    if frozen and prepared.recipe.cache and not prepared.recipe.augment:
-        seconds = len(prepared.data.samples) * forward  # features are computed once, for all fits
+    cached = prepared.recipe.cache and not prepared.recipe.augment
+    seconds = 0.0
+    for one in (prepared, *prepared.others):
+        own = [spec for stage, of_stage in stages for spec in of_stage if stage.of(spec.recipe).start == one.start]
+        if not own:
+            continue
+        step, forward, frozen = _seconds(one, own[-1].recipe)
+        if frozen and cached:
+            seconds += len(prepared.data.samples) * forward  # features are computed once, for all fits
+        else:
+            judged = sum(len(spec.split.val) * sum(p.epochs for p in spec.recipe.all_phases()) for spec in own)
+            seconds += sum(map(_images, own)) * step + judged * forward
     count = f"{len(specs)} fits" if len(specs) > 1 else "one fit"
     return (
         f"About {max(1, round(seconds / 60))} minutes at most for {count}, by what a few batches took on this machine."
     )
 
 
-def _seconds(prepared: PreparedRun) -> tuple[float, float, bool]:
+def _images(spec: FitSpec) -> int:
+    """How many times an image goes through the network to train it."""
+    return len(spec.split.train) * sum(phase.epochs for phase in spec.recipe.all_phases())
+
+
+def _seconds(prepared: PreparedRun, recipe: Recipe) -> tuple[float, float, bool]:
     """(seconds of a training step, of a forward pass, each for one image; whether the backbone is frozen)."""
-    recipe, split = prepared.recipe, prepared.splits[0]
+    split = prepared.splits[0]
     with kept_generators():
-        model, _ = prepared.build()
+        model, _ = prepared.build(recipe)
         frozen = not any(parameter.requires_grad for parameter in model.backbone.parameters())
         prepared.engine.place(model, 0)
         some = split.train[: recipe.batch]

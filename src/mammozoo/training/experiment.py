@@ -175,7 +175,10 @@ def prepare_and_train(
         progress = progress if progress is not None and dist.is_main else Progress()
         prepared = prepare(recipe, progress)
         check_images([split for one in (*prepared.stages, prepared) for split in one.splits], dist.size)
-        prepared.build()  # a strategy or head that refuses the network does so before there is a folder
+        for (
+            point
+        ) in prepared.distinct():  # a strategy or head that refuses the network does so before there is a folder
+            prepared.of(point).build(point)
         if recipe.compile:
             require_compiler(prepared.engine.device)
         if dist.is_main:
@@ -183,11 +186,8 @@ def prepare_and_train(
                 progress.note(line)
             run = make_run(prepared)
 
-            def on_epoch(row: EpochRow) -> None:
-                registry().notify("epoch_end", run=run, row=row)
-
             with marked(prepared, run, dist.size):
-                _carry_out(prepared, run, Callbacks(progress, on_epoch, stop, dist), jobs, fits)
+                _carry_out(prepared, run, Callbacks(progress, told(run), stop, dist), jobs, fits)
             if not run.part:
                 registry().notify("run_end", run=run)
             return run
@@ -201,6 +201,16 @@ def prepare_and_train(
         return run
     finally:
         destroy_distributed()
+
+
+def told(run: RunDirectory) -> Callable[[EpochRow], str]:
+    """What tells plugins of an epoch of the run, and gives the first reason that one returns to end the fit; else empty."""
+
+    def on_epoch(row: EpochRow) -> str:
+        answers = registry().notify("epoch_end", run=run, row=row)
+        return next((text for text in answers if isinstance(text, str)), "")
+
+    return on_epoch
 
 
 @contextlib.contextmanager

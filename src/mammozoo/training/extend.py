@@ -42,7 +42,7 @@ def longer(recipe: Recipe, epochs: int) -> Recipe:
     had = sum(phase.epochs for phase in recipe.all_phases())
     if epochs <= had:
         raise UsageError(f"The run has {had} epochs already; --extend needs a larger --epochs than that.")
-    if {"epochs", "phases"} & {key.partition(".")[0] for key in recipe.grid}:
+    if {"epochs", "phases"} & {key.partition(".")[0] for point, _ in recipe.points() for key in point}:
         raise UsageError("The run's grid tries several numbers of epochs; there is not one number to extend.")
     if any(point.schedule.kind == "cosine" for _, point in recipe.points()):
         raise UsageError(

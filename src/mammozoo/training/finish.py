@@ -33,6 +33,7 @@ from mammozoo.training.together import write_ensemble
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.account import read_account
 from mammozoo.zoo.card import write_card
+from mammozoo.zoo.section import sections
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,13 @@ def finish(prepared: PreparedRun, run: RunDirectory, results: Sequence[FitResult
     scores = as_json(score(predictions, recipe.seed))
     train, test = (predictions.of(part).by_repeat()[0].outcome for part in ("train", "test"))
     said = registry().notify("run_scored", run=run, train=train, test=test)
+    configs = [best.config, *(reporter.config for reporter in reporters)]
+    stamps = [stamp for config in configs for stamp in config.stamps]
+    added = sections(registry().notify("run_sections", run=run, train=train, test=test))
     run.save(
-        stamps=tuple(dict.fromkeys([*best.config.stamps, *(text for text in said if text and isinstance(text, str))]))
+        **({"sections": added} if added else {}),
+        stamps=tuple(dict.fromkeys([*stamps, *(text for text in said if text and isinstance(text, str))])),
+        **({"weights": " or ".join(dict.fromkeys(one.training.weights for one in configs))} if prepared.others else {}),
     )
     clock.lap("scores")
     write_run(recipe, run, results, reporters, best, rows, scores)
@@ -200,7 +206,7 @@ def write_run(
                 content = (run.path / reporter.model.spec.name / name).read_bytes()
                 write_bytes(run.path / reporter.name / name, content)
             write_json(run.path / reporter.name / "config.json", reporter.config.to_json())
-    if len(results) > len({result.spec.split.outer for result in results}):
+    if any(result.spec.name != result.spec.split.outer for result in results):
         names = {fit.spec.name for reporter in reporters for fit in reporter.fits}
         attempts = [
             {

@@ -48,8 +48,9 @@ class FitSpec:
 def fit_specs(prepared: PreparedRun) -> list[FitSpec]:
     """All fits of a run without its earlier stages: each point of the grid and each repeat on each split."""
     points = prepared.recipe.points()
+    numbered = len(points) > 1 or isinstance(prepared.recipe.grid, list)
     return [
-        FitSpec(split.name if len(points) == 1 else f"{split.name}/{number:03d}", split, recipe, point)
+        FitSpec(f"{split.name}/{number:03d}" if numbered else split.name, split, recipe, point)
         for split in prepared.splits
         for number, (point, recipe) in enumerate(points)
     ]
@@ -73,7 +74,7 @@ def depends_on(prepared: PreparedRun, spec: FitSpec) -> dict[str, str]:
     """What a fit depends on, part by part, as a complete fit keeps it in `key.json`."""
     return {
         "recipe": hashlib.sha256(recipe_text(spec.recipe).encode()).hexdigest(),
-        "data": prepared.data.sha256,
+        "data": prepared.of(spec.recipe).data.sha256,
         "split": spec.split.digest(prepared.data.names),
         "stages": " ".join(stage.sha256 for stage in prepared.past),
         "precision": prepared.engine.precision,

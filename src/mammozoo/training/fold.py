@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from mammozoo.models.factory import round_weights, save_model
 from mammozoo.models.model import probabilities
 from mammozoo.models.randomness import seeded
 from mammozoo.training.callbacks import Callbacks
-from mammozoo.training.checkpoint import STATE, Checkpointer, DivergedError, Stopped
+from mammozoo.training.checkpoint import STATE, Checkpointer, DivergedError, PrunedError, Stopped
 from mammozoo.training.feed import TrainingData
 from mammozoo.training.fit_files import digests
 from mammozoo.training.fit_spec import FitSpec, depends_on, state_key
@@ -42,7 +42,8 @@ from mammozoo.training.run_directory import plugins_of
 from mammozoo.training.stages import read_stage
 from mammozoo.training.trainer import Trainer
 
-FAILED = "failed.json"  # in the folder of a fit that diverged: the reason
+FAILED = "failed.json"  # in the folder of a fit that diverged or was pruned: the reason
+_PRUNED = "pruned: "  # begins the reason
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,34 @@ class FitResult:
 
 @dataclass(frozen=True)
 class FailedFit:
-    """A fit of one point of a grid that diverged, and why. Its point cannot report on its test part."""
+    """A fit of one point of a grid that diverged or was pruned, and why. Its point cannot report on its test part."""
 
     spec: FitSpec
     reason: str
     monitor: float = float("nan")
 
+    @property
+    def pruned(self) -> bool:
+        """Whether it was ended early, and did not diverge."""
+        return self.reason.startswith(_PRUNED)
+
 
 def try_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callbacks) -> FitResult | FailedFit | None:
-    """`train_fold`; where a point of a grid diverges, that is recorded in its folder, and the other points go on.
+    """`train_fold`; where a point of a grid diverges or is pruned, that is recorded in its folder, and the other points go on.
 
     Raises:
         FailedError, Stopped: as `Trainer.fit`; of several processes at one fit, and without a grid, DivergedError too.
     """
+    alone = bool(prepared.recipe.grid) and callbacks.dist.is_single
+
+    def on_epoch(row: EpochRow) -> None:
+        if (reason := callbacks.on_epoch(row)) and alone:
+            raise PrunedError(f"{_PRUNED}{reason}")
+
     try:
-        return train_fold(prepared, spec, run, callbacks)
-    except DivergedError as error:
-        if not spec.tried or not callbacks.dist.is_single:
+        return train_fold(prepared, spec, run, replace(callbacks, on_epoch=on_epoch))
+    except (DivergedError, PrunedError) as error:
+        if not alone:
             raise
         content = {"schema": 1, "reason": str(error), "recipe": depends_on(prepared, spec)["recipe"]}
         write_json(run / spec.name / FAILED, content)
@@ -96,6 +108,7 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
     """
     torch.set_flush_denormal(True)  # vanishing activations would slow a processor down tenfold
     torch.backends.cudnn.deterministic = True  # a seed stands for the same bytes on a card too
+    prepared = prepared.of(spec.recipe)
     recipe, split, data, dist = spec.recipe, spec.split, prepared.data, callbacks.dist
     folder = run / spec.name
     if spec.after:

@@ -65,7 +65,8 @@ def train_parallel(
     ):
         unwanted = pulse.unwanted()
         tasks = [
-            (prepared, spec, folder, Callbacks(on_epoch=Teller(folder / spec.name), stop=unwanted)) for spec in missing
+            (prepared.of(spec.recipe), spec, folder, Callbacks(on_epoch=Teller(folder / spec.name), stop=unwanted))
+            for spec in missing
         ]
 
         def hear() -> None:

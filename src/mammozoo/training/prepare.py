@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from mammozoo.config.names import call, options, parse
 from mammozoo.config.recipe import Recipe
 from mammozoo.config.requirements import check_requirements
+from mammozoo.data.decoding import decode_cached
 from mammozoo.data.joined import kinds_of, open_dataset, parse_datasets, without_paths
 from mammozoo.data.loaded import By, Data, open_data
 from mammozoo.data.preprocessing import Input
@@ -23,24 +25,19 @@ from mammozoo.errors import UsageError
 from mammozoo.models.backbone import Backbone, load_exactly
 from mammozoo.models.config import LEAKY, SYNTHETIC, PastStage
 from mammozoo.models.device import Engine, choose_engine
-from mammozoo.models.factory import (
-    Lineage,
-    build_backbone,
-    build_model,
-    build_strategy,
-    default_weights,
-    load_starting_weights,
-)
+from mammozoo.models.factory import Lineage, build_model, load_starting_weights
 from mammozoo.models.model import Model
-from mammozoo.models.randomness import kept_generators, seeded
+from mammozoo.models.randomness import kept_generators
 from mammozoo.models.strategy import Composite
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.splitting import check_leakage, make_splits
 from mammozoo.training.stages import StageResult, check_handover, fits, shapes, stage_splits
+from mammozoo.training.starts import Start, all_starts, draw_backbone, start_of
 from mammozoo.training.validation import Monitor
-from mammozoo.zoo.pins import pinned
-from mammozoo.zoo.registry import find_model
+from mammozoo.zoo.pins import Pin, pinned
+from mammozoo.zoo.registry import find_weights
+from mammozoo.zoo.theirs import described, is_file
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,13 @@ class PreparedRun:
     """A recipe with everything looked up and nothing trained: what `--dry-run` shows and `train` carries out.
 
     Attributes:
+        start: names and size of backbone, weights and `input`; of a grid that varies them those of its first point.
         backbone: the network with its starting weights. It stays as it is; each fit trains a copy.
         head_rng: seed → state of torch's generator in which a head is drawn (the one that drawing the backbone leaves).
         stages: the earlier stages, first to last, each with one split for every split of this run.
         past: the stages that the starting weights come from.
         stage_state: backbone weights of the stage before, which replace those of `backbone`; None in the first stage.
+        others: the same run for each further start of the grid.
     """
 
     recipe: Recipe
@@ -61,16 +60,55 @@ class PreparedRun:
     data: Data
     splits: list[Split]
     stamps: tuple[str, ...]
+    start: Start
     lineage: Lineage
     backbone: Backbone
     head_rng: dict[int, torch.Tensor]
     stages: tuple[PreparedRun, ...] = ()
     past: tuple[PastStage, ...] = ()
     stage_state: dict[str, torch.Tensor] | None = None
+    others: tuple[PreparedRun, ...] = ()
+
+    def of(self, recipe: Recipe) -> PreparedRun:
+        """The same run with the network, weights and images of a point of its grid."""
+        if not self.others:
+            return self
+        start = start_of(recipe)
+        return replace(next(one for one in (self, *self.others) if one.start == start), others=())
+
+    def with_start(self, start: Start, progress: Progress, pins: Iterable[Pin] = ()) -> PreparedRun:
+        """The same run with a further start, whose images are read; the run itself if it has it already. Raises as `prepare`."""
+        known = (self, *self.others)
+        if start in {one.start for one in known}:
+            return self
+        twin = next((one for one in known if one.start[:2] == start[:2]), None)
+        recipe = self.recipe
+        if twin is None:
+            backbone, head_rng = draw_backbone(start, recipe)
+            lineage, used = _load_weights(backbone, start, (*recipe.pinned, *pins))
+            recipe = recipe.model_copy(update={"pinned": tuple(dict.fromkeys([*recipe.pinned, *used]))})
+        else:
+            backbone, head_rng, lineage = twin.backbone, twin.head_rng, twin.lineage
+        input, data = _input(recipe, start, backbone), self.data
+        if input.size != self.input.size:
+            progress.start(f"reading images for {start.backbone}", len(data.samples))
+            data = replace(data, images=decode_cached(data.dataset, data.samples, input, progress.advance))
+            progress.clock.lap("read")
+        stamps = _stamps(recipe, data, self.splits, lineage)
+        one = replace(
+            self, input=input, data=data, stamps=stamps, start=start, lineage=lineage, backbone=backbone, head_rng=head_rng,
+            others=(),
+        )  # fmt: skip
+        return replace(self, recipe=recipe, others=(*self.others, one))
 
     def after(self, stage: StageResult) -> PreparedRun:
         """The same run from the weights of a stage."""
         return replace(self, stage_state=stage.state, lineage=stage.lineage, past=stage.past)
+
+    def distinct(self) -> list[Recipe]:
+        """Points of the grid, one for each different network: another start, strategy or head."""
+        points = [recipe for _, recipe in self.recipe.points()]
+        return list({(start_of(one), one.strategy, one.head): one for one in reversed(points)}.values())[::-1]
 
     def build(self, recipe: Recipe | None = None) -> tuple[Model, Composite]:
         """A fresh model with the starting weights. `recipe` is a point of the run's grid; its seed draws the head."""
@@ -136,12 +174,11 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     monitor = _look_up(recipe)  # before the data are read, which may take minutes
     monitors = [_look_up(stage) for stage in earlier]
     check_data(recipe)  # a wrong --root is said before weights are asked for
-    backbone, head_rng = _build_backbone(recipe)
-    weights = _starting_weights(recipe)
-    with pinned(recipe.pinned) as used:
-        lineage = load_starting_weights(backbone, recipe.backbone, weights, find_model)
-    recipe = recipe.model_copy(update={"pinned": tuple(used)})
-    input = _input(recipe, backbone)
+    first, *others = all_starts(recipe)
+    backbone, head_rng = draw_backbone(first, recipe)
+    lineage, used = _load_weights(backbone, first, pins := recipe.pinned)
+    recipe = recipe.model_copy(update={"pinned": used})
+    input = _input(recipe, first, backbone)
     by: By = "patient" if recipe.split.by == "patient" else "group"
     classes = recipe.classes
     if classes is None and recipe.split.leave_out is not None:
@@ -149,6 +186,25 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
     data = open_data(recipe.dataset, recipe.root, classes, input, by, progress, exclude=recipe.exclude)
     monitor.check(data)
     splits = make_splits(recipe, data)
+    stamps = _stamps(recipe, data, splits, lineage)
+    progress.clock.lap("split")
+    prepared = PreparedRun(recipe, engine, input, data, splits, stamps, first, lineage, backbone, head_rng)
+    for start in others:
+        prepared = prepared.with_start(start, progress, pins)
+    return _with_stages(prepared, earlier, monitors, progress) if earlier else prepared
+
+
+def _load_weights(backbone: Backbone, start: Start, pins: Iterable[Pin]) -> tuple[Lineage, tuple[Pin, ...]]:
+    """Load the weights of a start; (their origin, the pins of the files of the Hub that it took)."""
+    with pinned(pins) as used:
+        lineage = load_starting_weights(backbone, start.backbone, start.weights, find_weights)
+        if is_file(lineage.weights):
+            lineage = replace(lineage, weights=described(lineage.weights))
+    return lineage, tuple(used)
+
+
+def _stamps(recipe: Recipe, data: Data, splits: list[Split], lineage: Lineage) -> tuple[str, ...]:
+    """The stamps of fits from these weights; LeakageError if test images leak and the recipe does not allow it."""
     stamps = [SYNTHETIC] if data.dataset.info.synthetic or lineage.synthetic else []
     try:
         check_leakage(splits, data, lineage.seen)
@@ -156,26 +212,14 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> PreparedRun:
         if not recipe.allow_leakage:
             raise
         stamps.append(LEAKY)
-    progress.clock.lap("split")
-    prepared = PreparedRun(recipe, engine, input, data, splits, tuple(stamps), lineage, backbone, head_rng)
-    return _with_stages(prepared, earlier, monitors, progress) if earlier else prepared
-
-
-def _build_backbone(recipe: Recipe) -> tuple[Backbone, dict[int, torch.Tensor]]:
-    """The network drawn from the recipe's seed, and for the seed of every repeat the generator state after drawing it."""
-    states = {}
-    for seed in reversed(range(recipe.seed, recipe.seed + recipe.repeats)):
-        with seeded(seed):
-            backbone = build_backbone(recipe.backbone)
-            states[seed] = torch.get_rng_state()
-    return backbone, states
+    return tuple(stamps)
 
 
 def _with_stages(final: PreparedRun, recipes: list[Recipe], monitors: list[Monitor], progress: Progress) -> PreparedRun:
     """The prepared run with its earlier stages."""
     stages: list[PreparedRun] = []
     for settings, recipe, monitor in zip(final.recipe.stages, recipes, monitors, strict=True):
-        input = _input(recipe, final.backbone)
+        input = _input(recipe, final.start, final.backbone)
         data = open_data(recipe.dataset, recipe.root, recipe.classes, input, "group", progress, exclude=recipe.exclude)
         monitor.check(data)
         splits = stage_splits(
@@ -193,12 +237,12 @@ def _with_stages(final: PreparedRun, recipes: list[Recipe], monitors: list[Monit
     return replace(final, stages=tuple(stages), stamps=tuple(stamps))
 
 
-def _input(recipe: Recipe, backbone: Backbone) -> Input:
+def _input(recipe: Recipe, start: Start, backbone: Backbone) -> Input:
     changes: dict[str, Any] = {
         "color": recipe.color,
         "fit": recipe.fit,
         "preprocess": recipe.preprocess,
-        "size": recipe.size or backbone.input.size,
+        "size": start.size or backbone.input.size,
     }
     return backbone.input.model_copy(update=changes)
 
@@ -219,35 +263,6 @@ def _look_up(recipe: Recipe) -> Monitor:
             f"The loss '{methods.loss}' takes whole labels, which label_smoothing, mixup and cutmix divide. Leave one out."
         )
     return Monitor(recipe.monitor)
-
-
-def _starting_weights(recipe: Recipe) -> str:
-    """The starting weights: those that the first stage's strategy requires, else the recipe's.
-
-    Raises:
-        UsageError: a strategy requires others than the recipe names, than another point of its grid, or in a later stage.
-    """
-    wanted = {}
-    for _, point in recipe.points():
-        first, *later = [*(point.of_stage(number) for number in range(len(point.stages))), point]
-        for stage in later:
-            if (weights := build_strategy(stage.strategy).starting_weights) is not None:
-                raise UsageError(
-                    f"Strategy '{stage.strategy}' starts from {weights} weights, so what the stages before '{stage.name}' have "
-                    "learnt would be lost. Give it another strategy, or leave the stages out."
-                )
-        required = build_strategy(first.strategy).starting_weights
-        if required is not None and recipe.weights not in ("auto", required):
-            raise UsageError(
-                f"Strategy '{first.strategy}' starts from {required} weights, and the recipe names '{recipe.weights}'. Leave "
-                "the weights out, or choose another strategy, such as full."
-            )
-        named = default_weights(recipe.backbone) if recipe.weights == "auto" else recipe.weights
-        wanted[required or named] = first.strategy
-    if len(wanted) > 1:
-        pairs = " and ".join(f"'{strategy}' from {weights}" for weights, strategy in wanted.items())
-        raise UsageError(f"All points of a grid start from the same weights, and here {pairs}. Make several runs.")
-    return next(iter(wanted))
 
 
 def check_data(recipe: Recipe) -> None:

@@ -106,6 +106,7 @@ def _train(
     torch.set_flush_denormal(True)
     torch.backends.cudnn.deterministic = True
     recipe = fits[0].spec.recipe
+    prepared = prepared.of(recipe)
     epochs = max(1, round(fmean([row for row in fit.history if row.best][-1].epoch for fit in fits)))
     used, none = used_images(prepared), np.array([], np.intp)
     spec = FitSpec(REFIT, Split(REFIT, used, none, none), recipe, {})

@@ -102,10 +102,16 @@ class RunDirectory(InNotebook):
         except ConflictError:  # by a run that ended a moment ago
             run.release()
             raise
-        write_text(path / "recipe.yaml", f"# {recipe.name}: {' '.join(recipe.summary.split())}\n{recipe.to_yaml()}")
+        run.write_recipe(recipe)
         run.save()
         run._start_log()
         return run
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write `recipe.yaml`; of a search it grows."""
+        self.recipe = recipe
+        head = f"# {recipe.name}: {' '.join(recipe.summary.split())}"
+        write_text(self.path / "recipe.yaml", f"{head}\n{recipe.to_yaml()}")
 
     def resume(self) -> None:
         """Continue a run that was killed, stopped or failed.
@@ -241,8 +247,10 @@ def plugins_of(recipe: Recipe) -> dict[str, str]:
 
     A plugin that is a file (`--plugin`) has its file name and the version `file`: a published model must not show folders.
     """
-    recipes = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe]
-    providers: list[Plugin] = [registry().provider(kind, name) for one in recipes for kind, name in _named(one)]
+    points = [point for _, point in recipe.points()] if recipe.grid else []
+    recipes = [*(recipe.of_stage(number) for number in range(len(recipe.stages))), recipe, *points]
+    named = dict.fromkeys(pair for one in recipes for pair in _named(one))
+    providers: list[Plugin] = [registry().provider(kind, name) for kind, name in named]
     return {Path(p.distribution).name if p.version == "file" else p.distribution: p.version for p in providers}
 
 

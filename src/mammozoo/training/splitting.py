@@ -1,4 +1,4 @@
-"""The splits that a recipe describes, and what may not be on two sides of one."""
+"""The splits that a recipe describes, and whether they or the starting weights leak."""
 
 from __future__ import annotations
 

@@ -61,6 +61,7 @@ def joint_config(
     `used` are the images that it was made with.
     """
     first, data = fits[0].config, prepared.data
+    starts = {one.start: one for fit in fits for one in [prepared.of(fit.spec.recipe)]}.values()
     val = unseen(fits, "val")
     rules = decision_rules(prepared.recipe, val.outcome.labels, val.outcome.probabilities, "pooled validation")
     held_out = len(np.setdiff1d(used_images(prepared, "test"), used))
@@ -71,7 +72,7 @@ def joint_config(
             "images": {"train": len(used), "val": 0, "test": held_out},
             "left_out": len(data.samples) - len(used) - held_out,
             "split_sha256": hashlib.sha256(digests.encode()).hexdigest(),
-            "seen": tuple(dict.fromkeys([*prepared.lineage.seen, *seen])),
+            "seen": tuple(dict.fromkeys([*(h for one in starts for h in one.lineage.seen), *seen])),
         }
     )
     about = {
@@ -95,12 +96,15 @@ def _decided(rows: Predictions, config: ModelConfig) -> Predictions:
 
 
 def write_ensemble(prepared: PreparedRun, run: RunDirectory, fits: Sequence[FitResult]) -> None:
-    """Write RUN/ensemble from the fits that report; nothing of a single one, or of more than `MOST_MEMBERS`."""
+    """Write RUN/ensemble from the fits that report; nothing of one, over `MOST_MEMBERS`, or several networks or sizes."""
     if len(fits) > MOST_MEMBERS:
         log.info(
             "%d models are too many for an ensemble; those of the first repeat are taken, if they are not.", len(fits)
         )
         fits = [fit for fit in fits if fit.spec.repeat == 0]
+    if len({(fit.config.backbone, fit.config.input.size) for fit in fits}) > 1:
+        log.info("No ensemble: the folds chose different networks or sizes.")
+        return
     if not 1 < len(fits) <= MOST_MEMBERS:
         return
     config, val = joint_config(prepared, fits, used_images(prepared, "train", "val"), run)

@@ -71,7 +71,7 @@ class Account:
     @property
     def choice(self) -> str:
         """What was tried, what was chosen, and on what; empty if each test part had one model."""
-        if not self.rows:
+        if len(self.rows) < 2:
             return ""
         parts = self._by_part()
         tried = [f"{key} {' or '.join(dict.fromkeys(row[key] for row in self.rows))}" for key in self._keys]
@@ -82,8 +82,12 @@ class Account:
             "folds": len(parts),
         }
         text = f"{self.trained} models were trained: {' × '.join(f'{n} {what}' for what, n in axes.items() if n > 1)}."
-        if failed := len(self.facts.get("failed", ())):
-            text += f" {failed} of them diverged, so that their points do not report."
+        failed = list(self.facts.get("failed", {}).values())
+        pruned = sum(reason.startswith("pruned: ") for reason in failed)
+        if len(failed) > pruned:
+            text += f" {len(failed) - pruned} of them diverged, so that their points do not report."
+        if pruned:
+            text += f" {pruned} of them were pruned: ended early by what validation showed, and not chosen from."
         if len(self.reporting) == self.trained:
             return f"{text} All of them report."
         together = all(self._together(part) for part in parts.values())
@@ -170,7 +174,8 @@ def read_account(folder: Path, facts: Mapping[str, Any]) -> Account:
 def _are_fits(account: Account, splits: Sequence[str], model: str) -> bool:
     """Whether the rows are of as many fits of each split, named as `fit_specs` does, and that of the run's model reports."""
     each = len(account.rows) // len(splits)
-    expected = [(name, f"{name}/{number:03d}" if each > 1 else name) for name in splits for number in range(each)]
+    numbered = any(row.get("fit") != row.get("split") for row in account.rows)
+    expected = [(name, f"{name}/{number:03d}" if numbered else name) for name in splits for number in range(each)]
     try:
         known = sorted((row["split"], row["fit"]) for row in account.rows) == sorted(expected)
         monitored = [float(row[account._monitor]) for row in account.rows]

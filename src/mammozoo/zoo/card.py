@@ -16,6 +16,7 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.zoo.account import Account
 from mammozoo.zoo.elsewhere import Elsewhere
 from mammozoo.zoo.registry import listed
+from mammozoo.zoo.section import cell
 
 _TAGS = ("medical", "breast-imaging", "research-only")
 #: The Hub's own names of scores.
@@ -149,6 +150,6 @@ def _body(config: ModelConfig, account: Account, joint: str = "") -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters["printed"] = printed
+    environment.filters |= {"printed": printed, "cell": cell}
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"))
     return template.render(config=config, training=config.training, account=account, facts=account.facts, joint=joint)
