@@ -1,7 +1,6 @@
 """Several processes at one fit, forked from this one: odd batches, and fewer images than processes."""
 
 import functools
-import json
 import os
 import socket
 from pathlib import Path
@@ -33,15 +32,14 @@ def team(size: int, folder: Path, /, **fields: object) -> list[str]:
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_every_process_takes_part_in_every_step(size: int) -> None:
-    """Whatever number of images there is, none is taken twice, none is alone in a step, and fewer than two a process wait."""
+    """Whatever number of images there is, no image is taken twice, and at most fewer than there are processes wait."""
     batch = 3 * size
-    for images in range(2 * size, 40):
+    for images in range(size, 40):
         order = np.random.default_rng(images).permutation(images)
         shares = [DistContext(rank, size).shard(order, batch) for rank in range(size)]
         assert len({-(-len(share) // 3) for share in shares}) == 1, "as many steps in each"
         taken = np.concatenate(shares)
-        assert len(set(taken.tolist())) == len(taken) > images - 2 * size
-        assert all(len(share) % 3 != 1 for share in shares)
+        assert len(set(taken.tolist())) == len(taken) > images - size
 
 
 def test_more_processes_than_images_to_validate_on(tiny_run, tmp_path) -> None:
@@ -54,19 +52,11 @@ def test_more_processes_than_images_to_validate_on(tiny_run, tmp_path) -> None:
     assert len([row for row in rows if row["part"] == "val"]) == 3
 
 
-def test_a_last_batch_of_one_image_each_waits(tiny_run, tmp_path) -> None:
-    """Of a network whose last map is one pixel, batch norm had one value a channel and failed."""
-    said = team(
-        3,
-        tmp_path / "run",
-        batch=6,
-        size=32,
-        strategy="full",
-        dataset="phantom:n=30",
-        **{"split.val": 0.3, "split.test": 0.37},
-    )
-    facts = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert said == [""] * 3 and sum(facts["splits"][0]["train"].values()) in (9, 10, 11)
+def test_one_image_alone_in_a_batch_norm(tiny_run, tmp_path) -> None:
+    """Of a network whose last map is one pixel; before, that was a bug of ours, with torch's words."""
+    fields = {"batch": 6, "size": 32, "strategy": "full", "split.val": 0.3, "split.test": 0.37}
+    said = team(3, tmp_path / "run", dataset="phantom:n=30", **fields)
+    assert any("UsageError" in text and "another --batch or --gpus" in text for text in said), said
 
 
 def test_fewer_images_than_processes(tiny_run, tmp_path) -> None:

@@ -49,12 +49,12 @@ class DistContext:
     def shard(self, order: Indices, batch: int) -> Indices:
         """This process's images, in an order in which `batch / size` of them are its share of each batch.
 
-        A last batch with fewer than two images a process is left out: batch norm cannot train on one.
+        A last batch with fewer images than processes is left out.
         """
         if self.is_single:
             return order
         rest = len(order) % batch
-        if rest < 2 * self.size:
+        if rest < self.size:
             order = order[: len(order) - rest]
         return np.concatenate(
             [order[start : start + batch][self.rank :: self.size] for start in range(0, len(order), batch)]
@@ -216,15 +216,15 @@ def check_batches(recipe: Recipe, size: int) -> None:
 
 
 def check_images(splits: Iterable[Split], size: int) -> None:
-    """Refuse a training part with fewer than two images a process: there would be no step that all of them take part in.
+    """Refuse a training part with fewer images than processes: there would be no step that all of them take part in.
 
     Raises:
         UsageError: with the most processes that can share it.
     """
     fewest = min(len(split.train) for split in splits)
-    if size > 1 and fewest < 2 * size:
+    if size > 1 and fewest < size:
         raise UsageError(
-            f"{size} processes cannot share a training part of {fewest} images. Say --gpus {max(1, fewest // 2)} at most."
+            f"{size} processes cannot share a training part of {fewest} images. Say --gpus {fewest} at most."
         )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from mammozoo.config.recipe import Recipe
-from mammozoo.errors import memory_error, set_scene
+from mammozoo.errors import UsageError, memory_error, set_scene
 from mammozoo.models.device import Engine
 from mammozoo.models.model import Model, has_folded_batch_norm
 from mammozoo.models.randomness import generator_states, restore_generators, seed_generators
@@ -115,6 +115,9 @@ class Trainer:
             except Exception as error:
                 if (full := memory_error(error, self.recipe.batch)) is not None:
                     raise full from error
+                if "more than 1 value per channel" in str(error):  # torch's words; a map of one pixel of one image
+                    alone = "A process gets a single image of the last batch; batch norm cannot train on it here."
+                    raise UsageError(f"{alone} Say another --batch or --gpus, or a larger size.") from error
                 doing = f"training {self.split_name}, epoch {state.epoch + 1}"
                 set_scene(error, doing=doing, device=str(self.engine.device))
                 raise
