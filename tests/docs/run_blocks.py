@@ -22,6 +22,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "quickstart", "researcher", "evaluate", "predict", "tables", "study", "embed", "export", "label-errors", "recalibrate",
+    "reproduce",
 ]  # fmt: skip
 LEFT_OUT = {
     r"\[MODEL\]|TABLE|THIS_FOLDER": "a placeholder",
@@ -29,21 +30,9 @@ LEFT_OUT = {
     r"^(python3? -m venv|\.venv|source|pip) ?": "sets up",
 }
 SMALL = [
-    "--epochs",
-    "1",
-    "--backbone",
-    "test_resnet",
-    "--weights",
-    "random",
-    "--set",
-    "size=64",
-    "--set",
-    "grid={}",
-    "--set",
-    "repeats=1",
-    "--device",
-    "cpu",
-]
+    "--epochs", "1", "--backbone", "test_resnet", "--weights", "random", "--device", "cpu", "--set", "size=64", "--set", "grid={}",
+    "--set", "repeats=1",
+]  # fmt: skip
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = ("mammozoo ", "python ", "find ", "pip ", ".venv", "source ")
 
