@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.distributed import SINGLE, DistContext
 
 if TYPE_CHECKING:
+    from mammozoo.training.run_directory import RunDirectory
     from mammozoo.training.trainer import EpochRow
 
 log = logging.getLogger(__name__)
@@ -39,3 +41,13 @@ def log_epoch(fit: str, row: EpochRow, monitor: str) -> None:
         "%s epoch %d: train loss %.4f, val loss %.4f, %s %.4f%s, lr %g",
         fit, row.epoch, row.train_loss, row.val_loss, monitor, row.monitor, " (best)" if row.best else "", row.lr,
     )  # fmt: skip
+
+
+def told(run: RunDirectory) -> Callable[[EpochRow], str]:
+    """What tells plugins of an epoch of the run, and gives the first reason that one returns to end the fit; else empty."""
+
+    def on_epoch(row: EpochRow) -> str:
+        answers = registry().notify("epoch_end", run=run, row=row)
+        return next((text for text in answers if isinstance(text, str)), "")
+
+    return on_epoch
