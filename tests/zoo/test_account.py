@@ -67,6 +67,13 @@ def test_one_of_all_or_a_point_with_all_its_models() -> None:
     assert every.choice == "2 models were trained: 2 repeats. All of them report."
 
 
+def test_the_many_numbers_of_a_search_are_a_range() -> None:
+    found = account("h/0", *[(f"h/{k}", f"{10.0**-k}", k, k == 0) for k in range(6)])
+    assert "6 points of the grid (lr 6 values from 1e-05 to 1)" in found.choice
+    words = account("h/0", *[(f"h/{k}", "abcdef"[k], k, k == 0) for k in range(6)])
+    assert "(lr a or b or c or d or e or f)" in words.choice
+
+
 def test_folds_choose_each_and_the_direction_is_the_metrics() -> None:
     fits = [("f0/0", "3", 0.7, True), ("f0/1", "1", 0.6, False), ("f1/0", "3", 0.5, False), ("f1/1", "1", 0.9, True)]
     found = account("f1/1", *fits, monitor="auc")

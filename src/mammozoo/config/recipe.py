@@ -243,13 +243,12 @@ class Recipe(Section):
         """
         if not self.grid and self.repeats == 1:
             return [({}, self)]
-        if isinstance(self.grid, dict):
-            points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-        else:
-            points = self.grid
-        keys = list(dict.fromkeys(key for point in points for key in point))
+        grid = self.grid
+        if isinstance(grid, dict):
+            grid = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        keys = list(dict.fromkeys(key for point in grid for key in point))
         found = []
-        for point in points:
+        for point in grid:
             for repeat in range(self.repeats):
                 fields = self.model_dump(mode="json") | {"grid": {}, "repeats": 1, "seed": self.seed + repeat}
                 for key, value in point.items():
@@ -265,8 +264,8 @@ class Recipe(Section):
     def of_fit(self, name: str) -> Recipe:
         """The point of the grid that a fit of the run was trained by, by the number at the end of its name."""
         points, number = self.points(), name.rpartition("/")[2]
-        several = len(points) > 1 or isinstance(self.grid, list)
-        return points[int(number)][1] if several and number.isdecimal() else points[0][1]
+        numbered = number.isdecimal() and (len(points) > 1 or isinstance(self.grid, list))
+        return points[int(number) if numbered else 0][1]
 
     def all_phases(self) -> tuple[Phase, ...]:
         """The phases in order; a recipe without phases is one phase."""

@@ -23,7 +23,7 @@ from mammozoo.models.ensemble import Ensemble
 from mammozoo.models.model import Model, assemble
 from mammozoo.models.predictor import Foreign, predictor_at
 from mammozoo.models.strategy import Composite
-from mammozoo.models.weight_map import mapped
+from mammozoo.models.weight_map import load_published
 from mammozoo.models.weights import read_shapes, read_tensors, refuse_non_finite, write_tensors
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
@@ -126,12 +126,12 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
                 f"from safetensors.torch import save_file; state = torch.load('{path.name}', weights_only=True); "
                 f"save_file(state.get('state_dict', state), '{path.stem}.safetensors')."
             )
-        _load_published(backbone, path)
+        load_published(backbone, path)
         return Lineage(f"file:{path.name}")
     if kind in ("zoo", "hub", "run") and rest:
         folder = resolve(weights)
         if folder.is_file():  # of others
-            _load_published(backbone, folder)
+            load_published(backbone, folder)
             return Lineage(weights if weights.endswith(folder.name) else f"{weights}:{folder.name}")
         config = read_config(folder)
         if config.backbone != backbone_name:
@@ -157,17 +157,6 @@ def load_starting_weights(backbone: Backbone, backbone_name: str, weights: str, 
 
 
 @torch.no_grad()
-def _load_published(backbone: Backbone, path: Path) -> None:
-    """Load a file of weights under names of their own, or of a library that a plugin's map knows."""
-    tensors = read_tensors(path)
-    refuse_non_finite(tensors, path)
-    while tensors and all(
-        name.startswith(("module.", "_orig_mod.")) for name in tensors
-    ):  # DataParallel, torch.compile
-        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
-    backbone.load_pretrained(mapped(tensors, backbone))
-
-
 def round_weights(model: Model, dtype: torch.dtype) -> None:
     """Round every weight to `dtype`, so that scores are those of the weights as they will be stored."""
     for tensor in model.state_dict().values():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from mammozoo.models.backbone import Backbone
+from mammozoo.models.weights import read_tensors, refuse_non_finite
 from mammozoo.plugins import registry
 
 Tensors = dict[str, torch.Tensor]
@@ -35,3 +37,18 @@ def mapped(tensors: Mapping[str, torch.Tensor], backbone: Backbone) -> Tensors:
             found: Tensors = item.value.build(dict(tensors), backbone)
             return found
     return dict(tensors)
+
+
+def load_published(backbone: Backbone, path: Path) -> None:
+    """Load a file of weights under names of their own, or of a library that a plugin's map knows.
+
+    Raises:
+        NotFoundError, NotVerifiedError, IncompatibleError: it is missing, damaged or not finite, or of another network.
+    """
+    tensors = read_tensors(path)
+    refuse_non_finite(tensors, path)
+    while tensors and all(
+        name.startswith(("module.", "_orig_mod.")) for name in tensors
+    ):  # DataParallel, torch.compile
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    backbone.load_pretrained(mapped(tensors, backbone))

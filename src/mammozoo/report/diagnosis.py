@@ -37,7 +37,8 @@ from mammozoo.text import printable
 from mammozoo.training.run_directory import RunDirectory
 from mammozoo.training.starts import start_of
 from mammozoo.zoo.pins import pinned
-from mammozoo.zoo.registry import find_model, find_weights
+from mammozoo.zoo.registry import find_model
+from mammozoo.zoo.theirs import find_weights
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito 2008
 

@@ -18,9 +18,11 @@ class CommandRules(Named[CommandSpec]):
         """No command of mammozoo has the name."""
         assert self.value.name not in OWN, f"mammozoo has a command '{self.value.name}'."
 
-    @rule("typer makes arguments and options of parameters. Annotate each: `def command(folder: Path, top: int = 5)`.")
+    @rule(
+        "From parameters typer makes arguments and options. Annotate each: `def command(folder: Path, top: int = 5)`."
+    )
     def can_be_read(self) -> None:
-        """typer reads its parameters."""
+        """Its parameters can be read by typer."""
         typer.main.get_command(_app(self.value))
 
     @needs(can_be_read)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.training.distributed import SINGLE, DistContext
 
 if TYPE_CHECKING:
     from mammozoo.training.history import EpochRow
+    from mammozoo.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,13 @@ class Callbacks:
     on_epoch: Callable[[EpochRow], object] = lambda row: None
     stop: Callable[[], bool] = lambda: False
     dist: DistContext = SINGLE
+
+
+def told(run: RunDirectory) -> Callable[[EpochRow], str]:
+    """What tells plugins of an epoch of the run, and gives the first reason that one returns to end the fit; else empty."""
+
+    def on_epoch(row: EpochRow) -> str:
+        answers = registry().notify("epoch_end", run=run, row=row)
+        return next((text for text in answers if isinstance(text, str)), "")
+
+    return on_epoch

@@ -31,7 +31,7 @@ from mammozoo.files import disk_error, refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.plugins.blame import blame
 from mammozoo.progress import Progress
-from mammozoo.training.callbacks import Callbacks
+from mammozoo.training.callbacks import Callbacks, told
 from mammozoo.training.checkpoint import STATE, Checkpointer, Stopped
 from mammozoo.training.compiled import require_compiler
 from mammozoo.training.distributed import (
@@ -48,7 +48,6 @@ from mammozoo.training.extend import recipe_of_more, reopened
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, all_fits, fit_specs, needed, state_key
 from mammozoo.training.fold import FailedFit, FitResult, claimed, read_attempt, try_fold
-from mammozoo.training.history import EpochRow
 from mammozoo.training.parallel import ONE, Jobs, train_parallel
 from mammozoo.training.prepare import PreparedRun, prepare
 from mammozoo.training.run_directory import RunDirectory, refuse_occupied
@@ -201,16 +200,6 @@ def prepare_and_train(
         return run
     finally:
         destroy_distributed()
-
-
-def told(run: RunDirectory) -> Callable[[EpochRow], str]:
-    """What tells plugins of an epoch of the run, and gives the first reason that one returns to end the fit; else empty."""
-
-    def on_epoch(row: EpochRow) -> str:
-        answers = registry().notify("epoch_end", run=run, row=row)
-        return next((text for text in answers if isinstance(text, str)), "")
-
-    return on_epoch
 
 
 @contextlib.contextmanager

@@ -36,8 +36,7 @@ from mammozoo.training.stages import StageResult, check_handover, fits, shapes, 
 from mammozoo.training.starts import Start, all_starts, draw_backbone, start_of
 from mammozoo.training.validation import Monitor
 from mammozoo.zoo.pins import Pin, pinned
-from mammozoo.zoo.registry import find_weights
-from mammozoo.zoo.theirs import described, is_file
+from mammozoo.zoo.theirs import described, find_weights, is_file
 
 
 @dataclass(frozen=True)

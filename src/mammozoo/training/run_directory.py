@@ -48,16 +48,8 @@ from mammozoo.training.telling import EPOCHS
 
 Status = Literal["running", "done", "failed", "interrupted"]
 _VERSIONED = (
-    "torch",
-    "torchvision",
-    "timm",
-    "albumentations",
-    "scikit-learn",
-    "numpy",
-    "pillow",
-    "huggingface_hub",
-    "safetensors",
-)
+    "torch", "torchvision", "timm", "albumentations", "scikit-learn", "numpy", "pillow", "huggingface_hub", "safetensors",
+)  # fmt: skip
 
 
 class _Log(logging.FileHandler):

@@ -17,9 +17,9 @@ from mammozoo.errors import ConflictError, UsageError
 from mammozoo.files import refuse_to_replace
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
-from mammozoo.training.callbacks import Callbacks
+from mammozoo.training.callbacks import Callbacks, told
 from mammozoo.training.checkpoint import PrunedError
-from mammozoo.training.experiment import marked, told, write_facts
+from mammozoo.training.experiment import marked, write_facts
 from mammozoo.training.finish import finish
 from mammozoo.training.fit_spec import FitSpec, fit_specs
 from mammozoo.training.fold import FailedFit, FitResult, read_attempt, try_fold

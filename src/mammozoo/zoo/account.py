@@ -17,6 +17,7 @@ from mammozoo.plugins import registry
 
 _VALIDATION = "validation "  # first word of the column of the monitored value
 _PLACE = ("fit", "split", "repeat", "reports")
+_MANY = 5  # values of a key that are listed one by one
 _ANSWERS = {"True", "False"}  # of the column `reports`
 
 Row = Mapping[str, str]
@@ -74,7 +75,7 @@ class Account:
         if len(self.rows) < 2:
             return ""
         parts = self._by_part()
-        tried = [f"{key} {' or '.join(dict.fromkeys(row[key] for row in self.rows))}" for key in self._keys]
+        tried = [f"{key} {_values([row[key] for row in self.rows])}" for key in self._keys]
         axes = {
             f"points of the grid ({'; '.join(tried)})": len({self._point(row) for row in self.rows}),
             "repeats": len({row.get("repeat") for row in self.rows}),
@@ -152,6 +153,18 @@ class Account:
     @staticmethod
     def _reports(row: Row) -> bool:
         return row["reports"] == "True"
+
+
+def _values(cells: Sequence[str]) -> str:
+    """The different values of a key; of many numbers, as a search samples them, their range."""
+    different = list(dict.fromkeys(cells))
+    if len(different) > _MANY:
+        try:
+            low, high = min(different, key=float), max(different, key=float)
+        except ValueError:
+            return " or ".join(different)
+        return f"{len(different)} values from {float(low):.3g} to {float(high):.3g}"
+    return " or ".join(different)
 
 
 def read_account(folder: Path, facts: Mapping[str, Any]) -> Account:

@@ -19,13 +19,12 @@ from mammozoo.errors import (
     nearest,
 )
 from mammozoo.files import absent, given_path
-from mammozoo.models.config import CONFIG, read_content
+from mammozoo.models.config import CONFIG
 from mammozoo.plugins import GROUP, registry
 from mammozoo.plugins.discovery import DISTRIBUTION, origin
 from mammozoo.zoo.cache import joined_folder
 from mammozoo.zoo.entry import Entry, ZooModel, read_zoo
 from mammozoo.zoo.pull import check_remote, parse_reference, pull, pull_reference
-from mammozoo.zoo.theirs import is_file, pull_weights
 from mammozoo.zoo.verify import check_tensors, check_usable, verify
 
 log = logging.getLogger(__name__)
@@ -169,28 +168,6 @@ def find_model(reference: str | Path) -> Path:
     return out
 
 
-def find_weights(reference: str | Path) -> Path:
-    """What a training starts from: the folder of a model as `find_model` has it, or the file that `hub:ORG/NAME@COMMIT:FILE` names.
-
-    Of a commit with another library's `config.json` it is its `model.safetensors`.
-    """
-    name = str(reference)
-    if is_file(name):
-        return pull_weights(name)
-    folder = find_model(reference)
-    if name.startswith("hub:") and not _is_ours(folder):
-        return pull_weights(f"{name}:model.safetensors")
-    return folder
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        read_content(folder)
-    except IncompatibleError:
-        return False
-    return True
-
-
 def find_answering(reference: str | Path, member: str | None = None, *, others: bool = False) -> Path:
     """The folder of the model that answers new images: of a run that trained several models all of them together.
 
@@ -219,7 +196,7 @@ def find_answering(reference: str | Path, member: str | None = None, *, others: 
 
 def _referred(reference: str) -> Path:
     """The folder of `hub:ORG/NAME@COMMIT`, as `pull_reference` has it; NotFoundError if a zoo has withdrawn that commit."""
-    if is_file(reference):
+    if ":" in reference.removeprefix("hub:"):
         raise UsageError(
             f"'{reference}' is one file of weights, which a training starts from (--weights), and no model."
         )

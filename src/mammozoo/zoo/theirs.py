@@ -6,9 +6,12 @@ import logging
 import re
 from pathlib import Path
 
-from mammozoo.errors import MammozooError, UsageError
+from mammozoo.errors import IncompatibleError, MammozooError, UsageError
+from mammozoo.models.config import read_content
+from mammozoo.zoo.card import terms_in
 from mammozoo.zoo.entry import COMMIT, REPOSITORY
 from mammozoo.zoo.hub import endpoint, fetch
+from mammozoo.zoo.registry import find_model
 
 log = logging.getLogger(__name__)
 _FORM = "hub:ORG/NAME@COMMIT:FILE.safetensors"
@@ -17,6 +20,28 @@ _FORM = "hub:ORG/NAME@COMMIT:FILE.safetensors"
 def is_file(reference: str) -> bool:
     """Whether a reference names one file of a commit."""
     return reference.startswith("hub:") and ":" in reference.removeprefix("hub:")
+
+
+def find_weights(reference: str | Path) -> Path:
+    """What a training starts from: the folder of a model as `find_model` has it, or the file that `hub:ORG/NAME@COMMIT:FILE` names.
+
+    Of a commit with another library's `config.json` it is its `model.safetensors`.
+    """
+    name = str(reference)
+    if is_file(name):
+        return pull_weights(name)
+    folder = find_model(reference)
+    if name.startswith("hub:") and not _is_ours(folder):
+        return pull_weights(f"{name}:model.safetensors")
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        read_content(folder)
+    except IncompatibleError:
+        return False
+    return True
 
 
 def pull_weights(reference: str) -> Path:
@@ -42,8 +67,6 @@ def described(reference: str) -> str:
 
 def licence(reference: str) -> str:
     """What the commit's README.md says of its licence; empty if it says nothing or cannot be had."""
-    from mammozoo.zoo.card import terms_in  # which imports the registry, and that this module
-
     repository, revision, _ = _parts(reference)
     try:
         return terms_in(fetch(repository, "README.md", revision).read_text(encoding="utf-8", errors="replace"))
