@@ -198,9 +198,7 @@ class Recipe(Section):
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
         if self.methods.sampling == "balanced" and self.class_weights == "balanced":
-            raise ValueError(
-                "methods.sampling and class_weights, both balanced, correct the same twice; set class_weights: none"
-            )
+            raise ValueError("methods.sampling and class_weights, both balanced, correct the same twice; leave one")
         if self.cache_views and (self.methods.mixup or self.methods.cutmix):
             raise ValueError("mixup and cutmix mix images, and cache_views keeps features of whole ones; choose one")
         if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
