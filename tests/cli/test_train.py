@@ -45,7 +45,7 @@ def test_without_out_the_folder_is_named_by_what_is_in_it(command, tiny, tmp_pat
     answer = command("train", *tiny).ok
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.endswith("_phantom_test-resnet_drs")
-    assert f"--model runs/{run.name}" in answer.out
+    assert f"mammozoo predict runs/{run.name}" in answer.out
     assert "synthetic data" in answer.err
     assert "Warning" not in answer.err
 
