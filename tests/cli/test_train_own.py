@@ -91,6 +91,8 @@ def test_a_glance_at_the_images_says_what_they_are(command, tmp_path: Path) -> N
     assert "20 of 20" in command("train", "scans", *TINY, "--folds", "2", "--out", "run").ok.err
     command("predict", next((films / "malignant").iterdir()), "--model", "run/").refused(1, "trained on ultrasound")
     assert command("predict", next((scans / "malignant").iterdir()), "--model", "run/").ok
+    (films / "normal" / "damaged.png").write_bytes(b"\x89PNG")
+    assert load(str(films)).preprocess == ("polarity",), "what cannot be read is said elsewhere"
     for path in [*(scans / "benign").iterdir()][:2]:
         path.replace(films / "benign" / f"scan-{path.name}")
     assert load(str(films)).dataset == "folder", "two of 32 are something else"

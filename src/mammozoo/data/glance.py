@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from inspect import signature
 from typing import Any
-
-import numpy as np
 
 from mammozoo.config.names import Spec, parse
 from mammozoo.config.sections import Root
@@ -29,24 +28,26 @@ def by_content(name: str, root: Root | None) -> dict[str, tuple[Any, str]]:
         if dataset.info.modality != "any" or "modality" not in signature(type(dataset)).parameters:
             return {}
         samples = dataset.samples()
-        images = []
-        for place in np.unique(np.linspace(0, len(samples) - 1, _LOOKED).astype(int)):
-            image = dataset.read(samples[place])
-            images += [image] if max(image.shape[:2]) >= SMALLEST else []
     except (MammozooError, OSError):
         return {}
-    if len(images) < _FEWEST:
+    found, inverted = [], 0
+    for sample in samples[:: -(-len(samples) // _LOOKED) or 1]:
+        with contextlib.suppress(Exception):  # also of a plugin's own reader: training says what cannot be read
+            image = dataset.read(sample)
+            if max(image.shape[:2]) >= SMALLEST:
+                found.append(statistics(image))
+                inverted += image.ndim == 2 and look_at(image).inverted
+    if len(found) < _FEWEST:
         return {}
-    found = [statistics(image) for image in images]
     counts = {one: sum(share(of, one) >= least for of in found) for one, least in LEAST.items()}
     modality, count = max(counts.items(), key=lambda item: item[1])
-    if count < _CLEAR * len(images):
+    if count < _CLEAR * len(found):
         return {}
-    seen = f"of {len(images)} images that were looked at"
+    seen = f"of {len(found)} images that were looked at"
     why = f"{count} {seen} look like {modality}; the model will answer for nothing else"
     added: dict[str, tuple[Any, str]] = {
         "dataset": (str(Spec(spec.name, spec.arguments, (*spec.options, ("modality", modality)))), why)
     }
-    if modality == "mammography" and (dark := sum(look_at(one).inverted for one in images if one.ndim == 2)):
-        added["preprocess"] = (["polarity"], f"{dark} {seen} show a dark breast on bright ground")
+    if modality == "mammography" and inverted:
+        added["preprocess"] = (["polarity"], f"{inverted} {seen} show a dark breast on bright ground")
     return added
