@@ -57,7 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--root")
-    parser.add_argument("--classes", help="those of the data set that are trained on, with commas between; all of them otherwise")
+    parser.add_argument(
+        "--classes", help="those of the data set that are trained on, with commas between; all of them otherwise"
+    )
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--strategy", default="full")
@@ -68,9 +70,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     shared = {
-        "dataset": given.dataset, "root": given.root, "classes": given.classes and given.classes.split(","), "backbone": given.backbone,
-        "weights": given.weights, "strategy": given.strategy, "size": given.size, "optimizer.lr": given.lr,
-        "epochs": given.epochs, "split.folds": given.folds, "monitor": "auc",
+        "dataset": given.dataset, "root": given.root, "classes": given.classes and given.classes.split(","),
+        "backbone": given.backbone, "weights": given.weights, "strategy": given.strategy, "size": given.size,
+        "optimizer.lr": given.lr, "epochs": given.epochs, "split.folds": given.folds, "monitor": "auc",
     }  # fmt: skip
     shared = {key: value for key, value in shared.items() if value is not None}
     print(f"| {given.dataset}, {given.epochs} epochs | AUC (95 % interval) | against plain, each fold | folds better |")

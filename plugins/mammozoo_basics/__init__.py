@@ -90,9 +90,10 @@ def register_transforms() -> Iterable[TransformSpec]:
     """Preprocessing steps and augmentations, through OpenCV and albumentations."""
     from mammozoo_basics.augmentations import AUGMENTATIONS
     from mammozoo_basics.films import FILMS
+    from mammozoo_basics.scanner import SCANNER
     from mammozoo_basics.transforms import TRANSFORMS
 
-    return [*AUGMENTATIONS, *TRANSFORMS, *FILMS]
+    return [*AUGMENTATIONS, *SCANNER, *TRANSFORMS, *FILMS]
 
 
 @hookimpl

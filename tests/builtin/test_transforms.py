@@ -11,6 +11,7 @@ import pytest
 from mammozoo.data.transforms import build, transform_spec
 from mammozoo.errors import UsageError
 from mammozoo_basics.augmentations import AUGMENTATIONS
+from mammozoo_basics.scanner import SCANNER
 from mammozoo_basics.transforms import TRANSFORMS
 
 Pixels = npt.NDArray[Any]
@@ -105,7 +106,42 @@ def test_brightness_multiplies_by_one_factor_and_stops_at_white() -> None:
     assert 0.6 <= min(factors) < 0.65 and 1.15 < max(factors) <= 1.2
 
 
-@pytest.mark.parametrize("text", ["equalize:p=0.6", "brightness:p=0.6", "hflip:p=0.6", "affine:p=0.6"])
+def test_another_scanner_changes_grey_levels_grain_and_sharpness_within_what_was_asked() -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (40, 1))[..., None]
+    curved = apply("gamma:low=2,high=2,p=1", ramp)[0, :, 0]
+    assert (curved == np.rint(255 * (np.arange(256) / 255) ** 2)).all()
+    assert (apply("gamma:low=1,high=1,p=1", ramp) == ramp).all()
+    pixels = noise(200, 200, 3)
+    assert all(apply("blur:most=4,p=1", pixels, seed).std() < pixels.std() for seed in range(20))
+    flat = np.full((200, 200, 3), 100, np.uint8)
+    grains = [apply("speckle:strength=0.3,p=1", flat, seed) for seed in range(40)]
+    assert 25 < max(one.std() for one in grains) < 31 and min(one.std() for one in grains) < 5
+    assert all(abs(one.mean() - 100) < 2 and (one[..., 0] == one[..., 2]).all() for one in grains)
+    neighbours = [np.corrcoef(one[:, 1:, 0].ravel(), one[:, :-1, 0].ravel())[0, 1] for one in grains[:5]]
+    assert min(neighbours) > 0.5
+
+
+def test_calipers_are_few_bright_pixels_and_the_given_image_stays_as_it_is() -> None:
+    dark = np.zeros((128, 160, 1), np.uint8)
+    for seed in range(30):
+        marked = apply("calipers:p=1", dark, seed)
+        assert 0 < (marked > 0).mean() < 0.03 and set(np.unique(marked)[1:]) <= set(range(180, 256))
+    assert not dark.any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "equalize:p=0.6",
+        "brightness:p=0.6",
+        "hflip:p=0.6",
+        "affine:p=0.6",
+        "gamma:p=0.6",
+        "blur:p=0.6",
+        "speckle:p=0.6",
+        "calipers:p=0.6",
+    ],
+)
 def test_a_probability_is_kept(text: str) -> None:
     pixels = noise(16, 16, 1)
     changed = sum(not np.array_equal(apply(text, pixels, seed), pixels) for seed in range(200))
@@ -126,7 +162,7 @@ def test_options_out_of_range(text: str, word: str) -> None:
         build(text)
 
 
-@pytest.mark.parametrize("name", sorted(spec.name for spec in (*TRANSFORMS, *AUGMENTATIONS)))
+@pytest.mark.parametrize("name", sorted(spec.name for spec in (*TRANSFORMS, *AUGMENTATIONS, *SCANNER)))
 def test_every_number_has_bounds_within_which_it_works(name: str) -> None:
     """OpenCV kills Python for 0 tiles, and asks for 10 GB for 100,000. What a bound lets through has to work."""
     spec = transform_spec(name)
