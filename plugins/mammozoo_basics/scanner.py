@@ -53,7 +53,7 @@ def speckle(strength: Share = 0.2, grain: Annotated[float, Field(ge=0, le=50)] =
         if not chosen:
             return pixels
         noise = cv2.GaussianBlur(rng.standard_normal(pixels.shape[:2], np.float32), (0, 0), max(grain, 1e-3))
-        noise *= deviation / max(float(noise.std()), 1e-6)
+        noise = noise * (deviation / max(float(noise.std()), 1e-6))
         return np.rint(np.clip(pixels * (1 + noise[..., None]), 0, 255)).astype(np.uint8)
 
     return apply
