@@ -27,24 +27,25 @@ Share = Annotated[float, Field(ge=0, le=1)]  # a probability, or a part of a siz
 Factor = Annotated[float, Field(ge=0.01, le=100)]
 
 
-class _Augmentation:
+class Augmentation:
     """A transform with its form for batches."""
 
     def __init__(self, apply: Transform, batched: Batched):
         self.apply, self.batched = apply, batched
 
     def __call__(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        """One image."""
         return self.apply(pixels, rng)
 
 
 def hflip(p: Share = 0.5) -> Transform:
     """Left and right exchanged with probability p."""
-    return _Augmentation(_albumentation("HorizontalFlip", p=p), _flip(3, p))
+    return Augmentation(_albumentation("HorizontalFlip", p=p), _flip(3, p))
 
 
 def vflip(p: Share = 0.5) -> Transform:
     """Up and down exchanged with probability p. In ultrasound depth points down: use it only where a paper did."""
-    return _Augmentation(_albumentation("VerticalFlip", p=p), _flip(2, p))
+    return Augmentation(_albumentation("VerticalFlip", p=p), _flip(2, p))
 
 
 def affine(
@@ -73,19 +74,19 @@ def affine(
         border_mode=4,  # cv2.BORDER_REFLECT_101
         p=p,
     )
-    return _Augmentation(one, Batched(draw, _warp))
+    return Augmentation(one, Batched(draw, _warp))
 
 
 def zoom(low: Factor = 1.0, high: Factor = 1.2, p: Share = 1.0) -> Transform:
     """Enlarged about the centre by one factor of [low, high], as large as before; below 1 the edges are mirrored."""
-    _check_range("zoom", low, high)
+    check_range("zoom", low, high)
 
     def draw(rng: np.random.Generator, n: int) -> Rows:
         factor, none = rng.uniform(low, high, n), np.zeros(n)
         return _matrices(rng.random(n) < p, none, (none, none), (factor, factor), (none, none))
 
     one = _albumentation("Affine", scale=(low, high), keep_ratio=True, border_mode=4, p=p)
-    return _Augmentation(one, Batched(draw, _warp))
+    return Augmentation(one, Batched(draw, _warp))
 
 
 def brightness_contrast(brightness: Share = 0.15, contrast: Share = 0.15, p: Share = 0.8) -> Transform:
@@ -96,12 +97,12 @@ def brightness_contrast(brightness: Share = 0.15, contrast: Share = 0.15, p: Sha
         return np.where(rng.random((n, 1)) < p, np.stack([factor, summand], 1), [1.0, 0.0])
 
     one = _albumentation("RandomBrightnessContrast", brightness_limit=brightness, contrast_limit=contrast, p=p)
-    return _Augmentation(one, Batched(draw, _tone))
+    return Augmentation(one, Batched(draw, _tone))
 
 
 def brightness(low: Factor = 0.6, high: Factor = 1.2, p: Share = 0.8) -> Transform:
     """All pixels multiplied by one factor of [low, high]; what passes 255 becomes 255."""
-    _check_range("brightness", low, high)
+    check_range("brightness", low, high)
 
     def apply(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         chosen, factor = rng.random() < p, rng.uniform(low, high)
@@ -111,7 +112,7 @@ def brightness(low: Factor = 0.6, high: Factor = 1.2, p: Share = 0.8) -> Transfo
         factor = np.where(rng.random(n) < p, rng.uniform(low, high, n), 1.0)
         return np.stack([factor, np.zeros(n)], 1)
 
-    return _Augmentation(apply, Batched(draw, _tone))
+    return Augmentation(apply, Batched(draw, _tone))
 
 
 def equalize(p: Share = 1.0) -> Transform:
@@ -124,7 +125,7 @@ def equalize(p: Share = 1.0) -> Transform:
             return pixels
         return np.stack([cv2.equalizeHist(np.ascontiguousarray(one)) for one in np.moveaxis(pixels, 2, 0)], axis=2)
 
-    return _Augmentation(apply, Batched(functools.partial(_chosen, p), _equalize))
+    return Augmentation(apply, Batched(functools.partial(_chosen, p), _equalize))
 
 
 def _albumentation(name: str, **options: Any) -> Transform:
@@ -201,7 +202,8 @@ def _equalize(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return torch.where(rows.view(-1, 1, 1, 1) > 0, equal.view_as(images), images)
 
 
-def _check_range(name: str, low: float, high: float) -> None:
+def check_range(name: str, low: float, high: float) -> None:
+    """UsageError if `low` is above `high`."""
     if low > high:
         raise UsageError(f"{name}: low is at most high; got low={low:g}, high={high:g}.")
 

@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 from mammozoo.data.on_card import augmented, batched_forms, draw
 from mammozoo.data.transforms import build
 from mammozoo_basics.augmentations import AUGMENTATIONS
+from mammozoo_basics.scanner import SCANNER
 
 HEIGHT, WIDTH, DRAWS = 33, 44, 1500
 CHAINS = (
@@ -22,6 +23,10 @@ CHAINS = (
     ("brightness-contrast",),
     ("brightness:p=0.6",),
     ("equalize:p=0.4",),
+    ("gamma:low=0.5,high=2",),
+    ("blur:most=3",),
+    ("speckle:strength=0.4,p=0.8",),
+    ("speckle:strength=0.4,grain=0,p=1",),
     ("hflip", "affine", "brightness-contrast"),
 )
 
@@ -52,7 +57,7 @@ def together(names: tuple[str, ...], image: np.ndarray, n: int, epoch: int = 0) 
 
 
 def described(images: np.ndarray) -> np.ndarray:
-    """(n, 9): level, contrast, and where and how the brightness lies."""
+    """(n, 10): level, contrast, where and how the brightness lies, and how rough it is."""
     grey = images.mean(3)
     y, x = np.mgrid[:HEIGHT, :WIDTH] - np.array([HEIGHT / 2, WIDTH / 2])[:, None, None]
     total = grey.sum((1, 2))
@@ -60,13 +65,15 @@ def described(images: np.ndarray) -> np.ndarray:
         (grey * weight).sum((1, 2)) / total
         for weight in (x, y, x * x, y * y, x * y, (x / WIDTH) ** 2 - (y / HEIGHT) ** 2)
     ]
-    return np.stack([grey.mean((1, 2)), grey.std((1, 2)), *moments, grey[:, 5, 9]], 1)
+    rough = np.abs(np.diff(grey, axis=2)).mean((1, 2))
+    return np.stack([grey.mean((1, 2)), grey.std((1, 2)), *moments, grey[:, 5, 9], rough], 1)
 
 
-def test_all_that_is_random_has_a_form_for_batches() -> None:
-    assert batched_forms([build(spec.name) for spec in AUGMENTATIONS]) is not None
+def test_all_that_is_random_but_marks_has_a_form_for_batches() -> None:
+    with_forms = [spec for spec in (*AUGMENTATIONS, *SCANNER) if spec.name != "calipers"]
+    assert batched_forms([build(spec.name) for spec in with_forms]) is not None
     assert batched_forms([build("hflip"), build("clahe")]) is None
-    assert {chain.partition(":")[0] for names in CHAINS for chain in names} == {spec.name for spec in AUGMENTATIONS}
+    assert {chain.partition(":")[0] for names in CHAINS for chain in names} == {spec.name for spec in with_forms}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
