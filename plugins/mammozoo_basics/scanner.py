@@ -65,8 +65,8 @@ def speckle(strength: Share = 0.2, grain: Deviation = 1.0, p: Share = 0.5) -> Tr
         deviation, seed = draw(rng, 1)[0]
         if not deviation:
             return pixels
-        noise = np.random.default_rng(int(seed)).standard_normal(pixels.shape[:2], np.float32)
-        noise = cv2.GaussianBlur(noise, (0, 0), max(grain, 1e-3))
+        white = np.random.default_rng(int(seed)).standard_normal(pixels.shape[:2], np.float32)
+        noise = cv2.GaussianBlur(white, (0, 0), max(grain, 1e-3))
         factor = 1 + deviation / max(float(noise.std()), 1e-6) * noise[..., None]
         return np.rint(np.clip(pixels * factor, 0, 255)).astype(np.uint8)
 
