@@ -1,12 +1,13 @@
 """How fast is `mammozoo predict` on a folder, against the bare network on tensors in memory? And does its memory grow?
 
-    python benchmarks/predict_speed.py [--images 1000] [--rounds 3] [--json FILE]
+    python benchmarks/predict_speed.py [--images 1000] [--rounds 3] [--onnx] [--json FILE]
 
 Synthetic PNG files of about 500 x 600 pixels, grey, with an ultrasound-like noise, are written to a temporary folder.
 Both ways take the same model, batch, precision and number of threads, in turns, in one process; the medians are
 compared, and the median of the ratios within a turn, since a neighbour on the machine slows both. "Files" is everything
 that the command does with an image: read, decode, SHA-256, input guard, resize, network, probabilities. The memory is that
-of a process of its own for each number of images.
+of a process of its own for each number of images. With --onnx each model is exported, too, and onnxruntime takes turns with
+torch, both in float32 and without the guard, which an ONNX file has not.
 """
 
 from __future__ import annotations
@@ -93,6 +94,23 @@ def run_files(model: Model, config: ModelConfig, engine: Engine, files: list[Pat
     return seconds
 
 
+def time_onnx(name: str, files: list[Path], many: list[Path], rounds: int, folder: Path) -> dict[str, Any]:
+    """Seconds by onnxruntime over those by torch, of the network and of files, and the largest difference of a probability."""
+    model, config = build(name, files)
+    written = write_portable(model, config, "onnx", folder / f"{name}.onnx", files[:4])
+    theirs, said = load_model(written.file)
+    model, config = build(name, files)  # exporting has changed its layout in memory
+    engine, count = choose_engine("cpu", "fp32"), len(many)
+    ways = (model, config.model_copy(update={"guard": None})), (theirs, said)
+    turns = []
+    for turn in range(rounds + 1):
+        taken = count if turn else 2 * BATCH  # the first warms up
+        seconds = [(run_network(*way, engine, taken), run_files(*way, engine, many[:taken])) for way in ways]
+        turns.append([theirs / ours for ours, theirs in zip(*seconds, strict=True)])
+    network, through = (median(turn[k] for turn in turns[1:]) for k in (0, 1))
+    return {"model": name, "network": network, "files": through, "difference": written.difference}
+
+
 def time_parts(config: ModelConfig, files: list[Path]) -> dict[str, float]:
     """Milliseconds an image of each step before the network, one thread."""
     prepare, image = config.input.preparer(), read_image(files[0])
@@ -131,6 +149,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[default_model(), "mobilenetv2_100"])
     parser.add_argument("--precision", nargs="+", default=["auto", "fp32"])
     parser.add_argument("--memory", type=int, nargs="*", default=[200, 2000], help="numbers of images")
+    parser.add_argument("--onnx", action="store_true", help="compare torch with onnxruntime, and nothing else")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     load = os.getloadavg()[0]
@@ -140,6 +159,13 @@ def main() -> None:
         folder = Path(name)
         files = write_images(folder, min(given.images, 200))
         many = (files * (given.images // len(files) + 1))[: given.images]
+        if given.onnx:
+            print("\n| model | onnxruntime / torch, network | files | difference |\n|---|---|---|---|")
+            for model_name in given.models:
+                row = time_onnx(model_name, files, many, given.rounds, folder)
+                rows.append(row)
+                print("| {model} | {network:.2f} | {files:.2f} | {difference:.1e} |".format(**row), flush=True)
+            given.models = []
         print("\n| model | precision | network, images/s | files, images/s | files / network |\n|---|---|---|---|---|")
         for model_name in given.models:
             model, config = build(model_name, files)

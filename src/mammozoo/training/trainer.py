@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -124,10 +125,10 @@ class Trainer:
         load_trainable_state(self.model, self.best_weights)
         return state.history
 
-    def predict(self, indices: Indices) -> torch.Tensor:
+    def predict(self, indices: Indices, advance: Callable[[int], None] = lambda _: None) -> torch.Tensor:
         """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
         own = indices[self.dist.rank :: self.dist.size]  # none, of fewer images than processes
-        return self.dist.gather(self.feed.predict(own) if len(own) else torch.empty(0, 1), len(indices))
+        return self.dist.gather(self.feed.predict(own, advance) if len(own) else torch.empty(0, 1), len(indices))
 
     def validate(self) -> tuple[float, float]:
         """(loss, monitored value) on the validation part."""
