@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine, choose_engine
 from mammozoo.models.factory import build_backbone, build_model, load_model
 from mammozoo.models.model import Model
+from mammozoo.zoo.portable import write_portable
 from mammozoo.zoo.registry import default_model, find_model
 
 BATCH = 32
