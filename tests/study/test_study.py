@@ -338,7 +338,9 @@ def test_the_rule_of_choice() -> None:
 
 def test_what_init_writes_can_be_frozen(command, tmp_path: Path) -> None:
     words = ["--question", "Does it: hold?", "--dataset", "phantom:n=40"]
-    assert command("study", "init", "a", *words, "--external", "phantom:n=20=").ok
+    for folder, text in (("a", "phantom:n=20="), ("c", "phantom:n=20,seed=9")):
+        assert command("study", "init", folder, *words, "--external", text).ok
+        assert f"phantom: {{dataset: '{text.removesuffix('=')}'}}" in Path(folder, "study.yaml").read_text()
     assert command("study", "freeze", "a").ok.out == "a/protocol.md\n"
     init(tmp_path / "b", "Is it so?", "phantom:n=40", None, {})
     assert read_protocol(tmp_path / "b")[0].choose.on == "validation"
