@@ -145,9 +145,8 @@ class Trainer:
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         mixing = self.feed.mixing
-        return self.loss.of_training(
-            logits, labels if mixing is None else mixing.targets(labels, len(self.model.classes))
-        )
+        targets = labels if mixing is None else mixing.targets(labels, len(self.model.classes))
+        return self.loss.of_training(logits, targets)
 
     def _start_phase(self) -> None:
         phase = self.phases[self.state.phase]
