@@ -169,8 +169,11 @@ def main() -> None:
                 row = time_onnx(model_name, files, many, given.rounds, folder)
                 rows.append(row)
                 print("| {model} | {network:.2f} | {files:.2f} | {difference:.1e} |".format(**row), flush=True)
-            given.models = []
-        print("\n| model | precision | network, images/s | files, images/s | files / network |\n|---|---|---|---|---|")
+            given.models, given.memory = [], []
+        if given.models:
+            print(
+                "\n| model | precision | network, images/s | files, images/s | files / network |\n|---|---|---|---|---|"
+            )
         for model_name in given.models:
             model, config = build(model_name, files)
             parts[model_name] = time_parts(config, files)
@@ -195,8 +198,9 @@ def main() -> None:
                 print(
                     f"| {model_name} | {engine.precision} | {network:.0f} | {through:.0f} | {ratio:.2f} |", flush=True
                 )
-        print("\n| milliseconds an image, one thread | " + " | ".join(next(iter(parts.values()))) + " |")
-        print("|---" * 5 + "|")
+        for model_name in given.models[:1]:
+            print("\n| milliseconds an image, one thread | " + " | ".join(parts[model_name]) + " |")
+            print("|---" * 5 + "|")
         for model_name, values in parts.items():
             print(f"| {model_name} | " + " | ".join(f"{value:.2f}" for value in values.values()) + " |")
         if given.memory:
