@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
 
 HEIGHT, WIDTH = 256, 192  #: of a view, in pixels of 1 mm
 VIEWS = ("L-CC", "L-MLO", "R-CC", "R-MLO")
@@ -24,7 +23,7 @@ MARGINS: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 _LETTERS = {"L": ("1000", "1000", "1000", "1000", "1111"), "R": ("1110", "1001", "1110", "1010", "1001")}
 _Y, _X = (axis.astype(np.float32) for axis in np.mgrid[:HEIGHT, :WIDTH])
-_FREQUENCY = np.hypot(fft.fftfreq(HEIGHT)[:, None], fft.rfftfreq(WIDTH)[None]).astype(np.float32)
+_FREQUENCY = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)[None]).astype(np.float32)
 _FREQUENCY[0, 0] = np.inf
 
 Array = npt.NDArray[np.floating[Any]]
@@ -60,6 +59,8 @@ def draw_view(
 
     The chest wall is on the left of a left breast and on the right of a right one.
     """
+    from scipy import ndimage  # takes long, and who only names this data set need not wait for it
+
     oblique = view.endswith("MLO")
     row = HEIGHT * (rng.uniform(0.52, 0.6) if oblique else rng.uniform(0.47, 0.53))
     depth = woman.depth * rng.uniform(0.95, 1.05)
@@ -91,6 +92,8 @@ def draw_view(
 
 def _texture(rng: np.random.Generator) -> Array:
     """A field of unit variance whose power falls with the third power of the frequency."""
+    from scipy import fft
+
     field = fft.irfft2(
         fft.rfft2(rng.standard_normal((HEIGHT, WIDTH), dtype=np.float32)) / _FREQUENCY**1.5, (HEIGHT, WIDTH)
     )

@@ -23,14 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 SIZE = 128
 _EDGE = 4  # drawn around the image and cropped, since blurring by Fourier transform wraps around
 _GRID = SIZE + 2 * _EDGE
 _ROWS = np.arange(-_EDGE, SIZE + _EDGE, dtype=np.float32)[:, None]
 _COLUMNS = _ROWS.T
-_FREQUENCIES = fft.fftfreq(_GRID).astype(np.float32)
+_FREQUENCIES = np.fft.fftfreq(_GRID).astype(np.float32)
 _DIRECTIONS = np.linspace(-np.pi, np.pi, 721, dtype=np.float32)
 
 Array = npt.NDArray[np.floating[Any]]
@@ -71,6 +70,8 @@ def draw(findings: Mapping[str, str], rng: np.random.Generator) -> Sonogram:
 
 def _blur(field: npt.NDArray[Any], down: float, across: float) -> npt.NDArray[Any]:
     """`field` convolved with a Gaussian of these widths in pixels."""
+    from scipy import fft  # takes long, and who only names this data set need not wait for it
+
     transfer = [np.exp(-2 * (np.pi * sigma * _FREQUENCIES) ** 2) for sigma in (down, across)]
     return fft.ifft2(fft.fft2(field) * np.multiply.outer(*transfer))
 

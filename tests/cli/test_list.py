@@ -10,6 +10,7 @@ import pytest
 import mammozoo
 from mammozoo.cli import list_
 from mammozoo.plugins import KINDS as ALL
+from mammozoo.plugins.discovery import origin
 from mammozoo_basics.catalogue import NETWORKS, VERSIONED, Catalogue
 
 from ..builtin.trees.bus_bra import bus_bra
@@ -186,22 +187,44 @@ def test_list_alone_names_its_kinds(command) -> None:
     assert {*command("list", "--json").ok.json["kinds"]} == {*ALL}
 
 
+NUMERICAL = ("numpy", "scipy", "PIL", "torch", "timm", "torchvision")
+
+
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("words", "shown", "without"),
     [
-        ("list backbones --max-params 20M --weights here", ("tf_efficientnet_lite0", "apache-2.0")),
-        ("zoo list", ("ultrasound", "busi-resnet9-drs")),
-        ("data check phantom:n=12", ("12 images", "classes")),
+        ("list", ("strategies", "weight_maps"), ("rich", *NUMERICAL)),
+        (
+            "list backbones --max-params 20M --weights here",
+            ("tf_efficientnet_lite0", "apache-2.0"),
+            ("rich", *NUMERICAL),
+        ),
+        ("list datasets", ("phantom", "bus-bra"), ("rich", "scipy", "torch")),
+        ("train --dataset phantm", ("Did you mean 'phantom'",), ("rich", "scipy", "torch", "huggingface_hub")),
+        ("zoo list", ("ultrasound", "busi-resnet9-drs"), ("torch", "timm")),
+        ("data check phantom:n=12", ("12 images", "classes"), ("torch", "timm")),
     ],
 )
-def test_what_trains_nothing_starts_without_torch(words: str, shown: tuple[str, ...]) -> None:
+def test_what_trains_nothing_starts_without_heavy_libraries(words: str, shown: tuple[str, ...], without) -> None:
     code = (
         "import atexit, os, sys; from mammozoo import cli; "
-        "atexit.register(lambda: {'torch', 'timm', 'torchvision'} & {*sys.modules} and os._exit(9)); "
+        f"atexit.register(lambda: {{*{without}}} & {{*sys.modules}} and os._exit(9)); "
         f"sys.argv = 'mammozoo {words}'.split(); cli.main()"
     )
-    answer = python("-c", code).ok
-    assert all(word in answer.out for word in shown)
+    answer = python("-c", code)
+    assert answer.code == (3 if words.startswith("train") else 0)
+    assert all(word in answer.out + answer.err for word in shown)
+
+
+def test_the_metadata_of_a_distribution_are_parsed_once(monkeypatch) -> None:
+    """mammozoo's hold its README, and a parse for each plugin and fact took longer than all else that `list` does."""
+    own = metadata.distribution("mammozoo")
+    ours = [entry for entry in metadata.entry_points(group="mammozoo") if entry.dist and entry.dist.name == own.name]
+    reads: list[str] = []
+    kind, read = type(own), type(own).read_text
+    monkeypatch.setattr(kind, "read_text", lambda self, name: [reads.append(name), read(self, name)][1])
+    assert {origin(entry) for entry in ours * 2} == {("mammozoo", mammozoo.__version__)}
+    assert reads.count("METADATA") <= 1
 
 
 def test_backbones_by_parameters_and_weights(command) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mammozoo.cli.output import print_table
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 
 from ..helpers import edit_config
@@ -66,3 +67,18 @@ def test_names_of_a_zoo_are_printed_with_escapes(run_copy: Path, command, monkey
     for words in (["list"], ["list", "--json"], ["info", "m"], ["info", "m", "--json"], ["pull", "m"]):
         answer = command("zoo", *words)
         assert answer.code == 0 and not OBEYED.search(answer.out + answer.err), answer
+
+
+def test_a_table_fits_the_terminal_and_loses_nothing(capsys, monkeypatch) -> None:
+    rows = [("a.png", "乳腺 " * 8, 0.5), ("b" * 70, "two\nlines", None)]
+    print_table("title", ["file", "what", "p"], rows)
+    title, head, rule, *lines = capsys.readouterr().out.splitlines()
+    assert (title, head.split(), {*rule}) == ("title", ["file", "what", "p"], {" ", "─"})
+    assert [line.split()[-1] for line in lines[:3]] == ["0.5", "None", "lines"]
+    assert lines[0].index("0.5") + 8 * 2 == lines[1].index("None"), "a wide character takes two places"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    print_table("", ["file", "what", "p"], rows)
+    _, head, _, *lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 50 for line in lines) and "".join(lines).count("b") == 70
+    assert "".join(lines).count("乳腺") == 8

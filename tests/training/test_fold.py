@@ -167,3 +167,22 @@ def test_each_process_has_one_card() -> None:
 def _two_cards(number: int) -> tuple[str, int]:
     time.sleep(0.1 if number else 1)
     return multiprocessing.current_process().name, card_of(number, 2)
+
+
+@pytest.mark.parametrize("strategy", ["full", "frozen"])
+def test_progress_is_told_while_the_parts_of_a_fit_are_predicted(tmp_path, strategy: str) -> None:
+    """After the last epoch too; with many images that takes as long as an epoch."""
+
+    class Told(Progress):
+        def __init__(self) -> None:
+            self.work: list[list[Any]] = []
+
+        def start(self, what: str, total: int, unit: str = "images") -> None:
+            self.work.append([what, total, 0])
+
+        def advance(self, images: int = 1) -> None:
+            self.work[-1][2] += images
+
+    told = Told()
+    train(tiny(strategy=strategy, batch=4), tmp_path / "run", told)
+    assert ["predicting", 24, 24] in told.work

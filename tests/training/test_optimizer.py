@@ -1,5 +1,6 @@
 """The optimizer that a phase names, and the learning rates of each schedule."""
 
+import warnings
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,17 +14,49 @@ from mammozoo.training.loss import Loss
 from mammozoo.training.optimizer import make_optimizer, make_scheduler, step_scheduler
 from mammozoo.training.validation import Monitor
 
-from ..helpers import network
+from ..helpers import network, python
+
+KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_step_is_torchs(name: str) -> None:
+    """And schedules, which count the steps, see it."""
+    ours, theirs = network(strategy="full"), network(strategy="full")
+    phase = Phase.model_validate({"name": name, "lr": 0.02, "weight_decay": 0.1, "momentum": 0.7, "epochs": 2})
+    mine = make_optimizer(ours[1], ours[0], phase)
+    keys = {"lr": 0.02, "weight_decay": 0.1} | ({"momentum": 0.7} if name in ("sgd", "rmsprop") else {})
+    other = KINDS[name](theirs[1].parameter_groups(theirs[0], 0.02), **keys)
+    schedule = make_scheduler(mine, Schedule(kind="cosine"), phase)
+    for (model, _), optimizer in ((ours, mine), (theirs, other)):
+        for seed in (1, 2):
+            for place, parameter in enumerate(model.parameters()):
+                parameter.grad = torch.full_like(parameter, 0.01 * (place % 7) - 0.02 * seed)
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours[0].parameters(), theirs[0].parameters(), strict=True))
+    assert not any(parameter.grad_fn for parameter in ours[0].parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert schedule is not None
+        schedule.step()
+    mine.zero_grad()
+    assert mine.state_dict()["state"].keys() == other.state_dict()["state"].keys()
+
+
+def test_a_training_does_not_import_dynamo(tmp_path) -> None:
+    """Which takes longer than torch itself."""
+    code = (
+        "import sys; from mammozoo import train; keys = {'optimizer.name': sys.argv[1], 'schedule.kind': 'cosine'}\n"
+        "train(dataset='phantom:n=24', backbone='resnet9:width=4', weights='random', size=32, epochs=1, device='cpu', "
+        "out=sys.argv[2], **keys)\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    assert python("-c", code, "adamw", tmp_path / "run").ok
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [
-        ("adam", torch.optim.Adam),
-        ("adamw", torch.optim.AdamW),
-        ("sgd", torch.optim.SGD),
-        ("rmsprop", torch.optim.RMSprop),
-    ],
+    KINDS.items(),
 )
 def test_settings_reach_the_optimizer(name: str, kind: type[torch.optim.Optimizer]) -> None:
     model, strategy = network(strategy="last-blocks:1")

@@ -132,6 +132,14 @@ def test_it_names_its_parent_and_every_command_takes_it(here: Path, run_copy: Pa
     assert (here.parent / "again" / "config.json").read_bytes() == (here / "config.json").read_bytes()
 
 
+def test_a_data_set_that_needs_no_folder_is_named(run_copy: Path, command, tmp_path: Path) -> None:
+    said = json.loads(
+        command("recalibrate", run_copy, "phantom:n=60,seed=77", "--out", tmp_path / "b", "--json").ok.out
+    )
+    assert said["images"] == 60
+    command("recalibrate", run_copy, "clinc", "--out", "c").refused(3, "no recipe, folder or table 'clinc'")
+
+
 def test_it_is_pushed_whole_and_as_an_adapter(
     here: Path, run_copy: Path, clinic: Path, command, tmp_path, monkeypatch
 ) -> None:

@@ -29,7 +29,8 @@ def recalibrate(
 
     Args:
         model: as for `load`.
-        data: a folder or table of images; `dataset` says what lies there, without it that is found out.
+        data: a folder or table of images; `dataset` says what lies there, without it that is found out. Or a data set that needs
+            no folder.
         threshold: a rule such as `youden` or `sensitivity:0.9`; without it the model's own.
 
     Raises:
@@ -37,14 +38,12 @@ def recalibrate(
         ConflictError: `out` is not empty.
         UsageError: more than two classes, too few images, or an unknown rule.
     """
-    from mammozoo.data.layouts import dataset_at
     from mammozoo.files import given_path
     from mammozoo.zoo import recalibrate as zoo
     from mammozoo.zoo.registry import find_answering
 
     named = named_model(model)
-    place = given_path(data)
-    name, root = (dataset, place) if dataset else dataset_at(place)
+    name, root = _images(data, dataset)
     return zoo.recalibrate(
         find_answering(named), named, name, root, given_path(out), rule=threshold, device=device, progress=progress
     )
@@ -108,12 +107,24 @@ def embed(
         ConflictError: there is something at `out`.
         UsageError: another suffix than .npz and .csv, or an ensemble.
     """
-    from mammozoo.data.layouts import dataset_at
     from mammozoo.evaluation import embed as evaluation
     from mammozoo.files import given_path
     from mammozoo.zoo.registry import find_answering, find_model
 
-    named, place = named_model(model), given_path(data)
+    named = named_model(model)
     folder = find_model(named) if member is None else find_answering(named, member)
-    name, root = (dataset, place) if dataset else dataset_at(place) if place.exists() else (str(data), None)
+    name, root = _images(data, dataset)
     return evaluation.embed(folder, name, root, given_path(out), device=device, progress=progress)
+
+
+def _images(data: str | Path, dataset: str | None) -> tuple[str, Path | None]:
+    """(name, root) of a folder or table, or of a data set that is named in its place."""
+    from mammozoo.data.layouts import dataset_at
+    from mammozoo.files import given_path
+    from mammozoo.plugins import registry
+
+    place = given_path(data)
+    if dataset is not None:
+        return dataset, place
+    named = not place.exists() and str(data).partition(":")[0] in registry().items("datasets")
+    return (str(data), None) if named else dataset_at(place)

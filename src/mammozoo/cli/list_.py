@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 
 import typer
@@ -63,7 +62,7 @@ def list_(
         else:
             print_table("", ["kind", "what it is"], [*KINDS.items()])
         return
-    items = [dataclasses.asdict(item) for item in api.list(kind, match, max_params=most, weights=weights)]
+    items = [{**vars(item)} for item in api.list(kind, match, max_params=most, weights=weights)]
     columns = {"name": "name", "what it is": "summary", "plugin": "plugin"}
     if kind == "backbones":
         facts = {"parameters": "parameters", "input": "input_size", "weights": "weights", "licence": "licence"}

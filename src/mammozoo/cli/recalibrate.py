@@ -19,7 +19,7 @@ mammozoo recalibrate runs/first ~/BUSBRA --threshold sensitivity:0.9 --out runs/
 
 def recalibrate(
     model: ModelName,
-    data: Path = typer.Argument(..., help="Your labelled images: a folder or a table."),
+    data: str = typer.Argument(..., help="Your labelled images, a folder or a table; or the name of a data set."),
     dataset: str = typer.Option(None, help="What lies there, such as bus-bra; without it that is found out."),
     threshold: str = typer.Option(None, help="Rule of the threshold, such as youden; without it the model's own."),
     out: Path = typer.Option(..., help="New folder for the recalibrated model."),

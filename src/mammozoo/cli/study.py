@@ -35,9 +35,17 @@ def init_study(
 ) -> None:
     """Write a commented study.yaml. Without --external the test part of the split is locked."""
     from mammozoo.data.layouts import located
+    from mammozoo.plugins import registry
     from mammozoo.study.template import init
 
-    parts = dict((text, "") if located(text, None)[1] else text.rpartition("=")[::2] for text in external or ())
+    kinds = registry().items("datasets")
+    generated = {name for name, item in kinds.items() if not item.value.needs_root}  # an `=` in them is of an option
+    parts = dict(
+        (text.removesuffix("="), "")
+        if located(text, None)[1] or text.partition(":")[0] in generated
+        else text.rpartition("=")[::2]
+        for text in external or ()
+    )
     if "" in parts:
         raise UsageError("--external takes NAME=PATH, as in bus-bra=~/BUSBRA, or a folder or table that is there.")
     say(init(folder, question, dataset, root, parts))

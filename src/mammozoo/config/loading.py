@@ -10,7 +10,6 @@ from typing import Any
 from mammozoo.config.names import Spec, parse
 from mammozoo.config.recipe import Recipe, validated
 from mammozoo.config.sections import assign
-from mammozoo.data.glance import by_content
 from mammozoo.data.joined import names_of, read_root
 from mammozoo.data.layouts import dataset_at, located
 from mammozoo.documents import Document
@@ -64,10 +63,13 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         fields["root"] = {own: str(roots[own]) for own in names_of(str(fields.get("dataset"))) if own in roots}
     if (columns := fields.pop("columns", None)) is not None:
         fields["dataset"] = _with_columns(str(fields.get("dataset")), columns)
-    for key, (value, reason) in by_content(fields["dataset"], Path(fields["root"])).items() if recognised else ():
-        if key not in (overrides or {}):
-            fields[key] = value
-            fields.setdefault("why", {})[key] = reason
+    if recognised:
+        from mammozoo.data.glance import by_content  # imports scipy, which takes as long as all else here
+
+        for key, (value, reason) in by_content(fields["dataset"], Path(fields["root"])).items():
+            if key not in (overrides or {}):
+                fields[key] = value
+                fields.setdefault("why", {})[key] = reason
     recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -16,8 +17,14 @@ DISTRIBUTION = "mammozoo"
 
 def origin(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
     """Name and version of the distribution of an entry point; `?` if its metadata are damaged."""
+    return _facts(entry.dist) if entry.dist else ("?", "?")
+
+
+@functools.cache  # each name and each version is a parse of all its metadata, of which the README is a part
+def _facts(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
     try:
-        return (entry.dist.name or "?", entry.dist.version or "?") if entry.dist else ("?", "?")
+        metadata = distribution.metadata
+        return metadata["Name"] or "?", metadata["Version"] or "?"
     except Exception:  # whatever email's parser raises for a missing or damaged METADATA
         return "?", "?"
 

@@ -17,10 +17,7 @@ def deviations(study: Study) -> list[str]:
     ledger, frozen = study.ledger, study.frozen
     found = [f"The ledger is not whole: {study.problem}."] if study.problem else []
     if study.digest != frozen["protocol_sha256"]:
-        now = study.protocol.model_dump(mode="json")
-        changed = [key for key in now if now[key] != frozen["protocol"].get(key)]
-        changed += study.others
-        found.append(f"The protocol was changed after it was frozen: {', '.join(changed) or 'in wording only'}.")
+        found.append(f"The protocol was changed after it was frozen: {', '.join(study.changed) or 'in wording only'}.")
     found += [f"Stated by the authors on {one['time']}: {one.get('reason')}" for one in ledger.of("deviation")]
     for part in dict.fromkeys([*study.protocol.locked, *(str(one.get("part")) for one in ledger.of("opened"))]):
         found += _of_part(study, part)

@@ -56,9 +56,11 @@ class Study:
             self.digest = digest_of(f"{self.digest} {now}")
 
     @property
-    def others(self) -> list[str]:
-        """What is not as it was frozen, though the protocol does not say it."""
+    def changed(self) -> list[str]:
+        """What is not as it was frozen: keys of the protocol, and what it does not say."""
+        now = self.protocol.model_dump(mode="json")
         return [
+            *(key for key in now if now[key] != self.frozen["protocol"].get(key)),
             *(f"the recipe of {name}" for name in self.other_recipes),
             *(f"the model {name}" for name in self.other_models),
         ]
@@ -258,7 +260,7 @@ def _carry_out(study: Study, deviate: str | None) -> None:
     if study.digest != frozen["protocol_sha256"] and not deviate and not ledger.of("deviation", protocol=study.digest):
         raise ConflictError(
             f"The protocol of the study at '{folder}' changed after it was frozen on {frozen['date'][:10]}"
-            f"{': ' * bool(study.others)}{', '.join(study.others)}. Put it back; or go on with "
+            f"{': ' * bool(study.changed)}{', '.join(study.changed)}. Put it back; or go on with "
             "--deviate REASON, which stands first in the report."
         )
     if deviate and not ledger.of("deviation", reason=deviate, protocol=study.digest):

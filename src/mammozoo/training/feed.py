@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +78,18 @@ class Feed:
         with self.engine.autocast():
             return network(images)
 
-    def predict(self, indices: Indices) -> torch.Tensor:
-        """(len(indices), outputs) float32 logits on the CPU, in evaluation mode and without augmentation."""
+    def predict(self, indices: Indices, advance: Callable[[int], None] = lambda _: None) -> torch.Tensor:
+        """(len(indices), outputs) float32 logits on the CPU, in evaluation mode and without augmentation.
+
+        `advance` is told how many images each batch has.
+        """
         size = self.recipe.batch
         if self.features is not None:
+            advance(len(indices))  # at once: they take no time
             return self.features.logits(indices, size)
         plain = batches(self.pixels, self.labels, indices, size)
         loader = plain if self.card is None else self.card.batches(indices, size)
-        return self.engine.logits(self.model, loader, self.model.backbone.input)[0]
+        return self.engine.logits(self.model, _told(loader, advance), self.model.backbone.input)[0]
 
     def _cached_features(self) -> FrozenFeatures | None:
         """What the frozen part of the network gives for every image, if there is one and the recipe allows it."""
@@ -96,6 +100,12 @@ class Feed:
         if (trunk := find_trunk(self.model, self.engine)) is None:
             return None
         return trunk.cached(self.pixels, views=max(1, recipe.cache_views), augment=recipe.augment, seed=recipe.seed)
+
+
+def _told(loader: Iterable[Sequence[torch.Tensor]], advance: Callable[[int], None]) -> Iterator[Sequence[torch.Tensor]]:
+    for batch in loader:
+        yield batch
+        advance(len(batch[0]))
 
 
 def epoch_order(indices: Indices, size: int, seed: int, epoch: int, labels: Indices | None = None) -> Indices:

@@ -115,8 +115,8 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
         prepared = prepared.after(dist.broadcast(read_stage(run / spec.after) if dist.is_main else None))
     model, strategy = prepared.build(recipe)
     images = sum(phase.epochs for phase in recipe.all_phases()) * len(split.train)
-    title = "training" if spec.name == "holdout" else f"training {spec.name}"
-    callbacks.progress.start(title, images // dist.size)
+    which = "" if spec.name == "holdout" else f" {spec.name}"
+    callbacks.progress.start(f"training{which}", images // dist.size)
     checkpointer = Checkpointer(folder / STATE, state_key(prepared, spec), recipe.keep_state)
     with seeded(recipe.seed, prepared.engine.device):
         training_data = TrainingData(data.images.pixels, data.labels, data.names, split)
@@ -125,8 +125,10 @@ def train_fold(prepared: PreparedRun, spec: FitSpec, run: Path, callbacks: Callb
     if recipe.store == "fp16":
         round_weights(model, torch.float16)
         trainer.feed.features = None  # they are those of the weights as they were trained
-    # A stage has no test part.
-    logits = {part: trainer.predict(split.part(part)) for part in PARTS if len(split.part(part))}
+    there = [part for part in PARTS if len(split.part(part))]  # a stage has no test part
+    progress = callbacks.progress
+    progress.start(f"predicting{which}", sum(len(split.part(part)) for part in there) // dist.size)
+    logits = {part: trainer.predict(split.part(part), progress.advance) for part in there}
     callbacks.progress.clock.lap("predictions")
     if not dist.is_main:
         return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from types import MethodType
+from typing import Any
 
 import torch
 
@@ -12,13 +15,26 @@ from mammozoo.models.strategy import Composite
 
 
 def make_optimizer(strategy: Composite, model: Model, settings: Optimizer) -> torch.optim.Optimizer:
-    """The strategy's own optimizer, or the recipe's, over the trainable parameters grouped by learning rate."""
+    """The strategy's own optimizer, or the recipe's, over the trainable parameters grouped by learning rate.
+
+    Methods of torch's optimizers import torch._dynamo, which takes longer than torch itself. Those of the recipe's are taken from
+    under these wrappers; nothing here is compiled by it.
+    """
     groups = strategy.parameter_groups(model, settings.lr)
     own = strategy.optimizer(groups, settings.lr, settings.weight_decay)
     if own is not None:
         return own
-    lr, decay = settings.lr, settings.weight_decay
+    for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        plain = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+        plain.__dict__.setdefault("__dynamo_disable", plain)
     fused = True if next(model.parameters()).is_cuda else None  # on a card, one piece of work for all parameters
+    optimizer = _of_torch(groups, settings, fused)
+    optimizer.step = MethodType(torch.no_grad()(inspect.unwrap(type(optimizer).step)), optimizer)  # type: ignore[method-assign]
+    return optimizer
+
+
+def _of_torch(groups: list[dict[str, Any]], settings: Optimizer, fused: bool | None) -> torch.optim.Optimizer:
+    lr, decay = settings.lr, settings.weight_decay
     match settings.name:
         case "adam":
             return torch.optim.Adam(groups, lr, betas=(settings.beta1, settings.beta2), weight_decay=decay, fused=fused)

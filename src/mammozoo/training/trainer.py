@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -124,10 +125,10 @@ class Trainer:
         load_trainable_state(self.model, self.best_weights)
         return state.history
 
-    def predict(self, indices: Indices) -> torch.Tensor:
+    def predict(self, indices: Indices, advance: Callable[[int], None] = lambda _: None) -> torch.Tensor:
         """(len(indices), outputs) float32 logits on the CPU, in evaluation mode; each process computes its share."""
         own = indices[self.dist.rank :: self.dist.size]  # none, of fewer images than processes
-        return self.dist.gather(self.feed.predict(own) if len(own) else torch.empty(0, 1), len(indices))
+        return self.dist.gather(self.feed.predict(own, advance) if len(own) else torch.empty(0, 1), len(indices))
 
     def validate(self) -> tuple[float, float]:
         """(loss, monitored value) on the validation part."""
@@ -144,9 +145,8 @@ class Trainer:
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         mixing = self.feed.mixing
-        return self.loss.of_training(
-            logits, labels if mixing is None else mixing.targets(labels, len(self.model.classes))
-        )
+        targets = labels if mixing is None else mixing.targets(labels, len(self.model.classes))
+        return self.loss.of_training(logits, targets)
 
     def _start_phase(self) -> None:
         phase = self.phases[self.state.phase]
