@@ -43,7 +43,7 @@ def generate(home: Path) -> None:
     for name in ("new", "pictures", "w01"):
         shutil.copytree(here / "scans", here / name)
     shutil.copytree(here / "scans", home / "new")
-    for name in ("image.png", "example.png"):
+    for name in ("image.png", "example.png", "lesion.png"):
         shutil.copy(here / "new/0.png", here / name)
     shutil.copytree(home / "clinic", here / "clinic", ignore=shutil.ignore_patterns("*.csv"))
     for name, target in {"busi": "BUSI/Dataset_BUSI_with_GT", "data/busi": "BUSI", "images": "clinic"}.items():

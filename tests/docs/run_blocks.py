@@ -57,7 +57,7 @@ LEFT_OUT = {
     r"--seeds 3|hub:|lab[-/]|--remote": "models or weights that have to be downloaded",
     r"^(python3? -m venv|\.venv|source|pip) ?": "sets up",
     r"benchmarks/|films\.yaml|all-mias|multistage-mendeley|drs-busi-resnet9|nnUNet|COMMIT": "measures, or images that others own",
-    r"\boptuna\b": "an installed package of examples/",
+    r"\boptuna\b|mammozoo_transformers|\./theirs": "an installed package of examples/",
 }
 SMALL = [
     "--epochs", "1", "--backbone", "test_resnet", "--weights", "random", "--device", "cpu", "--set", "size=64", "--set", "grid={}",
@@ -116,6 +116,10 @@ def before(page: str, line: str, here: Path) -> str:
 
         run("mammozoo train ~/clinic/images.csv --set split.folds=1 --out runs/theirs", here)
         theirs(here, "runs/theirs")
+    if "--out theirs.onnx" in line:
+        (here / "theirs.onnx").unlink(missing_ok=True)
+    elif "theirs.onnx" in line and not (here / "theirs.onnx").is_file():
+        run("mammozoo export ultrasound --out theirs.onnx", here)
     if page == "study" and " freeze " in line:
         path = here / "mine/study.yaml"
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
