@@ -54,10 +54,10 @@ PAGES_LEFT_OUT = {
 }
 LEFT_OUT = {
     r"\[MODEL\]|TABLE|THIS_FOLDER|…$|\bDIR\b": "a placeholder",
+    r"\boptuna\b|mammozoo_transformers|\./theirs": "an installed package of examples/",
     r"--seeds 3|hub:|lab[-/]|--remote": "models or weights that have to be downloaded",
     r"^(python3? -m venv|\.venv|source|pip) ?": "sets up",
     r"benchmarks/|films\.yaml|all-mias|multistage-mendeley|drs-busi-resnet9|nnUNet|COMMIT": "measures, or images that others own",
-    r"\boptuna\b|mammozoo_transformers|\./theirs": "an installed package of examples/",
 }
 SMALL = [
     "--epochs", "1", "--backbone", "test_resnet", "--weights", "random", "--device", "cpu", "--set", "size=64", "--set", "grid={}",
