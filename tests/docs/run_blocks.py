@@ -105,6 +105,8 @@ def before(page: str, line: str, here: Path) -> str:
     )
     if page == "predict" and line.startswith("mammozoo train ~/clinic "):
         line = f"mammozoo train ~/clinic --out runs/clinic {line.partition('~/clinic')[2]}"
+    if page == "recalibrate":
+        line = line.replace("~/clinic", "~/elsewhere")  # which the model has not seen
     if page == "datasets/declare":
         line = line.replace("~/clinic", "~/declared")
     made = set(re.findall(r"--out (?:\./)?runs/([\w-]+)", line))
