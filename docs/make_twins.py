@@ -19,7 +19,7 @@ CASES = (("44", "65"), ("341", "356"))
 def main(root: Path) -> None:
     """The first near-duplicates that the two cases of each pair share."""
     dataset = registry().get("datasets", "bus-bra")(root)
-    figure = Figure(figsize=(9.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(9.2, 4.1), layout="constrained")
     for column, cases in enumerate(CASES):
         samples = [sample for sample in dataset.samples() if sample.patient in cases]
         images = [dataset.read(sample) for sample in samples]
@@ -31,9 +31,11 @@ def main(root: Path) -> None:
             one, axes = samples[place], figure.add_subplot(1, 4, 1 + 2 * column + side)
             axes.imshow(images[place], cmap="gray", vmin=0, vmax=255)
             part = ("tested", "in training")[side]
-            axes.set_title(f"{part}: patient {one.patient}\n{one.label}, {one.meta['histology']}", fontsize=8)
+            axes.set_title(
+                f"{part}\npatient {one.patient}\n{one.label}", fontsize=17
+            )  # read on a phone, at a third of this
             axes.set_axis_off()
-    figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
+    figure.savefig(PICTURE, dpi=100, bbox_inches="tight", metadata={"Software": None})
     Image.open(PICTURE).convert("L").quantize(48).save(PICTURE, optimize=True)
 
 

@@ -75,6 +75,13 @@ def test_scores_of_other_models_are_not_called_its_own(classifier, pictures: Pat
     assert serve._said(others, found)[-1].startswith(f"{of} AUC 0.")
 
 
+def test_the_card_is_shown_without_its_front_matter(ask: Ask, classifier) -> None:
+    card = (classifier.folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name:")
+    page = ask("GET", "/")[2]
+    assert "## Scores" in page and "library_name" not in page
+
+
 def test_a_server_that_is_stopped_ends_as_by_ctrl_c(tiny_run, tmp_path) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "mammozoo", "serve", "--model", str(tiny_run.path), "--port", "0", "--device", "cpu"],

@@ -66,6 +66,17 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, tiny_report) -> N
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
     wider = page.evaluate("[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length")
     assert wider > 0, "the widest table scrolls in its own container"
+    broken = page.evaluate(
+        """[...document.querySelectorAll('tbody th[scope=row], td:not(:last-child)')].flatMap(cell => {
+            if (/\\s|-/.test(cell.textContent.trim()) || !cell.firstChild || cell.querySelector(".tag")) return []
+            const range = document.createRange(); range.selectNodeContents(cell)
+            const tops = new Set([...range.getClientRects()].map(box => Math.round(box.bottom)))
+            return tops.size > 1 ? [cell.textContent] : []
+        })"""
+    )
+    assert broken == [], "a word is on one line"
+    captions = page.evaluate("[...document.querySelectorAll('caption')].map(e => e.getBoundingClientRect().width)")
+    assert max(captions) <= 360
     page.close()
 
 

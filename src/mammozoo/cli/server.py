@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -169,9 +170,10 @@ def _page(classifier: api.Classifier, nonce: str) -> str:
     from jinja2 import Environment
 
     config, card = classifier.config, classifier.folder / "README.md"
+    text = card.read_text("utf-8", "replace") if card.is_file() else "This model has no card."
     return Environment(autoescape=True).from_string(files("mammozoo.cli").joinpath("serve.html").read_text("utf-8")).render(
         name=config.name, use=config.intended_use, stamps=config.stamps, nonce=nonce,
-        card=card.read_text("utf-8", "replace") if card.is_file() else "This model has no card.",
+        card=re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL),  # without what the Hub reads
     )  # fmt: skip
 
 
