@@ -49,22 +49,24 @@ def evaluate(
     first: FirstModelOrTable = None,
     data: Data = None,
     model: Model = None,
-    dataset: str | None = typer.Option(None, help="The same as DATA; without one, a run's own test images."),
+    dataset: str | None = typer.Option(None, help="Same as DATA; without it, the run's own test images."),
     root: Roots = None,
     classes: str = typer.Option(
-        None, metavar="CLASS=LABEL+…", help="Which labels of the data set are which class; else by name."
+        None, metavar="CLASS=LABEL+…", help="Labels of the data set for each class; by default matched by name."
     ),
     member: Member = None,
     threshold: str = typer.Option(None, help="One of the model's thresholds, such as youden or sensitivity:0.9."),
     aggregate: str = typer.Option(
-        None, help="mean, max or noisy-or: one probability for each patient, breast or lesion."
+        None, help="mean, max or noisy-or: score one probability for each patient, breast or lesion."
     ),
-    by: str = typer.Option("patient", help="What --aggregate makes one of: patient, breast or lesion."),
+    by: str = typer.Option("patient", help="Unit for --aggregate: patient, breast or lesion."),
     subgroup: list[str] = typer.Option(
-        None, metavar="COLUMNS", help="Scores for each value of a column, or of several: device,birads; repeatable."
+        None,
+        metavar="COLUMNS",
+        help="Scores for each value of a column, or of several columns: device,birads; repeatable.",
     ),
     unseen: bool = typer.Option(
-        False, "--unseen", help="Leave out images used in training, and those related to them."
+        False, "--unseen", help="Leave out images used in training, and images related to them."
     ),
     tta: Tta = None,
     truth: Truth = None,
@@ -72,13 +74,13 @@ def evaluate(
     positive: Positive = None,
     negative: Negative = None,
     where: Where = None,
-    interval: str = typer.Option("bca", help="bca, or percentile: the plain one that other studies report."),
-    prevalence: float = typer.Option(None, help="Also PPV and NPV where this share is positive, such as 0.006."),
+    interval: str = typer.Option("bca", help="bca, or percentile, which most studies report."),
+    prevalence: float = typer.Option(None, help="Also PPV and NPV at this prevalence, such as 0.006."),
     csv: Csv = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score a model on a data set, with intervals. Images used in its training or model selection are reported."""
+    """Score a model on a data set, with intervals. Reports images used in its training or model selection."""
     from mammozoo.data.joined import places
     from mammozoo.data.layouts import located
     from mammozoo.evaluation.prediction_table import is_table

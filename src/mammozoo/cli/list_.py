@@ -51,7 +51,7 @@ def list_(
     ),
     as_json: Json = False,
 ) -> None:
-    """List what the plugins provide."""
+    """List data sets, networks, strategies and everything else that plugins provide."""
     most = None if max_params is None else _number(max_params)
     if weights not in ("", *WEIGHTS):
         raise UsageError(f"--weights is {', '.join(WEIGHTS)}, not '{weights}'.{nearest(weights, WEIGHTS)}")

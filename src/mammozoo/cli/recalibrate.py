@@ -20,13 +20,13 @@ mammozoo recalibrate runs/first ~/BUSBRA --threshold sensitivity:0.9 --out runs/
 def recalibrate(
     model: ModelName,
     data: Path = typer.Argument(..., help="Your labelled images: a folder or a table."),
-    dataset: str = typer.Option(None, help="What lies there, such as bus-bra; without it that is found out."),
-    threshold: str = typer.Option(None, help="Rule of the threshold, such as youden; without it the model's own."),
+    dataset: str = typer.Option(None, help="The data set, such as bus-bra; by default it is detected."),
+    threshold: str = typer.Option(None, help="Rule for the threshold, such as youden; by default the model's own."),
     out: Path = typer.Option(..., help="New folder for the recalibrated model."),
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Choose temperature and threshold on your own labelled images, and say what that is worth. The weights stay."""
+    """Choose temperature and threshold on your own labelled images, and estimate the effect. The weights do not change."""
     from mammozoo.config.names import reference_to
 
     with progress() as shown:
