@@ -193,7 +193,7 @@ def _show(content: dict[str, Any]) -> None:
     if content["subgroups"]:
         _show_parts(content["subgroups"], content["classes"])
     if content["aggregate"]:
-        note(f"One probability for each {content['level']}: {content['aggregate']} of those of its images.")
+        note(f"One probability for each {content['level']}: {content['aggregate']} over its images.")
     if content["remark"]:
         note(content["remark"])
     if (used := content["threshold"]) is not None:
@@ -202,7 +202,9 @@ def _show(content: dict[str, Any]) -> None:
     if (used := content["temperature"]) not in (None, _span([1.0])):
         note(f"Probabilities are calibrated: temperature {_range(used, 2)}, fitted on validation.")
     if (used := content["unit_temperature"]) is not None:
-        note(f"So are those of {content['level']}s: temperature {_range(used, 2)}, fitted on validation.")
+        note(
+            f"Probabilities of {content['level']}s are calibrated too: temperature {_range(used, 2)}, fitted on validation."
+        )
 
 
 def _show_study(study: dict[str, Any]) -> None:
@@ -236,7 +238,7 @@ def _show_use(use: dict[str, Any]) -> None:
         slope, intercept, large = (
             _with_interval(line[name] or {"value": None}) for name in ("slope", "intercept", "in_the_large")
         )
-        say(f"Calibration slope {slope}, intercept {intercept}; in the large {large} (right: 1, 0, 0).")
+        say(f"Calibration slope {slope}, intercept {intercept}; in the large {large} (ideal: 1, 0, 0).")
     for one in use.get("conformal", ()):
         coverage = _with_interval(one["coverage"])
         say(
@@ -267,7 +269,7 @@ def _show_parts(parts: Sequence[dict[str, Any]], classes: Sequence[str]) -> None
     heads = ["by", "part"] if len(columns) > 1 else columns
     shown = rows if len(columns) > 1 else [row[1:] for row in rows]
     print_table(f"by {' and '.join(columns)}", [*heads, "n", "groups", *_MAIN], shown)
-    note(f"Parts of fewer than {FEWEST} independent groups show no scores.")
+    note(f"Subgroups with fewer than {FEWEST} independent groups have no scores.")
     for part in parts:
         if part["absent"]:
             counts = ", ".join(f"{name} of {count}" for name, count in part["absent"].items())

@@ -102,7 +102,7 @@ def explain(
             note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
             if checked["insensitive"]:
                 least = f"{checked['limit']} or more"
-                note(f"! {method} hardly depends on what this model has learnt ({least}): do not use its maps.")
+                note(f"! {method} hardly depends on the trained weights ({least}): do not use its maps.")
     note(f"Overlays and maps: {out}. Model: {config.name}. {config.intended_use}")
     if summary["errors"]:
         raise typer.Exit(1)
@@ -134,7 +134,7 @@ def _show(method: str, explanations: list[Explanation], summary: dict[str, Any])
     if seen := [e.case.name for e in explanations if SEEN in e.warnings]:
         note(f"! {len(seen)} of {len(explanations)} images were {SEEN}: {', '.join(seen[:5])}.")
     if bare := summary["without_heat"]:
-        note(f"! {bare} of {len(explanations)} maps have no heat: nothing there speaks for the class.")
+        note(f"! {bare} of {len(explanations)} maps have no heat: nothing in these images supports the class.")
 
 
 def _mean(score: dict[str, Any]) -> str:

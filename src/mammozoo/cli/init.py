@@ -36,7 +36,7 @@ def init(
     refuse_to_replace(out, None)
     if own_data(data) is None:
         raise UsageError(
-            f"'{data}' is no folder or table.{absent(data)} For a recipe that there is: mammozoo show NAME"
+            f"'{data}' is neither a folder nor a table.{absent(data)} For a recipe that there is: mammozoo show NAME"
         )
     own = f"{OWN}-{preset}" if preset else OWN
     registry().get("recipes", own)

@@ -41,8 +41,8 @@ KINDS = {
 def list_(
     kind: str = typer.Argument(
         None,
-        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers, commands; else "
-        "the kinds.",
+        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers, commands; "
+        "without it, the kinds.",
     ),
     match: str = typer.Option("", help="Only names that contain this."),
     max_params: str = typer.Option(None, metavar="N", help="Only backbones with at most N parameters, such as 20M."),

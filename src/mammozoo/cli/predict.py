@@ -77,7 +77,9 @@ def predict(
     files = find_images(images) if table is None else read_listing(table).files
     if shard is not None:
         if aggregate is not None:
-            raise UsageError("--shard tears patients apart, so --aggregate cannot go with it. Leave one of them out.")
+            raise UsageError(
+                "--shard separates images of one patient, so it cannot be combined with --aggregate. Use only one of them."
+            )
         files, table = files[_part_of(shard, len(files))], None
     if csv is not None:
         inputs = [*files, *folders_of(images), *([table] if table else [])]
@@ -200,7 +202,7 @@ def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> N
         print_table(title, [units.by, *columns[1:], "images"], cells)
         note(units.remark)
         if few := sum(unit.unanswered for unit in units.predictions):
-            note(f"! {few} images have no answer and count in no {units.by}.")
+            note(f"! {few} images have no answer and are left out of every {units.by}.")
     warned = [
         f"! {p.file}: {text}" for p in predictions if not p.error for text in p.warnings if text not in config.stamps
     ]

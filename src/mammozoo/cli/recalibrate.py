@@ -46,5 +46,7 @@ def recalibrate(
         head = ["images", "sensitivity", "specificity", "log loss", "as it was"]
         print_table("\nto expect on others, 95 % of the splits", head, rows)
     say(result.verdict)
-    note("The images that chose cannot score it; `mammozoo evaluate` on others can.")
+    note(
+        "These images cannot score the model, because they were used for the choice. Run `mammozoo evaluate` on other images."
+    )
     say(f"{result.folder}\nTry: mammozoo predict {reference_to(result.folder)} IMAGE")

@@ -67,7 +67,7 @@ def report(
             if format != "html":
                 raise UsageError("The report of a table is HTML: leave --format out.")
             if isinstance(roots, Mapping):
-                raise UsageError("The pictures of a table lie below one --root.")
+                raise UsageError("The pictures of a table must be in one --root.")
             path = write_table_report(
                 run,
                 selection,

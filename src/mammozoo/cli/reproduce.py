@@ -78,7 +78,9 @@ def reproduce(
 
             failed = train_tasks(tasks, shown, stop=stop, jobs=parallel.Jobs(jobs), on_run=on_run)
     except Stopped as stopped:
-        note(f"mammozoo: stopped by a signal in {stopped}. The same command goes on: mammozoo reproduce {paper} …")
+        note(
+            f"mammozoo: stopped by a signal in {stopped}. To continue, repeat the command: mammozoo reproduce {paper} …"
+        )
         raise typer.Exit(143) from None
     results = tables.collect(chosen, folder, failed)
     written = tables.write_tables(results, folder)

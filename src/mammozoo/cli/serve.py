@@ -30,7 +30,7 @@ def serve(
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         say(f"http://{HERE}:{server.server_port}/")
-        note("Open this address on this computer. Nothing leaves it, nothing is kept. Ctrl-C ends.")
+        note("Open this address on this computer. Nothing leaves the computer, and no image is kept. Stop with Ctrl-C.")
         server.serve_forever()
     except KeyboardInterrupt:
         note("Ended.")

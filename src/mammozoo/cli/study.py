@@ -49,7 +49,7 @@ def freeze_study(folder: Folder) -> None:
     from mammozoo.study.freeze import freeze
 
     page = freeze(folder)
-    note("Frozen. Deposit this page where its date can be shown, before `study run`.")
+    note("Frozen. Deposit this page with a verifiable date before `study run`.")
     say(page)
 
 

@@ -122,11 +122,11 @@ def train(
         fit = f"fold-{fold}" if fit is None else ""
     if (fit is not None and (not fit or out is None or resume or extend)) or (merge_last and fit is None):
         raise UsageError(
-            "--fit and --fold train a part of a new run that others share: give one of them, a recipe, and --out RUN. "
-            "--merge-last goes with them."
+            "--fit and --fold train a part of a run that several jobs share: give one of them, a recipe, and --out RUN. "
+            "--merge-last needs one of them."
         )
     if resume is not None and (recipe or out or dry_run or plan or overrides):
-        raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
+        raise UsageError("--resume continues a run with its own settings: give nothing else with it.")
     if extend is not None and (recipe or resume or dry_run or plan or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
     if refit is not None:
@@ -197,7 +197,7 @@ def train(
                 show_run(whole, shown, report, as_json, all_scores)
     except Stopped as stopped:
         way = f"mammozoo train --resume {stopped}" if fit is None else "the same command"
-        note(f"mammozoo: stopped by a signal. Go on with: {way}")
+        note(f"mammozoo: stopped by a signal. Continue with: {way}")
         raise typer.Exit(143) from None
     if whole is None:
         show_ended(run, ended, as_json, merge_last)

@@ -60,7 +60,7 @@ def model_and_data(
         model = given.pop(0)
     if model is None:
         model = default_model()
-        note(f"No model is named, so the built-in one answers: {model}.")
+        note(f"No model is named, so the built-in model is used: {model}.")
     return model, given
 
 

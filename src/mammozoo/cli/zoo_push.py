@@ -90,7 +90,7 @@ def push(
     folder_of_model = find_model(source)
     config = read_config(folder_of_model)
     if bool(repo) == (to is not None):
-        raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
+        raise UsageError("Name the target: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
     for option, given in {"--public": public, "--replace": replace, "--zoo": zoo is not None}.items():
         if to is not None and given:
             raise UsageError(f"{option} is for the Hub; a directory zoo has its own zoo.yaml.")
@@ -108,7 +108,7 @@ def push(
     )
     if not (to or dry_run or yes or (sys.stdin.isatty() and not as_json)):
         raise UsageError(
-            "Publishing shows and asks first, and here is nobody to ask. Look with --dry-run, then say --yes."
+            "Publishing asks you to confirm, but there is no terminal. Check the output of --dry-run, then add --yes."
         )
     with tempfile.TemporaryDirectory(prefix="mammozoo-push-") as folder:
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
@@ -138,7 +138,7 @@ def push(
 
             def agreed(lost: list[str]) -> bool:
                 if lost:
-                    note(f"Files there that go, or are replaced: {', '.join(lost)}.")
+                    note(f"Files that will be deleted or replaced there: {', '.join(lost)}.")
                 question = f"Send this to {repo}, {'public' if public else 'private'}?"
                 return yes or typer.confirm(question, err=True)
 
