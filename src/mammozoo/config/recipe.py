@@ -198,13 +198,9 @@ class Recipe(Section):
         if self.split.by == "image" and not self.allow_leakage:
             raise ValueError("split.by: image leaks; set allow_leakage: true to run it anyway")
         if self.methods.sampling == "balanced" and self.class_weights == "balanced":
-            raise ValueError(
-                "methods.sampling and class_weights are both balanced, which corrects for rare classes twice; use only one"
-            )
+            raise ValueError("methods.sampling and class_weights are both balanced: that corrects twice; use one")
         if self.cache_views and (self.methods.mixup or self.methods.cutmix):
-            raise ValueError(
-                "mixup and cutmix mix images, but cache_views keeps features of unmixed images; choose one"
-            )
+            raise ValueError("mixup and cutmix mix images, but cache_views keeps unmixed features; choose one")
         if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
             raise ValueError("seed and split.seed must leave room below 4294967296 for one more of each repeat or fold")
         points = math.prod(map(len, self.grid.values())) if isinstance(self.grid, dict) else len(self.grid)
