@@ -75,7 +75,9 @@ class Session(nn.Module):
         try:  # from bytes: a file cannot then read others
             self.session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's have no common class
-            raise IncompatibleError(f"'{path}' is not an ONNX model that runs by itself: {_first(error)}.") from error
+            raise IncompatibleError(
+                f"'{path}' is not an ONNX model that onnxruntime can run: {_first(error)}."
+            ) from error
         (self.given, *more), outputs = self.session.get_inputs(), self.session.get_outputs()
         promised = (record.input.channels, *record.input.size)
         pairs = zip(self.given.shape[1:], promised, strict=False)
@@ -101,7 +103,7 @@ class Session(nn.Module):
         if self.record.output == "probabilities":
             if not (bool((answer >= 0).all()) and bool(((answer.sum(1) - 1).abs() < _SUM).all())):
                 raise FailedError(
-                    f"'{self.path}' answers with no probabilities. Does its record mean `output: logits`?"
+                    f"'{self.path}' answers with no probabilities. Should its .yaml file say `output: logits`?"
                 )
             answer = answer.clamp_min(_LEAST).log()
         return answer
@@ -116,7 +118,7 @@ def build(path: Path) -> tuple[nn.Module, ModelConfig]:
     try:
         record = Record.model_validate(content)
     except pydantic.ValidationError as error:
-        raise UsageError(f"'{source}' does not say what mammozoo has to know: {problems(error, 'it', 1)}.") from None
+        raise UsageError(f"'{source}' lacks facts that mammozoo needs: {problems(error, 'it', 1)}.") from None
     return Session(path, record), record.config(path)
 
 
@@ -133,7 +135,7 @@ def _within(path: Path) -> Any:
             "`input`, `output` and `licence`."
         ) from None
     except Exception as error:
-        raise IncompatibleError(f"'{path}' is not an ONNX model that runs by itself: {_first(error)}.") from error
+        raise IncompatibleError(f"'{path}' is not an ONNX model that onnxruntime can run: {_first(error)}.") from error
     return content
 
 

@@ -81,7 +81,7 @@ def refuse_to_replace(
     except OSError as error:
         raise disk_error(error, path) from error
     what = f"not {own} of an earlier call" if own else "not replaced"
-    raise ConflictError(f"'{path}' is there already: {what}. {advice}")
+    raise ConflictError(f"'{path}' already exists: {what}. {advice}")
 
 
 def given_path(text: str | Path) -> Path:
@@ -95,7 +95,7 @@ def given_path(text: str | Path) -> Path:
         if isinstance(error, PermissionError):
             return path
         raise UsageError(
-            f"'{str(text)[:80]}' is no path of this machine: {getattr(error, 'strerror', None) or error}."
+            f"'{str(text)[:80]}' is not a valid path on this machine: {getattr(error, 'strerror', None) or error}."
         ) from None
     return path
 
@@ -118,7 +118,7 @@ def path_error(error: BaseException) -> MammozooError | None:
     if not isinstance(error, OSError) or error.filename is None:
         return None
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-        return UsageError(f"'{str(error.filename)[:80]}' is no path of this machine: {error.strerror}.")
+        return UsageError(f"'{str(error.filename)[:80]}' is not a valid path on this machine: {error.strerror}.")
     if error.errno in (errno.EACCES, errno.EPERM):
         return AccessError(f"Cannot reach '{error.filename}': {error.strerror}. Check its permissions.")
     if error.errno in (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN):

@@ -43,8 +43,8 @@ def test_a_table_with_a_missing_file_and_no_root(refused, tmp_path) -> None:
 def test_constant_images_are_said(command, tiny, tmp_path) -> None:
     root = folder(tmp_path / "data")
     words = ("train", *tiny, "--dataset", "folder", "--root", root, "--dry-run")
-    assert "one grey level" not in command(*words).ok.err
+    assert "the same value in every pixel" not in command(*words).ok.err
     for name, level in (("003.png", 0), ("004.png", 200)):
         Image.new("L", (64, 48), level).save(root / "malignant" / name)
     shown = " ".join(command(*words).ok.err.split())
-    assert "2 of" in shown and "one grey level" in shown and "malignant/003.png" in shown
+    assert "2 of" in shown and "the same value in every pixel" in shown and "malignant/003.png" in shown

@@ -84,7 +84,7 @@ def test_findings_become_a_list_to_edit_and_a_training_without_those_images(comm
     assert rows["benign/5.png"]["reason"].startswith("unreadable-image")
     assert rows["benign/4.png"]["reason"].startswith("constant")
     assert {*doubted["files"]} <= {image for image, row in rows.items() if "label-error" in row["reason"]}
-    command(*check, "--write-exclusions", listed).refused(9, "exclude.csv' is there already")
+    command(*check, "--write-exclusions", listed).refused(9, "exclude.csv' already exists")
     command(*check, "--write-exclusions", root / "list.csv").refused(9, "which this command reads")
     command(*check, "--write-exclusions", "list.xlsx").refused(2, "is a file .csv")
     command(*check, "--with", tmp_path / "nun").refused(3, "no run at", "Did you mean 'run'")

@@ -92,7 +92,7 @@ def test_nothing_is_overwritten_unasked(command, tiny_run, pictures, tmp_path) -
     shutil.copy(tmp_path / image, tmp_path / "other")
     both = command("explain", tiny_run.path, image, "other", "--json").json["results"]
     assert len({result["overlay"] for result in both}) == 2
-    command("explain", tiny_run.path, image).refused(9, "there already", "--overwrite")
+    command("explain", tiny_run.path, image).refused(9, "already exists", "--overwrite")
     assert command("explain", tiny_run.path, image, "--overwrite").code == 0
     before = sha256(tmp_path / image)
     command("explain", tiny_run.path, image, "--out", "pictures", "--overwrite").refused(9, "input")
@@ -149,7 +149,7 @@ def test_a_fold_is_explained_by_its_own_model_and_other_data_whole_or_in_part(co
 def test_refusals(command, run_copy, pictures) -> None:
     for words, code, *said in (
         ([], 2, "--dataset"),
-        (["pictures", "--dataset", "phantom"], 2, "not both"),
+        (["pictures", "--dataset", "phantom"], 2, "either images or --dataset"),
         (["pictures", "--part", "test"], 2, "--dataset"),
         (["pictures", "--method", "gradcam"], 2, "Did you mean 'grad-cam'"),
         (["pictures", "--class", "malign"], 2, "Did you mean 'malignant'"),

@@ -50,7 +50,7 @@ def test_the_built_in_model_answers_where_none_is_named(command, pictures) -> No
     assert model_and_data("phantom:n=20", (), None) == (default_model(), ["phantom:n=20"])
     assert model_and_data(None, (), None) == (default_model(), [])
     answer = command("evaluate", "phantom:n=20", "--device", "cpu", "--json").ok
-    assert answer.json["model"] == default_model() and f"the built-in one answers: {default_model()}" in answer.err
+    assert answer.json["model"] == default_model() and f"the built-in model is used: {default_model()}" in answer.err
     command("evaluate").refused(2, "[MODEL] [DATA]")
     command("diagnose", default_model()).refused(2, "[MODEL] [DATA]")
 

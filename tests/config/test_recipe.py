@@ -65,7 +65,7 @@ def test_every_way_to_write_a_number(recipe, text: str) -> None:
         ("optimizer: {name: adamm}\n", ["optimizer.name", "'adam'"]),
         ("optimizer: 3\n", ["optimizer"]),
         ("threshold: best\n", ["threshold", "youden"]),
-        ("split: {val: 0.5, test: 0.5}\n", ["nothing to train on"]),
+        ("split: {val: 0.5, test: 0.5}\n", ["no images for training"]),
         ("split: {by: image}\n", ["leaks", "allow_leakage"]),
         ("phases: [{lr: 1}]\n", ["phases.0.epochs", "required"]),
     ],

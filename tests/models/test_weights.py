@@ -121,6 +121,6 @@ def test_a_hostile_file_is_refused_by_every_reader(how: str, tmp_path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE[how])
     for read in (read_tensors, read_shapes):
-        with pytest.raises(NotVerifiedError, match="not a sound safetensors file") as caught:
+        with pytest.raises(NotVerifiedError, match="not a valid safetensors file") as caught:
             read(path)
         assert str(path) in str(caught.value)

@@ -28,7 +28,7 @@ def test_the_verdict_comes_first_and_the_list_of_scores_after_the_mistakes(tiny_
 def test_the_verdict_is_that_of_the_scores(run_copy: Path, low: float, high: float) -> None:
     edit_json(run_copy / "scores.json", lambda scores: scores["auc"].update(value=0.85, low=low, high=high))
     page = write_report(run_copy, heatmaps=False).read_text()
-    assert ("cannot be told from guessing" in page) == ("add data" in page) == (low < 0.5)
+    assert ("not distinguishable from guessing" in page) == ("add data" in page) == (low < 0.5)
 
 
 def test_a_label_that_contradicts_one_of_its_group_is_marked(run_copy: Path) -> None:

@@ -128,7 +128,7 @@ def test_excluded_images_stand_in_the_protocol_and_their_list_is_frozen(tmp_path
 
 def test_a_table_that_has_not_come_opens_nothing(study: Path) -> None:
     (study / "theirs-elsewhere.csv").rename(study / "later.csv")
-    with pytest.raises(NotFoundError, match="have not come yet"):
+    with pytest.raises(NotFoundError, match="are missing"):
         carry_out(study)
     assert not Ledger(study).of("opening")
     (study / "later.csv").rename(study / "theirs-elsewhere.csv")
@@ -178,11 +178,11 @@ def add_event(folder: Path) -> None:
     ("cheat", "word"),
     [
         (hide_change, "frozen.json was changed"),
-        (add_event, "not whole"),
+        (add_event, "ledger was changed"),
         (change_protocol, "changed after it was frozen: threshold"),
         (change_predictions, "'ours.csv' of 'elsewhere'"),
         (change_table, "ours-elsewhere.csv"),
-        (change_ledger, "not whole"),
+        (change_ledger, "ledger was changed"),
     ],
 )
 def test_what_was_changed_after_the_opening_stands_first_in_the_report(study: Path, cheat: Callable, word: str) -> None:
@@ -249,7 +249,7 @@ def test_a_torn_last_line_is_no_event_and_is_gone_on_after(study: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [
-        ("on: elsewhere", "on: nowhere", "no locked part"),
+        ("on: elsewhere", "on: nowhere", "not a locked part"),
         ("choose: {metric: auc", "choose: {metrik: auc", "unknown key"),
         ("choose: {metric: auc", "choose: {on: elsewhere, metric: auc", "choose.on"),
         ("compare: [ours, theirs]", "compare: [ours, mine]", "mine"),

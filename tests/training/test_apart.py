@@ -141,7 +141,7 @@ def test_what_is_under_way_is_left_alone(tmp_path) -> None:
     part.release()
     held = RunDirectory.open(run)
     held.hold()
-    with pytest.raises(ConflictError, match="under way"):
+    with pytest.raises(ConflictError, match="Another process is training"):
         train_fits(one, "0", run)
     held.release()
     train_fits(one, "0", run)

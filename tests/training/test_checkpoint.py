@@ -99,7 +99,7 @@ def test_a_fit_that_changes_its_device_says_so_and_another_state_is_refused(tmp_
     del tensors["rng.cpu"]
     checkpointer.save(tensors | {"rng.cuda": torch.zeros(16, dtype=torch.uint8)}, facts | {"device": "cuda"})
     fit(torch.Generator(), checkpointer)
-    assert "begun on cuda and continued on cpu" in caplog.text
+    assert "started on cuda and continued on cpu" in caplog.text
     checkpointer = Checkpointer(tmp_path / "other", "key")
     assert checkpointer.load() is None
     checkpointer.save({"rng.cpu": torch.zeros(1)}, {"device": "cpu"})

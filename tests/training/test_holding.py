@@ -55,7 +55,7 @@ def test_one_of_several_starts_gets_a_folder(tmp_path) -> None:
 
 def test_a_live_run_is_not_resumed(command, tmp_path) -> None:
     run = RunDirectory.create(tiny(), tmp_path / "run")
-    command("train", "--resume", "run").refused(9, "under way")
+    command("train", "--resume", "run").refused(9, "Another process is training")
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "running", "nothing was written"
     run.close("failed")
     assert command("train", "--resume", "run", "--no-report").code == 0

@@ -167,7 +167,7 @@ def test_what_a_complete_fit_has_written_is_still_that(begun: Path, half: Path, 
         flip(path)
     else:
         path.write_text(re.sub(r"0\.(\d)", lambda digit: f"0.{(int(digit[1]) + 1) % 10}", path.read_text(), count=1))
-    refused(half, f"{path}' has not the SHA-256.*Remove the folder '{half / fit}'", NotVerifiedError)
+    refused(half, f"{path}' does not have the SHA-256.*Remove the folder '{half / fit}'", NotVerifiedError)
     shutil.rmtree(half / fit)
     resume(half)
     for name in ("predictions.csv", "model.safetensors"):

@@ -220,18 +220,18 @@ def edit(folder: Path, **changes: object) -> None:
 WRONG: dict[str, tuple[Callable[[Path, Path], object], type[MammozooError], str]] = {
     "another base": (lambda a, b: flip(b / "model.safetensors"), NotVerifiedError, "not the base that the adapter was made for"),
     "no base": (lambda a, b: (b / "model.safetensors").unlink(), NotFoundError, "needs its base"),
-    "a bit of it": (lambda a, b: flip(a / "adapter.safetensors"), NotVerifiedError, "do not make the model"),
+    "a bit of it": (lambda a, b: flip(a / "adapter.safetensors"), NotVerifiedError, "do not give the model"),
     "a tensor more": (
         lambda a, b: write_tensors(
             a / "adapter.safetensors", read_tensors(a / "adapter.safetensors") | {"../../x": torch.zeros(1)}
         ),
-        NotVerifiedError, "do not make the model",
+        NotVerifiedError, "do not give the model",
     ),
     "no tensors": (lambda a, b: (a / "adapter.safetensors").unlink(), NotFoundError, "no weights file"),
-    "a pickle": (lambda a, b: torch.save({}, a / "adapter.safetensors"), NotVerifiedError, "not a sound safetensors file"),
-    "another result": (lambda a, b: edit(a, full_sha256="0" * 64), NotVerifiedError, "do not make the model"),
-    "other names": (lambda a, b: edit(a, renamed={"backbone": "elsewhere"}), NotVerifiedError, "do not make the model"),
-    "a rounding": (lambda a, b: edit(a, dtype="F16"), NotVerifiedError, "do not make the model"),
+    "a pickle": (lambda a, b: torch.save({}, a / "adapter.safetensors"), NotVerifiedError, "not a valid safetensors file"),
+    "another result": (lambda a, b: edit(a, full_sha256="0" * 64), NotVerifiedError, "do not give the model"),
+    "other names": (lambda a, b: edit(a, renamed={"backbone": "elsewhere"}), NotVerifiedError, "do not give the model"),
+    "a rounding": (lambda a, b: edit(a, dtype="F16"), NotVerifiedError, "do not give the model"),
     "a strange type": (lambda a, b: edit(a, dtype="F8"), IncompatibleError, "adapter.dtype"),
     "no hash": (lambda a, b: edit(a, full_sha256="latest"), IncompatibleError, "adapter.full_sha256"),
     "more fields": (lambda a, b: edit(a, url="http://elsewhere"), IncompatibleError, "adapter.url"),

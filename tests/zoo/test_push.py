@@ -226,7 +226,7 @@ def test_dry_run_asks_no_server_and_the_entry_comes_out(command, hub, hub_here, 
     hub.publish("lab/theirs", {"README.md": b"x", "theirs.bin": b"x"}, private=True)
     elsewhere = [word if word != "lab/tiny" else "lab/theirs" for word in words]
     command(*elsewhere).refused(9, "lab/theirs", "--replace")
-    assert "that go, or are replaced: theirs.bin, README.md" in command(*elsewhere, "--replace").ok.err
+    assert "deleted or replaced there: theirs.bin, README.md" in command(*elsewhere, "--replace").ok.err
     answer = command(*words, "--zoo", tmp_path / "mine.yaml").ok
     assert "Already there" in answer.err
     (entry,) = read_zoo(tmp_path / "mine.yaml").models

@@ -99,8 +99,8 @@ def _root(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks and debug messages."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what is logged."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Show results, warnings and errors, no progress."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show log messages."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Show results, warnings and errors, but no progress."),
     plugin: list[str] = typer.Option([], "--plugin", metavar="FILE", help="Load a plugin from a Python file."),
 ) -> None:
     from mammozoo import progress

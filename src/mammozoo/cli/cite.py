@@ -14,7 +14,7 @@ mammozoo cite runs/first > run.bib
 
 
 def cite(run: Path = typer.Argument(..., help="Run folder.")) -> None:
-    """Print BibTeX of what a paper that uses a run has to cite: the tool, the method, the data and the weights."""
+    """Print BibTeX entries to cite in a paper that uses a run: the tool, the method, the data and the weights."""
     from mammozoo.reproduction.cite import bibtex
 
     say(bibtex(run), nl=False)

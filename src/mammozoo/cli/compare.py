@@ -21,10 +21,12 @@ mammozoo compare theirs.csv runs/ours --truth truth.csv
 def compare(
     runs: list[Path] = typer.Argument(..., help="Two or more run folders, or tables of predictions."),
     metric: str = typer.Option(
-        "auc", help="Score to compare, as train prints it; auc[malignant] is that of one class."
+        "auc", help="Score to compare, as printed by train; auc[malignant] is the score of one class."
     ),
     unpaired: bool = typer.Option(False, "--unpaired", help="Compare runs that were tested on different images."),
-    rank_sum: bool = typer.Option(False, "--rank-sum", help="Also the rank-sum test of Byra 2021, which is not valid."),
+    rank_sum: bool = typer.Option(
+        False, "--rank-sum", help="Also give the rank-sum test of Byra 2021, which is not valid."
+    ),
     truth: Truth = None,
     columns: Columns = None,
     positive: Positive = None,
@@ -32,7 +34,7 @@ def compare(
     where: Where = None,
     as_json: Json = False,
 ) -> None:
-    """Compare runs: which is better, or that the data cannot tell, with intervals and tests of the difference."""
+    """Compare runs: say which is better, or that the data cannot tell, with intervals and tests of the difference."""
     with progress() as shown:
         results = api.compare(
             runs, metric, paired=not unpaired, rank_sum=rank_sum, truth=truth, columns=columns or (), positive=positive,

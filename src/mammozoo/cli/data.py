@@ -60,7 +60,7 @@ def show_data(
     ),
     as_json: Json = False,
 ) -> None:
-    """Tell what a data set is, how to get it, how it lies on disk and which options it has."""
+    """Show what a data set is, how to get it, its layout on disk and its options."""
     from mammozoo.config.names import parse
     from mammozoo.data.joined import is_joined, kind_of, open_dataset, parse_datasets
     from mammozoo.data.layouts import located
@@ -134,17 +134,17 @@ def check_data(
     root: Roots = None,
     html: Path | None = typer.Option(None, metavar="FILE", help="Write the near-duplicates side by side to this page."),
     run: str = typer.Option(
-        None, "--with", metavar="RUN", help="Doubt labels by what this run's models say of their own test images."
+        None, "--with", metavar="RUN", help="Find labels that this run's models contradict on their own test images."
     ),
     exclusions: Path = typer.Option(
         None,
         "--write-exclusions",
         metavar="FILE.csv",
-        help="Write the images that may be left out, with reasons; edit it, then `train --exclude FILE.csv`.",
+        help="Write a list of images that you may leave out, with reasons; edit it, then use `train --exclude FILE.csv`.",
     ),
     as_json: Json = False,
 ) -> None:
-    """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if one is an error."""
+    """Find damaged files, near-duplicates, contradicting labels and shortcuts; exit code 1 if there is an error."""
     from mammozoo.data.joined import open_dataset, places
     from mammozoo.data.layouts import located
     from mammozoo.data.quality.check import check
@@ -190,15 +190,15 @@ def check_data(
 @app.command("from-dicom", cls=Command, epilog="mammozoo data from-dicom export/ --out table.csv --secret key.txt")
 def from_dicom(
     folder: Path = typer.Argument(..., help="Folder with DICOM files under any names, at any depth."),
-    out: Path = typer.Option(..., metavar="TABLE.csv", help="The table; its paths are relative to its folder."),
+    out: Path = typer.Option(..., metavar="TABLE.csv", help="Table to write; its paths are relative to its folder."),
     secret: Path | None = typer.Option(
         None,
         metavar="FILE",
-        help="Text that makes the pseudonyms; the same one gives the same. Without it they are new each time.",
+        help="Secret text; the same secret gives the same pseudonyms. Without it they are new each time.",
     ),
-    keep_ids: bool = typer.Option(False, "--keep-ids", help="Write PatientID and StudyInstanceUID as they are."),
+    keep_ids: bool = typer.Option(False, "--keep-ids", help="Write PatientID and StudyInstanceUID unchanged."),
 ) -> None:
-    """Write a table of the images in a folder as a PACS gives it, without names or dates, for the data set csv."""
+    """Write a table of the DICOM images in a folder, without names or dates, for the data set csv."""
     from mammozoo.data.io.dicom_table import rows_of
 
     refuse_to_replace(out, None)
@@ -233,7 +233,7 @@ def audit_split(
     root: Roots = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a split made elsewhere: patients and near-duplicates on both sides; exit code 1 if there are any."""
+    """Check a split for patients and near-duplicates on both sides; exit code 1 if there are any."""
     from mammozoo.data.joined import open_dataset
     from mammozoo.data.layouts import located
     from mammozoo.data.quality.check import duplicates_among

@@ -30,20 +30,20 @@ def diagnose(
     against: str = typer.Option(
         None,
         metavar="MODEL",
-        help="Another model with the same blocks; default: the weights that this one started from.",
+        help="Another model with the same blocks; by default the weights that this one started from.",
     ),
-    dataset: str = data_option(None, help="The same as DATA, such as busi or phantom:n=400."),
+    dataset: str = data_option(None, help="Same as DATA, such as busi or phantom:n=400."),
     root: Roots = None,
-    images: int = data_option(100, min=1, help="Images to look at, drawn from those of the model's classes."),
-    seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of that draw."),
+    images: int = data_option(100, min=1, help="Number of images to use, drawn from the model's classes."),
+    seed: int = data_option(0, min=0, max=2**32 - 1, help="Seed of this draw."),
     batch: Batch = 8,
     device: Device = "auto",
     out: Path = output_option(None, help="Also write blocks.csv, shifts.csv, diagnosis.svg and diagnosis.png here."),
     as_json: Json = False,
 ) -> None:
-    """Show block by block what training changed in a network.
+    """Show, block by block, what training changed in a network.
 
-    For each block: how much of it is active, what changed, and how far added layers have moved.
+    For each block: its activation rate, the change, and how far added layers moved from their start.
     """
     from mammozoo.data.joined import places
     from mammozoo.data.layouts import located

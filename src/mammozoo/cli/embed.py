@@ -20,14 +20,14 @@ mammozoo embed runs/first phantom:n=60 --out phantoms.npz
 def embed(
     model: ModelName,
     data: str = typer.Argument(..., help="Your labelled images, a folder or a table; or the name of a data set."),
-    dataset: str = typer.Option(None, help="What lies there, such as bus-bra; without it that is found out."),
+    dataset: str = typer.Option(None, help="The data set, such as bus-bra; by default it is detected."),
     out: Path = typer.Option(..., help="New file: .npz or .csv."),
     member: str = typer.Option(
-        None, help="Of a run with several models one of them, such as fold-2; else the one that stands for it."
+        None, help="One model of a run with several, such as fold-2; by default the representative one."
     ),
     device: Device = "auto",
 ) -> None:
-    """Write what a network sees in images as numbers: the mean of its feature maps, with names, classes and groups."""
+    """Write an embedding of each image: the mean of the network's feature maps, with names, classes and groups."""
     with progress() as shown:
         made = api.embed(model, data, dataset, out=out, member=member, device=device, progress=shown)
     say(out)

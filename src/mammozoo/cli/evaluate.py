@@ -49,22 +49,24 @@ def evaluate(
     first: FirstModelOrTable = None,
     data: Data = None,
     model: Model = None,
-    dataset: str | None = typer.Option(None, help="The same as DATA; without one, a run's own test images."),
+    dataset: str | None = typer.Option(None, help="Same as DATA; without it, the run's own test images."),
     root: Roots = None,
     classes: str = typer.Option(
-        None, metavar="CLASS=LABEL+…", help="Which labels of the data set are which class; else by name."
+        None, metavar="CLASS=LABEL+…", help="Labels of the data set for each class; by default matched by name."
     ),
     member: Member = None,
     threshold: str = typer.Option(None, help="One of the model's thresholds, such as youden or sensitivity:0.9."),
     aggregate: str = typer.Option(
-        None, help="mean, max or noisy-or: one probability for each patient, breast or lesion."
+        None, help="mean, max or noisy-or: score one probability for each patient, breast or lesion."
     ),
-    by: str = typer.Option("patient", help="What --aggregate makes one of: patient, breast or lesion."),
+    by: str = typer.Option("patient", help="Unit for --aggregate: patient, breast or lesion."),
     subgroup: list[str] = typer.Option(
-        None, metavar="COLUMNS", help="Scores for each value of a column, or of several: device,birads; repeatable."
+        None,
+        metavar="COLUMNS",
+        help="Scores for each value of a column, or of several columns: device,birads; repeatable.",
     ),
     unseen: bool = typer.Option(
-        False, "--unseen", help="Leave out images used in training, and those related to them."
+        False, "--unseen", help="Leave out images used in training, and images related to them."
     ),
     tta: Tta = None,
     truth: Truth = None,
@@ -72,13 +74,13 @@ def evaluate(
     positive: Positive = None,
     negative: Negative = None,
     where: Where = None,
-    interval: str = typer.Option("bca", help="bca, or percentile: the plain one that other studies report."),
-    prevalence: float = typer.Option(None, help="Also PPV and NPV where this share is positive, such as 0.006."),
+    interval: str = typer.Option("bca", help="bca, or percentile, which most studies report."),
+    prevalence: float = typer.Option(None, help="Also PPV and NPV at this prevalence, such as 0.006."),
     csv: Csv = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score a model on a data set, with intervals. Images used in its training or model selection are reported."""
+    """Score a model on a data set, with intervals. Reports images used in its training or model selection."""
     from mammozoo.data.joined import places
     from mammozoo.data.layouts import located
     from mammozoo.evaluation.prediction_table import is_table
@@ -191,7 +193,7 @@ def _show(content: dict[str, Any]) -> None:
     if content["subgroups"]:
         _show_parts(content["subgroups"], content["classes"])
     if content["aggregate"]:
-        note(f"One probability for each {content['level']}: {content['aggregate']} of those of its images.")
+        note(f"One probability for each {content['level']}: {content['aggregate']} over its images.")
     if content["remark"]:
         note(content["remark"])
     if (used := content["threshold"]) is not None:
@@ -200,7 +202,9 @@ def _show(content: dict[str, Any]) -> None:
     if (used := content["temperature"]) not in (None, _span([1.0])):
         note(f"Probabilities are calibrated: temperature {_range(used, 2)}, fitted on validation.")
     if (used := content["unit_temperature"]) is not None:
-        note(f"So are those of {content['level']}s: temperature {_range(used, 2)}, fitted on validation.")
+        note(
+            f"Probabilities of {content['level']}s are calibrated too: temperature {_range(used, 2)}, fitted on validation."
+        )
 
 
 def _show_study(study: dict[str, Any]) -> None:
@@ -234,7 +238,7 @@ def _show_use(use: dict[str, Any]) -> None:
         slope, intercept, large = (
             _with_interval(line[name] or {"value": None}) for name in ("slope", "intercept", "in_the_large")
         )
-        say(f"Calibration slope {slope}, intercept {intercept}; in the large {large} (right: 1, 0, 0).")
+        say(f"Calibration slope {slope}, intercept {intercept}; in the large {large} (ideal: 1, 0, 0).")
     for one in use.get("conformal", ()):
         coverage = _with_interval(one["coverage"])
         say(
@@ -265,7 +269,7 @@ def _show_parts(parts: Sequence[dict[str, Any]], classes: Sequence[str]) -> None
     heads = ["by", "part"] if len(columns) > 1 else columns
     shown = rows if len(columns) > 1 else [row[1:] for row in rows]
     print_table(f"by {' and '.join(columns)}", [*heads, "n", "groups", *_MAIN], shown)
-    note(f"Parts of fewer than {FEWEST} independent groups show no scores.")
+    note(f"Subgroups with fewer than {FEWEST} independent groups have no scores.")
     for part in parts:
         if part["absent"]:
             counts = ", ".join(f"{name} of {count}" for name, count in part["absent"].items())

@@ -37,20 +37,22 @@ def explain(
     member: Member = None,
     method: str = typer.Option("grad-cam", help="grad-cam, or occlusion (slow)."),
     class_name: str = typer.Option(
-        None, "--class", help="Class to explain, or true: that of the label; without it, the one decided for."
+        None, "--class", help="Class to explain, or true for the class of the label; by default the predicted class."
     ),
-    mask: Path = typer.Option(None, help="Lesion mask of the one image; NAME_mask.png beside it is found by itself."),
+    mask: Path = typer.Option(
+        None, help="Lesion mask of a single image; NAME_mask.png in the same folder is found automatically."
+    ),
     sanity: bool = typer.Option(False, "--sanity", help="Compare with untrained networks (Adebayo et al. 2018)."),
-    dataset: str = data_option(None, help="Explain a data set; of the run's own, only what it was tested on."),
+    dataset: str = data_option(None, help="Explain a data set; for the run's own, only its test images."),
     root: Roots = None,
-    part: str = data_option(None, help="Part of the run's own data set: test (if not said) or val."),
-    limit: int = data_option(None, min=1, help="Only so many images of the data set, drawn with seed 0."),
+    part: str = data_option(None, help="Part of the run's own data set: test (default) or val."),
+    limit: int = data_option(None, min=1, help="Number of images, drawn from the data set with seed 0."),
     device: Device = "auto",
     out: Path = output_option(Path("explanations"), help="Folder of the overlays (PNG) and maps (npy)."),
-    overwrite: bool = output_option(False, "--overwrite", help="Replace explanations that are there already."),
+    overwrite: bool = output_option(False, "--overwrite", help="Replace existing explanations."),
     as_json: Json = False,
 ) -> None:
-    """Draw where a model looks, and score it against lesion masks. Research only: not for diagnosis."""
+    """Show where a model looks, and compare it with lesion masks. Research only: not for diagnosis."""
     from mammozoo.data.layouts import located
 
     chosen, images = model_and_data(first, images or (), model)
@@ -100,7 +102,7 @@ def explain(
             note(f"Sanity: rank correlation with untrained networks {_mean(rho)}, n = {rho['n']}{left_out}.")
             if checked["insensitive"]:
                 least = f"{checked['limit']} or more"
-                note(f"! {method} hardly depends on what this model has learnt ({least}): do not use its maps.")
+                note(f"! {method} hardly depends on the trained weights ({least}): do not use its maps.")
     note(f"Overlays and maps: {out}. Model: {config.name}. {config.intended_use}")
     if summary["errors"]:
         raise typer.Exit(1)
@@ -132,7 +134,7 @@ def _show(method: str, explanations: list[Explanation], summary: dict[str, Any])
     if seen := [e.case.name for e in explanations if SEEN in e.warnings]:
         note(f"! {len(seen)} of {len(explanations)} images were {SEEN}: {', '.join(seen[:5])}.")
     if bare := summary["without_heat"]:
-        note(f"! {bare} of {len(explanations)} maps have no heat: nothing there speaks for the class.")
+        note(f"! {bare} of {len(explanations)} maps have no heat: nothing in these images supports the class.")
 
 
 def _mean(score: dict[str, Any]) -> str:

@@ -25,11 +25,11 @@ def export(
     check: list[str] = typer.Option(
         None,
         metavar="IMAGES",
-        help="Images, or a folder of them, to compare on; else the image that comes with mammozoo.",
+        help="Images, or a folder of images, for the check; by default the example image.",
     ),
     as_json: Json = False,
 ) -> None:
-    """Write a model as one file for other programs, which answers as the model does: that is checked on images."""
+    """Write a model as one file for other programs, and check on images that it gives the same answers."""
     written = api.export(model, out, format=format, member=member, check=check or ())
     if as_json:
         print_json(dataclasses.asdict(written) | {"file": out.as_posix()})

@@ -24,10 +24,10 @@ mammozoo init ~/clinic/images.csv --preset quick --out quick.yaml
 
 def init(
     data: str = typer.Argument(..., help="Your folder or table of images, or the folder of a published data set."),
-    preset: str = typer.Option(None, help="quick or best, as of `train`."),
+    preset: str = typer.Option(None, help="quick or best, as for `train`."),
     out: Path = typer.Option(Path("recipe.yaml"), help="The recipe to write."),
 ) -> None:
-    """Look at your data and write a recipe for them, with the reason beside each key; change it and train."""
+    """Look at your data and write a recipe for them, with a reason for each key. Edit the recipe and train."""
     from mammozoo.config.loading import OWN, load, own_data
     from mammozoo.data.joined import open_dataset
     from mammozoo.data.quality.description import contents
@@ -36,7 +36,7 @@ def init(
     refuse_to_replace(out, None)
     if own_data(data) is None:
         raise UsageError(
-            f"'{data}' is no folder or table.{absent(data)} For a recipe that there is: mammozoo show NAME"
+            f"'{data}' is neither a folder nor a table.{absent(data)} For a recipe that there is: mammozoo show NAME"
         )
     own = f"{OWN}-{preset}" if preset else OWN
     registry().get("recipes", own)

@@ -40,8 +40,8 @@ KINDS = {
 def list_(
     kind: str = typer.Argument(
         None,
-        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers, commands; else "
-        "the kinds.",
+        help="datasets, backbones, strategies, heads, losses, metrics, transforms, predictors, recipes, papers, commands; "
+        "without it, the kinds.",
     ),
     match: str = typer.Option("", help="Only names that contain this."),
     max_params: str = typer.Option(None, metavar="N", help="Only backbones with at most N parameters, such as 20M."),
@@ -50,7 +50,7 @@ def list_(
     ),
     as_json: Json = False,
 ) -> None:
-    """List what the plugins provide."""
+    """List data sets, networks, strategies and everything else that plugins provide."""
     most = None if max_params is None else _number(max_params)
     if weights not in ("", *WEIGHTS):
         raise UsageError(f"--weights is {', '.join(WEIGHTS)}, not '{weights}'.{nearest(weights, WEIGHTS)}")

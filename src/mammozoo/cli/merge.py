@@ -17,14 +17,14 @@ mammozoo merge runs/five --root /scratch/BUSI
 
 
 def merge(
-    run: Path = typer.Argument(..., help="Run folder whose fits have been trained by `train --fit`."),
+    run: Path = typer.Argument(..., help="Run folder with fits trained by `train --fit`."),
     root: list[str] = typer.Option(
-        None, metavar="PATH", help="Folder that holds the data now; of several data sets NAME=PATH for each."
+        None, metavar="PATH", help="Folder that holds the data now; for several data sets NAME=PATH for each."
     ),
     report: bool = output_option(True, "--report/--no-report", help="Write report.html into the run."),
     as_json: Json = False,
 ) -> None:
-    """Score a run whose fits were trained one by one. It checks that all are there and belong together."""
+    """Score a run whose fits were trained one by one. It checks that the fits are complete and consistent."""
     from mammozoo.training import apart
 
     with progress() as shown:

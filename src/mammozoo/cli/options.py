@@ -30,7 +30,7 @@ output_option = functools.partial(typer.Option, rich_help_panel="Output")
 ModelName = Annotated[str, typer.Argument(help="A zoo name, or the path of a run or model (./NAME).")]
 Member = Annotated[
     str | None,
-    typer.Option(help="Of a run with several models one of them, best or fold-2; without it, all of them together."),
+    typer.Option(help="One model of a run with several, best or fold-2; without it, all of them together."),
 ]
 ModelNames = Annotated[list[str], typer.Argument(help="Names of models, as `zoo list` shows them.")]
 Root = Annotated[Path | None, data_option(help="Folder (or CSV file) that holds the data.")]
@@ -39,7 +39,7 @@ Roots = Annotated[
     data_option(
         "--root",
         metavar="PATH",
-        help="Folder (or CSV file) that holds the data; of several data sets NAME=PATH for each, or a YAML file of these.",
+        help="Folder (or CSV file) that holds the data; for several data sets NAME=PATH for each, or a YAML file of these.",
     ),
 ]
 Device = Annotated[str, computing_option(help="auto, cpu, cuda or mps.")]
@@ -54,21 +54,27 @@ Settings = Annotated[
 ]
 table_option = functools.partial(typer.Option, rich_help_panel="Tables and subsets")
 Tta = Annotated[
-    str | None, typer.Option(help="flip: average over an image and its mirror image, if training had mirror images.")
+    str | None, typer.Option(help="flip: average over an image and its mirror image, if training used mirror images.")
 ]
-Truth = Annotated[Path | None, table_option(help="Table with the truth of the predictions in a table, joined by id.")]
+Truth = Annotated[
+    Path | None, table_option(help="Table with the true labels for a table of predictions, joined by id.")
+]
 Columns = Annotated[
     list[str] | None,
     table_option(
-        metavar="ROLE=COLUMN", help="A table's column that is not recognised, such as truth=biopsy; repeatable."
+        metavar="ROLE=COLUMN",
+        help="Name a column of the table that is not recognised, such as truth=biopsy; repeatable.",
     ),
 ]
-Positive = Annotated[str | None, table_option(metavar="CLASSES", help="Classes to score as one, such as malignant.")]
+Positive = Annotated[
+    str | None, table_option(metavar="CLASSES", help="Classes that form the positive class, such as malignant.")
+]
 Negative = Annotated[
-    str | None, table_option(metavar="CLASSES", help="Classes on the other side; without it all others.")
+    str | None, table_option(metavar="CLASSES", help="Classes that form the negative class; by default all others.")
 ]
 Where = Annotated[
-    str | None, table_option(metavar="CONDITIONS", help='Only rows such as "marks=no and age>=50", by columns.')
+    str | None,
+    table_option(metavar="CONDITIONS", help='Use only rows with these values, such as "marks=no and age>=50".'),
 ]
 Csv = Annotated[Path | None, output_option(help="Also write a row for each image to this CSV file.")]
 Json = Annotated[bool, output_option("--json", help="Machine-readable result on stdout.")]

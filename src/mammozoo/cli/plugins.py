@@ -36,7 +36,7 @@ def list_plugins(as_json: Json = False) -> None:
 def new_plugin(
     name: str = typer.Argument(help="Name of the package and of what it provides, such as our-hospital."),
     kind: str = typer.Option(..., "--kind", help="dataset, backbone, strategy or metric."),
-    out: Path = typer.Option(Path(), "--out", help="Folder for the package's own folder; by default here."),
+    out: Path = typer.Option(Path(), "--out", help="Parent folder of the new package; by default the current folder."),
     as_json: Json = False,
 ) -> None:
     """Write a plugin package that works: one module with its hook, tests, README, CI file."""
@@ -63,14 +63,14 @@ def check_plugin(
         [], "--only", help="Check only these things, by name, pattern or kind, as in 'heads:*'; repeatable."
     ),
     with_: list[str] = typer.Option(
-        [], "--with", help="Options for a thing that has no default for them, as in gamma:layer=2; repeatable."
+        [], "--with", help="Options for a thing without defaults, as in gamma:layer=2; repeatable."
     ),
-    backbone: str = typer.Option("test_resnet", "--backbone", help="The network on which strategies are tried."),
+    backbone: str = typer.Option("test_resnet", "--backbone", help="Network on which strategies are tested."),
     root: Root = None,
     timeout: float = typer.Option(600.0, "--timeout", min=0, help="Seconds after which a check fails; 0 for no limit."),
     as_json: Json = False,
 ) -> None:
-    """Run the named checks of the contract on everything that a plugin provides; exit 1 if one fails."""
+    """Check everything that a plugin provides against the plugin contract; exit code 1 if a check fails."""
     from mammozoo.testing import checks, run
     from mammozoo.testing.sandbox import TooLong, captured, limited
 

@@ -38,19 +38,19 @@ def predict(
     images: Images = None,
     model: Model = None,
     member: Member = None,
-    example: bool = typer.Option(False, "--example", help="Use the synthetic image that comes with the package."),
+    example: bool = typer.Option(False, "--example", help="Use the synthetic example image of the package."),
     abstain: bool = typer.Option(
-        False, "--abstain", help="No label in the uncertain band around the threshold, chosen on validation."
+        False,
+        "--abstain",
+        help="Give no label in the uncertain band around the threshold, which was chosen on validation.",
     ),
-    force: bool = typer.Option(False, "--force", help="Answer also for images of another modality, and empty ones."),
+    force: bool = typer.Option(False, "--force", help="Predict also for empty images and images of another modality."),
     aggregate: str = typer.Option(
-        None, help="mean, max or noisy-or: also one probability for each patient or breast of a table of images."
+        None, help="mean, max or noisy-or: also give one probability for each patient or breast in a table of images."
     ),
-    by: str = typer.Option(
-        "patient", help="What --aggregate makes one of: patient, breast or another column of the table."
-    ),
+    by: str = typer.Option("patient", help="Unit for --aggregate: patient, breast or another column of the table."),
     shard: str = typer.Option(
-        None, metavar="I/N", help="Of N equal parts of the images the I-th, from 1: one for each of N processes."
+        None, metavar="I/N", help="Predict the I-th of N equal parts of the images, counted from 1; for N processes."
     ),
     tta: Tta = None,
     batch: Batch = 32,
@@ -59,7 +59,7 @@ def predict(
     csv: Csv = None,
     as_json: Json = False,
 ) -> None:
-    """Predict the class of images, and warn of those that are not for this model. Research only: not for diagnosis."""
+    """Predict the class of images, and warn about images that do not suit the model. Research only: not for diagnosis."""
     from mammozoo.evaluation.image_table import read_listing, table_of
     from mammozoo.evaluation.predict import find_images, folders_of
 
@@ -77,7 +77,9 @@ def predict(
     files = find_images(images) if table is None else read_listing(table).files
     if shard is not None:
         if aggregate is not None:
-            raise UsageError("--shard tears patients apart, so --aggregate cannot go with it. Leave one of them out.")
+            raise UsageError(
+                "--shard separates images of one patient, so it cannot be combined with --aggregate. Use only one of them."
+            )
         files, table = files[_part_of(shard, len(files))], None
     if csv is not None:
         inputs = [*files, *folders_of(images), *([table] if table else [])]
@@ -200,7 +202,7 @@ def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> N
         print_table(title, [units.by, *columns[1:], "images"], cells)
         note(units.remark)
         if few := sum(unit.unanswered for unit in units.predictions):
-            note(f"! {few} images have no answer and count in no {units.by}.")
+            note(f"! {few} images have no answer and are left out of every {units.by}.")
     warned = [
         f"! {p.file}: {text}" for p in predictions if not p.error for text in p.warnings if text not in config.stamps
     ]

@@ -19,14 +19,14 @@ mammozoo recalibrate runs/first ~/BUSBRA --threshold sensitivity:0.9 --out runs/
 
 def recalibrate(
     model: ModelName,
-    data: str = typer.Argument(..., help="Your labelled images, a folder or a table; or the name of a data set."),
-    dataset: str = typer.Option(None, help="What lies there, such as bus-bra; without it that is found out."),
-    threshold: str = typer.Option(None, help="Rule of the threshold, such as youden; without it the model's own."),
+    data: str = typer.Argument(..., help="Your labelled images (a folder or a table), or the name of a data set."),
+    dataset: str = typer.Option(None, help="The data set, such as bus-bra; by default it is detected."),
+    threshold: str = typer.Option(None, help="Rule for the threshold, such as youden; by default the model's own."),
     out: Path = typer.Option(..., help="New folder for the recalibrated model."),
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Choose temperature and threshold on your own labelled images, and say what that is worth. The weights stay."""
+    """Choose temperature and threshold on your own labelled images, and estimate the effect. The weights do not change."""
     from mammozoo.config.names import reference_to
 
     with progress() as shown:
@@ -46,5 +46,7 @@ def recalibrate(
         head = ["images", "sensitivity", "specificity", "log loss", "as it was"]
         print_table("\nto expect on others, 95 % of the splits", head, rows)
     say(result.verdict)
-    note("The images that chose cannot score it; `mammozoo evaluate` on others can.")
+    note(
+        "These images cannot score the model, because they were used for the choice. Run `mammozoo evaluate` on other images."
+    )
     say(f"{result.folder}\nTry: mammozoo predict {reference_to(result.folder)} IMAGE")

@@ -24,10 +24,10 @@ def train_on_all(run: Path, root: Root | None, as_json: bool) -> None:
         with progress() as shown, stopping() as stop:
             folder = refit(run, shown, root=root, stop=stop)
     except Stopped:
-        note(f"mammozoo: stopped by a signal. Go on with: mammozoo train --refit {run}")
+        note(f"mammozoo: stopped by a signal. Continue with: mammozoo train --refit {run}")
         raise typer.Exit(143) from None
     if as_json:
         print_json({"model": folder.as_posix()})
     else:
-        note("All images were trained on, so none is left to score this model; its card shows the scores of the run.")
+        note("All images were used in training, so none can score this model. Its card shows the scores of the run.")
         say(f"{folder}\nTry: mammozoo predict {reference_to(folder)} IMAGE")

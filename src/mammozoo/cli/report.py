@@ -27,18 +27,19 @@ mammozoo report runs/first --subgroup shape --paper paper
 def report(
     run: Path = typer.Argument(..., help="Run folder, or a table of predictions."),
     out: Path = typer.Option(
-        None, help="File to write; without it, report.html in the run's folder, or beside the table."
+        None,
+        help="File to write; by default report.html in the run's folder, or NAME.report.html in the table's folder.",
     ),
     root: list[str] = typer.Option(
         None, metavar="PATH", help="Folder that holds the data now, for pictures of the worst mistakes."
     ),
     heatmaps: bool = typer.Option(True, "--heatmaps/--no-heatmaps", help="Show the worst mistakes with heatmaps."),
-    format: str = typer.Option("html", "--format", help="Of a run: html, or md for a supplement in Markdown."),
+    format: str = typer.Option("html", "--format", help="For a run: html, or md for a supplement in Markdown."),
     subgroup: str = typer.Option(
-        None, metavar="COLUMNS", help="Of a table or --paper: scores for each value of device,birads."
+        None, metavar="COLUMNS", help="For a table or --paper: scores for each value of columns, such as device,birads."
     ),
-    threshold: str = typer.Option(None, help="Of a table: a number that was chosen elsewhere."),
-    interval: str = typer.Option("bca", help="Of a table: bca or percentile."),
+    threshold: str = typer.Option(None, help="For a table: a number that was chosen elsewhere."),
+    interval: str = typer.Option("bca", help="For a table: bca or percentile."),
     paper: Path = typer.Option(
         None, metavar="DIR", help="Also write tables, figures and paragraphs for a paper into this new folder."
     ),
@@ -48,7 +49,7 @@ def report(
     negative: Negative = None,
     where: Where = None,
 ) -> None:
-    """Write a run's report. It is one HTML page with scores, curves, mistakes, settings and the CLAIM checklist."""
+    """Write a run's report: one HTML page with scores, curves, mistakes, settings and the CLAIM checklist."""
     from mammozoo.evaluation.prediction_table import is_table
     from mammozoo.evaluation.selection import ALL, Selection
     from mammozoo.report.page import write_report
@@ -66,7 +67,7 @@ def report(
             if format != "html":
                 raise UsageError("The report of a table is HTML: leave --format out.")
             if isinstance(roots, Mapping):
-                raise UsageError("The pictures of a table lie below one --root.")
+                raise UsageError("The pictures of a table must be in one --root.")
             path = write_table_report(
                 run,
                 selection,

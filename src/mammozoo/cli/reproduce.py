@@ -28,11 +28,13 @@ def reproduce(
     root: Root = None,
     protocol: str = typer.Option("both", help="published, sound or both."),
     row: list[str] = typer.Option([], "--row", metavar="NAME", help="Only this row of the paper; may be repeated."),
-    seeds: int = typer.Option(1, min=1, max=1000, help="Times that each row is run, each with its own seed and split."),
-    quick: bool = typer.Option(False, "--quick", help="The paper file's short settings, to see that all works."),
-    backbone: str = recipe_option(None, help="Another network than the recipes'."),
+    seeds: int = typer.Option(1, min=1, max=1000, help="Number of runs of each row, each with its own seed and split."),
+    quick: bool = typer.Option(
+        False, "--quick", help="Use the paper file's short settings, to test that everything works."
+    ),
+    backbone: str = recipe_option(None, help="Network to use instead of the recipe's."),
     weights: str = recipe_option(
-        None, help="Other starting weights: imagenet, random, file:PATH, zoo:NAME or run:FOLDER."
+        None, help="Starting weights to use instead: imagenet, random, file:PATH, zoo:NAME or run:FOLDER."
     ),
     settings: Settings = None,
     jobs: Jobs = 1,
@@ -41,7 +43,7 @@ def reproduce(
     dry_run: bool = output_option(False, "--dry-run", help="List the runs and their state; train nothing."),
     as_json: Json = False,
 ) -> None:
-    """Run the rows of a paper by its own protocol and by a sound one.
+    """Repeat the experiments of a paper, by its own protocol and by a sound one.
 
     Their scores are set beside the reported ones. Complete runs are kept and interrupted ones resumed, so the same command
     continues after an interruption.
@@ -76,7 +78,9 @@ def reproduce(
 
             failed = train_tasks(tasks, shown, stop=stop, jobs=parallel.Jobs(jobs), on_run=on_run)
     except Stopped as stopped:
-        note(f"mammozoo: stopped by a signal in {stopped}. The same command goes on: mammozoo reproduce {paper} …")
+        note(
+            f"mammozoo: stopped by a signal in {stopped}. To continue, repeat the command: mammozoo reproduce {paper} …"
+        )
         raise typer.Exit(143) from None
     results = tables.collect(chosen, folder, failed)
     written = tables.write_tables(results, folder)

@@ -18,10 +18,10 @@ mammozoo serve --model runs/first
 
 def serve(
     model: str = typer.Option(None, help="A zoo name, or the path of a run or model; without it, the built-in model."),
-    port: int = typer.Option(8765, min=0, max=65535, help="Port on this computer; 0 takes a free one."),
+    port: int = typer.Option(8765, min=0, max=65535, help="Port on this computer; 0 takes any free port."),
     device: Device = "auto",
 ) -> None:
-    """Try a model in the browser: drop an image, see what it says. For this computer alone; research only."""
+    """Try a model in the browser: drop an image and see the prediction. For this computer only; research only."""
     from mammozoo.cli.server import HERE, make_server
 
     server = make_server(api.load(model, device=device), port)
@@ -30,7 +30,7 @@ def serve(
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         say(f"http://{HERE}:{server.server_port}/")
-        note("Open this address on this computer. Nothing leaves it, nothing is kept. Ctrl-C ends.")
+        note("Open this address on this computer. Nothing leaves the computer, and no image is kept. Stop with Ctrl-C.")
         server.serve_forever()
     except KeyboardInterrupt:
         note("Ended.")

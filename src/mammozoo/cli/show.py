@@ -13,7 +13,7 @@ mammozoo show byra-2021
 
 
 def show(name: str = typer.Argument(..., help="Recipe name or YAML file, or the key of a paper.")) -> None:
-    """Print a recipe with every key resolved, or a paper. A recipe is ready to save and edit."""
+    """Print a recipe with every key, or a paper. You can save the recipe and edit it."""
     from mammozoo.config.loading import load
     from mammozoo.plugins import registry
     from mammozoo.reproduction.paper import load_paper

@@ -13,7 +13,7 @@ from mammozoo.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the study.")]
 
-app = typer.Typer(help="Studies: write a protocol, freeze it, carry it out, report.", no_args_is_help=True, cls=Group)
+app = typer.Typer(help="Studies: write a protocol, freeze it, run it, report.", no_args_is_help=True, cls=Group)
 
 
 @app.command(
@@ -23,14 +23,14 @@ app = typer.Typer(help="Studies: write a protocol, freeze it, carry it out, repo
 )
 def init_study(
     folder: Folder,
-    question: str = typer.Option(..., "--question", help="What is asked, in a sentence."),
-    dataset: str = typer.Option(..., "--dataset", help="Data set to develop on, such as busi; or a folder or table."),
-    root: str = typer.Option(None, "--root", metavar="PATH", help="Folder that holds it."),
+    question: str = typer.Option(..., "--question", help="The question of the study, in one sentence."),
+    dataset: str = typer.Option(..., "--dataset", help="Data set for development, such as busi; or a folder or table."),
+    root: str = typer.Option(None, "--root", metavar="PATH", help="Folder of the data set."),
     external: list[str] = typer.Option(
         None,
         "--external",
         metavar="NAME=PATH",
-        help="Data set that stays locked, and where it is; or a folder or table; repeatable.",
+        help="Data set (or folder or table) that stays locked, and its path; repeatable.",
     ),
 ) -> None:
     """Write a commented study.yaml. Without --external the test part of the split is locked."""
@@ -57,7 +57,7 @@ def freeze_study(folder: Folder) -> None:
     from mammozoo.study.freeze import freeze
 
     page = freeze(folder)
-    note("Frozen. Deposit this page where its date can be shown, before `study run`.")
+    note("Frozen. Deposit this page with a verifiable date before `study run`.")
     say(page)
 
 
@@ -72,10 +72,10 @@ def run_study(
         None,
         "--deviate",
         metavar="REASON",
-        help="Go on with a changed protocol, or open again; the report says so first.",
+        help="Continue with a changed protocol, or open the data again; the report begins with this.",
     ),
 ) -> None:
-    """Carry the study out, or go on where it was: train, choose, then open what is locked, once."""
+    """Run the study, or continue it: train, choose, then open the locked data once."""
     from mammozoo.study.run import carry_out
 
     if deviate is not None and not deviate.strip():
@@ -87,7 +87,7 @@ def run_study(
 
 @app.command("report", cls=Command, epilog="mammozoo study report mine")
 def report_study(folder: Folder) -> None:
-    """Write report.md, deviations first, and tables, figures and paragraphs of each locked part."""
+    """Write report.md, which begins with deviations, and tables, figures and paragraphs for each locked part."""
     from mammozoo.study.report import write_report
 
     with progress() as shown:

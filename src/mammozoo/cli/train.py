@@ -56,7 +56,7 @@ def train(
     preset: str = _recipe(help="For your images: quick (one split, frozen network) or best (larger network, longer)."),
     dataset: str = _recipe(help="Data set with options, such as busi or phantom:n=400; several as a+b."),
     root: list[str] = _recipe(
-        metavar="PATH", help="Folder (or CSV file) that holds the data; of several data sets NAME=PATH for each."
+        metavar="PATH", help="Folder (or CSV file) that holds the data; for several data sets NAME=PATH for each."
     ),
     backbone: str = _recipe(help="Network: resnet9, resnet101, torchvision/squeezenet1_1 ..."),
     weights: str = _recipe(help="imagenet, random, file:PATH, zoo:NAME, hub:ORG/NAME@SHA:FILE, or run:FOLDER."),
@@ -65,30 +65,31 @@ def train(
     epochs: int = _recipe(help="Epochs of training."),
     batch: int = _recipe(help="Images in a batch."),
     lr: float = _recipe(help="Learning rate."),
-    exclude: Path = _recipe(help="A list of images to leave out, as `data check --write-exclusions` writes it."),
-    split: Path = _recipe(help="A split made before: splits.json of a run, nnU-Net's, or a table."),
+    exclude: Path = _recipe(help="List of images to leave out, as written by `data check --write-exclusions`."),
+    split: Path = _recipe(help="An existing split: splits.json of a run, nnU-Net's, or a table."),
     leave_out: str = _recipe(
-        metavar="NAME", help="Test on one data set of several, or on COLUMN=VALUE (* each in turn); train on the rest."
+        metavar="NAME",
+        help="Test on one of several data sets, or on COLUMN=VALUE (* for each value in turn); train on the rest.",
     ),
-    folds: int = _recipe(help="Folds of cross-validation; 1 holds one test part out."),
-    seed: int = _recipe(help="Seed of everything random."),
+    folds: int = _recipe(help="Folds of cross-validation; 1 makes one hold-out split."),
+    seed: int = _recipe(help="Seed for all random numbers."),
     settings: Settings = None,
     out: Path = _run(help="Folder of the run; must be new or empty."),
-    resume: Path = _run(metavar="RUN", help="Go on with a run that was killed or stopped."),
+    resume: Path = _run(metavar="RUN", help="Continue an interrupted run."),
     extend: Path = _run(metavar="RUN", help="Train a complete run for more --epochs, into a new folder."),
     refit: Path = _run(metavar="RUN", help="Train one model on all images of a complete run, into RUN/refit."),
     fit: str = _run(
-        metavar="NUMBER|NAME", help="Train one fit of the run in --out, as --plan lists them; see `merge`."
+        metavar="NUMBER|NAME", help="Train one fit of the run in --out; --plan lists the fits; see `merge`."
     ),
     fold: int = _run(min=0, help="Train the fits of one fold of the run in --out; see `merge`."),
     merge_last: bool = typer.Option(
         False,
         "--merge-last",
-        help="With --fit or --fold: `merge` the run if all fits have ended.",
+        help="With --fit or --fold: `merge` the run if all fits are complete.",
         rich_help_panel="Run",
     ),
     keep_state: bool = typer.Option(
-        False, "--keep-state", help="Keep what --extend needs when the run is complete.", rich_help_panel="Run"
+        False, "--keep-state", help="Keep the training state, which --extend needs.", rich_help_panel="Run"
     ),
     device: str = computing_option(None, help="auto, cpu, cuda or mps."),
     gpus: int = computing_option(
@@ -97,17 +98,17 @@ def train(
     jobs: Jobs = 1,
     jobs_by: str = computing_option("loky", help="Who runs the jobs: loky (this machine), dask or ray."),
     compile_it: bool = computing_option(
-        False, "--compile", help="Train through torch.compile; pays in long trainings only."
+        False, "--compile", help="Train with torch.compile; faster in long trainings only."
     ),
     report: bool = output_option(True, "--report/--no-report", help="Write report.html into the run."),
     plan: bool = output_option(False, "--plan", help="List the run's fits, and which of them --out has."),
-    dry_run: bool = output_option(False, "--dry-run", help="Show what would be done, with one batch through the net."),
-    all_scores: bool = output_option(
-        False, "--all-scores", help="Print every score, not the five that are asked for most."
+    dry_run: bool = output_option(
+        False, "--dry-run", help="Show what would be done, and test one batch; train nothing."
     ),
+    all_scores: bool = output_option(False, "--all-scores", help="Print every score, not only the five main ones."),
     as_json: Json = False,
 ) -> None:
-    """Train a model by a recipe and score it on its test part."""
+    """Train a model from a recipe and score it on the test part."""
     from mammozoo.config.loading import OWN, load, own_data
 
     flags = {
@@ -121,11 +122,11 @@ def train(
         fit = f"fold-{fold}" if fit is None else ""
     if (fit is not None and (not fit or out is None or resume or extend)) or (merge_last and fit is None):
         raise UsageError(
-            "--fit and --fold train a part of a new run that others share: give one of them, a recipe, and --out RUN. "
-            "--merge-last goes with them."
+            "--fit and --fold train a part of a run that several jobs share: give one of them, a recipe, and --out RUN. "
+            "--merge-last needs one of them."
         )
     if resume is not None and (recipe or out or dry_run or plan or overrides):
-        raise UsageError("--resume goes on with a run as it was begun: give nothing else with it.")
+        raise UsageError("--resume continues a run with its own settings: give nothing else with it.")
     if extend is not None and (recipe or resume or dry_run or plan or set(overrides) - {"epochs"} or epochs is None):
         raise UsageError("--extend RUN takes --epochs N, more than the run has, and nothing else but --out.")
     if refit is not None:
@@ -196,7 +197,7 @@ def train(
                 show_run(whole, shown, report, as_json, all_scores)
     except Stopped as stopped:
         way = f"mammozoo train --resume {stopped}" if fit is None else "the same command"
-        note(f"mammozoo: stopped by a signal. Go on with: {way}")
+        note(f"mammozoo: stopped by a signal. Continue with: {way}")
         raise typer.Exit(143) from None
     if whole is None:
         show_ended(run, ended, as_json, merge_last)

@@ -15,7 +15,9 @@ from mammozoo.cli.output import note
 from mammozoo.errors import MammozooError, NotFoundError, UsageError
 from mammozoo.files import given_path
 
-_FIRST = "A zoo name{} the path of a run or model (./NAME){}; without one, the built-in model. It may also stand last."
+_FIRST = (
+    "A zoo name{} the path of a run or model (./NAME){}; without one, the built-in model. You may also name it last."
+)
 _IMAGES = "Image files, folders (lesion masks in them are left out) or patterns."
 _DATA = "Your folder or table of images, or a data set's name."
 
@@ -27,7 +29,7 @@ def _model(*others: str) -> Any:
 FirstModel, FirstModelOrTable = _model(" or", ""), _model(",", ", or a table of predictions")
 Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGES", help=_IMAGES)]
 Data = Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA)]
-Model = Annotated[str | None, typer.Option(help="The model, in whatever order; then all arguments are images or data.")]
+Model = Annotated[str | None, typer.Option(help="The model, as an option; then all arguments are images or data.")]
 
 
 def split_model(
@@ -58,7 +60,7 @@ def model_and_data(
         model = given.pop(0)
     if model is None:
         model = default_model()
-        note(f"No model is named, so the built-in one answers: {model}.")
+        note(f"No model is named, so the built-in model is used: {model}.")
     return model, given
 
 

@@ -16,7 +16,7 @@ from mammozoo.errors import MammozooError
 if TYPE_CHECKING:
     from mammozoo.zoo.entry import ZooModel
 
-app = typer.Typer(help="Trained models: list, get, check, carry elsewhere, publish.", no_args_is_help=True, cls=Group)
+app = typer.Typer(help="Trained models: list, get, check, copy, publish.", no_args_is_help=True, cls=Group)
 app.command("push", cls=Command, epilog=PUSH_EXAMPLES)(push)
 
 
@@ -60,10 +60,10 @@ def info(name: str = typer.Argument(..., help="Name of a model."), as_json: Json
 @app.command("pull", cls=Command, epilog="mammozoo zoo pull NAME\nmammozoo zoo pull hub:ORG/NAME@COMMIT")
 def pull(
     names: list[str] = typer.Argument(..., help="Names of models, or hub:ORG/NAME@COMMIT."),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask before more than 1 GB of a hub: model is fetched."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask before downloading more than 1 GB of a hub: model."),
     as_json: Json = False,
 ) -> None:
-    """Get models from the Hub, an adapter's base included, and check every file. No request for what is there.
+    """Get models from the Hub, with the base of an adapter, and check every file. Asks nothing if all files are here.
 
     Shows the licence of the weights and the terms of their data.
     """
@@ -90,12 +90,12 @@ def pull(
 
 @app.command("verify", cls=Command, epilog="mammozoo zoo verify --deep")
 def verify(
-    names: list[str] = typer.Argument(None, help="Names of models; without any, all that are on this machine."),
-    deep: bool = typer.Option(False, "--deep", help="Also build each model and look at every weight."),
+    names: list[str] = typer.Argument(None, help="Names of models; by default all models on this machine."),
+    deep: bool = typer.Option(False, "--deep", help="Also build each model and check every weight."),
     remote: bool = typer.Option(False, "--remote", help="Also ask the Hub whether it still has the same files."),
     as_json: Json = False,
 ) -> None:
-    """Check models against their zoo: every file. Goes on after a bad one."""
+    """Compare every file of models with their zoo. Continues after a damaged model."""
     from mammozoo.zoo.registry import catalogue, check, listed
 
     models = [listed(name) for name in names] if names else list(catalogue().values())
@@ -124,10 +124,10 @@ def verify(
 @app.command("export", cls=Command, epilog="mammozoo zoo export busi-resnet9 --to /mnt/zoo")
 def export(
     names: ModelNames,
-    to: Path = typer.Option(..., "--to", help="Folder of the directory zoo; one that is there is extended."),
-    with_base: bool = typer.Option(False, "--with-base", help="Also export what adapters are the difference to."),
+    to: Path = typer.Option(..., "--to", help="Folder of the directory zoo; an existing one is extended."),
+    with_base: bool = typer.Option(False, "--with-base", help="Also export the bases of adapters."),
 ) -> None:
-    """Copy models into a folder that works without a network: MAMMOZOO_ZOO=FOLDER."""
+    """Copy models into a folder for use without a network: MAMMOZOO_ZOO=FOLDER."""
     from mammozoo.zoo.directory import export as write
     from mammozoo.zoo.registry import listed, with_bases
 
@@ -157,7 +157,7 @@ def rm(names: list[str] = typer.Argument(..., help="Names of pulled models, or h
 
 @app.command("clean", cls=Command, epilog="mammozoo zoo clean")
 def clean() -> None:
-    """Remove what killed downloads left behind."""
+    """Remove the leftovers of killed downloads."""
     from mammozoo.zoo.cache import clean as sweep
 
     files, freed = sweep()

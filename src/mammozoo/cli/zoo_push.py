@@ -33,35 +33,37 @@ class Kind(StrEnum):
 
 
 def push(
-    source: Path = typer.Argument(..., help="Run folder, or a model's own."),
-    repo: str = typer.Option("", help="Repository on the Hub, ORG/NAME; made if there is none."),
+    source: Path = typer.Argument(..., help="Run folder, or the folder of a model."),
+    repo: str = typer.Option("", help="Repository on the Hub, ORG/NAME; created if it does not exist."),
     to: Path | None = typer.Option(None, help="Folder of a directory zoo, instead of the Hub; asks no server."),
     as_: Kind = typer.Option(
-        Kind.full, "--as", help="The whole model, its difference to a base, or its backbone for timm."
+        Kind.full, "--as", help="full (the whole model), adapter (its difference from a base), or backbone (for timm)."
     ),
-    base: str = typer.Option("", help="Zoo name of an adapter's base; by default what the training started from."),
-    public: bool = typer.Option(False, "--public", help="Let everybody see it; otherwise it is private."),
+    base: str = typer.Option(
+        "", help="Zoo name of an adapter's base; by default the model that the training started from."
+    ),
+    public: bool = typer.Option(False, "--public", help="Make the repository public; by default it is private."),
     replace: bool = typer.Option(
-        False, "--replace", help="Also to a repository that holds something else, all of which is removed."
+        False, "--replace", help="Also publish to a repository with other content; this removes that content."
     ),
     zoo: Path | None = typer.Option(None, help="A zoo.yaml to write the entry into."),
     allow_stamped: bool = typer.Option(
         False,
         "--allow-stamped",
-        help="Publish a model that carries a stamp, such as of a leaky split; card and entry carry it.",
+        help="Publish a model with a stamp, such as for a leaky split; card and entry carry the stamp.",
     ),
     allow: list[str] = typer.Option(
         [],
         "--allow",
         metavar="FINDING",
-        help="Publish in spite of a finding, by the name that it was refused with; repeatable.",
+        help="Publish despite a finding; give the name that the message shows; repeatable.",
     ),
     name: str = _description("", help="Name in a zoo; by default the repository's, or the run folder's."),
     version: str = _description("1.0.0", help="Version; becomes the tag vVERSION."),
     license: str = _description("", help="SPDX identifier of the weights' licence, such as Apache-2.0."),
-    data_terms: str = _description("", help="Terms of the data; by default those known of the data set."),
+    data_terms: str = _description("", help="Terms of the data; by default those that the data set states."),
     evaluated: list[Path] = _description(
-        [], metavar="FILE", help="What evaluate MODEL --dataset NAME --json has printed, for the card; repeatable."
+        [], metavar="FILE", help="Output of `evaluate MODEL --dataset NAME --json`, for the card; repeatable."
     ),
     limits: Path | None = _description(
         None, help="Text or Markdown for the card: what the model must not be used for."
@@ -88,7 +90,7 @@ def push(
     folder_of_model = find_model(source)
     config = read_config(folder_of_model)
     if bool(repo) == (to is not None):
-        raise UsageError("Say where to: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
+        raise UsageError("Name the target: --repo ORG/NAME for the Hub, or --to FOLDER for a directory zoo.")
     for option, given in {"--public": public, "--replace": replace, "--zoo": zoo is not None}.items():
         if to is not None and given:
             raise UsageError(f"{option} is for the Hub; a directory zoo has its own zoo.yaml.")
@@ -106,7 +108,7 @@ def push(
     )
     if not (to or dry_run or yes or (sys.stdin.isatty() and not as_json)):
         raise UsageError(
-            "Publishing shows and asks first, and here is nobody to ask. Look with --dry-run, then say --yes."
+            "Publishing asks you to confirm, but there is no terminal. Check the output of --dry-run, then add --yes."
         )
     with tempfile.TemporaryDirectory(prefix="mammozoo-push-") as folder:
         base_folder = find_model(f"zoo:{publication.base}") if publication.base else None
@@ -136,7 +138,7 @@ def push(
 
             def agreed(lost: list[str]) -> bool:
                 if lost:
-                    note(f"Files there that go, or are replaced: {', '.join(lost)}.")
+                    note(f"Files that will be deleted or replaced there: {', '.join(lost)}.")
                 question = f"Send this to {repo}, {'public' if public else 'private'}?"
                 return yes or typer.confirm(question, err=True)
 

@@ -105,7 +105,7 @@ def _with_columns(dataset: str, columns: object) -> str:
     """`csv` and `{path: file, label: class}` as `csv:path=file,label=class`: the option of a data set, as a mapping."""
     if not isinstance(columns, Mapping) or any(re.search("[,=]", f"{key}{name}") for key, name in columns.items()):
         raise UsageError(
-            "`columns` maps our names to those of the table, as {path: file, label: class}, without , and =."
+            "`columns` maps mammozoo's names to columns, as in {path: file, label: class}; names must not contain , or =."
         )
     spec = parse(dataset)
     return str(

@@ -187,7 +187,7 @@ class Recipe(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.split.folds == 1 and self.split.test + self.split.val >= 1:
-            raise ValueError("split.test and split.val leave nothing to train on")
+            raise ValueError("split.test and split.val leave no images for training")
         one = self.split
         if sum([one.file is not None, one.official, one.leave_out is not None, one.folds > 1]) > 1:
             raise ValueError(
@@ -196,11 +196,11 @@ class Recipe(Section):
         if self.split.inner > 1 and self.split.folds == 1:
             raise ValueError("split.inner nests folds in folds; set split.folds too")
         if self.split.by == "image" and not self.allow_leakage:
-            raise ValueError("split.by: image leaks; set allow_leakage: true to run it all the same")
+            raise ValueError("split.by: image leaks; set allow_leakage: true to run it anyway")
         if self.methods.sampling == "balanced" and self.class_weights == "balanced":
-            raise ValueError("methods.sampling and class_weights, both balanced, correct the same twice; leave one")
+            raise ValueError("methods.sampling and class_weights are both balanced: that corrects twice; use one")
         if self.cache_views and (self.methods.mixup or self.methods.cutmix):
-            raise ValueError("mixup and cutmix mix images, and cache_views keeps features of whole ones; choose one")
+            raise ValueError("mixup and cutmix mix images, but cache_views keeps unmixed features; choose one")
         if self.seed + self.repeats > 2**32 or self.split.seed + max(self.split.folds, 2) >= 2**32:
             raise ValueError("seed and split.seed must leave room below 4294967296 for one more of each repeat or fold")
         points = math.prod(map(len, self.grid.values())) if isinstance(self.grid, dict) else len(self.grid)

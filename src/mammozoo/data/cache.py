@@ -96,7 +96,7 @@ class Store:
         except OSError as error:
             _warn_once(f"No cache: cannot read below '{self.folder}' ({error.strerror or error}); computing each time.")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("Cache entry '%s' is damaged (%s); it is removed and made again.", entry, error)
+            log.warning("Cache entry '%s' is damaged (%s); it is removed and computed again.", entry, error)
             _remove(entry)
         return None
 

@@ -194,9 +194,7 @@ class Declared(Dataset):
                 missing.append(" ".join(key))
             for name in named:
                 if (first := lines.setdefault(name, line)) != line:
-                    raise UsageError(
-                        f"Table '{table}' is about '{name}' twice, in lines {first} and {line}. Remove one."
-                    )
+                    raise UsageError(f"Table '{table}' lists '{name}' twice, in lines {first} and {line}. Remove one.")
                 cells = {c: cell for c, cell in (images[name] | row).items() if c not in shared or c in asked}
                 records.append((f"Table '{table}', line {line}", name, cells))
         if not records:

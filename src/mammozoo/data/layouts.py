@@ -36,7 +36,7 @@ def dataset_at(path: Path) -> tuple[str, Path]:
     if not path.exists():
         raise NotFoundError(f"There is no recipe, folder or table '{path}'.{absent(path)}")
     if (path / "run.json").is_file():
-        raise UsageError(f"'{path}' is a run, not data. Go on with it: mammozoo train --resume {path}")
+        raise UsageError(f"'{path}' is a run, not data. Continue it: mammozoo train --resume {path}")
     folder = path.parent if path.is_file() else path
     names = [path.name] if path.is_file() else [file.name for file in walk(path, {}, depth=10)]
     published = [name for name, marks in _marks().items() if any(fnmatch(n, mark) for mark in marks for n in names)]

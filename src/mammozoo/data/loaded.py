@@ -118,7 +118,7 @@ def open_data(
     if len(constant := np.flatnonzero(images.features[:, NAMES.index("spread")] < _CONSTANT)):
         first = f"the first is '{samples[constant[0]].image}'"
         progress.note(
-            f"{len(constant)} of {len(samples)} images are of one grey level all over; {first}. See `mammozoo data check`."
+            f"{len(constant)} of {len(samples)} images have the same value in every pixel; {first}. See `mammozoo data check`."
         )
     patients, sets = [sample.patient for sample in samples], sets_of(dataset, samples)
     if by == "patient" and None in patients:

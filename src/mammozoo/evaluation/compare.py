@@ -150,7 +150,7 @@ def compare(
         NotFoundError: no such score.
     """
     if len(contenders) < 2:
-        raise UsageError("Comparing takes two runs or more.")
+        raise UsageError("Give two or more runs to compare.")
     results: list[Result] = []
     for pair in itertools.combinations(contenders, 2):
         a, b = _sides(pair, score)
@@ -196,7 +196,7 @@ def _sides(pair: Sequence[Contender], score: str) -> tuple[_Side, _Side]:
             )
         if not metric.of_decisions and (hard := [c.name for c in pair if c.predictions.decided_only]):
             raise UsageError(
-                f"'{hard[0]}' has no probabilities, which '{score}' needs. Say --metric accuracy, or another of decisions."
+                f"'{hard[0]}' has no probabilities, which '{score}' needs. Use --metric accuracy, or another of decisions."
             )
         tests = [run.of("test") for run in runs]
         if (number := keys[score]) is not None:
@@ -249,7 +249,7 @@ def _paired(a: _Side, b: _Side, rank_sum: bool, seed: int) -> Iterator[Result]:
         alone = sorted(labels[0].items() ^ labels[1].items())
         raise UsageError(
             f"'{a.name}' and '{b.name}' were tested on different images ({len(labels[0])} and {len(labels[1])}), or have other "
-            f"labels for them: such as '{alone[0][0]}'. Give them one split, or say --unpaired."
+            f"labels for them: such as '{alone[0][0]}'. Use one split for both, or add --unpaired."
         )
     first, of_a, of_b = _bootstrap(a, b, BOOTSTRAP, seed)
     yield first

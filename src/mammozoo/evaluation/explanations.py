@@ -115,7 +115,7 @@ def explain(
     """What `mammozoo.api.explain` describes, by the model in `folder`; of a `run`'s own test images each by the fold's."""
     progress = progress or Progress()
     if bool(images) == (dataset is not None):
-        raise UsageError("What is to be explained? Give images, or --dataset, and not both.")
+        raise UsageError("What should be explained? Give either images or --dataset.")
     if dataset is None and (root or part or limit):
         raise UsageError("--root, --part and --limit go with --dataset.")
     if method not in METHODS:
@@ -123,7 +123,7 @@ def explain(
     config = read_config(folder)
     by_label = class_name == TRUE and TRUE not in config.classes
     if by_label and dataset is None:
-        raise UsageError("--class true explains the label of each image, which only a --dataset has.")
+        raise UsageError("--class true explains the label of each image; only a --dataset has labels.")
     if class_name is not None and not by_label and class_name not in config.classes:
         close = nearest(class_name, config.classes)
         raise UsageError(
@@ -184,7 +184,9 @@ def explain_cases(
             box = case.box() if config.input.region else None
             if mask is not None and mask.shape != image.shape[:2]:
                 own, its = (f"{shape[0]}×{shape[1]}" for shape in (image.shape, mask.shape))
-                raise UsageError(f"The mask of '{case.name}' is {its} pixels and the image {own}: it is not its mask.")
+                raise UsageError(
+                    f"The mask of '{case.name}' is {its} pixels, but the image has {own}: it belongs to another image."
+                )
             pixels = config.input.preparer()(image, box)
         except Exception as error:  # whatever a reader or a step raises
             why = str(error) if isinstance(error, MammozooError) else f"'{case.name}' cannot be read: {reason(error)}."

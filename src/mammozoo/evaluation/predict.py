@@ -115,7 +115,7 @@ def find_images(paths: Iterable[str]) -> list[Path]:
             if not (inside := _inside(path)):
                 if (path / "config.json").is_file():
                     raise UsageError(
-                        f"'{text}' is a model or run, no images. Name it by --model: --model {reference_to(path)}."
+                        f"'{text}' is a model or run, not an image. Name it with --model: --model {reference_to(path)}."
                     )
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
@@ -145,7 +145,7 @@ def _matches(path: Path, text: str) -> Iterator[Path]:
     try:
         matches = sorted(base.glob(pattern)) if re.search(r"[*?[]", pattern) else []
     except (ValueError, NotImplementedError) as error:
-        raise UsageError(f"'{text}' is no pattern: {error}.") from None
+        raise UsageError(f"'{text}' is not a valid pattern: {error}.") from None
     matches = [match for match in matches if not any(map(is_system, match.relative_to(base).parts))]
     if not matches:
         raise NotFoundError(f"There is no file '{text}'.{absent(text)}")
@@ -172,12 +172,12 @@ def predict_images(
     if abstain and config.abstention is None:
         raise UsageError(
             f"The model '{config.name}' has no uncertain band, so it cannot abstain. Leave --abstain out, or train it "
-            "again: a band is chosen on validation since."
+            "again with this version, which chooses a band on validation."
         )
     if config.input.region is not None:
         log.warning(
-            "The model '%s' looks at lesions cut out of their images (%s). Where a lesion lies in these files is not known: "
-            "each is taken to be such a cut-out. A whole image gives no meaningful answer.",
+            "The model '%s' was trained on lesions cropped from their images (%s). The position of the lesion in these files "
+            "is unknown: each is treated as such a crop. A whole image gives no meaningful answer.",
             config.name, ", ".join(config.input.preprocess),
         )  # fmt: skip
     engine.place(model)

@@ -74,7 +74,7 @@ def journal(path: Path, key: Mapping[str, Any]) -> Iterator[Journal]:
                 path.write_text(begin, encoding="utf-8")
             made = Journal(path, known)
         except TimeoutError:
-            raise ConflictError(f"Another process is writing '{path}'. Wait for its end or stop it.") from None
+            raise ConflictError(f"Another process is writing '{path}'. Wait until it ends, or stop it.") from None
         except OSError as error:
             raise disk_error(error, path) from error
         with contextlib.closing(made._file):

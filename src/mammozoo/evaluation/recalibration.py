@@ -87,7 +87,7 @@ def expectations(
     counts = np.bincount(labels, minlength=2)
     if counts.min() < LEAST:
         raise UsageError(
-            f"There are {counts[0]} negative and {counts[1]} positive images; {LEAST} of each are the least that choose anything."
+            f"There are {counts[0]} negative and {counts[1]} positive images; at least {LEAST} of each are needed."
         )
     rng = np.random.default_rng(seed)
     sizes = [size for size in SIZES if 2 * size <= len(labels)]

@@ -110,7 +110,7 @@ def check_how(how: str, classes: tuple[str, ...]) -> None:
     if how not in HOW:
         raise UsageError(f"--aggregate is {', '.join(HOW)}, not '{how}'.")
     if len(classes) > 2 and how != "mean":
-        raise UsageError(f"--aggregate {how} is for two classes; with {len(classes)} say --aggregate mean.")
+        raise UsageError(f"--aggregate {how} is for two classes; with {len(classes)} use --aggregate mean.")
 
 
 def aggregate(images: Predictions, by: str, how: str) -> Predictions:

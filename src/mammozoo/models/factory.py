@@ -199,7 +199,7 @@ def load_model(folder: Path) -> tuple[Model, ModelConfig]:
     config, path = read_config(folder), folder / "model.safetensors"
     if not path.is_file() and (folder / "adapter.safetensors").is_file():
         raise NotFoundError(
-            f"'{folder}' holds an adapter, the difference to another model. Use its name in the zoo: --model {config.name}."
+            f"'{folder}' holds an adapter, which needs its base model. Use its name in the zoo: --model {config.name}."
         )
     _refuse_large(config, folder)
     with _Bounded(config, read_shapes(path)):
@@ -238,7 +238,7 @@ def _build(config: ModelConfig, folder: Path) -> Model:
         raise IncompatibleError(f"The model in '{folder}' needs {_needed(config)}. {error}") from None
     except UsageError as error:
         raise IncompatibleError(
-            f"The config of the model in '{folder}' does not suit this mammozoo. It was made with {_needed(config)}. {error}"
+            f"The config of the model in '{folder}' does not fit this mammozoo. It was made with {_needed(config)}. {error}"
         ) from None
     except IncompatibleError:
         raise

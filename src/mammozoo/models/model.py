@@ -77,7 +77,7 @@ def check_probabilities(p: npt.NDArray[np.float64], name: str) -> None:
     if not (np.abs(p.sum(axis=1) - 1) < 1e-6).all():  # NaN is not either
         raise FailedError(
             f"The model '{name}' gives an answer that is no probability (NaN or infinity). Its weights, its normalisation or "
-            "its temperature are damaged, or the image is beyond its numbers."
+            "its temperature are damaged, or the image has values that it cannot handle."
         )
 
 

@@ -38,7 +38,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
     Raises:
         NotFoundError: there is no such file.
-        NotVerifiedError: it is not a sound safetensors file, or has numbers of a type that no model has.
+        NotVerifiedError: it is not a valid safetensors file, or has numbers of a type that no model has.
     """
     if not path.is_file():
         raise NotFoundError(f"There is no weights file '{path}'.{absent(path)}")
@@ -61,7 +61,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         NotFoundError: there is no such file.
-        NotVerifiedError: it is not a sound safetensors file. Pickles (.pt, .pth, .bin) are never opened.
+        NotVerifiedError: it is not a valid safetensors file. Pickles (.pt, .pth, .bin) are never opened.
     """
     read_shapes(path)
     with _sound(path):
@@ -116,7 +116,7 @@ def refuse_non_finite(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise NotVerifiedError(
             f"'{path}' holds numbers that are not finite, in {', '.join(bad[:3])}{more}: its predictions would mean nothing. "
-            "Get it again from where it came from, or train again."
+            "Get it again from its source, or train again."
         )
 
 
@@ -127,5 +127,5 @@ def _sound(path: Path) -> Iterator[None]:
         yield
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise NotVerifiedError(
-            f"'{path}' is not a sound safetensors file: {error}. Get it again from where it came from."
+            f"'{path}' is not a valid safetensors file: {error}. Get it again from its source."
         ) from None

@@ -41,7 +41,7 @@ def blame(error: BaseException) -> FailedError | None:
                 reason = text.rstrip().rpartition("\n")[2].strip()
             return FailedError(
                 f"Plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) failed in '{function}' ({file}, line {line}): "
-                f"{reason}. That is for its authors to correct; `mammozoo --debug` before the command shows the whole "
-                "traceback for them. MAMMOZOO_PLUGINS= (empty) leaves other people's plugins out."
+                f"{reason}. Please report this to its authors; `mammozoo --debug` before the command shows the whole "
+                "traceback. MAMMOZOO_PLUGINS= (empty) turns off all third-party plugins."
             )
     return None

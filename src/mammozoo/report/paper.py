@@ -176,7 +176,7 @@ def _flow(first: str, lost: int, rows: Predictions, aside: str = "left out") -> 
     for number, name in enumerate(o.classes):
         own = o.labels == number
         right = int((o.decisions[own] == number).sum())
-        ends.append(f"{name}: {own.sum():,}\ndecided rightly: {right:,}\nwrongly: {own.sum() - right:,}")
+        ends.append(f"{name}: {own.sum():,}\nclassified correctly: {right:,}\nwrongly: {own.sum() - right:,}")
     return Flow([(first, f"{aside}: {lost:,}" if lost > 0 else ""), (scored, "")], ends if len(ends) <= 4 else [])
 
 

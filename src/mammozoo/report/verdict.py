@@ -19,21 +19,21 @@ def verdict(content: Content, leaky: bool) -> list[tuple[str, str]]:
 def _quality(content: Content) -> Iterator[str]:
     auc, outcome = content.scores.get("auc"), content.outcome
     if auc is None or auc.value is None:
-        yield f"{int((outcome.decisions == outcome.labels).sum())} of {len(outcome)} test images were decided rightly."
+        yield f"{int((outcome.decisions == outcome.labels).sum())} of {len(outcome)} test images were classified correctly."
     else:
         bounds = "" if auc.low is None or auc.high is None else f" (95 % interval {auc.low:.3f}–{auc.high:.3f})"
         yield f"AUC {auc.value:.3f}{bounds} on {auc.n} test images."
         if auc.low is not None and auc.low <= 0.5:
-            yield "This cannot be told from guessing."
+            yield "This is not distinguishable from guessing."
     for number, name in reversed(list(enumerate(outcome.classes))):
         own = outcome.labels == number
-        yield f"Of {int(own.sum())} {name} images {int((outcome.decisions[own] == number).sum())} were decided rightly."
+        yield f"Of {int(own.sum())} {name} images {int((outcome.decisions[own] == number).sum())} were classified correctly."
 
 
 def _certainty(content: Content) -> str:
     auc = content.scores.get("auc")
     if auc is None or auc.low is None or auc.high is None:
-        return "There is no interval: too few images, or of one class only. Add data before you trust a score."
+        return "There is no interval, because there are too few images or only one class. Add data before you trust a score."
     width = auc.high - auc.low
     groups = len(set(content.outcome.groups.tolist()))
     sure = (
@@ -44,7 +44,7 @@ def _certainty(content: Content) -> str:
 
 def _advice(content: Content, leaky: bool) -> str:
     if leaky:
-        return "The split leaks: train again with one that keeps groups together, before you compare or publish."
+        return "The split leaks: train again with a split that keeps groups together, before you compare or publish."
     if content.synthetic:
-        return "The images were generated: train on images of patients to learn anything about them."
-    return "Look at the worst mistakes for wrong labels, then score the model on images of another place (evaluate)."
+        return "The images were generated, so the scores say nothing about patients: train on images of patients."
+    return "Look at the worst mistakes for wrong labels, then score the model on images from another hospital or device (evaluate)."

@@ -15,7 +15,7 @@ def deviations(study: Study) -> list[str]:
     Who replaces ledger and `frozen.json` together is not seen here: for that the page is deposited.
     """
     ledger, frozen = study.ledger, study.frozen
-    found = [f"The ledger is not whole: {study.problem}."] if study.problem else []
+    found = [f"The ledger was changed: {study.problem}."] if study.problem else []
     if study.digest != frozen["protocol_sha256"]:
         found.append(f"The protocol was changed after it was frozen: {', '.join(study.changed) or 'in wording only'}.")
     found += [f"Stated by the authors on {one['time']}: {one.get('reason')}" for one in ledger.of("deviation")]

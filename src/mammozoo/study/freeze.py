@@ -53,8 +53,8 @@ def _freeze(folder: Path) -> Path:
     ledger = Ledger(folder)
     if ledger.of("opening") or ledger.of("opened") or (folder / "opened").exists():
         raise ConflictError(
-            f"The study at '{folder}' has opened its locked parts: a protocol frozen now fixes nothing. Begin a new study; or "
-            "carry the changed protocol out as a deviation, `mammozoo study run --deviate REASON`."
+            f"The study at '{folder}' has opened its locked parts: it is too late to freeze a protocol. Begin a new study, or "
+            "run the changed protocol as a deviation: `mammozoo study run --deviate REASON`."
         )
     recipes = recipes_of(protocol, folder)
     facts: dict[str, Any] = {

@@ -37,7 +37,7 @@ def holding(folder: Path) -> Iterator[None]:
         with locked(folder / ".study.lock", patience=0.5):
             yield
     except TimeoutError:
-        raise ConflictError(f"Another process works on the study at '{folder}'. Wait until it is done.") from None
+        raise ConflictError(f"Another process is running the study at '{folder}'. Wait until it is done.") from None
 
 
 class Ledger:

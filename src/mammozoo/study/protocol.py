@@ -66,7 +66,7 @@ class Entrant(Section):
         if sum(map(bool, (self.recipe, self.zoo, self.tables))) != 1:
             raise ValueError("a model has one of recipe, zoo and tables")
         if wrong := [key for key in self.settings if key.partition(".")[0] in _OWN]:
-            raise ValueError(f"'{wrong[0]}' is the same for all models: it stands in the protocol, not in settings")
+            raise ValueError(f"'{wrong[0]}' is the same for all models: write it in the protocol, not in settings")
         return self
 
 
@@ -106,9 +106,9 @@ class Protocol(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.resamples != DRAWS:
-            raise ValueError(f"resamples: intervals rest on {DRAWS} draws, and no other number can be had")
+            raise ValueError(f"resamples: intervals use {DRAWS} draws, and this number is fixed")
         if self.primary.on not in self.locked:
-            raise ValueError(f"primary.on: '{self.primary.on}' is no locked part ({', '.join(self.locked)})")
+            raise ValueError(f"primary.on: '{self.primary.on}' is not a locked part ({', '.join(self.locked)})")
         if DEVELOPMENT in self.locked or CHOSEN in self.models:
             raise ValueError(f"'{DEVELOPMENT}' is no name of a locked part, and '{CHOSEN}' none of a model")
         for name in self.primary.compare or ():

@@ -133,7 +133,7 @@ class Study:
         if path is None or not (self.folder / path).is_file():
             wanted = f"'{self.folder / path}'" if path else f"a table '{part}' in the protocol"
             raise NotFoundError(
-                f"The predictions of the model '{name}' for '{part}' have not come yet: {wanted} is missing."
+                f"The predictions of the model '{name}' for '{part}' are missing: there is no {wanted}."
             )
         digest, own = sha256(self.folder / path), self.protocol.models[name].tables.get(DEVELOPMENT)
         if part != DEVELOPMENT and own and (self.folder / own).is_file() and sha256(self.folder / own) == digest:
@@ -254,14 +254,12 @@ def carry_out(folder: Path, deviate: str | None = None, progress: Progress | Non
 def _carry_out(study: Study, deviate: str | None) -> None:
     ledger, folder, frozen = study.ledger, study.folder, study.frozen
     if study.problem:
-        raise IncompatibleError(
-            f"The ledger of the study at '{folder}' is not whole: {study.problem}. Nothing more is carried out."
-        )
+        raise IncompatibleError(f"The ledger of the study at '{folder}' was changed: {study.problem}. The study stops.")
     if study.digest != frozen["protocol_sha256"] and not deviate and not ledger.of("deviation", protocol=study.digest):
         raise ConflictError(
             f"The protocol of the study at '{folder}' changed after it was frozen on {frozen['date'][:10]}"
-            f"{': ' * bool(study.changed)}{', '.join(study.changed)}. Put it back; or go on with "
-            "--deviate REASON, which stands first in the report."
+            f"{': ' * bool(study.changed)}{', '.join(study.changed)}. Restore it, or continue with "
+            "--deviate REASON; the report begins with it."
         )
     if deviate and not ledger.of("deviation", reason=deviate, protocol=study.digest):
         ledger.add("deviation", study.digest, reason=deviate)
@@ -288,8 +286,8 @@ def _closed(study: Study, deviate: str | None) -> list[str]:
         known = study.ledger.of("opening", part=part)
         if not deviate and (study.ledger.of("opened", part=part) or (place.exists() and not known)):
             raise ConflictError(
-                f"The part '{part}' of the study at '{study.folder}' has been opened, and its predictions or the protocol are not "
-                "those of then. A second opening needs --deviate REASON, which stands first in the report."
+                f"The part '{part}' of the study at '{study.folder}' has been opened, and its predictions or the protocol changed "
+                "since then. A second opening needs --deviate REASON; the report begins with it."
             )
         closed.append(part)
     return closed

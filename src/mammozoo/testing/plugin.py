@@ -93,7 +93,7 @@ def checks(
         UsageError: `plugin` is none of these, or Python runs without assertions (`-O`).
     """
     if not __debug__:
-        raise UsageError("The checks are assertions, which `python -O` leaves out. Run Python without -O.")
+        raise UsageError("The checks are assertions, which `python -O` skips. Run Python without -O.")
     settings, chosen = Settings(backbone, root), {spec.name: spec for spec in map(parse, specs)}
     patterns = tuple(only)
     subjects: list[Rules[Any]] = []

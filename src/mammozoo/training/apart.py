@@ -174,7 +174,7 @@ def _check_same(run: RunDirectory, prepared: PreparedRun) -> None:
     if others := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
         told = ", ".join(f"{name} {was.get(name)} there and {now.get(name)} here" for name in others)
         raise IncompatibleError(
-            f"The fits of '{run.path}' would not belong together: {told}. Train all of them in one environment."
+            f"The fits of '{run.path}' would not be consistent: {told}. Train all of them in one environment."
         )
 
 

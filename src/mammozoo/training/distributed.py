@@ -125,7 +125,7 @@ def current_context() -> DistContext:
         raise UsageError(
             f"{tasks[0]} is {tasks[1]}, and each of these processes would train the whole run. To train together on several "
             "machines, start one torchrun on each (srun --ntasks-per-node=1 torchrun …, as docs/cluster.md shows); on one machine "
-            "say --gpus. Else start one process: srun --ntasks=1, or #SBATCH --ntasks=1."
+            "use --gpus. Otherwise start one process: srun --ntasks=1, or #SBATCH --ntasks=1."
         )
     size = int(os.environ.get("WORLD_SIZE", "1"))
     return DistContext(int(os.environ["RANK"]), size) if size > 1 else SINGLE
@@ -157,7 +157,7 @@ def init_distributed(device: str) -> DistContext:
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         if local >= torch.cuda.device_count():
             count = torch.cuda.device_count()
-            raise UsageError(f"Process {local + 1} has no GPU: there are {count}. Say --gpus {count}.")
+            raise UsageError(f"Process {local + 1} has no GPU: there are {count}. Use --gpus {count}.")
         torch.cuda.set_device(local)
         _connect("nccl", dist)
     else:
@@ -211,7 +211,7 @@ def check_batches(recipe: Recipe, size: int) -> None:
         if batch % size:
             fitting = -(-batch // size) * size
             raise UsageError(
-                f"{size} processes cannot share batches of {batch} images equally. Say --batch {fitting}, or another --gpus."
+                f"{size} processes cannot share batches of {batch} images equally. Use --batch {fitting}, or another --gpus."
             )
 
 
@@ -224,7 +224,7 @@ def check_images(splits: Iterable[Split], size: int) -> None:
     fewest = min(len(split.train) for split in splits)
     if size > 1 and fewest < size:
         raise UsageError(
-            f"{size} processes cannot share a training part of {fewest} images. Say --gpus {fewest} at most."
+            f"{size} processes cannot share a training part of {fewest} images. Use --gpus {fewest} at most."
         )
 
 

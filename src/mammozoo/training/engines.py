@@ -51,7 +51,7 @@ def lost(error: BaseException) -> LostError:
     first = str(error).strip().partition("\n")[0]
     return LostError(
         f"A process that trained a fit was killed, often for memory, or cannot be reached ({type(error).__name__}"
-        f"{f': {first[:200]}' if first else ''}). Fits that have ended stay, and others keep their last epoch. Try fewer --jobs."
+        f"{f': {first[:200]}' if first else ''}). Complete fits are kept, and the others keep their last epoch. Try fewer --jobs."
     )
 
 

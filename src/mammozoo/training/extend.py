@@ -20,7 +20,7 @@ def recipe_of_more(run: RunDirectory, epochs: int) -> Recipe:
         UsageError: as `longer`, or it kept no states.
     """
     if run.facts.get("status") != "done":
-        raise ConflictError(f"The run '{run.path}' is not complete. Go on with: mammozoo train --resume {run.path}")
+        raise ConflictError(f"The run '{run.path}' is not complete. Continue with: mammozoo train --resume {run.path}")
     way = f"Train again with --epochs {epochs}, or start a new run with --weights {reference_to(run.path)}."
     if run.recipe.stages:
         raise UsageError(f"The run '{run.path}' has earlier stages, and those cannot be extended with it. {way}")

@@ -42,7 +42,7 @@ def check_digests(folder: Path, key: Mapping[str, Any]) -> None:
     for name, now in digests(folder).items():
         if key.get(name, now) != now:
             raise NotVerifiedError(
-                f"'{folder / name}' has not the SHA-256 that its fit has written into key.json: it is damaged, or was changed. "
+                f"'{folder / name}' does not have the SHA-256 that is recorded in key.json: it is damaged, or was changed. "
                 f"Remove the folder '{folder}', and this fit is trained again."
             )
 

@@ -42,7 +42,7 @@ def hold(run: Path, *, shared: bool = False) -> contextlib.ExitStack:
         lock.enter_context(locked(run / LOCK, patience=0, shared=shared))
     except TimeoutError:
         raise ConflictError(
-            f"A training of '{run}' is under way in another process. Wait for its end or stop it, then go on with: "
+            f"Another process is training '{run}'. Wait until it ends, or stop it, then continue with: "
             f"mammozoo train --resume {run}"
         ) from None
     return lock

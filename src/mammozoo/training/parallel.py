@@ -182,7 +182,7 @@ def _with_way(fits: Iterator[Any], way: str) -> Iterator[Any]:
     try:
         yield from fits
     except LostError as error:
-        raise FailedError(f"{error} Go on with: {way}") from error
+        raise FailedError(f"{error} Continue with: {way}") from error
 
 
 def _run_one(work: Callable[..., Any], task: tuple[Any, ...], threads: int, number: int, device: torch.device) -> Any:

@@ -58,7 +58,7 @@ def refit(
     run, progress = RunDirectory.open(path), progress or Progress()
     folder = run.path / REFIT
     if run.facts.get("status") != "done":
-        raise ConflictError(f"The run '{path}' is not complete. Go on with: mammozoo train --resume {path}")
+        raise ConflictError(f"The run '{path}' is not complete. Continue with: mammozoo train --resume {path}")
     if (folder / "config.json").is_file():
         raise ConflictError(f"'{folder}' is complete; there is nothing to train.")
     if run.recipe.stages:
@@ -113,7 +113,7 @@ def _train(
     model, strategy = prepared.build(recipe)
     if prepared.recipe.split.leave_out:
         progress.note(
-            "What was left out for testing is trained on too: no part of this data set is external to this model."
+            "Images left out for testing are also used in training: no part of this data set is external to this model."
         )
     progress.note(f"{len(used)} images, {epochs} epochs: as many as the {len(fits)} fits chose on average.")
     progress.start("training on all images", epochs * len(used))

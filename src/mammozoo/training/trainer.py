@@ -118,7 +118,7 @@ class Trainer:
                     raise full from error
                 if "more than 1 value per channel" in str(error):  # torch's words; a map of one pixel of one image
                     alone = "A process gets a single image of the last batch; batch norm cannot train on it here."
-                    raise UsageError(f"{alone} Say another --batch or --gpus, or a larger size.") from error
+                    raise UsageError(f"{alone} Give another --batch or --gpus, or a larger size.") from error
                 doing = f"training {self.split_name}, epoch {state.epoch + 1}"
                 set_scene(error, doing=doing, device=str(self.engine.device))
                 raise
@@ -294,7 +294,7 @@ class Trainer:
         device = header["device"]
         if device != self.engine.device.type:
             log.warning(
-                "%s: begun on %s and continued on %s: the bytes are those of neither alone.",
+                "%s: started on %s and continued on %s, so its bytes match neither device alone.",
                 self.split_name, device, self.engine.device.type,
             )  # fmt: skip
         log.info("%s: continues after epoch %d, batch %d.", self.split_name, self.state.epoch, self.state.batch)

@@ -45,7 +45,7 @@ def check_unchanged(run: RunDirectory, prepared: PreparedRun, fits: str = "") ->
     """
     if change := next(_changes(run, prepared, fits), ""):
         raise IncompatibleError(
-            f"The run '{run.path}' cannot go on, because its fits would not belong together: {change}. Restore what was changed, "
+            f"The run '{run.path}' cannot go on, because its fits would not be consistent: {change}. Restore what was changed, "
             "or start a new run."
         )
 

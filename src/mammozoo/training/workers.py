@@ -85,5 +85,5 @@ def check_workers(ask: Ask, recipe: Recipe, file: Path, token: str, note: Callab
     if problems:
         raise IncompatibleError(
             f"{len(problems)} of {len(answers)} workers cannot train fits of this run. {'. '.join(problems[:3])}"
-            f"{' …' if len(problems) > 3 else ''}. Give all of them the environment and the disk of this process."
+            f"{' …' if len(problems) > 3 else ''}. All workers need the environment and the disk of this process."
         )

@@ -168,7 +168,7 @@ def join(adapter_folder: Path, base_folder: Path, out: Path) -> None:
     whole = _joined(adapter, own, read_tensors(weights))
     if set(own) != set(adapter.tensors) or hashlib.sha256(whole).hexdigest() != adapter.full_sha256:
         raise NotVerifiedError(
-            f"The adapter in '{adapter_folder}' and its base do not make the model that it promises. Get the adapter again."
+            f"The adapter in '{adapter_folder}' and its base do not give the model that the adapter states. Get the adapter again."
         )
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(TimeoutError):

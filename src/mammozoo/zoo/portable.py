@@ -124,7 +124,7 @@ def write_portable(
     difference = float((torch.stack(found) - expected).abs().max())
     if not difference <= PARITY:  # NaN is not either
         raise FailedError(
-            f"'{config.name}' as {format} answers otherwise than the model: a probability differs by {difference:.2g}, "
+            f"'{config.name}' as {format} gives other answers than the model: a probability differs by {difference:.2g}, "
             f"and {PARITY:g} is allowed. Nothing was written."
         )
     write_bytes(out, content)

@@ -81,7 +81,7 @@ def check_remote(model: ZooModel) -> None:
         size, lfs = remote[name].size, remote[name].lfs
         if (size is not None and size != promised.size) or (lfs is not None and lfs.sha256 != promised.sha256):
             raise NotVerifiedError(
-                f"Model '{model.entry.name}': '{name}' at '{source.hub}' is not the file that the zoo promises. Nothing was "
+                f"Model '{model.entry.name}': '{name}' at '{source.hub}' differs from the file that the zoo lists. Nothing was "
                 "downloaded. Tell the maintainer of the zoo."
             )
 
@@ -93,7 +93,7 @@ def pull_reference(reference: str) -> Path:
     `parse_reference` do, and FailedError if `progress.confirm` says no.
     """
     source = parse_reference(reference)
-    log.warning("No zoo entry vouches for '%s'; its files are checked against the Hub's own hashes.", reference)
+    log.warning("'%s' is in no zoo, so its files are checked only against the Hub's own hashes.", reference)
     cached = _cached(source)
     if _is_model(cached):
         wrong = _wrong(source, cached)

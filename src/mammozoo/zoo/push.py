@@ -80,12 +80,12 @@ def push(
         info = _head(repository)
         if info is not None and private and not info.private:
             raise RefusedToPublishError(
-                f"'{repository}' is public and would show the model to everybody. Give --public if you mean that; nothing was sent."
+                f"'{repository}' is public so everybody could see the model. If you want that, add --public. Nothing was sent."
             )
         ours = info is None or _is_ours(info, repository)
         if not ours and not replace:
             raise ConflictError(
-                f"'{repository}' holds something else than a model of mammozoo; nothing was changed. Choose another repository. "
+                f"'{repository}' holds something other than a mammozoo model; nothing was changed. Choose another repository. "
                 "With --replace all that it holds is removed first."
             )
         tags = {} if info is None else {ref.name: ref.target_commit for ref in api.list_repo_refs(repository).tags}

@@ -71,13 +71,13 @@ def recalibrate(
     """
     progress = progress or Progress()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConflictError(f"'{out}' is there already. Choose another --out.")
+        raise ConflictError(f"'{out}' already exists. Choose another --out.")
     parent, name, place = _origin(parent, reference)
     model, config = load_model(parent)
     if len(config.classes) != 2:
         raise UsageError(
             f"The model '{config.name}' has {len(config.classes)} classes. Recalibration is for two: with more, the most probable "
-            "class is taken, which neither a temperature nor a threshold changes."
+            "class is predicted, which neither a temperature nor a threshold changes."
         )
     rule = check_rule(rule or config.threshold or RULES[0])
     data = open_data(dataset, root, config.asked, config.input, "group", progress)
@@ -85,7 +85,7 @@ def recalibrate(
     used = np.flatnonzero(~np.isin(data.groups, data.groups[known]))
     if not len(used):
         raise UsageError(
-            f"All {len(data.samples)} images were seen in training, or nearly so: none is left to choose on."
+            f"All {len(data.samples)} images were seen in training, or nearly so: none is left for the choice."
         )
     if len(used) < len(data.samples):
         progress.note(

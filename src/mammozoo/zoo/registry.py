@@ -141,8 +141,8 @@ def find_model(reference: str | Path) -> Path:
 
     if (other := foreign(reference)) is not None:
         raise UsageError(
-            f"'{reference}' is a model of another program ({other[1].name}), which can only answer images: by `predict`, "
-            "`serve`, or `evaluate` with data. This takes a model of mammozoo."
+            f"'{reference}' is a model of another program ({other[1].name}), which can only predict on images: with `predict`, "
+            "`serve`, or `evaluate` with data. This command needs a mammozoo model."
         )
     from mammozoo.zoo.adapter import is_adapter, join, parent_of, read_adapter
 
@@ -197,9 +197,7 @@ def find_answering(reference: str | Path, member: str | None = None, *, others: 
 def _referred(reference: str) -> Path:
     """The folder of `hub:ORG/NAME@COMMIT`, as `pull_reference` has it; NotFoundError if a zoo has withdrawn that commit."""
     if ":" in reference.removeprefix("hub:"):
-        raise UsageError(
-            f"'{reference}' is one file of weights, which a training starts from (--weights), and no model."
-        )
+        raise UsageError(f"'{reference}' is a file of weights for the start of a training (--weights), not a model.")
     source = parse_reference(reference)
     for model in catalogue().values():
         if model.from_hub == source:
@@ -220,7 +218,9 @@ def whole(model: ZooModel) -> Path:
     for link, folder in zip(reversed(chain[:-1]), reversed(folders), strict=True):
         if read_adapter(folder).full_sha256 != link.entry.full_sha256:
             name = link.entry.name
-            raise NotVerifiedError(f"Model '{name}': its config.json and its zoo promise different whole models.")
+            raise NotVerifiedError(
+                f"Model '{name}': its config.json and its zoo state different SHA-256 values for the whole model."
+            )
         base, result = result, joined_folder(weights_sha256(link.entry), folder)
         join(folder, base, result)
     return result
@@ -247,7 +247,7 @@ def with_bases(model: ZooModel) -> list[ZooModel]:
                 "newest version, or the base's older one."
             )
         if base.entry.name in [link.entry.name for link in chain]:
-            raise RegistryError(f"Model '{chain[-1].entry.name}' is in the end an adapter of itself.")
+            raise RegistryError(f"Model '{chain[-1].entry.name}' is an adapter of itself, through its bases.")
         chain.append(base)
     return chain
 

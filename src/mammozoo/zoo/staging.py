@@ -130,10 +130,10 @@ def complete(
     Raises UsageError for a wrong repository, name, version or licence, NotFoundError if no zoo has the base.
     """
     if repository and not re.fullmatch(zoo.REPOSITORY, repository):
-        raise UsageError(f"'{repository}' is not a repository: say --repo ORG/NAME.")
+        raise UsageError(f"'{repository}' is not a repository: give --repo ORG/NAME.")
     if not re.fullmatch(zoo.NAME, name) or not zoo.is_portable(name):
         allowed = "small letters, digits, dots and dashes, and no name that Windows reserves"
-        raise UsageError(f"'{name}' cannot name a model: {allowed}. Say --name.")
+        raise UsageError(f"'{name}' cannot name a model: {allowed}. Give --name.")
     try:
         if (
             not re.fullmatch(zoo.VERSION, str(Version(version)))

@@ -54,7 +54,7 @@ def pull_weights(reference: str) -> Path:
     repository, revision, file = _parts(reference)
     path = fetch(repository, file, revision)
     log.warning(
-        "'%s' is not of a zoo. Licence of its weights: %s.", reference, licence(reference) or _unknown(repository)
+        "'%s' is not in a zoo. Licence of its weights: %s.", reference, licence(reference) or _unknown(repository)
     )
     return path
 

@@ -236,7 +236,7 @@ def test_predict_warns_once_that_files_count_as_cropped(tiny_run, tmp_path, capl
     with caplog.at_level(logging.WARNING):
         answers, _ = predict_images(model, cutting, files, engine)
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "lesion:size=50" in said and "cut-out" in said
+    assert "lesion:size=50" in said and "such a crop" in said
     assert [a.probabilities for a in answers] == [a.probabilities for a in plain]
 
 

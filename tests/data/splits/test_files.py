@@ -69,9 +69,9 @@ def test_a_table_may_name_images_without_folder_or_suffix_and_with_dots(tmp_path
     ("name", "content", "words"),
     [
         ("s.json", "not json", "neither JSON"),
-        ("s.json", {"train": []}, "neither ours"),
-        ("s.json", [], "neither ours"),
-        ("s.json", [{"train": "benign (1)"}], "neither ours"),
+        ("s.json", {"train": []}, "neither mammozoo's format"),
+        ("s.json", [], "neither mammozoo's format"),
+        ("s.json", [{"train": "benign (1)"}], "neither mammozoo's format"),
         ("s.json", {"splits": [{"name": "../x", "train": [], "val": [], "test": []}]}, "'../x'"),
         ("s.json", [{"train": ["benign (1)"], "val": ["benign (1).png"]}], "twice"),
         ("s.json", {"splits": [{"name": "a", "test": []}, {"name": "a", "test": []}]}, "'a'"),

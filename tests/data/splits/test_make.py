@@ -170,7 +170,7 @@ def test_a_part_too_small_to_choose_or_report_on_is_refused() -> None:
 @pytest.mark.parametrize(("val", "test"), [(0.8, 0.2), (0.5, 0.6)])
 def test_nothing_left_to_train_on(val: float, test: float) -> None:
     labels, groups = data()
-    with pytest.raises(UsageError, match="leave something to train on"):
+    with pytest.raises(UsageError, match="leave images for training"):
         holdout(labels, groups, val=val, test=test, seed=0)
 
 

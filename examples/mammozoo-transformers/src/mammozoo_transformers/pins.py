@@ -91,7 +91,7 @@ def pin(folder: Path, licence: str | None = None, revision: str = "") -> Path:
     whole(folder)
     path = folder / RECORD
     if path.exists():
-        raise ConflictError(f"'{path}' is there already. Delete it to pin other files.")
+        raise ConflictError(f"'{path}' already exists. Delete it to pin other files.")
     if not revision and folder.absolute().parent.name == "snapshots":
         revision = folder.absolute().name
     content = {

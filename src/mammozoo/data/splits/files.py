@@ -172,7 +172,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     lists = isinstance(content, list) and content and all(isinstance(entry, dict) for entry in content)
     if not lists or not all(isinstance(entry.get(part, []), list) for entry in content for part in PARTS):
         raise UsageError(
-            f"Split file '{path}' is neither ours ({{schema, splits: [{{name, train, val, test}}]}}) nor nnU-Net's "
+            f"Split file '{path}' has neither mammozoo's format ({{schema, splits: [{{name, train, val, test}}]}}) nor nnU-Net's "
             "([{train, val}, …])."
         )
     if not all("test" in entry for entry in content):  # nnU-Net scores its folds on the part that it calls val

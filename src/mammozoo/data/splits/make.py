@@ -78,7 +78,7 @@ def holdout(labels: Indices, groups: Indices, *, val: float, test: float, seed: 
         UsageError: as `divide`; or the shares leave nothing to train on.
     """
     if val + test >= 1:
-        raise UsageError(f"The shares of validation and test must leave something to train on; got {val + test:.2f}.")
+        raise UsageError(f"The shares of validation and test must leave images for training; got {val + test:.2f}.")
     n = len(labels)
     rest, test_part = divide(np.arange(n), labels, groups, test, n, seed, "the test part", fewest=2)
     train, val_part = divide(rest, labels, groups, val, n, seed + 1, "the validation part")
@@ -135,7 +135,7 @@ def official(parts: Sequence[str | None], labels: Indices, groups: Indices, *, v
         lacking = f"{parts.count(None)} of {len(parts)} samples state no part or fold"
         raise UsageError(f"The data set has no official split: {lacking}. Leave split.official out.")
     if 0 < len({*parts} & {*PARTS}) < len({*parts}):
-        raise UsageError("The data set has no one official split: some samples state a part, and others a fold.")
+        raise UsageError("The data set has no single official split: some samples state a part, and others a fold.")
     owner = np.array(parts, str)
     splits = [Split("official", *(np.flatnonzero(owner == part) for part in PARTS))]
     if not {*owner} <= {*PARTS}:
@@ -162,7 +162,7 @@ def leave_out(
         told = [value for value in sorted({*values} - {""}) if len(np.unique(labels[owner == value])) < len(every)]
         chosen = [value for value in sorted({*values} - {""}) if value not in told]
         if told:
-            log.warning("Never left out, since they have not every class: %s.", ", ".join(told))
+            log.warning("Never left out, because they lack a class: %s.", ", ".join(told))
         if len(chosen) < 2:
             lack = f"To leave out each value in turn takes two that have every class; {len(chosen)} have"
             raise UsageError(f"{lack}. Choose `classes` that they share.")
@@ -173,7 +173,7 @@ def leave_out(
         test = np.flatnonzero(owner == value)
         rest = np.flatnonzero(~np.isin(groups, groups[test]))
         if related := len(values) - len(test) - len(rest):
-            log.warning("%d images are of one group with images of '%s': they are in no part.", related, value)
+            log.warning("%d images share a group with images of '%s', so they are in no part.", related, value)
         for part, name in ((test, f"the test part, which is '{value}'"), (rest, f"what is not of '{value}'")):
             if missing := set(every.tolist()) - set(labels[part].tolist()):
                 raise TooFewGroupsError(min(missing), f"has no image in {name}. Choose `classes` that both sides have.")
@@ -239,7 +239,7 @@ def divide(
     wanted = share * of
     fraction = wanted / len(among)
     if not 0 < fraction < 1:
-        raise UsageError(f"The shares of validation and test must leave something to train on; got {fraction:.2f}.")
+        raise UsageError(f"The shares of validation and test must leave images for training; got {fraction:.2f}.")
     _, index = np.unique(groups[among], return_inverse=True)
     table = np.zeros((index.max() + 1, labels[among].max() + 1))
     np.add.at(table, (index, labels[among]), 1)
@@ -258,7 +258,7 @@ def divide(
                 )
     if abs(len(taken) - wanted) > max(0.5, 0.01 * of):
         shares = f"{len(taken) / of:.1%} of the images, not {share:.1%}"
-        log.warning("Of %d images, %s has %d: %s. Groups of images are not cut.", of, part, len(taken), shares)
+        log.warning("Of %d images, %s has %d: %s. Groups of images are not divided.", of, part, len(taken), shares)
     return rest, taken
 
 
