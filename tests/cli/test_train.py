@@ -113,23 +113,11 @@ def test_every_score_can_be_computed_again_from_the_predictions(tiny_run) -> Non
     assert scores["accuracy-gap"]["value"] == pytest.approx(right["train"] - right["test"])
 
 
-def test_what_took_how_long_is_kept_and_said(mammozoo, tiny, tmp_path: Path) -> None:
-    answer = mammozoo("-v", "train", *tiny, "--out", tmp_path / "run")
+def test_what_took_how_long_is_kept_and_said(command, tiny, tmp_path: Path) -> None:
+    answer = command("-v", "train", *tiny, "--out", tmp_path / "run")
     seconds = json.loads((tmp_path / "run" / "run.json").read_text())["seconds"]
-    phases = (
-        "start",
-        "read",
-        "check",
-        "split",
-        "build",
-        "first step",
-        "steps",
-        "validation",
-        "save",
-        "predictions",
-        "write",
-    )
-    assert list(seconds) == [*phases, "scores"] and min(seconds.values()) >= 0
+    phases = "start, read, check, split, build, first step, steps, validation, save, predictions, write, scores"
+    assert list(seconds) == phases.split(", ") and min(seconds.values()) >= 0
     (line,) = (line for line in answer.stderr.splitlines() if line.startswith("INFO: Seconds: start "))
     assert all(f"{phase} " in line for phase in seconds)
 
