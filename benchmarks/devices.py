@@ -19,7 +19,7 @@ import yaml
 import mammozoo
 
 RECIPE = Path(__file__).with_name("ultrasound.yaml")
-TONES = ["gamma", "blur", "speckle"]
+TONES = ["gamma", "blur", "grain"]
 VARIANTS = {"plain": [], "tones": TONES, "tones and marks": [*TONES, "calipers"]}
 
 

@@ -53,8 +53,8 @@ def blur(most: Deviation = 1.5, p: Share = 0.5) -> Transform:
     return Augmentation(apply, Batched(draw, lambda images, rows: _blurred(images, rows, most)))
 
 
-def speckle(strength: Share = 0.2, grain: Deviation = 1.0, p: Share = 0.5) -> Transform:
-    """Each pixel times 1 + n: n is normal, smooth over `grain` pixels, with a standard deviation of up to `strength`."""
+def grain(strength: Share = 0.2, size: Deviation = 1.0, p: Share = 0.5) -> Transform:
+    """Each pixel times 1 + n: n is normal, smooth over `size` pixels, with a standard deviation of up to `strength`."""
     import cv2
 
     def draw(rng: np.random.Generator, n: int) -> Rows:  # the deviation, and the seed of the noise
@@ -66,13 +66,13 @@ def speckle(strength: Share = 0.2, grain: Deviation = 1.0, p: Share = 0.5) -> Tr
         if not deviation:
             return pixels
         white = np.random.default_rng(int(seed)).standard_normal(pixels.shape[:2], np.float32)
-        noise = cv2.GaussianBlur(white, (0, 0), max(grain, 1e-3))
+        noise = cv2.GaussianBlur(white, (0, 0), max(size, 1e-3))
         factor = 1 + deviation / max(float(noise.std()), 1e-6) * noise[..., None]
         return np.rint(np.clip(pixels * factor, 0, 255)).astype(np.uint8)
 
     def together(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         deviation, seed = rows.unbind(1)
-        noise = _blurred(_normal(seed, *images.shape[2:]), torch.full_like(rows, grain), grain)
+        noise = _blurred(_normal(seed, *images.shape[2:]), torch.full_like(rows, size), size)
         noise = noise * (deviation / noise.std((1, 2, 3)).clamp(min=1e-6)).view(-1, 1, 1, 1)
         return (images * (1 + noise)).clamp(0, 255)
 
@@ -133,6 +133,6 @@ def _normal(seeds: torch.Tensor, height: int, width: int) -> torch.Tensor:
 SCANNER = [
     TransformSpec("gamma", "another curve of grey levels", gamma, random=True),
     TransformSpec("blur", "Gaussian blur", blur, random=True),
-    TransformSpec("speckle", "multiplicative noise", speckle, random=True),
+    TransformSpec("grain", "multiplicative noise, as speckle is", grain, random=True),
     TransformSpec("calipers", "measuring marks drawn into the image", calipers, random=True),
 ]

@@ -25,8 +25,8 @@ CHAINS = (
     ("equalize:p=0.4",),
     ("gamma:low=0.5,high=2",),
     ("blur:most=3",),
-    ("speckle:strength=0.4,p=0.8",),
-    ("speckle:strength=0.4,grain=0,p=1",),
+    ("grain:strength=0.4,p=0.8",),
+    ("grain:strength=0.4,size=0,p=1",),
     ("hflip", "affine", "brightness-contrast"),
 )
 

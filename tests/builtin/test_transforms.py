@@ -114,7 +114,7 @@ def test_another_scanner_changes_grey_levels_grain_and_sharpness_within_what_was
     pixels = noise(200, 200, 3)
     assert all(apply("blur:most=4,p=1", pixels, seed).std() < pixels.std() for seed in range(20))
     flat = np.full((200, 200, 3), 100, np.uint8)
-    grains = [apply("speckle:strength=0.3,p=1", flat, seed) for seed in range(40)]
+    grains = [apply("grain:strength=0.3,p=1", flat, seed) for seed in range(40)]
     assert 25 < max(one.std() for one in grains) < 31 and min(one.std() for one in grains) < 5
     assert all(abs(one.mean() - 100) < 2 and (one[..., 0] == one[..., 2]).all() for one in grains)
     neighbours = [np.corrcoef(one[:, 1:, 0].ravel(), one[:, :-1, 0].ravel())[0, 1] for one in grains[:5]]
@@ -138,7 +138,7 @@ def test_calipers_are_few_bright_pixels_and_the_given_image_stays_as_it_is() -> 
         "affine:p=0.6",
         "gamma:p=0.6",
         "blur:p=0.6",
-        "speckle:p=0.6",
+        "grain:p=0.6",
         "calipers:p=0.6",
     ],
 )

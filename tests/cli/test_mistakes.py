@@ -23,7 +23,7 @@ train ./dat | 3 | 'data'
 train Data | 3 | 'data'
 train "'data'" | 3 | 'data'
 train "data " | 3 | 'data'
-train ~no.such.user/data | 2 | no path
+train ~no.such.user/data | 2 | not a valid path
 train C:\\Users\\me\\data | 3 | /mnt/c
 train D:/data | 3 | D:
 train data/bénin | 3 | 'benign'
@@ -121,7 +121,7 @@ evaluate ./run --threshold best | 2 | youden
 evaluate patients.csv | 2 | --columns truth=COLUMN
 evaluate ./run --where age>50 | 2 | Columns:
 explain ./run | 2 | --dataset
-compare run | 2 | two runs
+compare run | 2 | two or more runs
 compare run ru | 3 | 'run'
 report data | 3 | run.json
 report ru | 3 | 'run'

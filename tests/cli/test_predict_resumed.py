@@ -105,4 +105,4 @@ def test_parts_do_not_tear_patients_apart(command, tiny_run, pictures, tmp_path)
         "path,patient\n" + "".join(f"pictures/{p.name},A\n" for p in pictures.iterdir())
     )
     answer = command("predict", "women.csv", "--model", tiny_run.path, "--aggregate", "max", "--shard", "1/2")
-    assert answer.code == 2 and "patients" in answer.err
+    assert answer.code == 2 and "images of one patient" in answer.err

@@ -241,7 +241,7 @@ def test_scores_that_are_not_there_and_other_images_are_refused(pair: Pair) -> N
     healthy = [Contender(c.name, c.predictions.take(np.flatnonzero(c.predictions.outcome.labels == 0))) for c in pair]
     with pytest.raises(UsageError, match=r"undefined.*'model-0'"):
         compare(healthy, "auc")
-    with pytest.raises(UsageError, match="two runs"):
+    with pytest.raises(UsageError, match="two or more runs"):
         compare(pair[:1], "auc")
     renamed = np.array([f"other-{i}" for i in range(400)])
     moved = Contender("moved", dataclasses.replace(pair[1].predictions, samples=renamed))

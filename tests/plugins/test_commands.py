@@ -79,7 +79,7 @@ def test_a_plugin_that_fails_breaks_nothing_else(run: Run, text: str, words: str
 
 def test_a_name_of_mammozoo_stays_its_own(run: Run) -> None:
     text = GOOD.replace('CommandSpec("rooms"', 'CommandSpec("train"')
-    assert "Train a model by a recipe" in run(text, "train", "--help").ok.out
+    assert "Train a model from a recipe" in run(text, "train", "--help").ok.out
     assert "images 3" in run(text, "wards", "images").ok.out
     listed = run(text, "plugins", "list").ok
     assert "conflict" in listed.out and "its command 'train' is not used" in listed.out + listed.err

@@ -137,7 +137,7 @@ def test_what_is_refused(hub: Hub, hub_here) -> None:
         start(f"{commit}:other.safetensors")
     with pytest.raises(IncompatibleError, match="do not fit the network"):
         start(f"{commit}:model.safetensors", "test_resnet")
-    with pytest.raises(UsageError, match="no model"):
+    with pytest.raises(UsageError, match="not a model"):
         find_model(f"hub:lab/sono@{commit}:model.safetensors")
     (path,) = cache.rglob("snapshots/*/model.safetensors")
     flip(path)

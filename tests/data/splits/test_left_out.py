@@ -40,7 +40,7 @@ def test_what_is_related_to_the_test_part_is_in_no_part(caplog) -> None:
     groups[38:42] = groups[38]  # two images of each device
     (split,) = leave_out(values, "Aplio", labels, groups, val=0.25, seed=0)
     assert split.name == "without-Aplio" and split.test.tolist() == [*range(40, 80)]
-    assert {*split.train.tolist(), *split.val.tolist()} == {*range(38)} and "2 images are of one group" in caplog.text
+    assert {*split.train.tolist(), *split.val.tolist()} == {*range(38)} and "2 images share a group" in caplog.text
     assert len(split.val) == pytest.approx(0.25 * 38, abs=1), "a share of the rest, not of all"
     each = leave_out(values, "*", labels, groups, val=0.25, seed=0)
     assert [one.name for one in each] == ["without-Aplio", "without-GE"]
