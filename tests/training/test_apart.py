@@ -109,7 +109,7 @@ def test_a_fit_is_of_one_process_until_it_ends_however_it_ends(tmp_path, monkeyp
     worker = FORK.Process(target=work, daemon=True)
     worker.start()
     assert claimed.wait(30)
-    with pytest.raises(ConflictError, match="(?i)another process"), claim(tmp_path):
+    with pytest.raises(ConflictError, match=r"(?i)another process"), claim(tmp_path):
         pass
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
@@ -136,7 +136,7 @@ def test_what_is_under_way_is_left_alone(tmp_path) -> None:
     part = RunDirectory.join(run, "fold-0")
     with claim(run / "fold-0"):
         for other in (lambda: train_fits(one, "0", run), lambda: merge(run), lambda: resume(run)):
-            with pytest.raises(ConflictError, match="(?i)another process"):
+            with pytest.raises(ConflictError, match=r"(?i)another process"):
                 other()
     part.release()
     held = RunDirectory.open(run)
