@@ -129,8 +129,10 @@ def before(page: str, line: str, here: Path) -> str:
     elif "theirs.onnx" in line and not (here / "theirs.onnx").is_file():
         run("mammozoo export ultrasound --out theirs.onnx", here)
     if page == "study" and " freeze " in line:
+        from mammozoo.documents import Document
+
         path = here / "mine/study.yaml"
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = Document(path.read_text(encoding="utf-8")).content  # YAML 1.1 takes the key `on` for true
         tiny = {"epochs": 1, "backbone": "test_resnet", "weights": "random", "size": 64, "repeats": 1}
         for model in content["models"].values():
             model["settings"] = model.get("settings", {}) | tiny | {"grid": {}}
