@@ -128,6 +128,9 @@ def before(page: str, line: str, here: Path) -> str:
         (here / "theirs.onnx").unlink(missing_ok=True)
     elif "theirs.onnx" in line and not (here / "theirs.onnx").is_file():
         run("mammozoo export ultrasound --out theirs.onnx", here)
+    if page == "resume" and "--resume runs/first" in line:  # one that stopped after the first of two fits
+        shutil.rmtree(here / "runs/first", ignore_errors=True)
+        run("mammozoo train ~/clinic/images.csv --set split.folds=2 --fold 0 --out runs/first", here)
     if page == "study" and " freeze " in line:
         from mammozoo.documents import Document
 
