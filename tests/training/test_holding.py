@@ -73,13 +73,27 @@ def test_a_fit_elsewhere_is_unwanted_once_its_run_is_not_held(tmp_path, monkeypa
     silent, heard, closed = last.unwanted(), last.unwanted(), last.unwanted()
     assert not silent() and not heard() and not closed()
     for listener in (silent, heard):
-        listener.heard -= 100
+        listener.silence += 100
     assert silent(), "the process that holds the run is gone"
     time.sleep(0.01)
     last.beat()
     assert not heard()
     last.close()
     assert closed() and not heard.path.exists()
+
+
+def test_a_fit_that_was_stopped_with_its_holder_is_still_wanted(tmp_path, monkeypatch) -> None:
+    """By Ctrl+Z, or with a computer that sleeps: whichever of the two wakes first."""
+    monkeypatch.setattr(holding, "_EVERY", 0.0)
+    pulse = Pulse(tmp_path)
+    fit = pulse.unwanted()
+    assert not fit()
+    fit.asked -= 3600
+    assert not fit(), "it has had no time to hear the next beat"
+    for _ in range(10):
+        fit.asked -= 8
+        gone = fit()
+    assert gone, "steps of many seconds do not hide that nobody holds the run"
 
 
 FITS = [

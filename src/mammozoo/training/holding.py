@@ -26,6 +26,7 @@ LOCK = ".lock"
 PULSE = ".pulse"
 _EVERY = 1.0  # seconds between two looks at the pulse
 _PATIENCE = 60.0  # seconds without a beat after which the holder counts as gone
+_MOST = 10.0  # seconds that count between two looks: in longer ones this process was stopped, and perhaps the holder with it
 _BEAT = 2.0  # seconds between two beats of a fit that is claimed
 _SILENCE = 10.0  # seconds without one after which it is free
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl(2): the signal that comes when the parent dies
@@ -146,7 +147,7 @@ class Unwanted:
     token: str
     asked: float = float("-inf")
     beat: int = 0
-    heard: float = 0.0
+    silence: float = 0.0
     gone: bool = False
 
     def __call__(self) -> bool:
@@ -164,6 +165,6 @@ class Unwanted:
             token, beat = last
         except OSError:  # a network disk that is away for a moment
             token, beat = self.token, self.beat
-        if beat != self.beat or not self.heard:
-            self.beat, self.heard = beat, now
-        return token != self.token or now - self.heard > _PATIENCE
+        self.silence = 0.0 if beat != self.beat else self.silence + min(now - self.asked, _MOST)
+        self.beat = beat
+        return token != self.token or self.silence > _PATIENCE
