@@ -31,7 +31,7 @@ class Record(pydantic.BaseModel):
         licence: of the weights; null says that it is not known.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     input: Input

@@ -22,7 +22,7 @@ Rate = Annotated[float, Field(ge=1e-30, le=1e30)]
 class Section(pydantic.BaseModel):
     """Base of all sections: unknown keys are errors, and a section is immutable."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     @pydantic.model_validator(mode="before")
     @classmethod

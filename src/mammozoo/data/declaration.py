@@ -45,7 +45,7 @@ def _columns(patterns: Iterable[re.Pattern[str]]) -> set[str]:
 
 
 class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class Choice(_Part):

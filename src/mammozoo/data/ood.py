@@ -65,7 +65,7 @@ class Profile(pydantic.BaseModel):
     texture, all but the first five.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)]
     low: Annotated[tuple[Feature, ...], Field(min_length=16, max_length=16)]

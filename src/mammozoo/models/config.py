@@ -26,7 +26,7 @@ INTENDED_USE = "Research only. Not a medical device; not for diagnosis, screenin
 
 
 class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Threshold(_Part):

@@ -23,7 +23,7 @@ PROTOCOLS: tuple[ProtocolName, ...] = ("published", "sound")
 
 
 class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Row(_Part):

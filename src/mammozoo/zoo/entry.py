@@ -54,7 +54,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 class Part(pydantic.BaseModel):
     """Base of what is read from files: fixed fields, and nothing unknown."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class PackageSource(Part):

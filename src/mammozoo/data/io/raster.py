@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps
 
 from mammozoo.data.io import jpeg
 from mammozoo.data.io.libtiff import damage_told
@@ -47,8 +47,9 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         check_size(name, *image.size, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))
         if image.format in ("JPEG", "MPO"):
             jpeg.check_stream(content, name)
-        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_COMPRESSION) in _DEFLATED:
-            _check_strips(image.tag_v2, handle)
+        tags = _tags(image)
+        if tags is not None and tags.get(_COMPRESSION) in _DEFLATED:
+            _check_strips(tags, handle)
         if _is_deep_colour(image):
             return _deep_colour(image, handle, name)
         if (
@@ -59,7 +60,7 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
         with damage_told():
             image.load()
         pixels = array_of(ImageOps.exif_transpose(image))
-        return _by_tags(pixels, image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else pixels
+        return pixels if tags is None else _by_tags(pixels, tags)
 
 
 def _check_sums(png: memoryview) -> None:
@@ -82,6 +83,8 @@ def _check_strips(tags: Any, handle: BinaryIO) -> None:
 
 def unknown_kind(handle: BinaryIO) -> str | None:
     """In words, the kind of pixels of a TIFF that Pillow does not know; None for other files."""
+    from PIL import TiffImagePlugin  # here, because few commands need it
+
     handle.seek(0)
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(handle.read(8))
@@ -137,6 +140,11 @@ def _converted(image: Image.Image, change: Callable[[Image.Image], Image.Image])
     return result
 
 
+def _tags(image: ImageFile.ImageFile) -> Any:
+    """The tags of a TIFF; None for any other picture."""
+    return getattr(image, "tag_v2", None)
+
+
 def _by_tags(pixels: npt.NDArray[Any], tags: Any) -> npt.NDArray[Any]:
     """What Pillow leaves out for a TIFF: sign and range of its numbers, and white as zero beyond 8 bits."""
     signed = _SIGNED in tags.get(_SAMPLE_FORMAT, ())
@@ -153,8 +161,8 @@ def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
     """Whether a file that is not decoded yet holds colour, or grey and transparency, of more than 8 bits."""
     if image.mode not in ("RGB", "RGBA", "CMYK") or not image.tile:
         return False
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return max(image.tag_v2.get(_BITS, (1,))) > 8
+    if (tags := _tags(image)) is not None:
+        return bool(max(tags.get(_BITS, (1,))) > 8)
     arguments = image.tile[0].args
     return ";16" in str(arguments) or (
         image.format == "PPM" and isinstance(arguments, tuple) and int(arguments[1]) > 255
