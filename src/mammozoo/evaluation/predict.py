@@ -257,7 +257,7 @@ def _opened(images: Picture | Iterable[Picture]) -> Iterator[Path | MemoryImage]
 
 
 def _refused(file: str, why: str) -> str:
-    return f"'{file}' gets no answer: {why}. If that is wrong, --force (force=True) gives one."
+    return f"'{file}' gets no answer: {why}. If that is wrong, `mammozoo predict --force` (force=True in Python) gives one."
 
 
 @torch.inference_mode()
