@@ -36,6 +36,11 @@ def printable(text: str, escape: Callable[[str], str] = lambda c: c.encode("unic
     return text
 
 
+def interval(low: float, high: float, digits: int = 3) -> str:
+    """`0.881–0.937`; a negative bound makes `-0.786 to -0.053` of it, since a dash would be read as a sign."""
+    return f"{low:.{digits}f}{' to ' if low < 0 else '–'}{high:.{digits}f}"
+
+
 def known(text: object) -> str | None:
     """The text; None for an empty one and for words that stand for "not known", such as NaN."""
     stripped = "" if text is None else str(text).strip()

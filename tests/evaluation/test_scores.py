@@ -12,7 +12,7 @@ from mammozoo.evaluation.intervals import interval_all, resample
 from mammozoo.evaluation.metric import Metric
 from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import draw
-from mammozoo.evaluation.scores import as_json, score_all
+from mammozoo.evaluation.scores import Score, as_json, score_all
 from mammozoo.plugins import registry
 
 from ..helpers import random_outcome as outcome
@@ -32,6 +32,12 @@ def test_keys_of_two_and_three_classes_and_null_for_undefined() -> None:
     assert scores["auc"] == {"value": None, "low": None, "high": None, "n": 60}
     assert scores["specificity"]["value"] is not None
     json.dumps(scores, allow_nan=False)
+
+
+def test_a_negative_bound_is_not_read_as_a_dash() -> None:
+    assert str(Score(0.5, 0.25, 0.75, 9)) == "0.500 (0.250–0.750)"
+    assert str(Score(-0.4, -0.786, -0.053, 9)) == "-0.400 (-0.786 to -0.053)"
+    assert str(Score(0.1, None, None, 9)) == "0.100 (no interval)"
 
 
 def test_metrics_see_the_same_draws() -> None:

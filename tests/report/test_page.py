@@ -92,7 +92,8 @@ def test_the_page_is_the_same_every_time_with_every_score(page: _Page, tiny_run,
     assert len(table) == len(scores) > 5
     for name, score in scores.items():
         value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
-        bounds = "none" if score["low"] is None else f"{score['low']:.3f}–{score['high']:.3f}"
+        low, high = score["low"], score["high"]
+        bounds = "none" if low is None else f"{low:.3f}{' to ' if low < 0 else '–'}{high:.3f}"
         assert table[printed(name)] == [value, bounds, str(score["n"])]
     again = write_report(tiny_run.path, out=tmp_path / "again.html")
     assert again.read_bytes() == tiny_report.read_bytes()

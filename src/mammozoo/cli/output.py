@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mammozoo.progress import Progress
-from mammozoo.text import printable
+from mammozoo.text import interval, printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -125,7 +125,7 @@ def print_scores(scores: Mapping[str, Mapping[str, Any]]) -> None:
         (
             printed(name),
             figure(s["value"]),
-            "none" if s["low"] is None else f"{s['low']:.3f}–{s['high']:.3f}",
+            "none" if s["low"] is None else interval(s["low"], s["high"]),
             s["n"],
             *(figure(s.get(key)) for key in more),
         )
@@ -138,7 +138,7 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
     """A value with three digits and its interval, if it has one; a dash for an undefined value."""
     if value is None:
         return "–"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({interval(low, high)})"
 
 
 def note(text: str) -> None:

@@ -19,6 +19,7 @@ from mammozoo.evaluation.outcome import Outcome
 from mammozoo.evaluation.resampling import Resamples, Values, share
 from mammozoo.plugins import Plugin, registry
 from mammozoo.plugins.discovery import cause
+from mammozoo.text import interval
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -48,7 +49,7 @@ class Score:
     def __str__(self) -> str:
         if self.value is None:
             return "undefined"
-        bounds = "no interval" if self.low is None else f"{self.low:.3f}–{self.high:.3f}"
+        bounds = "no interval" if self.low is None or self.high is None else interval(self.low, self.high)
         return f"{self.value:.3f} ({bounds})"
 
 

@@ -18,6 +18,7 @@ from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
+from mammozoo.text import interval
 from mammozoo.zoo.section import cell
 
 State = Literal["filled", "partly", "open"]
@@ -109,7 +110,12 @@ def environment(*, html: bool) -> Environment:
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters.update(
-        listed=listed, number=number, printed=printed, general=lambda value: f"{value:g}", cell=cell
+        listed=listed,
+        number=number,
+        interval=interval,
+        printed=printed,
+        general=lambda value: f"{value:g}",
+        cell=cell,
     )
     return templates
 

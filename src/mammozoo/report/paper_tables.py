@@ -17,6 +17,7 @@ from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.result import EvaluationScores
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.subgroups import FEWEST
+from mammozoo.text import interval
 
 _MOST = 10  #: values of a column that is shown value by value; with more, numbers have a median
 _TEX = {
@@ -119,7 +120,8 @@ def figure(score: Score | None) -> str:
     """A value with its interval."""
     if score is None or score.value is None:
         return "undefined"
-    return f"{score.value:.3f}" + (f" ({score.low:.3f}–{score.high:.3f})" if score.low is not None else "")
+    bounds = "" if score.low is None or score.high is None else f" ({interval(score.low, score.high)})"
+    return f"{score.value:.3f}{bounds}"
 
 
 def folds_pooled(result: EvaluationScores) -> str:

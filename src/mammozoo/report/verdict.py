@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mammozoo.report.content import Content
+from mammozoo.text import interval
 
 
 def verdict(content: Content, leaky: bool) -> list[tuple[str, str]]:
@@ -21,7 +22,7 @@ def _quality(content: Content) -> Iterator[str]:
     if auc is None or auc.value is None:
         yield f"{int((outcome.decisions == outcome.labels).sum())} of {len(outcome)} test images were classified correctly."
     else:
-        bounds = "" if auc.low is None or auc.high is None else f" (95 % interval {auc.low:.3f}–{auc.high:.3f})"
+        bounds = "" if auc.low is None or auc.high is None else f" (95 % interval {interval(auc.low, auc.high)})"
         yield f"AUC {auc.value:.3f}{bounds} on {auc.n} test images."
         if auc.low is not None and auc.low <= 0.5:
             yield "This is not distinguishable from guessing."

@@ -13,6 +13,7 @@ import yaml
 from mammozoo.config.names import named_folder
 from mammozoo.evaluation.metric import printed
 from mammozoo.models.config import ModelConfig
+from mammozoo.text import interval
 from mammozoo.zoo.account import Account
 from mammozoo.zoo.elsewhere import Elsewhere
 from mammozoo.zoo.registry import listed
@@ -150,6 +151,6 @@ def _body(config: ModelConfig, account: Account, joint: str = "") -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters |= {"printed": printed, "cell": cell}
+    environment.filters |= {"printed": printed, "interval": interval, "cell": cell}
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8"))
     return template.render(config=config, training=config.training, account=account, facts=account.facts, joint=joint)

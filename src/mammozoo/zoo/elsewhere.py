@@ -13,6 +13,7 @@ from mammozoo.documents import as_kind, read_json
 from mammozoo.errors import RefusedToPublishError, UsageError, problems, reason
 from mammozoo.evaluation.metric import printed
 from mammozoo.files import sha256
+from mammozoo.text import interval
 from mammozoo.zoo.entry import EntryEvaluation, Number, Score, Sha256
 
 #: In the zoo's entry, and first in the card.
@@ -110,8 +111,8 @@ def _table(first: str, second: str, rows: Sequence[tuple[str, _Score]]) -> str:
     lines = [f"| {first} | {second} | 95 % interval | n |", "| --- | --- | --- | --- |"]
     for name, score in rows:
         value = "undefined" if score.value is None else f"{score.value:.3f}"
-        interval = "none" if score.low is None or score.high is None else f"{score.low:.3f}–{score.high:.3f}"
-        lines.append(f"| {name} | {value} | {interval} | {'' if score.n is None else score.n} |")
+        bounds = "none" if score.low is None or score.high is None else interval(score.low, score.high)
+        lines.append(f"| {name} | {value} | {bounds} | {'' if score.n is None else score.n} |")
     return "\n".join(lines)
 
 
