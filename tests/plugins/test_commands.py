@@ -36,17 +36,19 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """`run(plugin's text, words)` in a process of its own."""
+def run(from_file, command) -> Run:
+    """`run(plugin's text, words)`, with the plugin read anew."""
 
     def run(text: str, *words: str) -> Answer:
-        (tmp_path / "ours.py").write_text(text)
-        return python("-m", "mammozoo", "--plugin", "ours.py", *words, cwd=tmp_path)
+        from_file(text, "ours")
+        return command(*words)
 
     return run
 
 
-def test_a_plugin_adds_commands(run: Run) -> None:
+def test_a_plugin_adds_commands(run: Run, mammozoo, tmp_path: Path) -> None:
+    (tmp_path / "alone.py").write_text(GOOD)
+    assert mammozoo("--plugin", "alone.py", "wards", "images").ok.out == "images 3\n"
     assert run(GOOD, "wards", "images", "--top", "5").ok.out == "images 5\n"
     assert run(GOOD, "rooms", "count", "images").ok.out == "images 3\n"
     shown = run(GOOD, "wards", "-h").ok.out

@@ -153,25 +153,21 @@ def test_mammozoo_plugins_chooses(shelf, fresh, monkeypatch, chosen: str | None,
     assert names[: len(builtin)] == builtin, "ours come first, whatever is chosen"
 
 
-def test_third_party_strategy_is_listed_and_trains(shelf, mammozoo) -> None:
+def test_third_party_strategy_is_listed_and_trains(shelf, fresh, command, mammozoo, monkeypatch) -> None:
     """The whole way: installed beside a broken one that prints, listed with its version, trained by name."""
     shelf.install("tail-lab", "    print('hello from tail-lab')\n" + STRATEGY.format(name="tail"), "3.1")
     shelf.install("sad-lab", "print('about to fail'); import nothing_like_it", "0.1")
     there = {"PYTHONPATH": str(shelf.folder), "MAMMOZOO_PLUGINS": "tail-lab,sad-lab"}
 
-    listed = mammozoo("list", "strategies", "--json", **there).ok
+    monkeypatch.setenv("MAMMOZOO_PLUGINS", there["MAMMOZOO_PLUGINS"])
+    fresh()
+    listed = command("list", "strategies", "--json").ok
     items = {item["name"]: item for item in listed.json["items"]}
-    told = {
-        "plugin": "tail-lab",
-        "distribution": "tail-lab",
-        "version": "3.1",
-        "summary": "Train the very last parameter.",
-    }
-    assert told.items() <= items["tail"].items()
+    told = [items["tail"][key] for key in ("plugin", "distribution", "version", "summary")]
+    assert told == ["tail-lab", "tail-lab", "3.1", "Train the very last parameter."]
     assert (items["drs"]["plugin"], items["drs"]["version"]) == ("drs", package.__version__)
-    assert listed.err.count("sad-lab 0.1") == 1 and "nothing_like_it" in listed.err
 
-    shown = mammozoo("plugins", "list", "--json", **there)
+    shown = command("plugins", "list", "--json")
     plugin = {item["name"]: item for item in shown.json["items"]}
     assert plugin["sad-lab"]["state"] == "failed" and "nothing_like_it" in plugin["sad-lab"]["reason"]
     assert plugin["tail-lab"]["adds"]["strategies"] == ["tail"]
@@ -180,6 +176,7 @@ def test_third_party_strategy_is_listed_and_trains(shelf, mammozoo) -> None:
         "train", "--strategy", "tail", "--dataset", "phantom:n=60", "--backbone", "test_resnet", "--weights", "random",
         "--epochs", 1, "--set", "size=64", "--set", "augment=[]", "--device", "cpu", "--out", "run", "--json", **there,
     )  # fmt: skip
+    assert trained.err.count("sad-lab 0.1") == 1 and "nothing_like_it" in trained.err
     run = shelf.folder.parent / trained.ok.json["run"]
     config = json.loads((run / "config.json").read_text())["mammozoo"]
     assert config["strategy"] == "tail"
