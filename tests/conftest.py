@@ -109,12 +109,12 @@ def card(monkeypatch: pytest.MonkeyPatch) -> torch.Generator:
 
 
 @pytest.fixture(scope="session")
-def pip_install() -> Callable[[Path, Path], Path]:
-    """Builds and installs a package by pip, without a network and into a folder of its own, to be put on `PYTHONPATH`."""
+def pip_install() -> Callable[..., Path]:
+    """Builds and installs packages by pip, without a network and into a folder of their own, to be put on `PYTHONPATH`."""
 
-    def install(package: Path, site: Path) -> Path:
+    def install(site: Path, *packages: Path) -> Path:
         words = "-m pip install --quiet --disable-pip-version-check --no-deps --no-index --upgrade --no-build-isolation"
-        assert python(*words.split(), "--target", site, package).ok
+        assert python(*words.split(), "--target", site, *packages).ok
         return site
 
     return install

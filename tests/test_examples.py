@@ -32,9 +32,7 @@ Python = Callable[..., Answer]
 def python(pip_install, tmp_path_factory) -> Python:
     """`python WORDS` in an empty folder, with all packages installed into a folder of their own."""
     site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
-    for package in PACKAGES:
-        pip_install(EXAMPLES / package, site)
-
+    pip_install(site, *(EXAMPLES / package for package in PACKAGES))
     here = {"PYTHONPATH": str(site), "MAMMOZOO_PLUGINS": ",".join(PACKAGES.values())}
     return functools.partial(run_python, cwd=folder, **here)
 

@@ -20,7 +20,7 @@ from .helpers import python
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-Install = Callable[[Path, Path], Path]
+Install = Callable[..., Path]
 
 
 class Reader:
@@ -48,7 +48,7 @@ class Reader:
         """What a command prints."""
         start_anew()
         if words[:3] == ["pip", "install", "-e"]:
-            self.install(self.folder / words[3], self.site)
+            self.install(self.site, self.folder / words[3])
             return ""
         if words[:2] == ["python", "-m"]:
             return python(*words[1:]).out

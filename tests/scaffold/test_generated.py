@@ -40,8 +40,7 @@ def packages(tmp_path_factory) -> dict[str, Package]:
 @pytest.fixture(scope="module")
 def there(packages: dict[str, Package], pip_install, tmp_path_factory) -> dict[str, str]:
     site = tmp_path_factory.mktemp("site")
-    for package in packages.values():
-        pip_install(package.folder, site)
+    pip_install(site, *(package.folder for package in packages.values()))
     return {"PYTHONPATH": str(site), "MAMMOZOO_PLUGINS": ",".join(p.names.name for p in packages.values())}
 
 
