@@ -155,6 +155,14 @@ def test_a_recipe_wins_over_a_folder_of_its_name(tmp_path: Path, monkeypatch: py
     assert load("default/").dataset == "folder"
 
 
+@pytest.mark.parametrize("source", [None, "default"])
+def test_only_phantoms_and_their_network_are_seen_at_the_size_of_the_default(source: str | None) -> None:
+    assert load(source).size == load(source, {"dataset": "phantom:n=50", "strategy": "full"}).size == (64, 64)
+    for others in ({"dataset": "busi", "root": "."}, {"backbone": "resnet18"}):
+        assert load(source, others).size is None, "the network's own"
+        assert load(source, {**others, "size": 48}).size == (48, 48)
+
+
 def test_reasons_belong_to_values_that_the_recipes_have() -> None:
     for name in ("own", "own-quick", "own-best"):
         recipe = load(name)

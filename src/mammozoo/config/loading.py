@@ -21,13 +21,15 @@ from mammozoo.tables import SUFFIXES
 #: Keys that make another split than folds.
 _SPLITS = ("split.file", "split.official", "split.leave_out")
 OWN = "own"  #: the recipe for one's own data
+DEFAULT = "default"  #: the recipe where none is named
 
 
 def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None, own: str = OWN) -> Recipe:
     """The recipe `source` with overrides by dotted key.
 
     Args:
-        source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data.
+        source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data. The size of `default` is
+            for its own images and network: others are seen at the size that the network is for.
         own: the recipe for one's own data.
 
     Raises:
@@ -39,10 +41,12 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         path, fields = Path(source.name), source.model_dump(mode="json")
     else:
         data = own_data(source) if source else None
-        path = Path(source or "default")
+        path = Path(source or DEFAULT)
         if data is not None or path.suffix not in (".yaml", ".yml"):
-            path = _recipe(own if data else source or "default")
+            path = _recipe(own if data else source or DEFAULT)
         fields = _read(path)
+        if source in (None, DEFAULT) and _is_of_others(fields, overrides or {}):
+            fields.pop("size", None)
         fields.setdefault("name", path.stem)
         if data is not None:
             fields |= {"root": str(data), "dataset": None}
@@ -73,6 +77,12 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     recipe = _named(validated(fields, path.name))
     recipe.points()
     return recipe
+
+
+def _is_of_others(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+    """Whether the overrides name another network than the recipe, or another kind of data."""
+    kind = str(overrides.get("dataset", fields["dataset"])).partition(":")[0]
+    return overrides.get("backbone", fields["backbone"]) != fields["backbone"] or kind != parse(fields["dataset"]).name
 
 
 def _recipe(name: str) -> Path:
