@@ -10,6 +10,7 @@ import typer
 from mammozoo import api
 from mammozoo.cli.options import Device, Json, ModelName
 from mammozoo.cli.output import note, print_json, print_table, progress, say
+from mammozoo.text import interval
 
 EXAMPLES = """
 mammozoo recalibrate runs/first ~/clinic/images.csv --out runs/here
@@ -40,7 +41,7 @@ def recalibrate(
     say(f"threshold    {result.before.cut:.3f} → {result.after.cut:.3f} ({result.rule})")
     rows = []
     for one in result.expected:
-        cells = [f"{one.after[k]:.3f} ({one.low[k]:.3f}–{one.high[k]:.3f})" for k in range(3)]
+        cells = [f"{one.after[k]:.3f} ({interval(one.low[k], one.high[k])})" for k in range(3)]
         rows.append((one.images, *cells, ", ".join(f"{value:.3f}" for value in one.before)))
     if rows:
         head = ["images", "sensitivity", "specificity", "log loss", "as it was"]

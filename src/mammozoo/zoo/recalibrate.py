@@ -28,6 +28,7 @@ from mammozoo.models.device import choose_engine
 from mammozoo.models.factory import load_model
 from mammozoo.models.model import check_probabilities, probabilities
 from mammozoo.progress import Progress
+from mammozoo.text import interval
 from mammozoo.zoo.adapter import CARD, PARENT, WEIGHTS, is_adapter, parent_of, read_adapter, split
 from mammozoo.zoo.registry import find_model
 
@@ -174,4 +175,4 @@ def _card(result: Recalibration, config: ModelConfig) -> str:
 
 
 def _range(one: Expected, place: int) -> str:
-    return f"{one.after[place]:.2f} ({one.low[place]:.2f}–{one.high[place]:.2f})"
+    return f"{one.after[place]:.2f} ({interval(one.low[place], one.high[place], 2)})"

@@ -14,6 +14,7 @@ from mammozoo.data.duplicates.matching import Pair
 from mammozoo.data.quality.size_leak import size_leaks
 from mammozoo.data.quality.survey import ImageFacts
 from mammozoo.data.splits.make import official_part
+from mammozoo.text import interval
 
 #: `error`: training would fail or learn from wrong data. `warning`: look at it. `info`: good to know.
 Severity = Literal["error", "warning", "info"]
@@ -154,7 +155,7 @@ def size_findings(facts: Sequence[ImageFacts], groups: npt.NDArray[np.intp]) -> 
     readable = [place for place, image in enumerate(facts) if image.problem is None]
     sizes = np.array([facts[place].shape for place in readable], np.intp).reshape(-1, 2)
     if leaks := size_leaks(sizes, [facts[place].sample.label for place in readable], groups[readable]):
-        listed = ", ".join(f"{leak.label} {leak.auc:.2f} ({leak.low:.2f}–{leak.high:.2f})" for leak in leaks)
+        listed = ", ".join(f"{leak.label} {leak.auc:.2f} ({interval(leak.low, leak.high, 2)})" for leak in leaks)
         detail = f"AUC of width and height alone, out of fold, with 95 % interval: {listed}"
         telling = max(leak.low for leak in leaks) > TELLING
         detail += "; a model may learn the format instead of the tissue" if telling else ""
