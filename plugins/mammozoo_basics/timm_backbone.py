@@ -9,19 +9,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import timm
 import torch
-from timm.models import resnet
-from timm.models._manipulate import group_parameters
 from torch import nn
 
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError, UnreachableError, UsageError
 from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes, raw_output_shapes
+from mammozoo.models.imports import without_dynamo
 from mammozoo.models.weights import read_tensors
 from mammozoo.zoo.hub import fetch
 from mammozoo.zoo.pins import pin_of
 from mammozoo_basics.packaged_weights import PACKAGED
+
+with without_dynamo():
+    import timm
+    from timm.models import resnet
+    from timm.models._manipulate import group_parameters
 
 log = logging.getLogger(__name__)
 _FILE = "model.safetensors"

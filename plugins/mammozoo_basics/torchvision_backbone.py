@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torchvision
 from torch import nn
 
 from mammozoo.data.preprocessing import Input
 from mammozoo.errors import IncompatibleError
 from mammozoo.models.backbone import Backbone, Followed, Make, load_exactly, output_shapes
+from mammozoo.models.imports import without_dynamo
+
+with without_dynamo():
+    import torchvision
 
 
 class TorchvisionBackbone(Backbone):

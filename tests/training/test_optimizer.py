@@ -47,7 +47,7 @@ def test_a_training_does_not_import_dynamo(tmp_path) -> None:
     """Which takes longer than torch itself."""
     code = (
         "import sys; from mammozoo import train; keys = {'optimizer.name': sys.argv[1], 'schedule.kind': 'cosine'}\n"
-        "train(dataset='phantom:n=24', backbone='resnet9:width=4', weights='random', size=32, epochs=1, device='cpu', "
+        "train(dataset='phantom:n=24', backbone='test_resnet', weights='random', size=32, epochs=1, device='cpu', "
         "out=sys.argv[2], **keys)\n"
         "assert 'torch._dynamo' not in sys.modules"
     )

@@ -7,13 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from mammozoo.config.recipe import Recipe
+from mammozoo.models.imports import without_dynamo
 
 
 class Mixing:
     """Mixes each image of a batch with another one; of a batch with an odd number the last stays as it is."""
 
     def __init__(self, recipe: Recipe, rank: int):
-        from timm.data import Mixup  # here: importing timm takes seconds
+        with without_dynamo():
+            from timm.data import Mixup  # here: importing timm takes a second
 
         self.mixup = Mixup(recipe.methods.mixup, recipe.methods.cutmix, label_smoothing=0.0)  # type: ignore[no-untyped-call]
         self.seed, self.rank = recipe.seed, rank
