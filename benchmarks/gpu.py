@@ -4,6 +4,8 @@
     steps      seconds and peak memory of a training step for each strategy, network and precision
     fit        the product's own training with the default augmentation, beside a bare loop on tensors that lie on the card
     default    the README's first command
+    phases     four epochs of 500 images, from the command's start to its scores, and where the seconds go
+    several    three folds one after another and all at once on one card; one training on two cards, where there are two
     predict    PNG files, read and decoded, beside the bare network on tensors that lie on the card
 
 Each part runs in a process of its own with a share of `--minutes`. A part that fails or takes too long is told, with the last
@@ -14,6 +16,7 @@ are for trying the script: what they measure says nothing.
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import gc
 import importlib.metadata
@@ -55,11 +58,14 @@ class Sizes:
     images: int = 2048
     files: int = 2000
     run: tuple[str, ...] = ()
+    phantoms: int = 500
+    epochs: int = 4
 
 
 SMALL = Sizes(
     networks=("test_resnet",), trained=("test_resnet",), used=("busi-resnet9",), batch=8, side=64, steps=2, batches=(8, 16),
     images=64, files=40, run=("--dataset", "phantom:n=60", "--epochs", "1"),
+    phantoms=60, epochs=1,
 )  # fmt: skip
 
 
@@ -156,6 +162,35 @@ def default(device: str, sizes: Sizes) -> Iterator[Row]:
         yield {"what": f"predict --example (the run's AUC: {auc:.3f})", "seconds": seconds}
 
 
+def phases(device: str, sizes: Sizes) -> Iterator[Row]:
+    """The last of `trained` under `full`, without a report; the seconds of each phase are those of run.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        whole = trained(run, device, sizes, "--batch", "32")
+        parts: dict[str, float] = json.loads((run / "run.json").read_text(encoding="utf-8"))["seconds"]
+        yield {"what": f"{sizes.trained[-1]}, {sizes.phantoms} images, {sizes.epochs} epochs", "seconds": whole}
+        for name, seconds in parts.items():
+            yield {"what": name, "seconds": seconds}
+        yield {"what": "all but the steps", "seconds": whole - parts["steps"]}
+
+
+def several(device: str, sizes: Sizes) -> Iterator[Row]:
+    """Fits that share a card, and cards that share a fit, beside one after another."""
+    with tempfile.TemporaryDirectory() as folder:
+        for jobs in (1, 3):
+            seconds = trained(Path(folder) / f"jobs-{jobs}", device, sizes, "--folds", "3", "--jobs", str(jobs))
+            yield {"what": f"three folds, --jobs {jobs}", "seconds": seconds}
+        if device == "cuda" and torch.cuda.device_count() < 2:
+            yield {"what": "one card: two cannot be measured"}
+            return
+        for cards in (1, 2):
+            run = Path(folder) / f"cards-{cards}"
+            trained(run, device, sizes, "--batch", "128", "--gpus", str(cards))
+            with (run / "holdout" / "history.csv").open(encoding="utf-8") as file:
+                rate = float(list(csv.DictReader(file))[-1]["rate"])
+            yield {"what": f"batch 128, --gpus {cards}, last epoch", "images_per_second": rate}
+
+
 def predict(device: str, sizes: Sizes) -> Iterator[Row]:
     """Files of about 500 x 600 pixels, a few hundred different ones; the command's seconds are with its start."""
     from predict_speed import build, run_files, run_network, write_images
@@ -181,7 +216,8 @@ def predict(device: str, sizes: Sizes) -> Iterator[Row]:
 
 #: Of each part, its work and its share of all minutes.
 PARTS: dict[str, tuple[Callable[[str, Sizes], Iterator[Row]], float]] = {
-    "tests": (tests, 0.36), "steps": (steps, 0.22), "fit": (fit, 0.2), "default": (default, 0.1), "predict": (predict, 0.12),
+    "tests": (tests, 0.3), "steps": (steps, 0.18), "fit": (fit, 0.16), "default": (default, 0.08), "phases": (phases, 0.06),
+    "several": (several, 0.12), "predict": (predict, 0.1),
 }  # fmt: skip
 #: Columns of the table: a row's field, its title, its form.
 COLUMNS = (
@@ -203,6 +239,15 @@ def time_steps(step: Callable[[], None], count: int, device: str) -> float:
 
     run(3)
     return run(count) / count
+
+
+def trained(run: Path, device: str, sizes: Sizes, *words: str) -> float:
+    """Seconds of a training of phantoms with the network's own size, without a report."""
+    given = [
+        "train", "--dataset", f"phantom:n={sizes.phantoms}", "--backbone", sizes.trained[-1], "--weights", "random",
+        "--strategy", "full", "--epochs", str(sizes.epochs), "--device", device, "--no-report", "--out", str(run), *words,
+    ]  # fmt: skip
+    return command(*given)
 
 
 def command(*words: str) -> float:
@@ -268,7 +313,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "gpu-results"))
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="sizes for a processor")
-    parser.add_argument("--minutes", type=float, default=8, help="for everything")
+    parser.add_argument("--minutes", type=float, default=9, help="for everything")
     parser.add_argument("--part", choices=PARTS, help="only this one, here and now; rows as JSON lines")
     given = parser.parse_args()
     if given.part:

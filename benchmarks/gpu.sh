@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What mammozoo does on a graphics card: its tests there and its speed, in one table, in less than eight minutes.
+# What mammozoo does on a graphics card: its tests there and its speed, in one table, in nine minutes at most.
 #
-#   benchmarks/gpu.sh [--out DIR] [--device cuda|cpu] [--small] [--minutes 8] [--wheels DIR]
+#   benchmarks/gpu.sh [--out DIR] [--device cuda|cpu] [--small] [--minutes 9] [--wheels DIR]
 #   benchmarks/gpu.sh --prepare DIR [--python 3.12]
 #
 # The first needs no network and no data. DIR gets gpu.md and gpu.json (default: $OUT if that is set, else gpu-results/).
