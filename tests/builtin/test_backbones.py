@@ -105,12 +105,13 @@ def test_insert_before_final_activations(name: str) -> None:
     assert [m for m in backbone.modules() if isinstance(m, Mark)] == marks, "in forward order"
 
 
-def test_a_network_without_feature_maps_is_refused() -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_a_network_without_feature_maps_is_refused(several: bool) -> None:
     class Vector(Backbone):
         channels, input = 4, Input(size=(8, 8))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.dense(x.flatten(1))
+        def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+            return [x, x] if several else self.dense(x.flatten(1))
 
     backbone = Vector()
     backbone.dense = nn.Linear(192, 4)

@@ -137,12 +137,13 @@ def output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input)
 
 @torch.no_grad()
 def raw_output_shapes(network: nn.Module, places: Sequence[nn.Module], input: Input) -> list[torch.Size]:
-    """The shape of the output of each module in `places`, for one image of the input's size."""
+    """The shape of the output of each module in `places`, for one image of the input's size; () where it is no tensor."""
     shapes: dict[nn.Module, torch.Size] = {}
-    handles = [
-        place.register_forward_hook(lambda module, _, output: shapes.__setitem__(module, output.shape))
-        for place in places
-    ]
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        shapes[module] = output.shape if isinstance(output, torch.Tensor) else torch.Size()
+
+    handles = [place.register_forward_hook(note) for place in places]
     was_training = network.training
     try:
         parameter = next(network.parameters())
