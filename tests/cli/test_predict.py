@@ -90,6 +90,13 @@ def test_patterns_folders_and_order_without_masks(command, tiny_run, pictures) -
     assert not any("_mask" in file for file in files)
 
 
+def test_a_run_in_the_place_of_an_image_is_told_alone(command, tiny_run) -> None:
+    """Without a word about the files in it that are no images."""
+    answer = command("predict", "--model", "busi-resnet9", str(tiny_run.path))
+    assert answer.code == 2 and len(answer.err.splitlines()) == 1
+    assert f"is a model or run, not an image. Name it with --model: --model {tiny_run.path}" in answer.err
+
+
 #: Modules that `predict` does not need; importing them would cost each of its runs a second or more.
 UNUSED = (
     "timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.sparse", "albumentations", "captum", "matplotlib",

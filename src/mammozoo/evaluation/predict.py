@@ -112,11 +112,11 @@ def find_images(paths: Iterable[str]) -> list[Path]:
         path = given_path(text)
         path = path.parent if path.name.upper() == "DICOMDIR" and path.is_file() else path
         if path.is_dir():
+            if (path / "config.json").is_file() and not list_images(path).images:
+                raise UsageError(
+                    f"'{text}' is a model or run, not an image. Name it with --model: --model {reference_to(path)}."
+                )
             if not (inside := _inside(path)):
-                if (path / "config.json").is_file():
-                    raise UsageError(
-                        f"'{text}' is a model or run, not an image. Name it with --model: --model {reference_to(path)}."
-                    )
                 raise NotFoundError(f"There is no image in the folder '{text}'.")
             found += inside
         elif os.path.lexists(split_frame(path)[0]):
