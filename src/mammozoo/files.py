@@ -36,7 +36,7 @@ except ImportError:  # Windows
 
 #: How the files begin that commands write, by what they are; a command may replace an earlier one of its own.
 OWN = {
-    "predictions": rb"file,label,[^\n]*threshold,warnings,error\n",
+    "predictions": rb"(level,images,)?file,label,[^\n]*threshold,(agreement,)?warnings,error\n",
     "scored images": rb"sample,group,patient,lesion,fold,part,label,decision,threshold[,\r\n]",
     "page of pairs": rb"(?i)<!doctype html>[^\0]*?<title>Check of ",
     "contact sheet": rb"(?i)<!doctype html>[^\0]*?<title>Contact sheet of ",

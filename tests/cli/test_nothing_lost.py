@@ -64,8 +64,11 @@ def test_nothing_of_the_users_is_replaced(words: str, data: Path, tiny_run, comm
 
 
 def test_a_command_replaces_what_it_wrote_before(data: Path, tiny_run, command) -> None:
+    patients = "patient,path\n" + "".join(f"p,data/{name}/000.png\n" for name in ("benign", "malignant"))
+    (data / "patients.csv").write_text(patients)
     for words, path in (
         (("predict", "data/benign/000.png", "--model", tiny_run.path, "--csv"), "out.csv"),
+        (("predict", "patients.csv", "--model", tiny_run.path, "--aggregate", "max", "--csv"), "patients-out.csv"),
         (("evaluate", tiny_run.path, "--csv"), "scored.csv"),
         (("data", "check", "folder", "--root", "data", "--html"), "pairs.html"),
         (("explain", tiny_run.path, "data/benign/000.png", "--overwrite", "--out"), "maps"),
