@@ -90,9 +90,8 @@ def run_network(model: Model, config: ModelConfig, engine: Engine, count: int) -
 def run_files(model: Model, config: ModelConfig, engine: Engine, files: list[Path]) -> float:
     """Seconds for the same number of files."""
     started = time.perf_counter()
-    results, _ = predict_images(
-        model, config, files, engine, BATCH, force=True
-    )  # the speckle may not pass as a sonogram
+    # The speckle may not pass as a sonogram.
+    results, _ = predict_images(model, config, files, engine, BATCH, force=True)
     seconds = time.perf_counter() - started
     assert all(result.probabilities for result in results)
     return seconds

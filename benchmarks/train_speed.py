@@ -124,9 +124,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = (
-        tempfile.mkdtemp()
-    )  # or the first step would find what an earlier run compiled
+    # A new cache, or the first step would find what an earlier run compiled.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
     load, size = os.getloadavg()[0], (given.backbone, given.batch, given.steps)
     ways = {"by hand, fp32": by_hand(*size), "by hand, expert": by_hand(*size, expert=True)}
     if given.compile:

@@ -31,9 +31,8 @@ def main(root: Path) -> None:
             one, axes = samples[place], figure.add_subplot(1, 4, 1 + 2 * column + side)
             axes.imshow(images[place], cmap="gray", vmin=0, vmax=255)
             part = ("tested", "in training")[side]
-            axes.set_title(
-                f"{part}\npatient {one.patient}\n{one.label}", fontsize=17
-            )  # read on a phone, at a third of this
+            # Read on a phone, at a third of this.
+            axes.set_title(f"{part}\npatient {one.patient}\n{one.label}", fontsize=17)
             axes.set_axis_off()
     figure.savefig(PICTURE, dpi=100, bbox_inches="tight", metadata={"Software": None})
     Image.open(PICTURE).convert("L").quantize(48).save(PICTURE, optimize=True)

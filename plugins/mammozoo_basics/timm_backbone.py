@@ -98,9 +98,8 @@ class TimmBackbone(Backbone):
         groups = group_parameters(self.net, self.net.group_matcher(coarse=False))
         owner: dict[str, str] = {}
         for members in groups.values():
-            own = [
-                name for name in members if "downsample" not in name
-            ] or members  # not the step before a stage, nor a shortcut
+            # The step before a stage, and a shortcut, belong to no block of their own.
+            own = [name for name in members if "downsample" not in name] or members
             found = [block for name in own if (block := self._block_of(name))]
             blocks = [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
             owner |= dict.fromkeys(members, blocks[-1] if blocks else members[0].partition(".")[0])
@@ -187,9 +186,8 @@ class TimmBackbone(Backbone):
         needed = [name for name in own if not name.endswith("num_batches_tracked")]
         rule = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
         if rule is not None and any(name not in state or state[name].shape != own[name].shape for name in needed):
-            with contextlib.suppress(
-                KeyError, AttributeError, RuntimeError, ValueError
-            ):  # of another network: named below
+            # Weights of another network fail here; they are named below.
+            with contextlib.suppress(KeyError, AttributeError, RuntimeError, ValueError):
                 state = rule(dict(state), self.net)
         return {
             name: tensor.expand(own[name].shape) / own[name].shape[1]

@@ -41,9 +41,8 @@ def test_any_folder_above_the_classes_and_other_files_are_left_out(tmp_path) -> 
     top = tmp_path / "BreaKHis_v1"
     roots = [tmp_path, top, top / "histology_slides", top / "histology_slides" / "breast"]
     assert len({tuple(sample.image for sample in open_dataset("breakhis", root).samples()) for root in roots}) == 1
-    assert (
-        len(open_dataset("breakhis", top / "histology_slides" / "breast" / "benign").samples()) == 8
-    )  # a part, and that is said
+    # A part of the data, and that is said.
+    assert len(open_dataset("breakhis", top / "histology_slides" / "breast" / "benign").samples()) == 8
     for name in ("logo.png", "SOB_B_XX-14-1-40-001.png"):
         save(tmp_path / "BreaKHis_v1" / "histology_slides" / "breast" / name, picture(1))
     dataset = open_dataset("breakhis", tmp_path)

@@ -142,9 +142,8 @@ def test_the_contact_sheet_counts_every_image_by_class_device_and_size(command, 
     sides = {row[0]: row[2] for row in _rows(page) if len(row) == 3}
     assert sum(int(n) for text in sides.values() for n in re.findall(r"\d+", text)) == 13
     assert list(sides.values())[-1] == "1 malignant"
-    assert command(
-        "data", "show", "bus-bra", "--root", bus_bra(tmp_path / "bra"), "--html", tmp_path / "page.html"
-    ).ok  # its own
+    # It replaces its own page.
+    assert command("data", "show", "bus-bra", "--root", bus_bra(tmp_path / "bra"), "--html", tmp_path / "page.html").ok
     page = (tmp_path / "page.html").read_text()
     of_devices = {tuple(row[:4]) for row in _rows(page) if len(row) == 5}
     assert ("benign", "GE LOGIQ 7", "8", "6") in of_devices and len(of_devices) == 4

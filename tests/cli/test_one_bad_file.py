@@ -82,9 +82,8 @@ def test_an_answer_that_is_no_probability_is_an_error(command, tiny_run, picture
     broken = shutil.copytree(tiny_run.path, tmp_path / "broken")
     tensors = load_file(broken / "model.safetensors")
     norm = next(name for name in tensors if name.endswith("running_var"))
-    tensors[norm] = torch.full_like(
-        tensors[norm], -1.0 if value < 0 else value
-    )  # finite, as all weights that are loaded
+    # Finite, as all weights that are loaded.
+    tensors[norm] = torch.full_like(tensors[norm], -1.0 if value < 0 else value)
     kernel = next(name for name, one in tensors.items() if one.ndim == 4)
     tensors[kernel] = torch.full_like(tensors[kernel], abs(value))
     save_file(tensors, broken / "model.safetensors")

@@ -50,9 +50,8 @@ def test_a_call_that_was_killed_goes_on_where_it_stopped(tiny_run, pictures, tmp
     before = journal.read_text().splitlines()
     assert len(before) == 1 + 40
     marked = json.loads(before[3]) | {"label": "of the first call"}
-    journal.write_text(
-        "\n".join([*before[:3], json.dumps(marked), *before[4:], before[-1][:40]])
-    )  # a kill may come within a line
+    # A kill may come within a line.
+    journal.write_text("\n".join([*before[:3], json.dumps(marked), *before[4:], before[-1][:40]]))
     Path(json.loads(before[5])["file"]).touch()  # changed since
     answered = api.predict(files, tiny_run.path, batch=8, journal=journal).predictions
     whole = api.predict(files, tiny_run.path, batch=8).predictions

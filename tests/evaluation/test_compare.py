@@ -112,9 +112,8 @@ def test_mcnemar_is_exact_by_groups_and_holm_by_hand() -> None:
     assert mcnemar(net) == pytest.approx(np.mean(np.abs(signs @ net) >= abs(net.sum())))
     labels = np.ones(10, np.intp)
     a = _contender("a", outcome(labels, np.array([0.9] * 8 + [0.1] * 2)))  # right on 8
-    b = _contender(
-        "b", outcome(labels, np.array([0.9] * 2 + [0.1] * 7 + [0.9]))
-    )  # right on 3, one of them where a is wrong
+    # Right on 3, one of them where a is wrong.
+    b = _contender("b", outcome(labels, np.array([0.9] * 2 + [0.1] * 7 + [0.9])))
     result = _only(compare([a, b], "accuracy"), MCNEMAR)
     assert (result.value_a, result.value_b) == (0.8, 0.3)
     assert result.difference == pytest.approx((6 - 1) / 10)

@@ -104,9 +104,8 @@ def test_the_stages_are_in_the_config_and_on_the_card_or_were_not_yet(staged: Ru
 
 def test_near_duplicates_in_another_folder_are_left_out_by_fold(tmp_path) -> None:
     final, stage = picture_folder(tmp_path / "final", 0), picture_folder(tmp_path / "stage", 1)
-    for number in range(
-        10
-    ):  # half of the benign ones, with speckle, come again: brighter, cropped, in another format and class
+    # Half of the benign ones, with speckle, come again: brighter, cropped, in another format and class.
+    for number in range(10):
         path = final / "benign" / f"{number:02}-0.png"
         speckle = ndimage.gaussian_filter(np.random.default_rng(number).normal(0, 60, (64, 64)), 1)
         image = Image.fromarray(np.clip(np.asarray(Image.open(path)) * 0.7 + 30 + speckle, 0, 255).astype(np.uint8))

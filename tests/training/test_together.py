@@ -116,9 +116,8 @@ def test_scores_are_those_of_the_run_where_no_image_is_new_to_all(folds: RunDire
 def test_repeats_share_a_test_part_so_the_ensemble_has_scores_of_its_own(repeats: RunDirectory) -> None:
     config, table = read_config(repeats.path / "ensemble"), read_predictions(repeats.path / "ensemble").of("test")
     rows = read_predictions(repeats.path).of("test")
-    means = [
-        rows.outcome.probabilities[rows.samples == name, 1].mean() for name in table.samples.tolist()
-    ]  # of three seeds each
+    # Of three seeds each.
+    means = [rows.outcome.probabilities[rows.samples == name, 1].mean() for name in table.samples.tolist()]
     assert not config.scores_of and len(config.members) == 3
     assert table.outcome.probabilities[:, 1].tolist() == pytest.approx(means)
     assert config.training.images["test"] == len(table) == 12

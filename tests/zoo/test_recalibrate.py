@@ -164,10 +164,11 @@ def test_what_cannot_be_is_refused(here: Path, run_copy: Path, clinic: Path, tmp
         api.recalibrate(run_copy, clinic, out=tmp_path / "rule", threshold="best")
     assert not (tmp_path / "three").exists() and not (tmp_path / "rule").exists()
     twice = api.recalibrate(here, clinic, out=tmp_path / "twice", threshold="youden")
+    # Those that chose before are not held to be seen.
     assert (twice.parent, twice.images) == (
         read_config(run_copy).name,
         60,
-    )  # those that chose before are not held to be seen
+    )
     with pytest.raises(UsageError, match="none is left"):
         api.recalibrate(api.load(here).folder, clinic, out=tmp_path / "seen")
     moved = run_copy.rename(tmp_path / "moved")

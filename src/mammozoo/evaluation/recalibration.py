@@ -38,9 +38,8 @@ class Point:
     def chosen(cls, logits: Values, labels: Counts, rule: str) -> Point:
         """The temperature with the least log loss of (N,) logits, as `fit_temperature`, and the threshold that the rule takes."""
 
-        def loss(
-            log_temperature: float,
-        ) -> float:  # `fit_temperature` takes thirty times as long, which 400 splits feel
+        # `fit_temperature` takes thirty times as long, which 400 splits feel.
+        def loss(log_temperature: float) -> float:
             return float(np.logaddexp(0, towards / np.exp(log_temperature)).mean())
 
         towards = np.where(labels == 1, -logits, logits)

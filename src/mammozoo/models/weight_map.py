@@ -47,8 +47,7 @@ def load_published(backbone: Backbone, path: Path) -> None:
     """
     tensors = read_tensors(path)
     refuse_non_finite(tensors, path)
-    while tensors and all(
-        name.startswith(("module.", "_orig_mod.")) for name in tensors
-    ):  # DataParallel, torch.compile
+    # The prefixes of DataParallel and torch.compile.
+    while tensors and all(name.startswith(("module.", "_orig_mod.")) for name in tensors):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     backbone.load_pretrained(mapped(tensors, backbone))

@@ -152,9 +152,8 @@ def _files(protocol: Protocol, folder: Path) -> list[Path]:
     ]
     recipes = [protocol.recipe_of(name, folder) for name, model in protocol.models.items() if model.recipe]
     weights = [Path(recipe.weights[5:]) for recipe in recipes if recipe.weights.startswith("file:")]
-    here = [
-        path.expanduser().absolute() for path in (protocol.split.file, *weights) if path
-    ]  # not below the study's folder
+    # These are not below the study's folder.
+    here = [path.expanduser().absolute() for path in (protocol.split.file, *weights) if path]
     return [
         *(path for model in protocol.models.values() for path in model.tables.values()),
         *map(Path.expanduser, roots),

@@ -50,9 +50,8 @@ class Ledger:
         lines, self._before = raw.split(b"\n"), ""
         if (torn := lines.pop()) and _event(torn):
             lines.append(torn)  # an editor took the last line end away
-        self._whole = sum(
-            len(line) + 1 for line in lines
-        )  # bytes; what follows was cut off by a kill, and says nothing
+        # Bytes; what follows was cut off by a kill, and says nothing.
+        self._whole = sum(len(line) + 1 for line in lines)
         for number, line in enumerate(lines, 1):
             event = _event(line)
             if not self.problem and (event is None or event.get("previous") != self._before):

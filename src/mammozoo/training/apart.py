@@ -117,9 +117,8 @@ def merge(path: Path, progress: Progress | None = None, *, root: Root | None = N
     run.refuse_complete()
     run.hold()
     try:
-        here = {"device": "auto"} | (
-            {} if root is None else {"root": root}
-        )  # it need not have the card that trained the fits
+        # This machine need not have the card that trained the fits.
+        here = {"device": "auto"} | ({} if root is None else {"root": root})
         prepared = prepare(run.recipe.model_copy(update=here), progress)
         there = choose_engine("cpu", run.facts.get("precision", prepared.engine.precision))
         check_unchanged(run, replace(prepared, engine=there))

@@ -129,9 +129,8 @@ def _ray(jobs: int, threads: int, cards: bool) -> Engine:
     with contextlib.suppress(ValueError):  # in a thread
         signal.signal(signal.SIGTERM, asked)  # ray's own handler would abort this process
     host, _, port = getattr(context, "address_info", {}).get("gcs_address", "").rpartition(":")  # none behind ray://
-    remote = functools.cache(
-        ray.remote(num_cpus=threads, num_gpus=int(cards))
-    )  # a second one would be sent to the scheduler
+    # A second one would be sent to the scheduler.
+    remote = functools.cache(ray.remote(num_cpus=threads, num_gpus=int(cards)))
     begun: list[Any] = []
 
     def ask(look: Callable[..., Any], *given: Any) -> dict[str, object]:

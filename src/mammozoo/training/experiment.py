@@ -174,9 +174,8 @@ def prepare_and_train(
         progress = progress if progress is not None and dist.is_main else Progress()
         prepared = prepare(recipe, progress)
         check_images([split for one in (*prepared.stages, prepared) for split in one.splits], dist.size)
-        for (
-            point
-        ) in prepared.distinct():  # a strategy or head that refuses the network does so before there is a folder
+        # A strategy or head that refuses the network does so before there is a folder.
+        for point in prepared.distinct():
             prepared.of(point).build(point)
         if recipe.compile:
             require_compiler(prepared.engine.device)

@@ -190,9 +190,8 @@ def _get(source: HubSource, name: str, promised: tuple[str | None, int | None]) 
     repository, pointer = source.folder().parents[1], source.folder() / name
     blob = repository / "blobs" / str(promised[0])
     with translated(source.hub, source.revision, name), _staging(own_folder(source)) as (one, other):
-        if has_hash(blob, *promised) and are_symlinks_supported(
-            repository.parent
-        ):  # of another commit with the same file
+        # Of another commit with the same file.
+        if has_hash(blob, *promised) and are_symlinks_supported(repository.parent):
             link = one.with_name("link")
             link.symlink_to(os.path.relpath(blob, pointer.parent))
             pointer.parent.mkdir(parents=True, exist_ok=True)

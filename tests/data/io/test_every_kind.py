@@ -159,9 +159,8 @@ def of_pillow() -> Iterator[Case]:
     for options in product(
         subsampling=(0, 1, 2), progressive=(False, True), restart_marker_blocks=(0, 3), optimize=(False, True)
     ):
-        tinted = np.dstack(
-            [0.6 * GREY + offset for offset in (0.2, 0.1, 0.4)]
-        )  # of one hue, which subsampling leaves as it is
+        # Of one hue, which subsampling leaves as it is.
+        tinted = np.dstack([0.6 * GREY + offset for offset in (0.2, 0.1, 0.4)])
         yield f"JPEG {options}", tinted, _saved(levels(tinted, 255).astype("u1"), "JPEG", quality=97, **options), ""
         if options["subsampling"] == 0:
             yield f"JPEG grey {options}", GREY, _saved(grey, "JPEG", quality=97, **options), ""

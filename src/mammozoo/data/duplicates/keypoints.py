@@ -57,9 +57,8 @@ def keypoints(grey: Grey) -> Keypoints:
     import cv2
 
     side, way = SIDE, cv2.INTER_AREA
-    if (
-        longer := max(grey.shape)
-    ) <= _SMALL:  # in less than half the time; blocks, which INTER_AREA makes, are structure too
+    # In less than half the time; blocks, which INTER_AREA makes, are structure too.
+    if (longer := max(grey.shape)) <= _SMALL:
         side, way = (_SMALL_SIDE, cv2.INTER_LANCZOS4) if longer >= _TINY else (longer, cv2.INTER_AREA)
     contrast, ground = _flattened(np.asarray(cv2.resize(grey, (side, side), interpolation=way), np.uint8))
     sift = cv2.SIFT.create(nfeatures=COUNT, contrastThreshold=0.01, edgeThreshold=20)

@@ -40,10 +40,8 @@ AGREE, POINTS = 0.2, 10
 _FRAMES = 12, 0.64
 _ENOUGH = 12  # keypoints of either image, for these to decide
 _SAMPLE = 500  # pairs of different patients that show how many keypoints agree by chance
-_BELOW = (
-    0.9,
-    0.5,
-)  # of these pairs lie below the share that is doubled, and if no patients are known; the rest may be copies
+#: Share of these pairs that lie below the share that is doubled, and where no patients are known; the rest may be copies.
+_BELOW = (0.9, 0.5)
 _FEW = 20  # images of which too few pairs can be drawn
 _BANDS, _BITS = 4, 16
 _CHUNK = 1 << 20  # candidates at once, so that memory stays flat

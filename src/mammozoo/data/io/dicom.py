@@ -179,9 +179,8 @@ def _parse(handle: BinaryIO, **options: Any) -> Any:
 
     head = handle.read(2**16)
     if _DEFLATED in head:
-        start = (
-            144 if head[128:132] == b"DICM" else 12
-        )  # past the length of the group that is not deflated (PS3.10 7.1)
+        # Past the length of the group that is not deflated (PS3.10 7.1).
+        start = 144 if head[128:132] == b"DICM" else 12
         handle.seek(start + int.from_bytes(head[start - 4 : start], "little"))
         if unpacked_size(handle.read(), _MOST_BYTES, -zlib.MAX_WBITS) > _MOST_BYTES:
             most = f"{_MOST_BYTES // 10**6} MB, more than one picture that mammozoo reads takes"

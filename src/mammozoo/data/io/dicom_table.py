@@ -134,9 +134,8 @@ def _code(header: Any, keyword: str) -> str:
 def _view(header: Any) -> str:
     items = header.get("ViewCodeSequence") or []
     coded = next((view for item in items if (view := _VIEWS.get(str(item.get("CodeValue")).strip()))), "")
-    stated = (
-        _code(header, keyword) for keyword in ("ViewPosition", "PatientOrientation")
-    )  # the latter on digitised films
+    # PatientOrientation on digitised films.
+    stated = (_code(header, keyword) for keyword in ("ViewPosition", "PatientOrientation"))
     return coded or next((view for view in stated if view in _POSITIONS), "")
 
 

@@ -52,9 +52,8 @@ def read_raster(name: str, handle: BinaryIO) -> npt.NDArray[Any]:
             _check_strips(tags, handle)
         if _is_deep_colour(image):
             return _deep_colour(image, handle, name)
-        if (
-            image.tile and image.tile[0].codec_name == "libtiff"
-        ):  # its numbers are native, and Pillow would swap their bytes
+        # Numbers of libtiff are native, and Pillow would swap their bytes.
+        if image.tile and image.tile[0].codec_name == "libtiff":
             arguments: Any = image.tile[0].args
             image.tile = [image.tile[0]._replace(args=(_NATIVE.get(arguments[0], arguments[0]), *arguments[1:]))]
         with damage_told():

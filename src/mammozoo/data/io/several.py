@@ -84,9 +84,8 @@ def _in_threads(read: Callable[[T], R], items: Iterator[T], cores: int) -> Gener
 
 
 def _in_processes(read: Callable[[T], R], items: Iterator[T], processes: int) -> Generator[R, None, None]:
-    context = multiprocessing.get_context(
-        "fork"
-    )  # what `read` holds need not be pickled, and nothing is imported again
+    # What `read` holds need not be pickled, and nothing is imported again.
+    context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(read, context.Lock()))
     waiting: deque[tuple[list[T], Future[list[tuple[bool, Any]]]]] = deque()
     try:

@@ -30,9 +30,8 @@ from mammozoo.files import absent, write_json
 from mammozoo.tables import WORKBOOKS, Row, read_rows
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(
-    r"(?!(ensemble|refit|stages)\b)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
-)  # a run has folders of its own
+# Not the names of a run's own folders.
+_NAME = re.compile(r"(?!(ensemble|refit|stages)\b)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _SUFFIX = re.compile(r"\.[A-Za-z]{3,5}")
 AMBIGUOUS = -1  #: stands for an end of a path that several images share
 
