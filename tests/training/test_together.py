@@ -183,7 +183,7 @@ def test_an_ensemble_is_published_and_found_again(
 
 def test_member_on_the_command_line(folds: RunDirectory, picture: Path, tmp_path: Path, command) -> None:
     for _ in range(2):  # the second replaces what the first wrote
-        command("predict", picture, "--model", folds.path, "--csv", tmp_path / "out.csv", "--force").ok
+        assert command("predict", picture, "--model", folds.path, "--csv", tmp_path / "out.csv", "--force").code == 0
     together = command("predict", picture, "--model", folds.path, "--json", "--force").ok.json
     one = command("predict", picture, "--model", folds.path, "--member", "best", "--json", "--force").ok.json
     assert together["model"]["sha256"] != one["model"]["sha256"]
