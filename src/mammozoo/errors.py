@@ -134,7 +134,8 @@ def reason(error: Exception) -> str:
 
 def problems(error: pydantic.ValidationError, whole: str = "", most: int | None = None) -> str:
     """What pydantic refuses: `optimizer.lr: …; epochs: …`, the first `most`; `whole` stands for no key at all."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or whole}: {_plain(e)}" for e in error.errors()[:most])
+    refused = [(".".join(part for part in map(str, e["loc"]) if "[" not in part), _plain(e)) for e in error.errors()]
+    return "; ".join(f"{key or whole}: {why}" for key, why in [*dict.fromkeys(refused)][:most])
 
 
 def _plain(error: ErrorDetails) -> str:

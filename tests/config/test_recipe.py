@@ -7,7 +7,7 @@ import yaml
 
 from mammozoo.config.loading import load
 from mammozoo.config.recipe import Recipe
-from mammozoo.config.sections import Optimizer, Phase
+from mammozoo.config.sections import Optimizer, Phase, value_at
 from mammozoo.errors import NotFoundError, UsageError
 
 LEAST = "dataset: phantom\nbackbone: resnet9\n"
@@ -34,6 +34,16 @@ def test_a_field_has_its_default_that_of_the_file_or_an_override(recipe) -> None
     assert (made.optimizer.lr, made.optimizer.momentum) == (0.25, 0.1)  # its neighbours stay
     with pytest.raises(UsageError, match="'epochs' holds a value"):
         recipe("epochs: 3\n", {"epochs.more": 1})
+
+
+def test_a_grid_is_set_key_by_key_or_as_a_whole(recipe) -> None:
+    """Its keys have dots of their own."""
+    whole = recipe("grid: {optimizer.lr: [0.1, 0.2], batch: [4]}\n")
+    assert recipe("grid: {batch: [4]}\n", {"grid.optimizer.lr": [0.1, 0.2]}).grid == whole.grid
+    assert value_at(whole.model_dump(mode="json"), "grid.optimizer.lr") == [0.1, 0.2]
+    with pytest.raises(UsageError) as refused:
+        recipe("grid: {optimizer: {lr: [0.1]}}\n")
+    assert str(refused.value) == "Recipe 'mine.yaml': grid.optimizer: must be a valid list; grid: must be a valid list."
 
 
 def test_a_flag_beats_set(command, tmp_path) -> None:

@@ -171,11 +171,13 @@ class Stage(Section):
 def assign(fields: dict[str, Any], key: str, value: Any) -> None:
     """Set the value at a dotted key; missing mappings on the way are created. A number indexes a list: `stages.0.root`.
 
+    The keys of a grid are dotted themselves: `grid.optimizer.lr` is its entry `optimizer.lr`.
+
     Raises:
         UsageError: a part is not an entry of a list, or holds a value and not further keys.
     """
     here: Any = fields
-    *parents, last = key.split(".")
+    *parents, last = _parts(key)
     for parent in parents:
         place = _place(here, parent, key)
         if isinstance(here, dict) and here.get(place) is None:
@@ -184,6 +186,14 @@ def assign(fields: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(here, dict | list):
             raise UsageError(f"--set {key}: '{parent}' holds a value, not further keys.")
     here[_place(here, last, key)] = value
+
+
+def _parts(key: str) -> list[str]:
+    """The parts of a dotted key; what follows `grid` is one."""
+    before, grid, behind = key.partition("grid.")
+    if grid and (not before or before.endswith(".")):
+        return [*before.split(".")[:-1], "grid", behind]
+    return key.split(".")
 
 
 def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
@@ -198,6 +208,6 @@ def _place(fields: dict[str, Any] | list[Any], part: str, key: str) -> Any:
 def value_at(fields: dict[str, Any], key: str) -> Any:
     """The value at a dotted key; raises as `assign`."""
     here: Any = fields
-    for part in key.split("."):
+    for part in _parts(key):
         here = here[_place(here, part, key)]
     return here
