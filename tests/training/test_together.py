@@ -185,6 +185,7 @@ def test_member_on_the_command_line(folds: RunDirectory, picture: Path, tmp_path
     for _ in range(2):  # the second replaces what the first wrote
         assert command("predict", picture, "--model", folds.path, "--csv", tmp_path / "out.csv", "--force").code == 0
     together = command("predict", picture, "--model", folds.path, "--json", "--force").ok.json
+    assert f"SHA-256 {together['model']['sha256']}" in command("cite", folds.path).ok.out
     one = command("predict", picture, "--model", folds.path, "--member", "best", "--json", "--force").ok.json
     assert together["model"]["sha256"] != one["model"]["sha256"]
     assert together["results"][0]["agreement"] is not None and one["results"][0]["agreement"] is None

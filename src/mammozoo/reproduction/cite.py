@@ -10,9 +10,11 @@ from mammozoo.config.names import parse_sum
 from mammozoo.config.recipe import Recipe
 from mammozoo.data.joined import kinds_of
 from mammozoo.evaluation.run_files import read_facts
+from mammozoo.files import sha256
 from mammozoo.plugins import registry
 from mammozoo.reproduction.paper import load_paper
 from mammozoo.training.run_directory import RunDirectory
+from mammozoo.zoo.registry import answering_weights
 
 _TITLE = "mammozoo: transfer learning for breast imaging with guarded splits and honest scores"
 
@@ -38,8 +40,10 @@ def bibtex(folder: Path) -> str:
     start = str(facts.get("weights", run.recipe.weights))
     if start != "random":
         texts.append(_entry("misc", "weights", title=f"Starting weights of {run.recipe.backbone}: {start}"))
-    model = facts.get("model", {}).get("sha256", "")
-    texts.append(_entry("misc", "model", title=f"Model {run.recipe.name}", note=f"SHA-256 {model}" if model else ""))
+    weights, together = answering_weights(folder), run.facts.get("ensemble")
+    title = f"Model {run.recipe.name}{f', {together} models together' if together else ''}"
+    note = f"SHA-256 {sha256(weights)}" if weights.is_file() else ""
+    texts.append(_entry("misc", "model", title=title, note=note))
     return "\n".join([texts[0], *cited.values(), *texts[1:]])
 
 

@@ -16,7 +16,6 @@ from mammozoo.data.joined import open_dataset
 from mammozoo.errors import ConflictError, IncompatibleError, MammozooError, NotFoundError, UsageError
 from mammozoo.evaluation.compare import metric_of
 from mammozoo.evaluation.predictions import Predictions, read_predictions
-from mammozoo.evaluation.run_files import read_facts
 from mammozoo.evaluation.seeds import score_folds
 from mammozoo.evaluation.selection import ALL, read_table
 from mammozoo.evaluation.selective import MORE
@@ -29,6 +28,7 @@ from mammozoo.study.ledger import Ledger, damaged, holding
 from mammozoo.study.protocol import CHOSEN, DEVELOPMENT, TEST, Protocol, answering, located, read_protocol
 from mammozoo.training import experiment
 from mammozoo.training.run_directory import RunDirectory
+from mammozoo.zoo.registry import answering_weights
 
 
 class Study:
@@ -120,7 +120,7 @@ class Study:
         else:
             experiment.train(recipe, path, self.progress)
         facts = {"model": name, "recipe": self.recipe_digest(name), "predictions": sha256(path / "predictions.csv")}
-        self.note("trained", **facts, weights=read_facts(path).get("model", {}).get("sha256", ""))
+        self.note("trained", **facts, weights=sha256(answering_weights(path)))
 
     def table(self, name: str, part: str) -> Path:
         """The table of a model's predictions for a part.

@@ -194,6 +194,12 @@ def find_answering(reference: str | Path, member: str | None = None, *, others: 
     return chosen
 
 
+def answering_weights(run: Path) -> Path:
+    """The file of weights that answers for a complete run, as `find_answering` without `member`; its models are not checked."""
+    together = run / ENSEMBLE / "model.safetensors"
+    return together if together.is_file() else run / "model.safetensors"
+
+
 def _referred(reference: str) -> Path:
     """The folder of `hub:ORG/NAME@COMMIT`, as `pull_reference` has it; NotFoundError if a zoo has withdrawn that commit."""
     if ":" in reference.removeprefix("hub:"):
