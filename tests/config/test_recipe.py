@@ -36,6 +36,19 @@ def test_a_field_has_its_default_that_of_the_file_or_an_override(recipe) -> None
         recipe("epochs: 3\n", {"epochs.more": 1})
 
 
+def test_a_summary_is_that_of_the_recipe_as_it_stands(recipe) -> None:
+    text = "summary: resnet9 on phantoms\n"
+    assert recipe(text, {"epochs": 3, "backbone": "resnet9"}).summary == "resnet9 on phantoms"
+    for key, value in (
+        ("dataset", "phantom:n=9"),
+        ("backbone", "resnet18"),
+        ("strategy", "full"),
+        ("weights", "random"),
+    ):
+        assert recipe(text, {key: value}).summary == ""
+        assert recipe(text, {key: value, "summary": "mine"}).summary == "mine"
+
+
 def test_a_grid_is_set_key_by_key_or_as_a_whole(recipe) -> None:
     """Its keys have dots of their own."""
     whole = recipe("grid: {optimizer.lr: [0.1, 0.2], batch: [4]}\n")

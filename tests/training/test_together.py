@@ -186,6 +186,9 @@ def test_member_on_the_command_line(folds: RunDirectory, picture: Path, tmp_path
         assert command("predict", picture, "--model", folds.path, "--csv", tmp_path / "out.csv", "--force").code == 0
     together = command("predict", picture, "--model", folds.path, "--json", "--force").ok.json
     assert f"SHA-256 {together['model']['sha256']}" in command("cite", folds.path).ok.out
+    page = tmp_path / "page.html"
+    assert command("report", folds.path, "--no-heatmaps", "--out", page).code == 0
+    assert together["model"]["sha256"] in page.read_text(encoding="utf-8")
     one = command("predict", picture, "--model", folds.path, "--member", "best", "--json", "--force").ok.json
     assert together["model"]["sha256"] != one["model"]["sha256"]
     assert together["results"][0]["agreement"] is not None and one["results"][0]["agreement"] is None

@@ -20,6 +20,8 @@ from mammozoo.tables import SUFFIXES
 
 #: Keys that make another split than folds.
 _SPLITS = ("split.file", "split.official", "split.leave_out")
+#: Keys that a recipe's summary tells of.
+_SUMMED_UP = ("dataset", "backbone", "weights", "strategy", "head")
 OWN = "own"  #: the recipe for one's own data
 DEFAULT = "default"  #: the recipe where none is named
 
@@ -29,14 +31,15 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
 
     Args:
         source: a name, a file, a recipe, None for `default`, or a folder or table of one's own data. The size of `default` is
-            for its own images and network: others are seen at the size that the network is for.
+            for its own images and network: others are seen at the size that the network is for. A summary is that of the recipe
+            as it stands: with other data or another network, strategy or head there is none.
         own: the recipe for one's own data.
 
     Raises:
         NotFoundError: no such recipe, file or folder.
         UsageError: an unknown key, or a value of the wrong type; the message names the key.
     """
-    data = None
+    data, overrides = None, dict(overrides or {})
     if isinstance(source, Recipe):
         path, fields = Path(source.name), source.model_dump(mode="json")
     else:
@@ -45,14 +48,16 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         if data is not None or path.suffix not in (".yaml", ".yml"):
             path = _recipe(own if data else source or DEFAULT)
         fields = _read(path)
-        if source in (None, DEFAULT) and _is_of_others(fields, overrides or {}):
+        if source in (None, DEFAULT) and _is_of_others(fields, overrides):
             fields.pop("size", None)
         fields.setdefault("name", path.stem)
         if data is not None:
             fields |= {"root": str(data), "dataset": None}
-    if {*_SPLITS} & {*(overrides or ())}:  # in place of the recipe's own folds
-        overrides = {"split.folds": 1, "split.inner": 1, **(overrides or {})}
-    for key, value in (overrides or {}).items():
+    if {*_SPLITS} & {*overrides}:  # in place of the recipe's own folds
+        overrides = {"split.folds": 1, "split.inner": 1, **overrides}
+    if any(overrides.get(key, fields.get(key)) != fields.get(key) for key in _SUMMED_UP):
+        fields.pop("summary", None)
+    for key, value in overrides.items():
         assign(fields, key, value)
         fields.get("why", {}).pop(key, None)
     recognised = data is not None and fields["dataset"] is None
@@ -71,7 +76,7 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         from mammozoo.data.glance import by_content  # imports scipy, which takes as long as all else here
 
         for key, (value, reason) in by_content(fields["dataset"], Path(fields["root"])).items():
-            if key not in (overrides or {}):
+            if key not in overrides:
                 fields[key] = value
                 fields.setdefault("why", {})[key] = reason
     recipe = _named(validated(fields, path.name))

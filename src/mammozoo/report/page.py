@@ -28,6 +28,7 @@ from mammozoo.report.content import Content, read, settings
 from mammozoo.report.mistakes import show
 from mammozoo.report.separation import counts, separation
 from mammozoo.report.verdict import verdict
+from mammozoo.zoo.registry import answering_weights
 
 HEADLINES = ("auc", "sensitivity", "specificity", "balanced-accuracy", "accuracy")
 
@@ -91,6 +92,7 @@ def write_report(
         gallery=gallery,
         settings=settings(content.run.path / "recipe.yaml"),
         intact=sha256(weights) == content.facts.get("model", {}).get("sha256"),
+        together=sha256(answering_weights(content.run.path)) if content.facts.get("ensemble") else "",
         items=items,
         filled=claim.count(items),
         claim=claim,

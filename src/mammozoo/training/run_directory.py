@@ -102,7 +102,7 @@ class RunDirectory(InNotebook):
     def write_recipe(self, recipe: Recipe) -> None:
         """Write `recipe.yaml`; of a search it grows."""
         self.recipe = recipe
-        head = f"# {recipe.name}: {' '.join(recipe.summary.split())}"
+        head = f"# {recipe.name}: {' '.join(recipe.summary.split())}".removesuffix(": ")
         write_text(self.path / "recipe.yaml", f"{head}\n{recipe.to_yaml()}")
 
     def resume(self) -> None:
