@@ -33,6 +33,18 @@ def pictures(pictures) -> Path:
     return pictures
 
 
+def test_a_table_of_images_in_their_place(command, tiny_run, pictures, tmp_path) -> None:
+    """As in `predict` and `evaluate`: the data set csv of that table."""
+    names = [path.name for path in sorted(pictures.glob("*.png")) if "_mask" not in path.name]
+    rows = "".join(
+        f"pictures/{name},{label}\n" for name, label in zip(names, ("benign", "malignant", "benign"), strict=True)
+    )
+    (tmp_path / "table.csv").write_text("path,label\n" + rows)
+    results = command("explain", tiny_run.path, "table.csv", "--out", "maps", "--json").ok.json["results"]
+    assert {Path(r["file"]).name: r["label"] for r in results}[names[1]] == "malignant" and len(results) == 3
+    command("explain", tiny_run.path, "table.csv", f"pictures/{names[0]}").refused(2, "a table of images")
+
+
 def test_json_files_and_masks(command, tiny_run, pictures, tmp_path) -> None:
     dataset = registry().get("datasets", "phantom")(None, n=60)
     scored = []

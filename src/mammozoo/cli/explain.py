@@ -54,9 +54,12 @@ def explain(
 ) -> None:
     """Show where a model looks, and compare it with lesion masks. Research only: not for diagnosis."""
     from mammozoo.data.layouts import located
+    from mammozoo.evaluation.image_table import table_of
 
     chosen, images = model_and_data(first, images or (), model)
     roots = read_roots(root)
+    if dataset is None and (table := table_of(images)) is not None:
+        dataset, images = str(table), []
     if dataset is not None:
         dataset, roots = located(dataset, roots)
     with progress() as shown:
@@ -103,7 +106,8 @@ def explain(
             if checked["insensitive"]:
                 least = f"{checked['limit']} or more"
                 note(f"! {method} hardly depends on the trained weights ({least}): do not use its maps.")
-    note(f"Overlays and maps: {out}. Model: {config.name}. {config.intended_use}")
+    together = f", {len(config.members)} models together" if config.members else ""
+    note(f"Overlays and maps: {out}. Model: {config.name}{together}. {config.intended_use}")
     if summary["errors"]:
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from mammozoo.files import given_path
 _FIRST = (
     "A zoo name{} the path of a run or model (./NAME){}; without one, the built-in model. You may also name it last."
 )
-_IMAGES = "Image files, folders (lesion masks in them are left out) or patterns."
+_IMAGES = "Image files, folders (lesion masks in them are left out), patterns, or a table of images."
 _DATA = "Your folder or table of images, or a data set's name."
 
 
