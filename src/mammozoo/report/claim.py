@@ -48,10 +48,10 @@ class Item:
         return "partly" if self.missing else "filled"
 
 
-def checklist(content: Content, separation: Separation, gallery: Gallery, parameters: int) -> list[Item]:
-    """All 44 items in their order; `parameters` is how many numbers the weights file holds."""
+def checklist(content: Content, separation: Separation, gallery: Gallery) -> list[Item]:
+    """All 44 items in their order."""
     templates = environment(html=False)
-    values = _values(content, separation) | {"gallery": gallery, "parameters": parameters}
+    values = _values(content, separation) | {"gallery": gallery}
     sections = yaml.safe_load(resources.files("mammozoo.report").joinpath("claim.yaml").read_text(encoding="utf-8"))
     items: list[Item] = []
     for section in sections:
@@ -76,7 +76,19 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     aucs = [content.auc(fold.name) for fold in content.folds]
     in_words = {name: f"{printed(name)} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "models", "scores", "synthetic", "account")
+    of_the_run = (
+        "config",
+        "recipe",
+        "info",
+        "facts",
+        "outcome",
+        "folds",
+        "models",
+        "scores",
+        "synthetic",
+        "account",
+        "parameters",
+    )
     return {name: getattr(content, name) for name in of_the_run} | {
         "input": config.input,
         "separation": separation,
@@ -109,14 +121,8 @@ def environment(*, html: bool) -> Environment:
     templates = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters.update(
-        listed=listed,
-        number=number,
-        interval=interval,
-        printed=printed,
-        general=lambda value: f"{value:g}",
-        cell=cell,
-    )
+    templates.filters.update({own.__name__: own for own in (listed, number, interval, printed, cell)})
+    templates.filters["general"] = lambda value: f"{value:g}"
     return templates
 
 
