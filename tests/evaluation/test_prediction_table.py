@@ -161,6 +161,7 @@ def test_truth_of_a_table_of_its_own(tmp_path: Path) -> None:
         ("id,truth,score " + " ".join(f"{i},c{i},.5" for i in range(10_000)), "10,000 values"),
         (f"id,truth,{','.join(f'prob_c{i}' for i in range(10_000))} a,c1,{','.join(['.0001'] * 10_000)}", "10,000 columns such as"),
         ("id,truth,score a,,.2 b,,.3", "no row has a truth"),
+        ("sample,group,patient,lesion,fold,part,label,decision,threshold,p_m a,1,,,f,test,n,n,50,.5", "line 2: the threshold"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scored_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
