@@ -35,12 +35,6 @@ class Outcome:
         """Whether there are two classes."""
         return len(self.classes) == 2
 
-    @property
-    def confusion(self) -> npt.NDArray[np.intp]:
-        """(K, K) counts; rows are labels and columns decisions."""
-        k = len(self.classes)
-        return np.bincount(self.labels * k + self.decisions, minlength=k * k).reshape(k, k)
-
     def take(self, index: npt.NDArray[np.intp]) -> Outcome:
         """The outcome of the samples at `index`, repeated as `index` repeats them."""
         return Outcome(
@@ -57,6 +51,12 @@ class Outcome:
             (self.decisions == number).astype(np.intp),
             self.groups,
         )
+
+
+def confusion_matrix(outcome: Outcome) -> npt.NDArray[np.intp]:
+    """(K, K) counts; rows are labels and columns decisions."""
+    k = len(outcome.classes)
+    return np.bincount(outcome.labels * k + outcome.decisions, minlength=k * k).reshape(k, k)
 
 
 def among(outcome: Outcome, classes: tuple[str, ...]) -> Outcome:

@@ -14,11 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mammozoo.evaluation.intervals import DRAWS
 from mammozoo.evaluation.metric import printed
+from mammozoo.evaluation.scores import bounds
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
-from mammozoo.text import interval
 from mammozoo.zoo.section import cell
 
 State = Literal["filled", "partly", "open"]
@@ -121,7 +121,7 @@ def environment(*, html: bool) -> Environment:
     templates = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters.update({own.__name__: own for own in (listed, number, interval, printed, cell)})
+    templates.filters.update({own.__name__: own for own in (listed, number, bounds, printed, cell)})
     templates.filters["general"] = lambda value: f"{value:g}"
     return templates
 

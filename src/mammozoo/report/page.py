@@ -10,7 +10,7 @@ from mammozoo.config.sections import Root
 from mammozoo.data.joined import places
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.outcome import Outcome, confusion_matrix
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import OVERFITTING, Score
 from mammozoo.evaluation.selective import curve, study
@@ -115,7 +115,7 @@ def figures(test: Predictions, seed: int = 0) -> dict[str, Any]:
 
 def confusion(outcome: Outcome) -> list[tuple[str, list[tuple[int, float]], int]]:
     """(label, [(count, share of the label's images)] by decision, the label's images) of every class."""
-    rows = zip(outcome.classes, outcome.confusion.tolist(), strict=True)
+    rows = zip(outcome.classes, confusion_matrix(outcome).tolist(), strict=True)
     return [(name, [(count, count / max(1, sum(row))) for count in row], sum(row)) for name, row in rows]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.outcome import Outcome, confusion_matrix
 from mammozoo.evaluation.resampling import Values
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.subgroups import Subgroup
@@ -54,7 +54,7 @@ def flow_plot(flow: Flow) -> Drawing:
 
 def confusion_plot(outcome: Outcome) -> Drawing:
     """Counts of decisions by label, and their share of the label's images as grey."""
-    counts = outcome.confusion
+    counts = confusion_matrix(outcome)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     names = [short(name) for name in outcome.classes]
 

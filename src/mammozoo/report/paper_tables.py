@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mammozoo.evaluation.metric import printed
+from mammozoo.evaluation.outcome import confusion_matrix
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.result import EvaluationScores
-from mammozoo.evaluation.scores import Score
+from mammozoo.evaluation.scores import Score, bounds
 from mammozoo.evaluation.subgroups import FEWEST
-from mammozoo.text import interval
 
 _MOST = 10  #: values of a column that is shown value by value; with more, numbers have a median
 _TEX = {
@@ -109,8 +109,7 @@ def figure(score: Score | None) -> str:
     """A value with its interval."""
     if score is None or score.value is None:
         return "undefined"
-    bounds = "" if score.low is None or score.high is None else f" ({interval(score.low, score.high)})"
-    return f"{score.value:.3f}{bounds}"
+    return f"{score.value:.3f} ({bounds(score)})" if bounds(score) else f"{score.value:.3f}"
 
 
 def folds_pooled(result: EvaluationScores) -> str:
@@ -135,7 +134,7 @@ def tables(result: EvaluationScores, sets: Mapping[str, Predictions]) -> list[Ta
     heads = ["score", "value (95 % interval)", *(["pooled"] if pooled else []), "n"]
     found.append(Table("performance", f"Performance with 95 % intervals by bootstrap over groups{how}.", heads, cells))
     o = rows.outcome
-    cells = [[name, *map(str, line)] for name, line in zip(o.classes, o.confusion.tolist(), strict=True)]
+    cells = [[name, *map(str, line)] for name, line in zip(o.classes, confusion_matrix(o).tolist(), strict=True)]
     found.append(
         Table("confusion", "Decisions (columns) by reference standard (rows); images.", ["", *o.classes], cells)
     )
