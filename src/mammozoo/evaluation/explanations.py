@@ -240,10 +240,8 @@ def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
     """Means with 95 % intervals by group: over all images with a lesion mask, and by true class and decision if it is known."""
     known = [r for r in results if r.case.label is not None]
     labels = dict.fromkeys(r.case.label for r in known)
-    right = {True: "right", False: "wrong"}
-    decided = {
-        name: [r for r in known if r.decision and (r.decision == r.case.label) == so] for so, name in right.items()
-    }
+    decided = {"right": [r for r in known if r.decision == r.case.label]}
+    decided["wrong"] = [r for r in known if r.decision not in (r.case.label, None)]
     return {
         "n": len(results),
         "errors": sum(r.error is not None for r in results),
