@@ -76,20 +76,9 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     aucs = [content.auc(fold.name) for fold in content.folds]
     in_words = {name: f"{printed(name)} {score}" for name, score in content.scores.items()}
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
-    of_the_run = (
-        "config",
-        "recipe",
-        "info",
-        "facts",
-        "outcome",
-        "folds",
-        "models",
-        "scores",
-        "synthetic",
-        "account",
-        "parameters",
-    )
+    of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "models", "scores", "synthetic", "account")
     return {name: getattr(content, name) for name in of_the_run} | {
+        "parameters": content.parameters,
         "input": config.input,
         "separation": separation,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
