@@ -164,13 +164,9 @@ def parse_json(text: str) -> Any:
     return content
 
 
-def read_json(path: Path, limit: int | None = None) -> Any:
-    """The value in a JSON file of at most `limit` bytes; ValueError as `parse_json`, OSError if there is no such file."""
-    with path.open("rb") as handle:
-        raw = handle.read(-1 if limit is None else limit + 1)
-    if limit is not None and len(raw) > limit:
-        raise ValueError(f"it is longer than {limit // 2**20} MiB")
-    return parse_json(raw.decode("utf-8"))
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; ValueError as `parse_json`, OSError if there is no such file."""
+    return parse_json(path.read_bytes().decode("utf-8"))
 
 
 def as_kind(content: Any, kind: Any) -> Any:

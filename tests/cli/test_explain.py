@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mammozoo.evaluation import explanations
+from mammozoo.evaluation.explain import untrained
 from mammozoo.files import sha256
+from mammozoo.models.config import ModelConfig
+from mammozoo.models.factory import load_model
+from mammozoo.models.model import Model
 from mammozoo.plugins import registry
+from mammozoo.training.experiment import train
 
-from ..helpers import edit_config
+from ..helpers import edit_config, tiny
 
 KEYS = {
     "file", "label", "fold", "class", "decision", "probability", "heat_inside", "area_inside", "hit", "hit_by_chance", "hit_center",
@@ -156,6 +162,29 @@ def test_a_fold_is_explained_by_its_own_model_and_other_data_whole_or_in_part(co
     run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
     (run / "holdout" / "model.safetensors").unlink()
     command("explain", run, "--dataset", "phantom:n=60").refused(3, "holdout")
+
+
+def test_each_fold_is_loaded_once_and_its_images_meet_every_random_network(command, tmp_path, monkeypatch) -> None:
+    """Images of several folds stand in turn, so a model that is loaded at each change is loaded for nearly every image."""
+    folds = train(tiny(split={"folds": 2}), tmp_path / "folds").path
+    loaded: list[Path] = []
+    controls: list[int] = []
+
+    def load(folder: Path) -> tuple[Model, ModelConfig]:
+        loaded.append(folder)
+        return load_model(folder)
+
+    def new(config: ModelConfig, seed: int) -> Model:
+        controls.append(seed)
+        return untrained(config, seed)
+
+    monkeypatch.setattr(explanations, "load_model", load)
+    monkeypatch.setattr(explanations, "untrained", new)
+    words = ("--part", "test", "--sanity", "--out", tmp_path / "out", "--json")
+    results = command("explain", folds, "--dataset", "phantom:n=24", *words).ok.json["results"]
+    assert len(loaded) == 2 and sorted(controls) == sorted([*range(5)] * 2)
+    names = [result["file"] for result in results]
+    assert names == sorted(names) and len({result["fold"] for result in results[:10]}) == 2
 
 
 def test_refusals(command, run_copy, pictures) -> None:

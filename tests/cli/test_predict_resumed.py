@@ -65,6 +65,22 @@ def test_a_call_that_was_killed_goes_on_where_it_stopped(tiny_run, pictures, tmp
         api.predict(files, tiny_run.path, force=True, journal=journal)
 
 
+def test_a_file_that_could_not_be_read_is_read_again(tiny_run, pictures, tmp_path) -> None:
+    """The network drive may have been away."""
+    files, journal = sorted(map(str, pictures.glob("*.png"))), tmp_path / "journal"
+    place = Path(files[1])
+    whole, stood = place.read_bytes(), place.stat()
+    place.write_bytes(bytes(len(whole)))
+    os.utime(place, ns=(stood.st_atime_ns, stood.st_mtime_ns))
+    assert api.predict(files, tiny_run.path, journal=journal).predictions[1].error
+    place.write_bytes(whole)
+    os.utime(place, ns=(stood.st_atime_ns, stood.st_mtime_ns))
+    for _ in range(2):
+        again = api.predict(files, tiny_run.path, journal=journal).predictions
+        assert [one.error for one in again] == [None] * len(files)
+    assert len(journal.read_text().splitlines()) == 1 + len(files) + 1
+
+
 def test_the_table_replaces_its_journal_and_parts_make_up_the_whole(command, tiny_run, pictures, tmp_path) -> None:
     files = _many(pictures, tmp_path / "many", 9)
     answer = command("predict", "many", "--model", tiny_run.path, "--csv", "whole.csv").ok

@@ -94,6 +94,13 @@ def test_classes_and_decisions(tmp_path: Path, text: str, expected: tuple[object
     assert read(tmp_path, text) == expected
 
 
+@pytest.mark.parametrize("well", ["noncancer", "cancer-free", "cancer free", "non-cancer", "no cancer", "normal"])
+def test_the_absence_of_cancer_is_not_the_positive_class(tmp_path: Path, well: str) -> None:
+    (tmp_path / "t.csv").write_text(f"id,truth,score\na,cancer,0.9\nb,{well},0.2\nc,cancer,0.7\n")
+    outcome = read_prediction_table(tmp_path / "t.csv").predictions.outcome
+    assert outcome.classes == (well, "cancer") and outcome.labels.tolist() == [1, 0, 1]
+
+
 def test_patients_folds_and_further_columns(tmp_path: Path) -> None:
     found = table(tmp_path, "image,Patient ID,fold,truth,score,Device\na,7,1,0,.2,GE\nb,7,2,1,.6,\nc,,1,1,.3,X\n")
     rows = found.predictions
@@ -154,6 +161,7 @@ def test_truth_of_a_table_of_its_own(tmp_path: Path) -> None:
         ("id,truth,score " + " ".join(f"{i},c{i},.5" for i in range(10_000)), "10,000 values"),
         (f"id,truth,{','.join(f'prob_c{i}' for i in range(10_000))} a,c1,{','.join(['.0001'] * 10_000)}", "10,000 columns such as"),
         ("id,truth,score a,,.2 b,,.3", "no row has a truth"),
+        ("sample,group,patient,lesion,fold,part,label,decision,threshold,p_m a,1,,,f,test,n,n,50,.5", "line 2: the threshold"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scored_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:

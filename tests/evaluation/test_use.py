@@ -9,7 +9,9 @@ from mammozoo import api
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.outcome import Outcome, decide
 from mammozoo.evaluation.scores import Score
-from mammozoo.evaluation.use import at_prevalence, calibration_line, conformal_sets
+from mammozoo.evaluation.use import at_prevalence, calibration_line, conformal_sets, use_of
+
+from ..helpers import predictions
 
 CLASSES = ("benign", "malignant")
 
@@ -100,6 +102,15 @@ def test_sets_hold_the_truth_as_often_as_promised() -> None:
     for level, shares in covered.items():  # between level and level + 1/31
         assert level - 0.01 < np.mean(shares) < level + 1 / 31 + 0.01
     assert conformal_sets(o.take(np.arange(8)), o, 0.9).all()  # nine are needed
+
+
+def test_nested_folds_have_no_sets() -> None:
+    """An outer fold has no validation part: its sets held all classes, and 100 % of them the truth."""
+    y, z = drawn(60)
+    rows = predictions(outcome(y, expit(z)), folds="fold-0", parts="test")
+    for fold, there in (("fold-0", True), ("fold-0/inner-0", False)):
+        validation = predictions(outcome(y, expit(z)), folds=fold, parts="val")
+        assert ("conformal" in use_of(rows, validation, {}, None)) == there
 
 
 def test_a_run_says_them_of_its_test_images(tiny_run, command) -> None:

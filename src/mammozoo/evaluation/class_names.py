@@ -6,23 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 _POSITIVE = {
-    "m",
-    "mal",
-    "ca",
-    "1",
-    "yes",
-    "y",
-    "true",
-    "t",
-    "pos",
-    "positive",
-    "suspicious",
-    "disease",
-    "diseased",
-    "sick",
-    "ill",
-}
+    "m", "mal", "ca", "1", "yes", "y", "true", "t", "pos", "positive", "suspicious", "disease", "diseased", "sick", "ill",
+}  # fmt: skip
 _NEGATIVE = {"b", "ben", "0", "no", "n", "false", "f", "neg", "negative", "norm", "healthy", "control", "rest", "other"}
+_ILL = "malign|cancer|carcinoma"
+_WELL = re.compile(rf"(non?|not|without)\b.*|.*\bnon({_ILL}).*|.*\bfree|.*(benign|(?<!ab)normal).*")
 
 
 def word(text: str) -> str:
@@ -33,9 +21,9 @@ def word(text: str) -> str:
 
 def sign(name: str) -> int:
     """1 for a word that means ill, −1 for one that means not ill, 0 for any other."""
-    if name in _NEGATIVE or re.search(r"^(non?|not|without)\b|benign|(?<!ab)normal", name):
+    if name in _NEGATIVE or _WELL.fullmatch(name):
         return -1
-    return 1 if name in _POSITIVE or re.search(r"malign|cancer|carcinoma|abnormal", name) else 0
+    return 1 if name in _POSITIVE or re.search(f"{_ILL}|abnormal", name) else 0
 
 
 def match(values: Iterable[str], names: Collection[str]) -> dict[str, str | None]:

@@ -201,7 +201,7 @@ def _sides(pair: Sequence[Contender], score: str) -> tuple[_Side, _Side]:
         tests = [run.of("test") for run in runs]
         if (number := keys[score]) is not None:
             tests = [dataclasses.replace(t, outcome=t.outcome.one_against_rest(number)) for t in tests]
-        folds = [[t.outcome.take(np.flatnonzero(t.folds == fold)) for fold in np.unique(t.folds)] for t in tests]
+        folds = [test.by_fold() for test in tests]
         if not all(np.isfinite(metric.value(outcome)) for outcomes in folds for outcome in outcomes):
             folds, score = [[t.outcome] for t in tests], f"{score} (folds pooled)"
         a, b = (

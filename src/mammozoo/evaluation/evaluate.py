@@ -44,18 +44,18 @@ NOBODY = Predictions.from_rows([], ("", ""))  #: no predictions at all
 
 def score_model(
     source: Path,
-    dataset: str | None,
-    root: Root | None,
+    dataset: str | None = None,
+    root: Root | None = None,
     *,
-    classes: Sequence[str] | None,
-    threshold: str | None,
-    how: str | None,
-    by: str,
-    subgroup: Sequence[str],
-    unseen: bool,
+    classes: Sequence[str] | None = None,
+    threshold: str | None = None,
+    how: str | None = None,
+    by: str = "patient",
+    subgroup: Sequence[str] = (),
+    unseen: bool = False,
     tta: str | None = None,
-    device: str,
-    progress: Progress | None,
+    device: str = "auto",
+    progress: Progress | None = None,
     selection: Selection = ALL,
     interval: Kind = "bca",
     prevalence: float | None = None,
@@ -101,28 +101,24 @@ def score_model(
                 progress=progress,
             )
     val = result.validation
-    if how and val is None:
-        val = NOBODY if table else own_validation(source)
+    if how and val is None and not table:
+        val = own_validation(source)
     if not table:
         chosen, notes = selection.apply(result.predictions)
         result = dataclasses.replace(result, predictions=chosen, notes=(*result.notes, *notes))
     rows, units = result.predictions, None
+    if val is not None and len(val):
+        val = selection.joined(val)[0].among(rows.outcome.classes)
     if how:
-        assert val is not None
-        if len(val):
-            val = dataclasses.replace(selection, where="").apply(val)[0].among(rows.outcome.classes)
         calibrated = result.config is not None and result.config.calibration is not None
         rule = result.threshold or ("half" if rows.outcome.binary and not table else "")
-        units = at_own_point(rows, val, by, how, rule=rule, calibrated=calibrated)
+        units = at_own_point(rows, val or NOBODY, by, how, rule=rule, calibrated=calibrated)
         rows = units.predictions
     sets = [SET] if result.dataset is not None and is_joined(parse_datasets(result.dataset)) else []
     columns = dict.fromkeys([*sets, *_columns(rows, subgroup)])
     parts = [part for column in columns for part in by_subgroup(rows, column, interval)]
     scores = score_folds(rows, kind=interval, more=MORE)
-    val = None
-    if result.validation is not None and not how:
-        val = dataclasses.replace(selection, where="").apply(result.validation)[0].among(rows.outcome.classes)
-    use = use_of(rows, val, scores, prevalence)
+    use = use_of(rows, None if how else val, scores, prevalence)
     return EvaluationScores(scores, len(rows.by_repeat()[0]), result.stamps, result, parts, units, study(rows), use)
 
 

@@ -139,9 +139,11 @@ def explain(
         cases, stamps = of_dataset(run, config, dataset, root, part=part, limit=limit, progress=progress)
     inputs = [*files, *folders_of(images), *places(root), *([mask] if mask else [])]
     refuse_occupied_files(out, cases, inputs, overwrite)
-    engine, explanations = choose_engine(device, "fp32"), []
+    engine, explained = choose_engine(device, "fp32"), dict[str, Explanation]()
     progress.start("explaining", len(cases))
-    for fold, members in itertools.groupby(cases, key=lambda case: case.fold):
+    # By fold, so that each model is loaded once, and its images are dealt out among all the random networks.
+    by_fold = sorted(cases, key=lambda case: case.fold or "")
+    for fold, members in itertools.groupby(by_fold, key=lambda case: case.fold):
         own = run / fold if fold and (run / fold / CONFIG).is_file() else folder  # `run` may be one fold of a run
         folder = run if own != folder else folder  # several models answer
         network, its = load_model(own)
@@ -149,8 +151,9 @@ def explain(
         for one in explain_cases(
             network, its, [*members], engine, out, method=method, target=target, by_label=by_label, controls=controls
         ):
-            explanations.append(one)
+            explained[one.case.stem] = one
             progress.advance()
+    explanations = [explained[case.stem] for case in cases]
     return ExplainResult(folder, config, explanations, (*config.stamps, *stamps))
 
 
@@ -237,10 +240,8 @@ def summarise(results: Sequence[Explanation]) -> dict[str, Any]:
     """Means with 95 % intervals by group: over all images with a lesion mask, and by true class and decision if it is known."""
     known = [r for r in results if r.case.label is not None]
     labels = dict.fromkeys(r.case.label for r in known)
-    right = {True: "right", False: "wrong"}
-    decided = {
-        name: [r for r in known if r.decision and (r.decision == r.case.label) == so] for so, name in right.items()
-    }
+    decided = {"right": [r for r in known if r.decision == r.case.label]}
+    decided["wrong"] = [r for r in known if r.decision not in (r.case.label, None)]
     return {
         "n": len(results),
         "errors": sum(r.error is not None for r in results),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammozoo.errors import NotFoundError, UsageError, nearest
-from mammozoo.tables import WORKBOOKS, read_rows
+from mammozoo.tables import SUFFIXES, read_rows
 
 _PATIENT = re.compile(r"(patient|subject|case|woman)[\W_]*(id|no|number|nr)?")
 
@@ -53,7 +53,7 @@ def table_of(images: Any) -> Path | None:
     """
     named = [images] if isinstance(images, str | Path) else images if isinstance(images, Sequence) else []
     paths = [Path(one) for one in named if isinstance(one, str | Path)]
-    tables = [path for path in paths if path.suffix.lower() in (".csv", ".tsv", *WORKBOOKS) and path.is_file()]
+    tables = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
     if tables and len(named) > 1:
         raise UsageError(f"'{tables[0]}' is a table of images. Give it alone, or the images.")
     return tables[0] if tables else None

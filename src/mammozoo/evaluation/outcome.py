@@ -53,6 +53,12 @@ class Outcome:
         )
 
 
+def confusion_matrix(outcome: Outcome) -> npt.NDArray[np.intp]:
+    """(K, K) counts; rows are labels and columns decisions."""
+    k = len(outcome.classes)
+    return np.bincount(outcome.labels * k + outcome.decisions, minlength=k * k).reshape(k, k)
+
+
 def among(outcome: Outcome, classes: tuple[str, ...]) -> Outcome:
     """The samples of some of the classes, with their probabilities given that the class is one of these.
 

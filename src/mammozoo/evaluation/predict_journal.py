@@ -28,9 +28,9 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
 
     def find(self, image: Path) -> Prediction | None:
-        """What was predicted for an image, if it has not changed since."""
+        """What was predicted for an image, if it has not changed since; nothing of one that could not be read: it may be now."""
         stood, prediction = self._known.get(image.as_posix(), (None, None))
-        return prediction if stood is not None and stood == _standing(image) else None
+        return prediction if prediction is not None and prediction.sha256 and stood == _standing(image) else None
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Keep predictions of files that were just made; a kill of this process takes none of them back.

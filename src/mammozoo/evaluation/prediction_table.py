@@ -87,7 +87,9 @@ def read_prediction_table(
     decisions = None if cut is not None else decisions_of(draft, classes)
     cuts = np.full(len(draft), np.nan if len(classes) > 2 else 0.5 if cut is None else cut)
     if cut is None and len(classes) == 2 and "cut" in draft.taken:
-        cuts = draft.numbers(draft.taken["cut"])
+        cuts = draft.numbers(column := draft.taken["cut"])
+        if (wrong := (cuts < 0) | (cuts > 1)).any():
+            raise draft.refusal(wrong, f"the threshold '{column}' is {cuts[wrong][0]:.6g}, and lies between 0 and 1.")
     if p is None and decisions is None:
         raise UsageError(f"Table '{path}' has no probabilities, and a threshold is for these.")
     decided_only = p is None

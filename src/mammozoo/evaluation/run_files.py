@@ -85,14 +85,10 @@ def read_facts(run: Path) -> dict[str, Any]:
         NotFoundError: there is no run.
         IncompatibleError: it is damaged, or was changed.
     """
-    try:
-        return as_kind(read_json(run / "run.json"), Facts)
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"There is no run at '{run}': it has no run.json.{'' if run.exists() else absent(run)}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _refusal(run / "run.json", error) from None
+    facts: dict[str, Any] | None = _read(run / "run.json", Facts)
+    if facts is None:
+        raise NotFoundError(f"There is no run at '{run}': it has no run.json.{'' if run.exists() else absent(run)}")
+    return facts
 
 
 def read_scores(run: Path) -> dict[str, Score]:
@@ -102,11 +98,9 @@ def read_scores(run: Path) -> dict[str, Score]:
         IncompatibleError: there is none, or it is damaged.
     """
     try:
-        entries = {
-            name: as_kind(entry, _Score)
-            for name, entry in as_kind(read_json(run / "scores.json"), dict[str, Any]).items()
-            if isinstance(entry, dict) and "value" in entry
-        }
+        content = as_kind(read_json(run / "scores.json"), dict[str, Any])
+        scored = {name: entry for name, entry in content.items() if isinstance(entry, dict) and "value" in entry}
+        entries = as_kind(scored, dict[str, _Score])
         if half := [name for name, s in entries.items() if (s.get("low") is None) != (s.get("high") is None)]:
             raise ValueError(f"{half[0]} has half of an interval")
     except (OSError, ValueError) as error:
@@ -120,23 +114,24 @@ def read_scores(run: Path) -> dict[str, Score]:
 
 def read_split_names(run: Path) -> dict[str, dict[str, list[str]]]:
     """Split → part → images of `splits.json`; empty if a run of before has none. IncompatibleError if it is damaged."""
-    path = run / "splits.json"
-    try:
-        return {entry["name"]: entry for entry in as_kind(read_json(path), _Splits)["splits"]}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise _refusal(path, error) from None
+    content = _read(run / "splits.json", _Splits)
+    return {} if content is None else {entry["name"]: entry for entry in content["splits"]}
 
 
 def read_key(fit: Path) -> dict[str, Any] | None:
     """What the complete fit in this folder depended on; None if a fit of before does not say. Raises as `read_split_names`."""
+    key: dict[str, Any] | None = _read(fit / "key.json", dict[str, str | int])
+    return key
+
+
+def _read(path: Path, kind: Any) -> Any:
+    """The content of a JSON file that is of this kind; None if there is no such file."""
     try:
-        return as_kind(read_json(fit / "key.json"), dict[str, str | int])
+        return as_kind(read_json(path), kind)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _refusal(fit / "key.json", error) from None
+        raise _refusal(path, error) from None
 
 
 def _refusal(path: Path, error: Exception) -> IncompatibleError:

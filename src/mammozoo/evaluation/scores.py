@@ -49,8 +49,12 @@ class Score:
     def __str__(self) -> str:
         if self.value is None:
             return "undefined"
-        bounds = "no interval" if self.low is None or self.high is None else interval(self.low, self.high)
-        return f"{self.value:.3f} ({bounds})"
+        return f"{self.value:.3f} ({bounds(self) or 'no interval'})"
+
+
+def bounds(score: Score) -> str:
+    """The interval of a score as text, empty if there is none."""
+    return "" if score.low is None or score.high is None else interval(score.low, score.high)
 
 
 def installed() -> list[Metric]:

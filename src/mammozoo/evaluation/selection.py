@@ -65,10 +65,12 @@ class Selection:
             if not len(index):
                 raise UsageError(f"No row is left where {self.where}.")
             rows = rows.take(index)
-        if self.positive:
-            rows, said = composite(rows, self.positive, self.negative)
-            notes += said
-        return rows, notes
+        rows, said = self.joined(rows)
+        return rows, notes + said
+
+    def joined(self, rows: Predictions) -> tuple[Predictions, list[str]]:
+        """All rows of the selected classes, and what there is to say of it."""
+        return composite(rows, self.positive, self.negative) if self.positive else (rows, [])
 
 
 ALL = Selection()  #: everything as it is
@@ -85,7 +87,7 @@ def read_selected(reference: str | Path, selection: Selection) -> tuple[Predicti
 def read_table(path: Path, selection: Selection, cut: float | None = None) -> tuple[Predictions, PredictionTable]:
     """What is selected of a table, and the table; rows are left out before anything is made of their classes."""
     table = read_prediction_table(path, selection.truth, selection.columns, cut, selection.where)
-    rows, notes = dataclasses.replace(selection, where="").apply(table.predictions)
+    rows, notes = selection.joined(table.predictions)
     return rows, dataclasses.replace(table, notes=(*table.notes, *notes))
 
 

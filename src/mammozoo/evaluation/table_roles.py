@@ -112,10 +112,15 @@ class Draft:
         """The (N,) texts of a column, by its name or its role; UsageError if there is none."""
         known = {role: self.table.of[column] for role, column in self.taken.items()} | self.table.of
         if (own := name.lower()) not in known:
-            raise UsageError(
-                f"Table '{self.table.path}' has no column '{name}'.{nearest(own, known)} Columns: {', '.join(known)[:300]}."
-            )
+            raise self.missing(name, known)
         return known[own]
+
+    def missing(self, name: str, known: Iterable[str]) -> UsageError:
+        """The refusal of a column that the table does not have."""
+        close = nearest(name, known)
+        return UsageError(
+            f"Table '{self.table.path}' has no column '{name}'.{close} Columns: {', '.join(known)[:300]}."
+        )
 
     def refusal(self, rows: npt.NDArray[np.bool_], problem: str) -> UsageError:
         """The refusal of these rows."""
@@ -187,10 +192,7 @@ def recognise(draft: Draft, asked: Mapping[str, str], *, joined: bool = False) -
     of, keys = draft.table.of, dict[str, str]()
     for role, column in asked.items():
         if column not in (*of, NONE):
-            known = ", ".join(of)[:300]
-            raise UsageError(
-                f"Table '{draft.table.path}' has no column '{column}'.{nearest(column, of)} Columns: {known}."
-            )
+            raise draft.missing(column, of)
         if column != NONE:
             draft.taken[role] = column
         else:
@@ -208,7 +210,7 @@ def recognise(draft: Draft, asked: Mapping[str, str], *, joined: bool = False) -
             if (own := keys.get(name)) is not None and own not in draft.taken.values() and _fits(role, of[own]):
                 draft.taken[role] = own
                 break
-    if not {"id", "patient"} - {"id"} - draft.taken.keys() and "id" not in {*draft.taken, *asked}:
+    if "patient" in draft.taken and "id" not in {*draft.taken, *asked}:
         patients = of[draft.taken["patient"]]  # a row for each patient
         if len({*patients.tolist()}) == len(patients):
             draft.taken["id"] = draft.taken["patient"]

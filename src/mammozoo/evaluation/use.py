@@ -116,8 +116,8 @@ def use_of(
     if not rows.decided_only:
         if (line := calibration_line(first.outcome)) is not None:
             content["calibration"] = {name: score and asdict(score) for name, score in line.items()}
-        if validation is not None and len(validation):
-            content["conformal"] = conformal(first, validation)
+        if validation is not None and (sets := conformal(first, validation)):
+            content["conformal"] = sets
     if prevalence is not None:
         content["at_prevalence"] = at_prevalence(scores, prevalence)
     return content
@@ -126,10 +126,12 @@ def use_of(
 def conformal(rows: Predictions, validation: Predictions) -> list[dict[str, Any]]:
     """Of each level the share of test images, and of groups on average, whose set holds the truth, and the sets' sizes.
 
-    Each fit's sets come from its own validation part.
+    Each fit's sets come from its own validation part. There are none if one has none, as an outer fold, whose inner models answer.
     """
     o = rows.outcome
     fits, theirs = (np.char.add(np.char.add(r.repeats, "/"), r.folds) for r in (rows, validation))
+    if not np.isin(fits, theirs).all():
+        return []
     found = []
     for level in LEVELS:
         sets = np.ones(o.probabilities.shape, bool)

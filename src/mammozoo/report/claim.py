@@ -14,11 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mammozoo.evaluation.intervals import DRAWS
 from mammozoo.evaluation.metric import printed
+from mammozoo.evaluation.scores import bounds
 from mammozoo.models.config import INTENDED_USE
 from mammozoo.report.content import Content, weights_without_path
 from mammozoo.report.mistakes import Gallery
 from mammozoo.report.separation import Separation
-from mammozoo.text import interval
 from mammozoo.zoo.section import cell
 
 State = Literal["filled", "partly", "open"]
@@ -48,10 +48,10 @@ class Item:
         return "partly" if self.missing else "filled"
 
 
-def checklist(content: Content, separation: Separation, gallery: Gallery, parameters: int) -> list[Item]:
-    """All 44 items in their order; `parameters` is how many numbers the weights file holds."""
+def checklist(content: Content, separation: Separation, gallery: Gallery) -> list[Item]:
+    """All 44 items in their order."""
     templates = environment(html=False)
-    values = _values(content, separation) | {"gallery": gallery, "parameters": parameters}
+    values = _values(content, separation) | {"gallery": gallery}
     sections = yaml.safe_load(resources.files("mammozoo.report").joinpath("claim.yaml").read_text(encoding="utf-8"))
     items: list[Item] = []
     for section in sections:
@@ -78,6 +78,7 @@ def _values(content: Content, separation: Separation) -> dict[str, Any]:
     diagnostic = [name for name in in_words if name.partition("[")[0] in _DIAGNOSTIC]
     of_the_run = ("config", "recipe", "info", "facts", "outcome", "folds", "models", "scores", "synthetic", "account")
     return {name: getattr(content, name) for name in of_the_run} | {
+        "parameters": content.parameters,
         "input": config.input,
         "separation": separation,
         "generated": "Generated images: there are no patients, no devices and no readers." if content.synthetic else "",
@@ -109,14 +110,8 @@ def environment(*, html: bool) -> Environment:
     templates = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters.update(
-        listed=listed,
-        number=number,
-        interval=interval,
-        printed=printed,
-        general=lambda value: f"{value:g}",
-        cell=cell,
-    )
+    templates.filters.update({own.__name__: own for own in (listed, number, bounds, printed, cell)})
+    templates.filters["general"] = lambda value: f"{value:g}"
     return templates
 
 

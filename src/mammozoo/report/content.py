@@ -24,6 +24,7 @@ from mammozoo.evaluation.predictions import INNER_TEST, Predictions, read_predic
 from mammozoo.evaluation.run_files import read_scores
 from mammozoo.evaluation.scores import Score
 from mammozoo.models.config import ModelConfig, Threshold, read_config
+from mammozoo.models.weights import read_shapes
 from mammozoo.plugins import registry
 from mammozoo.training.fit_files import read_split
 from mammozoo.training.history import EpochRow, read_history
@@ -109,6 +110,11 @@ class Content:
     def facts(self) -> Mapping[str, Any]:
         """The content of `run.json`."""
         return self.run.facts
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights file holds."""
+        return sum(map(math.prod, read_shapes(self.run.path / "model.safetensors").values()))
 
     @property
     def synthetic(self) -> bool:

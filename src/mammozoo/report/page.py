@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from mammozoo.config.sections import Root
 from mammozoo.data.joined import places
 from mammozoo.errors import UsageError
 from mammozoo.evaluation.metric import Metric
-from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.outcome import Outcome, confusion_matrix
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.scores import OVERFITTING, Score
 from mammozoo.evaluation.selective import curve, study
 from mammozoo.evaluation.use import calibration_line
 from mammozoo.files import refuse_to_replace, sha256, write_text
 from mammozoo.models.config import INTENDED_USE
-from mammozoo.models.weights import read_shapes
 from mammozoo.progress import Progress
 from mammozoo.report import claim, plots
-from mammozoo.report.content import Content, read, settings
+from mammozoo.report.content import read, settings
 from mammozoo.report.mistakes import show
 from mammozoo.report.separation import counts, separation
 from mammozoo.report.verdict import verdict
@@ -66,8 +61,10 @@ def write_report(
     gallery = show(content, root, heatmaps and format == "html", progress or Progress())
     separated = separation(content)
     weights = content.run.path / "model.safetensors"
-    parameters = sum(map(math.prod, read_shapes(weights).values()))
-    items = claim.checklist(content, separated, gallery, parameters)
+    items = claim.checklist(content, separated, gallery)
+    drawn = figures(content.test, content.recipe.seed)
+    if trained := [model for model in content.models if model.history]:
+        drawn["training"] = plots.history_plot(trained, content.recipe.monitor)
     page = claim.environment(html=format == "html").get_template(f"report.{format}.j2")
     text = page.render(
         content=content,
@@ -78,10 +75,10 @@ def write_report(
         verdict=verdict(content, separated.leaky),
         headlines=[(name, content.scores[name]) for name in HEADLINES if name in content.scores][:4],
         summaries=summaries(content.scores, content.metrics),
-        figures=_figures(content),
+        figures=drawn,
         confusion=confusion(content.outcome),
         study=study(content.test),
-        calibration=calibration_line(content.test.by_repeat()[0].outcome),
+        calibration=calibration_line(content.outcome),
         folds=content.folds,
         account=content.account,
         models=content.models,
@@ -106,14 +103,6 @@ def spread(scores: Mapping[str, Score]) -> list[str]:
     return [key for key in ("pooled", "sd") if any(getattr(score, key) is not None for score in scores.values())]
 
 
-def _figures(content: Content) -> dict[str, Any]:
-    """Name → drawing of those figures that the run has numbers for."""
-    drawn = figures(content.test, content.recipe.seed)
-    if trained := [model for model in content.models if model.history]:
-        drawn["training"] = plots.history_plot(trained, content.recipe.monitor)
-    return drawn
-
-
 def figures(test: Predictions, seed: int = 0) -> dict[str, Any]:
     """Name → drawing; None of those that predictions have no numbers for."""
     drawn: dict[str, Any] = dict.fromkeys(("reliability", "risk", "roc", "precision_recall", "training"))
@@ -128,11 +117,8 @@ def figures(test: Predictions, seed: int = 0) -> dict[str, Any]:
 
 def confusion(outcome: Outcome) -> list[tuple[str, list[tuple[int, float]], int]]:
     """(label, [(count, share of the label's images)] by decision, the label's images) of every class."""
-    matrix = confusion_matrix(outcome.labels, outcome.decisions, labels=np.arange(len(outcome.classes)))
-    return [
-        (name, [(int(count), int(count) / max(1, int(row.sum()))) for count in row], int(row.sum()))
-        for name, row in zip(outcome.classes, matrix, strict=True)
-    ]
+    rows = zip(outcome.classes, confusion_matrix(outcome).tolist(), strict=True)
+    return [(name, [(count, count / max(1, sum(row))) for count in row], sum(row)) for name, row in rows]
 
 
 def summaries(scores: Iterable[str], metrics: Mapping[str, Metric]) -> dict[str, str]:

@@ -8,7 +8,6 @@ FOLDER/
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ from mammozoo.evaluation.result import EvaluationScores
 from mammozoo.evaluation.scores import score_all
 from mammozoo.evaluation.selection import ALL, Selection
 from mammozoo.files import disk_error, sha256, write_bytes, write_text
-from mammozoo.models.weights import read_shapes
 from mammozoo.plugins import registry
 from mammozoo.progress import Progress
 from mammozoo.report import claim
@@ -82,16 +80,16 @@ def write_paper(folder: Path, material: Material, *, replace: bool = False) -> P
         AccessError, FailedError: it cannot be written.
     """
     free_folder(folder, replace=replace)
-    result = material.result
-    drawn = [flow_plot(material.flow), confusion_plot(_first(result).outcome)]
-    drawn += [one for one in figures(_first(result)).values() if one is not None]
-    if _first(result).outcome.binary and not _first(result).decided_only:
-        drawn.append(decision_plot(_first(result).outcome))
+    result, rows = material.result, _first(material.result)
+    drawn = [flow_plot(material.flow), confusion_plot(rows.outcome)]
+    drawn += [one for one in figures(rows).values() if one is not None]
+    if rows.outcome.binary and not rows.decided_only:
+        drawn.append(decision_plot(rows.outcome))
     main = next((name for name in ("auc", *HEADLINES) if name in result.scores), None)
     if result.subgroups and main:
         score = result.scores[main]
         if score.pooled is not None:  # parts are of all folds together, so the whole is, too
-            score = score_all(_first(result).outcome, kind=material.interval)[main]
+            score = score_all(rows.outcome, kind=material.interval)[main]
         drawn.append(forest_plot(score, result.subgroups, main, result.n))
     made = tables(result, material.sets)
     every: Sequence[tuple[str, Sequence[Drawing | Table]]] = (("figures", drawn), ("tables", made))
@@ -127,11 +125,9 @@ def material_of(
     interval: Kind = "bca",
 ) -> Material:
     """What a paper is written from, of a complete run or of a table; arguments and errors as those of `mammozoo.evaluate`."""
-    result = score_model(
-        source, None, None, classes=None, threshold=threshold, how=None, by="patient", subgroup=[subgroup] if subgroup else [],
-        unseen=False, device="cpu", progress=None, selection=selection, interval=interval,
-    )  # fmt: skip
-    rows = result.evaluation.predictions.by_repeat()[0]
+    columns = [subgroup] if subgroup else []
+    result = score_model(source, threshold=threshold, subgroup=columns, selection=selection, interval=interval)
+    rows = _first(result)
     if is_table(source):
         table = result.evaluation.table
         assert table is not None
@@ -158,8 +154,7 @@ def material_of(
     )
     there = int(content.facts.get("images", len(rows)))
     aside = "training and validation" if folds == 1 else "left out"
-    parameters = sum(map(math.prod, read_shapes(source / "model.safetensors").values()))
-    items = claim.checklist(content, separation(content), show(content, None, False, Progress()), parameters)
+    items = claim.checklist(content, separation(content), show(content, None, False, Progress()))
     of = f"of {content.recipe.dataset}"
     flow = _flow(f"{there:,} images {of}", there - len(rows), rows, aside)
     if excluded := content.facts.get("excluded"):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
-from mammozoo.evaluation.outcome import Outcome
+from mammozoo.evaluation.outcome import Outcome, confusion_matrix
 from mammozoo.evaluation.resampling import Values
 from mammozoo.evaluation.scores import Score
 from mammozoo.evaluation.subgroups import Subgroup
-from mammozoo.report.plots import INK, STYLES, Drawing, short
+from mammozoo.report.plots import GUIDE, INK, STYLES, Drawing, short
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,12 @@ def flow_plot(flow: Flow) -> Drawing:
         box = {"boxstyle": "square,pad=0.5", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8}
         arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
         middle = 0.36 if any(aside for _, aside in flow.steps) else 0.5
+        across = 0.22 * max(len(flow.ends) - 1, 0) ** 0.5
+        ends = middle + np.linspace(-across, across, len(flow.ends)) if len(flow.ends) > 1 else [middle]
         for place, (text, aside) in enumerate(flow.steps):
             if aside:
                 axes.annotate("", (0.66, -place - 0.5), (middle, -place - 0.5), arrowprops=arrow)
                 axes.text(0.67, -place - 0.5, aside, va="center", fontsize=8, bbox=box)
-            ends = (
-                middle + np.linspace(-0.22, 0.22, len(flow.ends)) * (len(flow.ends) - 1) ** 0.5
-                if len(flow.ends) > 1
-                else [middle]
-            )
             targets = [middle] if place + 1 < len(flow.steps) else ends if flow.ends else []
             for x in targets:
                 axes.annotate("", (float(x), -place - 0.72), (middle, -place - 0.2), arrowprops=arrow)
@@ -57,7 +54,7 @@ def flow_plot(flow: Flow) -> Drawing:
 
 def confusion_plot(outcome: Outcome) -> Drawing:
     """Counts of decisions by label, and their share of the label's images as grey."""
-    counts = confusion_matrix(outcome.labels, outcome.decisions, labels=np.arange(len(outcome.classes)))
+    counts = confusion_matrix(outcome)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     names = [short(name) for name in outcome.classes]
 
@@ -74,11 +71,8 @@ def confusion_plot(outcome: Outcome) -> Drawing:
         axes.set(xlabel="decision", ylabel="reference standard")
         axes.grid(False)
 
-    text = "; ".join(
-        f"{a} decided as {b}: {counts[i, k]}"
-        for i, a in enumerate(outcome.classes)
-        for k, b in enumerate(outcome.classes)
-    )
+    pairs = itertools.product(outcome.classes, repeat=2)
+    text = "; ".join(f"{a} decided as {b}: {n}" for (a, b), n in zip(pairs, counts.flat, strict=True))
     side = 2.2 + 0.7 * len(names)
     return Drawing("confusion", side, side, f"Confusion matrix. {text}. Shares are of the images of a label.", paint)
 
@@ -134,7 +128,7 @@ def forest_plot(whole: Score, parts: Sequence[Subgroup], score: str, n: int) -> 
                 axes.plot([found.low, found.high], [-place, -place], color=INK, linewidth=1.2)
             axes.plot(found.value, -place, "D" if place == 0 else "s", color=INK, markersize=6)
         if whole.value is not None:
-            axes.axvline(whole.value, color=INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
+            axes.axvline(whole.value, color=INK, **GUIDE)
         axes.set_yticks([-place for place in range(len(rows))], [f"{name} (n = {many:,})" for name, many, _ in rows])
         axes.set(ylim=(-len(rows) + 0.4, 0.6), xlabel=f"{score}, with its 95 % interval")
 

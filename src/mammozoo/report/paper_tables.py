@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from mammozoo.evaluation.metric import printed
+from mammozoo.evaluation.outcome import confusion_matrix
 from mammozoo.evaluation.predictions import Predictions
 from mammozoo.evaluation.result import EvaluationScores
-from mammozoo.evaluation.scores import Score
+from mammozoo.evaluation.scores import Score, bounds
 from mammozoo.evaluation.subgroups import FEWEST
-from mammozoo.text import interval
 
 _MOST = 10  #: values of a column that is shown value by value; with more, numbers have a median
 _TEX = {
@@ -56,18 +55,8 @@ class Table:
         body = [" & ".join(map(tex, row)) + r" \\" for row in (self.columns, *self.rows)]
         head = rf"\begin{{table}}\caption{{{tex(self.caption)}}}\label{{tab:{self.name}}}"
         spec = rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}"
-        lines_of_tex = [
-            head,
-            spec,
-            r"\toprule",
-            body[0],
-            r"\midrule",
-            *body[1:],
-            r"\bottomrule",
-            r"\end{tabular}\end{table}",
-            "",
-        ]
-        latex = "\n".join(lines_of_tex)
+        below = [r"\bottomrule", r"\end{tabular}\end{table}", ""]
+        latex = "\n".join([head, spec, r"\toprule", body[0], r"\midrule", *body[1:], *below])
         texts = {"csv": text.getvalue(), "md": markdown, "tex": latex}
         return {f"{self.name}.{kind}": content.encode("utf-8", "replace") for kind, content in texts.items()}
 
@@ -120,8 +109,7 @@ def figure(score: Score | None) -> str:
     """A value with its interval."""
     if score is None or score.value is None:
         return "undefined"
-    bounds = "" if score.low is None or score.high is None else f" ({interval(score.low, score.high)})"
-    return f"{score.value:.3f}{bounds}"
+    return f"{score.value:.3f} ({bounds(score)})" if bounds(score) else f"{score.value:.3f}"
 
 
 def folds_pooled(result: EvaluationScores) -> str:
@@ -146,11 +134,10 @@ def tables(result: EvaluationScores, sets: Mapping[str, Predictions]) -> list[Ta
     heads = ["score", "value (95 % interval)", *(["pooled"] if pooled else []), "n"]
     found.append(Table("performance", f"Performance with 95 % intervals by bootstrap over groups{how}.", heads, cells))
     o = rows.outcome
-    counts = confusion_matrix(o.labels, o.decisions, labels=np.arange(len(o.classes)))
+    cells = [[name, *map(str, line)] for name, line in zip(o.classes, confusion_matrix(o).tolist(), strict=True)]
     found.append(
-        Table("confusion", "Decisions (columns) by reference standard (rows); images.", ["", *o.classes],
-              [[name, *map(str, line)] for name, line in zip(o.classes, counts.tolist(), strict=True)])
-    )  # fmt: skip
+        Table("confusion", "Decisions (columns) by reference standard (rows); images.", ["", *o.classes], cells)
+    )
     if "risk_coverage" in study:
         names = ["coverage", "accuracy", "sensitivity", "specificity", "missed", "positives_abstained"]
         cells = [

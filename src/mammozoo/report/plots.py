@@ -32,17 +32,10 @@ DRAWS = 1000
 INK = "#010203"
 SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 STYLES = ("-", "--", "-.", ":")
-INKED = (
-    "text.color",
-    "axes.edgecolor",
-    "axes.labelcolor",
-    "axes.titlecolor",
-    "grid.color",
-    "xtick.color",
-    "ytick.color",
-)
+GUIDE: dict[str, Any] = {"alpha": 0.45, "linewidth": 0.8, "linestyle": (0, (2, 3))}  #: of a line to compare with
 _RULES: dict[Any, Any] = {
-    **dict.fromkeys(INKED, INK),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
+    **dict.fromkeys(("grid.color", "xtick.color", "ytick.color"), INK),
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class name may hold a dollar sign
     "font.size": 10,
@@ -232,13 +225,9 @@ def risk_plot(points: Sequence[tuple[float, float]]) -> Drawing:
     def paint(figure: Figure) -> None:
         axes: Axes = figure.subplots()
         axes.plot(coverage, risk, color=SERIES[0])
-        axes.axhline(risk[-1], color=INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
-        axes.set(
-            xlim=(0, 1.01),
-            ylim=(0, max(0.05, 1.1 * float(risk.max()))),
-            xlabel="coverage",
-            ylabel="share of wrong decisions",
-        )
+        axes.axhline(risk[-1], color=INK, **GUIDE)
+        axes.set(xlim=(0, 1.01), ylim=(0, max(0.05, 1.1 * float(risk.max()))))
+        axes.set(xlabel="coverage", ylabel="share of wrong decisions")
 
     return Drawing("risk", 4.3, 3.6, f"Risk and coverage. Of all images {risk[-1]:.3f} are decided wrongly.", paint)
 
@@ -280,7 +269,7 @@ def _square(figure: Figure, x: str, y: str) -> Axes:
 
 
 def _diagonal(axes: Axes) -> None:
-    axes.plot([0, 1], [0, 1], color=INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.plot([0, 1], [0, 1], color=INK, **GUIDE)
 
 
 def _dot(axes: Axes, x: float, y: float, color: str, *, size: int) -> None:

@@ -47,10 +47,8 @@ def write_table_report(
     if root is not None and not root.is_dir():
         raise NotFoundError(f"There is no folder '{root}'.")
     refuse_to_replace(path, "report", [table, selection.truth, root if out else None])
-    result = score_model(
-        table, None, None, classes=None, threshold=threshold, how=None, by="patient", subgroup=[subgroup] if subgroup else [],
-        unseen=False, device="cpu", progress=None, selection=selection, interval=interval,
-    )  # fmt: skip
+    columns = [subgroup] if subgroup else []
+    result = score_model(table, threshold=threshold, subgroup=columns, selection=selection, interval=interval)
     evaluation = result.evaluation
     assert evaluation.table is not None
     test = evaluation.predictions.by_repeat()[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mammozoo.evaluation.scores import bounds
 from mammozoo.report.content import Content
-from mammozoo.text import interval
 
 
 def verdict(content: Content, leaky: bool) -> list[tuple[str, str]]:
@@ -22,8 +22,8 @@ def _quality(content: Content) -> Iterator[str]:
     if auc is None or auc.value is None:
         yield f"{int((outcome.decisions == outcome.labels).sum())} of {len(outcome)} test images were classified correctly."
     else:
-        bounds = "" if auc.low is None or auc.high is None else f" (95 % interval {interval(auc.low, auc.high)})"
-        yield f"AUC {auc.value:.3f}{bounds} on {auc.n} test images."
+        certain = f" (95 % interval {bounds(auc)})" if bounds(auc) else ""
+        yield f"AUC {auc.value:.3f}{certain} on {auc.n} test images."
         if auc.low is not None and auc.low <= 0.5:
             yield "This is not distinguishable from guessing."
     for number, name in reversed(list(enumerate(outcome.classes))):
