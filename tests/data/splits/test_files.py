@@ -50,7 +50,7 @@ def test_nnunets_validation_is_what_is_tested(tmp_path) -> None:
     assert second.test.tolist() == [0]
 
 
-def test_a_table_may_name_images_without_folder_or_suffix_and_with_dots(tmp_path) -> None:
+def test_a_table_may_name_images_without_folder_or_suffix_and_with_dots(tmp_path, caplog) -> None:
     rows = "Sample,Part\nbenign\\benign (1).png,train\nbenign (2),val\nmalignant (1).PNG,test\nelsewhere.png,test\n"
     read = read_splits(written(tmp_path / "mine.csv", rows), NAMES)
     (split,) = read.splits
@@ -63,6 +63,10 @@ def test_a_table_may_name_images_without_folder_or_suffix_and_with_dots(tmp_path
     names = ["a/case.1", "a/case.2.png"]
     read = read_splits(written(tmp_path / "s.csv", "sample,part\ncase.1,train\ncase.2,test\n"), names)
     assert read.unknown == [] and read.splits[0].test.tolist() == [1]
+    names = ["a/case.left.png", "a/case.right.png"]  # dots that are no suffixes
+    read = read_splits(written(tmp_path / "s.csv", "sample,part\ncase.left,train\ncase.right,test\n"), names)
+    assert read.unknown == [] and (read.splits[0].train.tolist(), read.splits[0].test.tolist()) == ([0], [1])
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(

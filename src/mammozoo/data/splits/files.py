@@ -117,11 +117,13 @@ class ImageNames:
 
     def index(self, image: str) -> int | None:
         """Place among the names, `AMBIGUOUS` if several end so, None if there is none."""
-        return self._known.get(_exact(image), self._plain.get(_plain(image)))
+        exact = _exact(image)  # `case.left` is a name without its suffix as well as one with a suffix
+        return self._known.get(exact, self._plain.get(exact, self._plain.get(_plain(image))))
 
     def has_another_suffix(self, image: str) -> bool:
         """Whether the image that is meant has not the suffix that was written."""
-        return _exact(image) not in self._known and _exact(image) != _plain(image)
+        exact = _exact(image)
+        return exact not in self._known and exact not in self._plain and exact != _plain(image)
 
 
 def _ends(names: Sequence[str], form: Callable[[str], str]) -> dict[str, int]:
