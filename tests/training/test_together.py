@@ -10,13 +10,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.special import expit, logit
 
 from mammozoo import api
 from mammozoo.config.loading import load
+from mammozoo.data.io.images import read_image
 from mammozoo.errors import NotFoundError, UsageError
 from mammozoo.evaluation.predictions import read_predictions
 from mammozoo.evaluation.scores import OVERFITTING
 from mammozoo.evaluation.thresholds import choose_threshold
+from mammozoo.files import read_table
 from mammozoo.models.config import read_config
 from mammozoo.models.ensemble import Ensemble
 from mammozoo.models.model import probabilities
@@ -24,22 +27,28 @@ from mammozoo.training import refit as refitting
 from mammozoo.training.checkpoint import Stopped
 from mammozoo.training.experiment import train
 from mammozoo.training.run_directory import RunDirectory
+from mammozoo.zoo.portable import Portable, metadata, write_portable
 
 from ..helpers import tiny
 
 POINTS = {"optimizer.lr": [1e-3, 3e-3]}
 
 
-@pytest.fixture(scope="module")
-def folds(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Three folds of images that are not synthetic, with two points each; the second point trains for other epochs."""
-    root = tmp_path_factory.mktemp("own")
-    draw = np.random.default_rng(0)
+def speckles(root: Path, seed: int) -> Path:
+    """24 pictures of each class."""
+    draw = np.random.default_rng(seed)
     for label in ("benign", "malignant"):
         for number in range(24):
             speckle = draw.integers(0, 255, (96, 96), np.uint8) // (1 + (label == "malignant"))
-            (root / label).mkdir(exist_ok=True)
+            (root / label).mkdir(parents=True, exist_ok=True)
             Image.fromarray(speckle).save(root / label / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Three folds of images that are not synthetic, with two points each; the second point trains for other epochs."""
+    root = speckles(tmp_path_factory.mktemp("own"), 0)
     recipe = tiny(dataset="folder", root=str(root), split={"folds": 3}, epochs=3, strategy="full", grid=POINTS, seed=1)
     return train(recipe, tmp_path_factory.mktemp("runs") / "folds")
 
@@ -74,6 +83,37 @@ def test_the_probability_is_the_mean_of_the_members(folds: RunDirectory, picture
     cut = together.config.cut()
     alike = [((one.probabilities or {})["malignant"] >= cut) == (answer.label == "malignant") for one in each]
     assert answer.agreement == pytest.approx(np.mean(alike))
+
+
+def test_recalibrated_together_they_answer_at_the_new_point(folds: RunDirectory, tmp_path: Path, command) -> None:
+    """With the temperature for which the threshold was chosen: in `predict`, in `evaluate` and in an exported file."""
+    clinic, here = speckles(tmp_path / "clinic", 7), tmp_path / "here"
+    api.recalibrate(folds.path, clinic, out=here)
+    config, picture = read_config(here), clinic / "malignant" / "0.png"
+    assert len(config.members) == 3 and config.temperature != 1
+    before, after = (api.load(folder).predict(picture, force=True)[0] for folder in (folds.path, here))
+    odds = [np.log(list((one.probabilities or {}).values())) @ [-1, 1] for one in (before, after)]
+    assert odds[1] * config.temperature == pytest.approx(odds[0], abs=1e-5)
+    p = (after.probabilities or {})["malignant"]
+    assert after.label == ("malignant" if p >= config.cut() else "benign") and after.threshold == config.cut()
+    alone = [api.load(folds.path, member=one.name).predict(picture, force=True)[0] for one in config.members]
+    each = [expit(logit((one.probabilities or {})["malignant"]) / config.temperature) for one in alone]
+    assert after.agreement == pytest.approx(
+        np.mean([(q >= config.cut()) == (after.label == "malignant") for q in each])
+    )
+    assert (
+        command("evaluate", here, "--dataset", "folder", "--root", clinic, "--csv", tmp_path / "scored.csv").code == 0
+    )
+    scored = {row["sample"]: row for row in read_table(tmp_path / "scored.csv")}["malignant/0.png"]
+    assert float(scored["p_malignant"]) == pytest.approx(p, abs=1e-6) and scored["decision"] == after.label
+    model = api.load(here).model
+    facts = metadata(config, "")
+    x = config.input.normalize(torch.from_numpy(config.input.preparer()(read_image(picture))[None])).contiguous()
+    with torch.inference_mode():
+        logits = Portable(model).eval()(x)
+    assert probabilities(logits, facts["temperature"])[0, 1].item() == pytest.approx(p, abs=1e-6)
+    assert write_portable(model, config, "torchscript", tmp_path / "here.pt", [picture]).difference < 1e-5
+    assert "temperature" in command("predict", here, picture, "--force").ok.err
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -73,7 +73,7 @@ def test_the_file_answers_as_the_model_and_says_what_it_needs(
 @pytest.mark.parametrize("format", FORMATS)
 def test_several_models_are_the_mean_of_their_probabilities(format: str, tiny_run, tmp_path: Path) -> None:
     config = read_config(tiny_run.path).model_copy(
-        update={"classes": ("a", "b", "c"), "thresholds": {}, "threshold": ""}
+        update={"classes": ("a", "b", "c"), "thresholds": {}, "threshold": "", "calibration": None}
     )
     models = [
         build_model(build_backbone(config.backbone), "full", "gap", config.classes, config.input)[0] for _ in "ab"

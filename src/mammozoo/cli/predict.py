@@ -223,7 +223,8 @@ def _show(result: PredictResult, rows: list[dict[str, str]], abstain: bool) -> N
         label = f"Label: {config.classes[1]} from {used['value']:.3f} on ({source})."
     calibrated = "not calibrated"
     if (fit := config.calibration) is not None:
-        by = "each model by its own temperature" if config.members else f"temperature {fit.temperature:.2f}"
+        each = config.members and fit.temperature == 1  # else they were recalibrated together
+        by = "each model by its own temperature" if each else f"temperature {fit.temperature:.2f}"
         calibrated = f"calibrated ({by}, fitted on {fit.chosen_on})"
     note(f"{label} Probabilities are {calibrated}.")
     together = f", {len(config.members)} models together" if config.members else ""

@@ -215,7 +215,8 @@ def evaluate(
         )
     progress.advance(len(everything))
     predictions = predictions_of(data, "all", "test", everything, p, cut)
-    name, used = threshold or config.threshold, tuple(member.temperature for member in config.members)
+    own = config.members if config.temperature == 1 else ()  # else it was recalibrated as a whole
+    name, used = threshold or config.threshold, tuple(member.temperature for member in own)
     return EvaluationResult(
         config,
         dataset,

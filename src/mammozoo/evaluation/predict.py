@@ -35,8 +35,8 @@ from mammozoo.evaluation.thresholds import abstains
 from mammozoo.files import absent, given_path, sha256
 from mammozoo.models.config import ModelConfig
 from mammozoo.models.device import Engine
-from mammozoo.models.ensemble import each_answer
-from mammozoo.models.model import Model, check_probabilities, probabilities
+from mammozoo.models.ensemble import answers
+from mammozoo.models.model import Model, check_probabilities
 from mammozoo.progress import Progress
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ def _answers(
     """Probabilities, label and agreement of each image; no label in the uncertain band, and where members disagree."""
     with engine.autocast():
         x = config.input.normalize(torch.from_numpy(np.stack(images)).to(engine.device))
-        each = each_answer(model, x)
-        p = (probabilities(model(x), config.temperature) if each is None else each.mean(0)).numpy()
+        mean, each = answers(model, x, config.temperature)
+    p = mean.numpy()
     decisions = decide(p, config.cut())
     agreement: list[float | None] = [None] * len(p)
     unsure = np.zeros(len(p), bool)

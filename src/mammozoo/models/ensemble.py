@@ -54,6 +54,15 @@ def logits_of(p: torch.Tensor) -> torch.Tensor:
     return (torch.logit(p[:, 1:]) if p.shape[1] == 2 else p.log()).float()
 
 
-def each_answer(model: Model, images: torch.Tensor) -> torch.Tensor | None:
-    """(members, N, K) probabilities of an ensemble's members; None of a single model."""
-    return model.each(images) if isinstance(model, Ensemble) else None
+def answers(model: Model, images: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The (N, K) probabilities of a model, and the (members, N, K) of an ensemble's members, None of a single model.
+
+    The `temperature` of an ensemble is 1 unless it was recalibrated as a whole; it divides the log odds of mean and members.
+    """
+    if not isinstance(model, Ensemble):
+        return probabilities(model(images), temperature), None
+    each = model.each(images)
+    if temperature == 1:
+        return each.mean(0), each
+    members = torch.stack([probabilities(logits_of(one), temperature) for one in each])
+    return probabilities(logits_of(each.mean(0)), temperature), members

@@ -21,7 +21,7 @@ from mammozoo.data.io.images import read_image
 from mammozoo.errors import FailedError, IncompatibleError, UsageError
 from mammozoo.files import refuse_to_replace, write_bytes
 from mammozoo.models.config import ModelConfig
-from mammozoo.models.ensemble import Ensemble, each_answer
+from mammozoo.models.ensemble import Ensemble, answers
 from mammozoo.models.model import Model, probabilities
 
 Answer = Callable[[torch.Tensor], torch.Tensor]
@@ -49,7 +49,7 @@ class Exported:
 class Portable(nn.Module):
     """(N, channels, h, w) normalised images → (N, K) logits; softmax(logits / temperature) are the probabilities.
 
-    Those of an ensemble are the logarithms of its mean probabilities, and its temperature is 1.
+    Those of an ensemble are the logarithms of its mean probabilities; its temperature is 1 unless it was recalibrated.
     """
 
     def __init__(self, model: Model):
@@ -77,7 +77,9 @@ def metadata(config: ModelConfig, licence: str) -> dict[str, Any]:
     keys = {"name", "classes", "input", "thresholds", "threshold", "stamps", "intended_use"}
     return {
         **config.model_dump(mode="json", include=keys),
-        "temperature": config.calibration.temperature if config.calibration and not config.members else None,
+        "temperature": config.temperature
+        if config.calibration and (config.temperature != 1 or not config.members)
+        else None,
         "licence": licence or None,
     }
 
@@ -108,18 +110,18 @@ def write_portable(
     facts = json.dumps(metadata(config, licence), allow_nan=False)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracers, for their own authors
-        each = each_answer(model, x)
-        expected = probabilities(model(x), config.temperature) if each is None else each.mean(0)
+        expected, _ = answers(model, x, config.temperature)
         try:
             with torch.inference_mode(False), torch.no_grad():
                 content = write(network, x[[0, -1]].clone(), facts)
         except Exception as error:  # whatever the tracers raise of a network that they cannot follow
             why = f"{error}".strip().partition("\n")[0].rstrip(".")
             raise IncompatibleError(f"The network of '{config.name}' cannot be written as {format}: {why}.") from error
-        answer, temperature = read(content), 1.0 if each is not None else config.temperature
+        answer = read(content)
         # Alone and together: a size that the tracer took for a constant shows.
         found = [
-            torch.cat([probabilities(answer(part), temperature) for part in torch.split(x, n)]) for n in (1, len(x))
+            torch.cat([probabilities(answer(part), config.temperature) for part in torch.split(x, n)])
+            for n in (1, len(x))
         ]
     difference = float((torch.stack(found) - expected).abs().max())
     if not difference <= PARITY:  # NaN is not either
