@@ -40,6 +40,7 @@ def test_labels_are_numbered_by_their_class() -> None:
     ("classes", "words"),
     [
         (("normal", "lesion=benign|malign"), ["no class 'malign'", "Did you mean 'malignant'", "benign, malignant, normal"]),
+        (("malignant,benign",), ["no class 'malignant,benign'", "written a+b, or as a list"]),
         (("benign", "lesion=benign|malignant"), ["'benign' twice"]),
         (("lesion=benign", "lesion=malignant"), ["names 'lesion' twice"]),
         (("normal", "normal"), ["names 'normal' twice"]),

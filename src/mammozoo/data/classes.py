@@ -40,7 +40,7 @@ def read_classes(written: Sequence[str], labels: Sequence[str], dataset: str) ->
         names.append(name)
         for part in parts:
             if part not in labels:
-                has = f"It has {', '.join(labels)}."
+                has = f"It has {', '.join(labels)}." + " Several are written a+b, or as a list." * ("," in part)
                 raise UsageError(f"Data set '{dataset}' has no class '{part}'.{nearest(part, labels)} {has}")
             if part in numbers:
                 raise UsageError(f"`classes` uses '{part}' twice: {', '.join(written)}. An image has one class.")
