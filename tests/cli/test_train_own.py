@@ -161,6 +161,12 @@ def test_only_phantoms_and_their_network_are_seen_at_the_size_of_the_default(sou
     for others in ({"dataset": "busi", "root": "."}, {"backbone": "resnet18"}):
         assert load(source, others).size is None, "the network's own"
         assert load(source, {**others, "size": 48}).size == (48, 48)
+    assert load(source, {"grid.epochs": [1, 2]}).size == (64, 64)
+    networks = ["resnet18", "tf_efficientnet_lite0"]
+    listed = [{"backbone": name} for name in networks]
+    for grid in ({"grid.backbone": networks}, {"grid": {"backbone": networks}}, {"grid": listed}):
+        assert [point.size for _, point in load(source, grid).points()] == [None, None], "each network's own"
+        assert [point.size for _, point in load(source, {**grid, "size": 48}).points()] == [(48, 48)] * 2
 
 
 def test_reasons_belong_to_values_that_the_recipes_have() -> None:

@@ -39,7 +39,7 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         NotFoundError: no such recipe, file or folder.
         UsageError: an unknown key, or a value of the wrong type; the message names the key.
     """
-    data, overrides = None, dict(overrides or {})
+    data, overrides, meant = None, dict(overrides or {}), None
     if isinstance(source, Recipe):
         path, fields = Path(source.name), source.model_dump(mode="json")
     else:
@@ -48,8 +48,7 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
         if data is not None or path.suffix not in (".yaml", ".yml"):
             path = _recipe(own if data else source or DEFAULT)
         fields = _read(path)
-        if source in (None, DEFAULT) and _is_of_others(fields, overrides):
-            fields.pop("size", None)
+        meant = _seen(fields) if source in (None, DEFAULT) and "size" not in overrides else None
         fields.setdefault("name", path.stem)
         if data is not None:
             fields |= {"root": str(data), "dataset": None}
@@ -60,6 +59,8 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     for key, value in overrides.items():
         assign(fields, key, value)
         fields.get("why", {}).pop(key, None)
+    if meant not in (None, _seen(fields)):
+        fields.pop("size", None)
     recognised = data is not None and fields["dataset"] is None
     if recognised:
         fields["dataset"], root = dataset_at(Path(fields["root"]))
@@ -84,10 +85,13 @@ def load(source: str | Recipe | None, overrides: Mapping[str, Any] | None = None
     return recipe
 
 
-def _is_of_others(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
-    """Whether the overrides name another network than the recipe, or another kind of data."""
-    kind = str(overrides.get("dataset", fields["dataset"])).partition(":")[0]
-    return overrides.get("backbone", fields["backbone"]) != fields["backbone"] or kind != parse(fields["dataset"]).name
+def _seen(fields: Mapping[str, Any]) -> tuple[frozenset[str], str]:
+    """(all networks that a recipe or its grid names, the kind of its data): what its size is for."""
+    grid = fields.get("grid") or {}
+    points = [point for point in (grid if isinstance(grid, list) else [grid]) if isinstance(point, Mapping)]
+    named = [fields.get("backbone"), *(point["backbone"] for point in points if "backbone" in point)]
+    networks = [name for one in named for name in (one if isinstance(one, list) else [one])]
+    return frozenset(map(str, networks)), str(fields.get("dataset")).partition(":")[0]
 
 
 def _recipe(name: str) -> Path:
